@@ -1,0 +1,67 @@
+"""The errors a user can cause or meet, and the exit code each maps to.
+
+    CebctlError                     1
+    ├── InputError                  2   the user's input is wrong
+    │   └── MatrixError             2   faults in a matrix file, every one with its line and column
+    └── UnreachableError            3   the cluster or the store can't be reached
+
+An exception takes facts and builds its own message; `cebctl.app` alone turns one into an exit code.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class CebctlError(Exception):
+    """Anything this program reports in words instead of a traceback."""
+
+    exit_code = 1
+
+
+class InputError(CebctlError):
+    """Something the user gave is wrong: `where: what is wrong; what is allowed`."""
+
+    exit_code = 2
+
+    def __init__(self, where: str | Path, wrong: str, allowed: str = "") -> None:
+        super().__init__(f"{where}: {wrong}" + (f"; {allowed}" if allowed else ""))
+
+
+class UnreachableError(CebctlError):
+    """The cluster or the store can't be reached: `what: why`."""
+
+    exit_code = 3
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"{what}: {why}")
+
+
+@dataclass(frozen=True, order=True)
+class Fault:
+    """One fault of a matrix file. `line` and `column` count from 1."""
+
+    line: int
+    column: int
+    message: str
+
+
+class MatrixError(InputError):
+    """Every fault of one matrix file, in the order of the file, a line each."""
+
+    def __init__(self, file: str | Path, faults: Iterable[Fault]) -> None:
+        self.file = file
+        self.faults = sorted(set(faults))
+        lines = [f"{file}:{fault.line}:{fault.column}: {fault.message}" for fault in self.faults]
+        CebctlError.__init__(self, "\n".join(lines))
+
+
+def expected(allowed: Iterable[str], given: str) -> str:
+    """What would have been allowed, with the closest name first: `did you mean 'rho'? (allowed: …)`."""
+    names = sorted(allowed)
+    close = difflib.get_close_matches(given, names, n=1)
+    listing = f"allowed: {', '.join(names)}"
+    return f"did you mean {close[0]!r}? ({listing})" if close else listing

@@ -1,0 +1,216 @@
+"""The resolved *scientific* spec of one run: everything that may change a trained network, nothing else.
+
+The canonical JSON of `Run` is what a run's identity is the hash of (`experiments.identity`). Left out on purpose,
+because they may not change what is learned, only where and how fast:
+
+- resources (nodes, GPUs, CPUs, memory, time, partition) and how many workers load data
+- paths (CEBCTL_HOME, CEBCTL_DATA, CEBCTL_STORE)
+- how often a checkpoint or a journal line is written
+- what the trained network is evaluated on (`experiments.benchmarks`; an evaluation has its own identity)
+
+A field without effect does not exist: the objective, network, optimiser, … are tagged unions, so `xent` has
+no rho to differ in. All fields are resolved and hashed, defaults included.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+Positive = Annotated[float, Meta(gt=0)]
+NonNegative = Annotated[float, Meta(ge=0)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=1)]
+Seed = Annotated[int, Meta(ge=0, lt=2**31)]
+Pixels = Annotated[float, Meta(gt=0, le=1000, extra={"unit": "pixels"})]
+"""A distance in image space, in [0, 1] pixel units; a matrix may write it `8/255` or `8 px`."""
+
+
+class Section(Struct, frozen=True, forbid_unknown_fields=True, tag_field="name"):
+    """A group of fields; where several kinds exist, `name` says which."""
+
+
+# --- data ---
+
+
+class NoAugment(Section, frozen=True, tag="none"):
+    """Images as they are."""
+
+
+class CropFlip(Section, frozen=True, tag="crop_flip"):
+    """A random crop and a random horizontal flip: 4 pixels of zero padding at 32x32 and below; on ImageNet
+    a crop of area 0.08-1 and ratio 3/4-4/3, resized bicubically (FACTS section 3)."""
+
+
+class AutoAugment(Section, frozen=True, tag="autoaugment"):
+    """`crop_flip`, then a policy of AutoAugment (Cubuk et al., 2018) drawn per image."""
+
+    policy: Literal["cifar10", "imagenet"]
+    """Which published policy; the family is torchvision's, the one printed in the AutoAugment paper."""
+
+
+class Data(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The images a run learns from."""
+
+    name: Literal["digits", "cifar10", "cifar10-jpeg", "fashion_mnist", "imagenet"]
+    """The data set; `cebctl data list` says where each comes from. `cifar10-jpeg` is CIFAR-10 up to JPEG loss."""
+    train_subset: Count | None = None
+    """Use only this many training images, drawn evenly from the classes in a fixed order; null: all."""
+    augment: NoAugment | CropFlip | AutoAugment = NoAugment()
+
+
+# --- network ---
+
+
+class SmallCnn(Section, frozen=True, tag="small_cnn"):
+    """Three 3x3 convolutions (width, 2 width, 2 width; the last two with stride 2) and a dense layer to z."""
+
+    width: Count = 16
+    z_dim: Count = 16
+
+
+class WideResNet(Section, frozen=True, tag="wide_resnet"):
+    """Wide ResNet (Zagoruyko & Komodakis, 2016) with pre-activation blocks; depth is 6 blocks + 4."""
+
+    blocks: Count
+    """n, blocks per group: 4 is depth 28."""
+    width: Count
+    """k, the widening factor."""
+    norm: Literal["none", "batch"] = "none"
+    z_dim: Count | None = None
+    """Dimension of a dense layer behind the pooling; null: z is the 64 k pooled features."""
+    init: Literal["scaled", "plain"] = "scaled"
+    """`scaled`: He, each block's last convolution scaled by L^-1/2 for L blocks, which trains without
+    BatchNorm; `plain`: He fan-in throughout, which does not at 28x10."""
+
+
+class ResNet(Section, frozen=True, tag="resnet"):
+    """ResNet v1.5 (stride on the 3x3), every layer scaled by `width`; z is the 2048 width pooled features."""
+
+    depth: Literal[50, 152]
+    width: Count = 1
+
+
+# --- objective ---
+
+
+class NoJumpStart(Section, frozen=True, tag="none"):
+    """The target rho is in force from the first step."""
+
+
+class GammaJumpStart(Section, frozen=True, tag="gamma"):
+    """gamma goes linearly from e^-start_rho to e^-rho over `steps` steps (v2 Listing 3: gamma, not rho)."""
+
+    steps: Count
+    start_rho: float = 100.0
+
+
+class GatedJumpStart(Section, frozen=True, tag="gated"):
+    """rho falls linearly from start_rho to hold_rho over `epochs`, holds until the training accuracy of an
+    epoch passes `threshold`, then goes linearly to the target over one epoch (v2 appendix A.1)."""
+
+    start_rho: float = 100.0
+    hold_rho: float = 10.0
+    epochs: Count = 2
+    threshold: Fraction = 0.2
+
+
+JumpStart = NoJumpStart | GammaJumpStart | GatedJumpStart
+
+
+class Marginal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """m(z): a learned mixture of unit-variance Gaussians with learned weights.
+
+    For ceb and cceb it only measures the rate: its own Adam at `marginal_lr` trains it from step 0 and it
+    sends no gradient to the model. For vib it is part of the objective and learns with the model.
+    """
+
+    components: Count | None = None
+    """Gaussians in the mixture; null: one per class."""
+    marginal_lr: Positive = 1e-2
+
+
+class Xent(Section, frozen=True, tag="xent"):
+    """Cross-entropy, no noise: -log c(y|f(x))."""
+
+
+class Vib(Section, frozen=True, tag="vib"):
+    """-log c(y|z) + sigma(-rho) [log e(z|x) - log m(z)] (v2 eq. 7)."""
+
+    rho: float
+    jump_start: JumpStart = NoJumpStart()
+    marginal: Marginal = Marginal()
+
+
+class Ceb(Section, frozen=True, tag="ceb"):
+    """-log c(y|z) + gamma [log e(z|x) - log b(z|y)], gamma = e^-rho (v2 eq. 6)."""
+
+    rho: float
+    jump_start: JumpStart = NoJumpStart()
+    marginal: Marginal = Marginal()
+
+
+class Cceb(Section, frozen=True, tag="cceb"):
+    """CEB whose classifier is the Bayes inversion of b(z|y) (v2 eqs. 10-11)."""
+
+    rho: float
+    jump_start: JumpStart = NoJumpStart()
+    marginal: Marginal = Marginal()
+
+
+# --- optimisation ---
+
+
+class Adam(Section, frozen=True, tag="adam"):
+    """Adam (Kingma & Ba, 2015), beta 0.9 and 0.999, eps 1e-8; `weight_decay` is the L2 term 1/2 w^2."""
+
+    lr: Positive = 1e-3
+    weight_decay: NonNegative = 0.0
+
+
+class Sgd(Section, frozen=True, tag="sgd"):
+    """SGD with Nesterov momentum; `weight_decay` is the L2 term 1/2 w^2 over all but BatchNorm parameters."""
+
+    lr: Positive
+    momentum: Fraction = 0.9
+    weight_decay: NonNegative = 0.0
+
+
+class Schedule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The learning rate over epochs: linear warm-up from 0, then times `factor` at each of `drops`."""
+
+    warmup_epochs: NonNegative = 0.0
+    drops: tuple[Positive, ...] = ()
+    factor: Positive = 0.1
+
+
+class NoAdversary(Section, frozen=True, tag="none"):
+    """Train on clean images."""
+
+
+class PgdAdversary(Section, frozen=True, tag="pgd", kw_only=True):
+    """Adversarial training (Madry et al., 2017): every batch is replaced by PGD examples made on it."""
+
+    norm: Literal["linf", "l2"] = "linf"
+    eps: Pixels
+    steps: Count
+    step_size: Pixels
+
+
+class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One run, fully resolved."""
+
+    data: Data
+    network: SmallCnn | WideResNet | ResNet
+    objective: Xent | Vib | Ceb | Cceb
+    optimiser: Adam | Sgd
+    schedule: Schedule = Schedule()
+    adversary: NoAdversary | PgdAdversary = NoAdversary()
+    epochs: Positive
+    """Passes over the training images; a fraction stops in the middle of one."""
+    batch: Count
+    """Images per optimiser step over all GPUs and accumulation steps."""
+    precision: Literal["fp32", "bf16", "fp64"] = "fp32"
+    """Of the network; the head and the loss are fp32 at least."""
+    seed: Seed = 0

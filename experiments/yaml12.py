@@ -1,0 +1,152 @@
+"""YAML, read strictly: composed nodes that know their line and column, and YAML 1.2's scalars.
+
+PyYAML reads YAML 1.1, where `1e-3` is a string, `24:00:00` is 86400 and `no` is false. Matrices follow the
+YAML 1.2 core schema instead, so a scalar means what it looks like. Nothing is ever constructed from a tag.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from experiments.errors import Fault, InputError, MatrixError
+
+MAX_BYTES = 1_000_000
+"""A matrix larger than this is refused unread: the largest real one is a few kilobytes."""
+
+MAX_NODES = 200_000
+"""Nodes counted with aliases expanded, so that nested aliases can't explode."""
+
+_INT = re.compile(r"[-+]?[0-9]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_WORDS: dict[str, bool | None] = {
+    "": None, "~": None, "null": None, "Null": None, "NULL": None,
+    "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
+}  # fmt: skip
+
+Scalar = None | bool | int | float | str
+
+
+class _ComposeOnly(yaml.SafeLoader):
+    """PyYAML's safe loader without implicit types: a plain scalar stays text until `scalar` reads it."""
+
+
+_ComposeOnly.yaml_implicit_resolvers = {}
+
+
+def fault_at(node: Node, message: str) -> Fault:
+    """A fault at the place where `node` starts."""
+    return Fault(node.start_mark.line + 1, node.start_mark.column + 1, message)
+
+
+def scalar(node: ScalarNode) -> Scalar:
+    """The value of a scalar node under the YAML 1.2 core schema (numbers in decimal only)."""
+    text: str = node.value
+    if node.style in ("'", '"', "|", ">"):
+        return text
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INT.fullmatch(text):
+        return int(text) if len(text) < 20 else float(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return text
+
+
+def plain(node: Node) -> object:
+    """The whole node as plain Python: scalars by YAML 1.2, lists, and dicts in the order of the file."""
+    if isinstance(node, MappingNode):
+        return {str(key.value): plain(value) for key, value in node.value}
+    if isinstance(node, SequenceNode):
+        return [plain(item) for item in node.value]
+    assert isinstance(node, ScalarNode)
+    return scalar(node)
+
+
+def compose(path: Path) -> MappingNode:
+    """Read one YAML document whose top level is a mapping.
+
+    Raises InputError if the file can't be read, MatrixError (with line and column) for everything else:
+    not UTF-8, a syntax error, a second document, a tag, a cycle, too many nodes, a key twice.
+    """
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise InputError(path, f"{size:,} bytes", f"a matrix has at most {MAX_BYTES:,}")
+        text = path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(path, f"byte {error.start} is not UTF-8") from None
+    except OSError as error:
+        raise InputError(path, error.strerror or str(error)) from None
+    try:
+        root = yaml.compose(text, Loader=_ComposeOnly)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        raise MatrixError(path, [Fault(line, column, error.problem or "not YAML")]) from None
+    except yaml.YAMLError as error:
+        raise MatrixError(path, [Fault(1, 1, str(error).splitlines()[0])]) from None
+    except RecursionError:
+        raise MatrixError(path, [Fault(1, 1, "nested too deeply")]) from None
+    if root is None:
+        raise MatrixError(path, [Fault(1, 1, "empty: a matrix needs `base` or `grids`")])
+    faults = _Walk().faults(root)
+    if faults:
+        raise MatrixError(path, faults)
+    if not isinstance(root, MappingNode):
+        raise MatrixError(path, [fault_at(root, "expected a mapping at the top level")])
+    return root
+
+
+class _Walk:
+    """One pass over all nodes that refuses what YAML allows and a matrix must not use."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._open: set[int] = set()
+        self._found: list[Fault] = []
+
+    def faults(self, root: Node) -> list[Fault]:
+        try:
+            self._visit(root)
+        except RecursionError:
+            self._found.append(fault_at(root, "nested too deeply"))
+        return self._found
+
+    def _visit(self, node: Node) -> None:
+        self._count += 1
+        if self._count > MAX_NODES:
+            if self._count == MAX_NODES + 1:
+                self._found.append(fault_at(node, f"more than {MAX_NODES:,} nodes once aliases are expanded"))
+            return
+        if id(node) in self._open:
+            self._found.append(fault_at(node, "an anchor that contains itself"))
+            return
+        if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.rpartition(":")[2] not in (
+            "map",
+            "seq",
+            "str",
+        ):
+            self._found.append(fault_at(node, f"the tag {node.tag.rpartition(':')[2]!r} is not allowed here"))
+            return
+        self._open.add(id(node))
+        if isinstance(node, MappingNode):
+            self._visit_mapping(node)
+        elif isinstance(node, SequenceNode):
+            for item in node.value:
+                self._visit(item)
+        self._open.discard(id(node))
+
+    def _visit_mapping(self, node: MappingNode) -> None:
+        seen: set[str] = set()
+        for key, value in node.value:
+            if not isinstance(key, ScalarNode):
+                self._found.append(fault_at(key, "a key must be a plain name"))
+                continue
+            if key.value in seen:
+                self._found.append(fault_at(key, f"the key {key.value!r} stands here twice"))
+            seen.add(key.value)
+            self._visit(value)

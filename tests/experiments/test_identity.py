@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+
+from experiments.identity import canonical, evaluation_id, run_id
+from experiments.matrix import load
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = Path(__file__).parent / "golden_ids.json"
+
+
+def test_ids_are_those_of_the_golden_file() -> None:
+    """A refactoring that changes an id would orphan every trained network: change the file on purpose only."""
+    found = {}
+    for path in sorted((ROOT / "experiments").glob("*.yaml")):
+        matrix = load(path)
+        found[path.stem] = {run.name: run.run_id for run in matrix.runs}
+        data = matrix.runs[0].run.data.name
+        found[path.stem] |= {canonical(b).decode(): evaluation_id(b, data) for b in matrix.benchmarks}
+    assert found == json.loads(GOLDEN.read_text())
+
+
+def test_an_id_survives_json(expand) -> None:
+    run = expand("grids: [{objective: ceb, rho: 0.1}]").runs[0].run
+    assert run_id(msgspec.json.decode(canonical(run), type=type(run))) == run_id(run)
+
+
+def test_numbers_that_are_equal_have_one_id(expand) -> None:
+    ids = {expand(f"grids: [{{objective: ceb, rho: {rho}}}]").runs[0].run_id for rho in ("0", "0.0", "-0.0", "0e5")}
+    assert len(ids) == 1
+
+
+def test_every_field_matters(expand) -> None:
+    grids = "objective: ceb, rho: 1"
+    variations = ["", ", seed: 1", ", batch: 9", ", lr: 2e-3", ", width: 17", ", jump_start: {name: gamma, steps: 3}"]
+    ids = {expand(f"grids: [{{{grids}{extra}}}]").runs[0].run_id for extra in variations}
+    assert len(ids) == len(variations)
