@@ -1,0 +1,63 @@
+"""What the store needs to know of files: locks between processes, and whose file system they lie on."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from experiments.errors import UnreachableError
+
+NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "lustre", "gpfs", "beegfs", "ceph", "cifs", "smb3", "smbfs", "afs", "9p", "panfs", "orangefs"}
+    | {"pvfs2", "glusterfs", "fuse.glusterfs", "fuse.sshfs", "fuse.ceph"}
+)
+
+
+def network_file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str | None:
+    """The kind of network file system a path lies on (`nfs4`, `lustre`, `gpfs`, …); None if it is local.
+
+    A path that does not exist yet is judged by the folder it would lie in. Format: proc_pid_mountinfo(5).
+    """
+    place = path.absolute().resolve()
+    best, kind = -1, None
+    for line in mounts.read_text().splitlines() if mounts.exists() else ():
+        before, _, after = line.partition(" - ")
+        point = Path(before.split()[4].encode().decode("unicode_escape"))
+        # A later mount at the same place hides the earlier one.
+        if place.is_relative_to(point) and len(point.parts) >= best:
+            best, kind = len(point.parts), after.split()[0]
+    return kind if kind in NETWORK_FILE_SYSTEMS else None
+
+
+@contextmanager
+def locked(path: Path, patience: float) -> Iterator[None]:
+    """Hold the lock file `path`; the system gives it back when the process ends, however it ends.
+
+    Raises UnreachableError if another process still holds it after `patience` seconds.
+    """
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664)
+    except OSError as error:
+        raise UnreachableError(str(path), error.strerror or str(error)) from error
+    try:
+        _wait(fd, path, time.monotonic() + patience)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _wait(fd: int, path: Path, deadline: float) -> None:
+    while True:
+        try:
+            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise UnreachableError(str(path), "another cebctl has held this lock for too long") from None
+            time.sleep(random.uniform(0.005, 0.03))
+        except OSError as error:
+            raise UnreachableError(str(path), f"cannot be locked: {error.strerror}") from error

@@ -1,0 +1,227 @@
+"""Read the journals into the store, each line exactly once.
+
+The rows of a piece of a journal and the offset behind it are committed together, by one writer at a time, who
+looks at the offset again once it is its turn: killed anywhere or run by several at once, nothing is lost or
+doubled. What the store then holds is a function of the files, whatever the order they were read in.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from experiments.errors import InputError, UnreachableError
+from jobs import journal
+from jobs.home import Home
+from store import fold, tables, watch
+from store.backend import Backend, DamagedError
+from store.opening import Store
+from store.watch import Source
+
+PIECE_BYTES = 4 << 20
+"""About how much is read within one transaction: half a second of work, some 100 MB of memory."""
+
+_PASSES = 20
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What one ingest read."""
+
+    files: int
+    records: int
+    damaged: dict[str, int]
+    """Lines that made no sense, by journal (relative to CEBCTL_HOME); `queries.damaged` has those of all time."""
+
+
+def ingest(store: Store, home: Home) -> Ingested:
+    """Read what is new in the journals of the home.
+
+    Raises UnreachableError if a journal or the store can't be used, InputError if the store belongs to another
+    home or one run_id was claimed with two specs. A damaged SQLite file is set aside and rebuilt at once.
+    """
+    try:
+        return _ingest(store, home)
+    except DamagedError:  # the store has set it aside and begun anew: see `Store.warnings`
+        return _ingest(store, home)
+
+
+def rebuild(store: Store, home: Home) -> Ingested:
+    """Forget everything and read the journals again from their beginning."""
+    with store.writing() as connection:
+        for table in reversed(tables.metadata.sorted_tables):
+            connection.execute(sa.delete(table))
+    return ingest(store, home)
+
+
+@dataclass
+class _Count:
+    files: set[str] = field(default_factory=set)
+    records: int = 0
+    damaged: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    size: int
+    """In bytes."""
+    more: bool
+
+
+def _ingest(store: Store, home: Home) -> Ingested:
+    count = _Count()
+    for _ in range(_PASSES):
+        with store.reading() as connection:
+            seen = watch.look(connection, home)
+        if seen.vanished and len(seen.vanished) == seen.known and not store.backend.inside(home.folder):
+            raise InputError(
+                store.where,
+                f"was filled from another home than {home.folder}",
+                "give each CEBCTL_HOME a CEBCTL_STORE of its own",
+            )
+        if seen.replaced or seen.vanished:
+            _forget(store, seen.replaced + seen.vanished)
+        elif _read_all(store, seen.grown, count):
+            return Ingested(len(count.files), count.records, dict(count.damaged))
+    raise UnreachableError(str(home.folder), "its journals are being replaced faster than they can be read")
+
+
+def _read_all(store: Store, sources: Iterable[Source], count: _Count) -> bool:
+    """Read the journals to their ends; False if one turned out to be replaced."""
+    waiting = deque(sources)
+    clean = True
+    while waiting:
+        read = 0
+        with store.writing() as connection:
+            while waiting and read < PIECE_BYTES:
+                piece = _read_piece(store.backend, connection, waiting[0], count)
+                clean = clean and piece is not None
+                read += piece.size if piece else 0
+                if piece is None or not piece.more:
+                    waiting.popleft()
+    return clean
+
+
+def _read_piece(backend: Backend, connection: Connection, source: Source, count: _Count) -> _Piece | None:
+    """Read on where the store stands; None if the journal is another by now."""
+    known = watch.known_of(connection, source)
+    try:
+        with source.path.open("rb") as file:
+            if watch.fingerprint(file, known.offset) != known.fingerprint:
+                return None
+            now = os.fstat(file.fileno())
+            chunk = journal.read_open(file, known.offset, PIECE_BYTES)
+            if chunk.offset == known.offset:
+                return _Piece(0, more=False)
+            fingerprint = watch.fingerprint(file, chunk.offset)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise watch.unreadable(source, error) from error
+    write = _write_job if source.job else _write_submission
+    damaged = chunk.damaged + write(backend, connection, source, known.offset == 0, chunk.records)
+    entry = {
+        "path": source.name,
+        "byte_offset": chunk.offset,
+        "fingerprint": fingerprint,
+        "mtime_ns": now.st_mtime_ns,
+        "damaged": known.damaged + damaged,
+    }
+    backend.upsert(connection, tables.journals, [entry])
+    count.files.add(source.name)
+    count.records += len(chunk.records)
+    if damaged:
+        count.damaged[source.name] += damaged
+    return _Piece(chunk.offset - known.offset, more=now.st_size - known.offset > PIECE_BYTES)
+
+
+def _write_job(
+    backend: Backend, connection: Connection, source: Source, first: bool, records: list[journal.AnyRecord]
+) -> int:
+    """Write what the records of an attempt amount to; the number of those that are none of a job's."""
+    assert source.job
+    before = None if first else connection.execute(sa.select(tables.jobs).where(_is_job(source))).mappings().first()
+    rows = fold.fold_job(source.job, dict(before) if before else None, records)
+    if rows.job["updated_at"] is not None:
+        backend.upsert(connection, tables.jobs, [rows.job])
+    backend.write_metrics(connection, rows.metrics)
+    if rows.results:
+        again = tables.results.c.evaluation_id.in_(rows.results)
+        connection.execute(sa.delete(tables.results).where(_is_job(source, tables.results), again))
+        backend.upsert(connection, tables.results, [row for result in rows.results.values() for row in result])
+    return rows.misplaced
+
+
+def _write_submission(
+    backend: Backend, connection: Connection, source: Source, first: bool, records: list[journal.AnyRecord]
+) -> int:
+    """Write what a submission decided; the number of records that are none of a submission's."""
+    assert source.submission
+    rows = fold.fold_submission(source.submission, first, records)
+    if rows.submission:
+        backend.upsert(connection, tables.submissions, [rows.submission])
+    backend.upsert(connection, tables.runs, _newest_runs(connection, source, rows))
+    backend.upsert(connection, tables.claims, rows.claims)
+    backend.upsert(connection, tables.workers, rows.workers)
+    backend.upsert(connection, tables.releases, rows.releases)
+    return rows.misplaced
+
+
+def _newest_runs(connection: Connection, source: Source, rows: fold.SubmissionRows) -> list[fold.Row]:
+    """The runs to write: those that are new, or that this submission is the newest to name."""
+    runs = tables.runs
+    ids = sorted(rows.runs)
+    stored: dict[str, sa.Row[tuple[str, str, fold.Row]]] = {}
+    for at in range(0, len(ids), 500):
+        query = sa.select(runs.c.run_id, runs.c.submission, runs.c.spec)
+        stored |= {row.run_id: row for row in connection.execute(query.where(runs.c.run_id.in_(ids[at : at + 500])))}
+    for run_id in rows.conflicts + [i for i, row in stored.items() if row.spec != rows.runs[i]["spec"]]:
+        other = stored[run_id].submission if run_id in stored else source.submission
+        raise InputError(
+            source.path,
+            f"claims run {run_id} with another spec than submission {other} did",
+            "one run_id means one spec; remove the wrong one of the two journals",
+        )
+    return [row for i, row in rows.runs.items() if i not in stored or row["submission"] >= stored[i].submission]
+
+
+def _forget(store: Store, sources: Iterable[Source]) -> None:
+    """Delete what came from journals that were cut, replaced or removed, unless another process just did.
+
+    Submissions share runs, so that they are forgotten, and then read, together: they are small.
+    """
+    with store.writing() as connection:
+        for source in sources:
+            if _intact(connection, source):
+                continue
+            if source.job:
+                # Metrics and results go with their job.
+                connection.execute(sa.delete(tables.jobs).where(_is_job(source)))
+                connection.execute(sa.delete(tables.journals).where(tables.journals.c.path == source.name))
+                continue
+            for table in (tables.releases, tables.workers, tables.claims, tables.runs, tables.submissions):
+                connection.execute(sa.delete(table))
+            theirs = tables.journals.c.path.startswith("submissions/")
+            connection.execute(sa.delete(tables.journals).where(theirs))
+
+
+def _intact(connection: Connection, source: Source) -> bool:
+    known = watch.known_of(connection, source)
+    try:
+        with source.path.open("rb") as file:
+            return watch.fingerprint(file, known.offset) == known.fingerprint
+    except FileNotFoundError:
+        return known.offset == 0
+    except OSError as error:
+        raise watch.unreadable(source, error) from error
+
+
+def _is_job(source: Source, table: sa.Table = tables.jobs) -> sa.ColumnElement[bool]:
+    assert source.job
+    run_id, stage, attempt = source.job
+    return sa.and_(table.c.run_id == run_id, table.c.stage == stage, table.c.attempt == attempt)

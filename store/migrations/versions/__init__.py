@@ -1,0 +1,1 @@
+"""One file per schema; its name begins with the revision."""

@@ -1,0 +1,138 @@
+"""The questions asked of the store. Each is one consistent reading; rows come in the order of their keys."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement, Connection, Select
+
+from experiments.benchmarks import AnyBenchmark
+from store import tables
+from store.opening import Store
+from store.rows import ClaimRow, JobRow, MetricPoint, ResultRow, RunRow, SubmissionRow, WorkerRow
+from store.tables import latest_results
+from store.tables import open_claims as open_claims_view
+
+_IDS_AT_ONCE = 500
+"""How many ids one statement holds: databases limit the number of its variables."""
+
+
+def runs(store: Store, prefix: str | None = None) -> list[RunRow]:
+    """The runs that were ever claimed; with a prefix, those whose id begins so."""
+    query = sa.select(tables.runs).order_by(tables.runs.c.run_id)
+    if prefix is not None:
+        query = query.where(sa.func.substr(tables.runs.c.run_id, 1, len(prefix)) == prefix)
+    with store.reading() as connection:
+        return [RunRow(**row) for row in connection.execute(query).mappings()]
+
+
+def submissions(store: Store) -> list[SubmissionRow]:
+    """Every submission, in order of name."""
+    query = sa.select(tables.submissions).order_by(tables.submissions.c.name)
+    with store.reading() as connection:
+        return [SubmissionRow(**row) for row in connection.execute(query).mappings()]
+
+
+def jobs(store: Store, run_ids: Collection[str] | None = None) -> list[JobRow]:
+    """Every attempt of the runs (None: of all), in order of run, stage and attempt."""
+    query = sa.select(*[tables.jobs.c[name] for name in JobRow.__slots__])
+    with store.reading() as connection:
+        found = [JobRow(*row) for row in _of_runs(connection, query, tables.jobs.c.run_id, run_ids)]
+    return sorted(found, key=lambda row: (row.run_id, row.stage, row.attempt))
+
+
+def open_claims(store: Store, run_ids: Collection[str] | None = None) -> list[ClaimRow]:
+    """The claims on the runs (None: on all) that nobody gave back, finished or not."""
+    claim, submission = open_claims_view.c, tables.submissions.c
+    query = sa.select(open_claims_view, submission.executor, submission.host, submission.submitted_by).join(
+        tables.submissions, submission.name == claim.submission
+    )
+    with store.reading() as connection:
+        rows = [row._asdict() for row in _of_runs(connection, query, claim.run_id, run_ids)]
+        workers = _workers(connection)
+    found = [
+        ClaimRow(
+            **row | {"benchmarks": tuple(msgspec.convert(row["benchmarks"], list[AnyBenchmark]))},
+            workers=workers.get(row["submission"], ()),
+        )
+        for row in rows
+    ]
+    return sorted(found, key=lambda row: (row.run_id, row.stage, row.submission))
+
+
+def results(store: Store, run_ids: Collection[str]) -> list[ResultRow]:
+    """Every measure of the newest attempt that finished each evaluation of the runs."""
+    query = sa.select(*[latest_results.c[name] for name in ResultRow.__slots__])
+    # As text: thousands of rows share few benchmarks.
+    query = query.with_only_columns(
+        *[sa.cast(c, sa.Text).label(c.name) if c.name == "benchmark" else c for c in query.selected_columns]
+    )
+    benchmark = ResultRow.__slots__.index("benchmark")
+    with store.reading() as connection:
+        rows: list[tuple[Any, ...]] = [
+            (*row[:benchmark], _benchmark(row[benchmark]), *row[benchmark + 1 :])
+            for row in _of_runs(connection, query, latest_results.c.run_id, run_ids)
+        ]
+    found = [ResultRow(*row) for row in rows]
+    return sorted(found, key=lambda row: (row.run_id, row.evaluation_id, row.name))
+
+
+def per_sample(store: Store, run_id: str, evaluation_id: str) -> str | None:
+    """Correct or not for each image, as `jobs.journal.Result.per_sample` has it; None if it was not kept."""
+    query = sa.select(latest_results.c.per_sample).where(
+        latest_results.c.run_id == run_id, latest_results.c.evaluation_id == evaluation_id
+    )
+    with store.reading() as connection:
+        return next((text for (text,) in connection.execute(query) if text is not None), None)
+
+
+def metrics(store: Store, run_id: str, names: Collection[str] | None = None) -> list[MetricPoint]:
+    """The metrics of a run (None: all), by stage, name and step; a step run twice counts as last run."""
+    query = sa.select(*[tables.metrics.c[name] for name in MetricPoint.__slots__])
+    query = query.where(tables.metrics.c.run_id == run_id)
+    if names is not None:
+        query = query.where(tables.metrics.c.name.in_(names))
+    newest: dict[tuple[str, str, int], MetricPoint] = {}
+    with store.reading() as connection:
+        for row in connection.execute(query.order_by(tables.metrics.c.attempt)):
+            newest[row.stage, row.name, row.step] = MetricPoint(*row)
+    return [newest[key] for key in sorted(newest)]
+
+
+def damaged(store: Store) -> dict[str, int]:
+    """Journals (relative to CEBCTL_HOME) with lines that made no sense, and how many."""
+    journals = tables.journals.c
+    query = sa.select(journals.path, journals.damaged).where(journals.damaged > 0).order_by(journals.path)
+    with store.reading() as connection:
+        return {row.path: row.damaged for row in connection.execute(query)}
+
+
+def _of_runs(
+    connection: Connection, query: Select[Any], column: ColumnElement[str], run_ids: Collection[str] | None
+) -> Iterator[Any]:
+    if run_ids is None:
+        yield from connection.execute(query)
+        return
+    ids = sorted(set(run_ids))
+    for first in range(0, len(ids), _IDS_AT_ONCE):
+        yield from connection.execute(query.where(column.in_(ids[first : first + _IDS_AT_ONCE])))
+
+
+def _workers(connection: Connection) -> dict[str, tuple[WorkerRow, ...]]:
+    table = tables.workers
+    workers: dict[str, list[WorkerRow]] = defaultdict(list)
+    query = sa.select(*[table.c[name] for name in WorkerRow.__slots__])
+    for row in connection.execute(query.order_by(table.c.submission, table.c.job)):
+        workers[row.submission].append(WorkerRow(*row))
+    return {submission: tuple(rows) for submission, rows in workers.items()}
+
+
+@lru_cache(maxsize=4096)
+def _benchmark(text: str) -> AnyBenchmark:
+    benchmark: AnyBenchmark = msgspec.json.decode(text, type=AnyBenchmark)
+    return benchmark

@@ -1,0 +1,240 @@
+"""The embedded default: one SQLite file.
+
+Readers never wait and writers wait for each other (write-ahead log); on a network file system, where the log's
+shared memory does not work, SQLite's rollback journal is used and readers may wait for a writer. A transaction
+is begun here, not by the driver: `BEGIN IMMEDIATE` where it will write, since a reader that turns writer in the
+middle cannot wait. Written with `synchronous=NORMAL`: a machine that loses power may forget the last commits,
+which the journals still hold, and never tears one.
+"""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, Literal, cast
+from urllib.parse import quote
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Table
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import QueuePool, StaticPool
+
+from experiments.errors import CebctlError, InputError, UnreachableError
+from store.backend import PATIENCE_SECONDS, Backend, DamagedError, to_json
+from store.files import locked, network_file_system
+from store.tables import metrics
+
+SUFFIXES = (".sqlite", ".sqlite3", ".db")
+"""A file that is no database is taken for a damaged store only under one of these."""
+
+_CACHE_KIB = 32768
+_METRICS = (
+    f"INSERT INTO metrics ({', '.join(metrics.c.keys())}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE "
+    "SET epoch = excluded.epoch, value = excluded.value"
+)
+
+
+class Sqlite(Backend):
+    """A SQLite file, or a database in memory where `path` is None.
+
+    `ro` changes nothing but may need the log's side files; `immutable` touches nothing, not even those.
+    """
+
+    driver_errors = (DBAPIError, sqlite3.Error)
+
+    def __init__(self, path: Path | None, mode: Literal["rwc", "ro", "immutable"] = "rwc") -> None:
+        self.path = path
+        self.where = str(path or "store in memory")
+        self.read_only = mode != "rwc"
+        self._mode = mode
+        self._opened_inode: int | None = None
+        self.engine = sa.create_engine(
+            "sqlite://",
+            creator=self._connect,
+            poolclass=QueuePool if path else StaticPool,
+            json_serializer=to_json,
+        )
+        sa.event.listen(self.engine, "begin", self._begin)
+
+    # --- transactions ---
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        return self._transaction(write=False)
+
+    def writing(self) -> AbstractContextManager[Connection]:
+        return self._transaction(write=True)
+
+    @contextmanager
+    def migrating(self) -> Iterator[Connection]:
+        if self.path:
+            self._choose_journal_mode()
+        # A table is altered by copying and dropping it; with foreign keys on, dropping cascades.
+        with self._transaction(write=True, foreign_keys=False) as connection:
+            yield connection
+            broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+            if broken:
+                raise UnreachableError(self.where, f"the upgrade would break {len(broken)} references")
+
+    @contextmanager
+    def _transaction(self, write: bool, foreign_keys: bool = True) -> Iterator[Connection]:
+        with self.in_words(), self.engine.connect() as connection:
+            connection.execution_options(write=write)
+            driver = _driver(connection)
+            driver.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
+            with connection.begin():
+                yield connection
+
+    def _begin(self, connection: Connection) -> None:
+        driver = _driver(connection)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                if connection.get_execution_options().get("write"):
+                    driver.execute("BEGIN IMMEDIATE")
+                else:
+                    driver.execute("BEGIN")
+                    driver.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()  # fixes what is seen
+                return
+            except sqlite3.OperationalError as error:
+                # SQLite waits by itself, but not for everything: not while a log is being recovered or removed.
+                if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
+                    raise
+                if driver.in_transaction:
+                    driver.execute("ROLLBACK")
+                time.sleep(random.uniform(0.005, 0.05))
+
+    def _connect(self) -> sqlite3.Connection:
+        if self.path is None:
+            name = ":memory:"
+        else:
+            mode = "ro&immutable=1" if self._mode == "immutable" else self._mode
+            name = f"file:{quote(str(self.path))}?mode={mode}"
+        driver = sqlite3.connect(
+            name, uri=True, isolation_level=None, timeout=PATIENCE_SECONDS, check_same_thread=False
+        )
+        if self.path is not None:
+            self._opened_inode = self.path.stat().st_ino
+        driver.execute("PRAGMA synchronous=NORMAL")
+        driver.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+        return driver
+
+    def _choose_journal_mode(self) -> None:
+        assert self.path is not None
+        mode = "DELETE" if network_file_system(self.path) else "WAL"
+        with self.in_words(), self.engine.connect() as connection:
+            _driver(connection).execute(f"PRAGMA journal_mode={mode}")
+
+    # --- between processes ---
+
+    def opening(self) -> AbstractContextManager[None]:
+        return self._locked("opening")
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        # Not a long transaction: `status` may go on reading journals while another process submits.
+        return self._locked("submitting")
+
+    def _locked(self, purpose: str) -> AbstractContextManager[None]:
+        if self.path is None:
+            return nullcontext()
+        return locked(self.path.with_name(f"{self.path.name}.{purpose}.lock"), PATIENCE_SECONDS)
+
+    # --- files ---
+
+    def inside(self, folder: Path) -> bool:
+        return self.path is None or self.path.is_relative_to(folder)
+
+    def foreign_tables(self, connection: Connection) -> set[str]:
+        return set(sa.inspect(connection).get_table_names())
+
+    def back_up(self, revision: str) -> None:
+        if self.path is None:
+            return
+        kept = self.path.with_name(f"{self.path.name}.schema-{revision}")
+        partial = kept.with_name(kept.name + ".partial")
+        partial.unlink(missing_ok=True)
+        with self.in_words(), self.engine.connect() as connection:
+            copy = sqlite3.connect(partial)
+            try:
+                _driver(connection).backup(copy)
+            finally:
+                copy.close()
+        partial.replace(kept)
+
+    def set_aside(self) -> str:
+        assert self.path is not None
+        with self.opening():
+            self.close()
+            if self._already_replaced():
+                return f"{self.where}: was damaged; another cebctl has set it aside"
+            aside = self._free_name()
+            # The log goes first: without it the file is an older store, without the file the log is nothing.
+            for suffix in ("-wal", "-shm", ""):
+                part = self.path.with_name(self.path.name + suffix)
+                if part.exists():
+                    part.rename(aside.with_name(aside.name + suffix))
+        return f"{self.where}: was damaged; set aside as {aside.name} and rebuilt from the journals"
+
+    def _already_replaced(self) -> bool:
+        assert self.path is not None
+        try:
+            return self._opened_inode is not None and self.path.stat().st_ino != self._opened_inode
+        except FileNotFoundError:
+            return True
+
+    def _free_name(self) -> Path:
+        assert self.path is not None
+        number = 1
+        while (name := self.path.with_name(f"{self.path.name}.damaged-{number}")).exists():
+            number += 1
+        return name
+
+    # --- rows ---
+
+    def upsert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        if not rows:
+            return
+        statement = insert(table)
+        others = {name: statement.excluded[name] for name in rows[0] if not table.c[name].primary_key}
+        connection.execute(statement.on_conflict_do_update(set_=others), rows)
+
+    def write_metrics(self, connection: Connection, rows: Sequence[tuple[object, ...]]) -> None:
+        if rows:
+            _driver(connection).executemany(_METRICS, rows)
+
+    # --- errors ---
+
+    def fault(self, error: Exception) -> CebctlError | None:
+        name = getattr(error, "sqlite_errorname", "")
+        missing = name == "SQLITE_ERROR" and str(error).startswith(("no such table", "no such column"))
+        if name.startswith("SQLITE_CORRUPT") or missing:
+            return DamagedError(self.where, str(error))
+        if name.startswith("SQLITE_NOTADB"):
+            if self.path and self.path.suffix in SUFFIXES:
+                return DamagedError(self.where, str(error))
+            return InputError(self.where, str(error), f"a new file, or a store, named {' or '.join(SUFFIXES)}")
+        if name in ("", "SQLITE_ERROR") or not isinstance(error, sqlite3.OperationalError):
+            return None
+        return UnreachableError(self.where, str(error))
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
+    return cast(sqlite3.Connection, connection.connection.dbapi_connection)
+
+
+def at_rest(path: Path) -> bool:
+    """Whether the file alone is the whole store, and opening it as usual would only add the log's side files.
+
+    False where something is in the log (the store is in use, or its last user was killed) and for a store
+    without one, whose readers add no file and have to heed locks.
+    """
+    with path.open("rb") as file:
+        has_log = file.read(20)[18:] == b"\2\2"  # the versions of the format: sqlite.org/fileformat.html
+    try:
+        return has_log and not path.with_name(f"{path.name}-wal").stat().st_size
+    except FileNotFoundError:
+        return has_log
