@@ -1,0 +1,1 @@
+"""How it runs: submission, the job entry point, run directories, journals, checkpoints and the engine."""

@@ -1,0 +1,78 @@
+"""Checkpoint files, without torch: written beside and renamed, checksummed, the newest two kept.
+
+A file is `<step>.<first 16 hex digits of its SHA-256>.pt`: the rename makes content, step and checksum
+appear at once, and any reader can tell a broken file from its name alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from jobs.journal import fsync_folder
+
+KEPT = 2
+
+
+@dataclass(frozen=True, order=True)
+class CheckpointFile:
+    """One complete file, perhaps damaged since."""
+
+    step: int
+    path: Path
+
+    def read(self) -> bytes | None:
+        """The bytes as they were written, or None if they are not those any more."""
+        try:
+            data = self.path.read_bytes()
+        except OSError:
+            return None
+        return data if _digest(data) == self.path.name.split(".")[1] else None
+
+    def set_aside(self) -> None:
+        """Rename a broken file, so that it no longer counts among those kept: it may be newer than the next one
+        written, which would be dropped in its favour."""
+        self.path.rename(self.path.with_suffix(".broken"))
+
+
+def write(folder: Path, step: int, dump: Callable[[BinaryIO], None]) -> Path:
+    """Write what `dump` produces as the checkpoint of `step`, then drop all but the newest two."""
+    folder.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    dump(buffer)
+    data = buffer.getvalue()
+    beside = folder / f".{step:09d}.{os.getpid()}.part"
+    with beside.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    path = folder / f"{step:09d}.{_digest(data)}.pt"
+    beside.rename(path)
+    fsync_folder(folder)
+    _prune(folder)
+    return path
+
+
+def newest_first(folder: Path) -> Iterator[CheckpointFile]:
+    """The complete checkpoints of a folder, from the newest on; a caller falls back by going on."""
+    return iter(sorted(_files(folder), reverse=True))
+
+
+def _files(folder: Path) -> list[CheckpointFile]:
+    return [CheckpointFile(int(path.name.split(".")[0]), path) for path in folder.glob("[0-9]*.*.pt")]
+
+
+def _prune(folder: Path) -> None:
+    for old in sorted(_files(folder), reverse=True)[KEPT:]:
+        old.path.unlink(missing_ok=True)
+    for part in folder.glob(".*.part"):
+        part.unlink(missing_ok=True)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]

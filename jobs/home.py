@@ -1,0 +1,114 @@
+"""Every path under CEBCTL_HOME, named once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Stage = Literal["train", "evaluate"]
+STAGES: tuple[Stage, ...] = ("train", "evaluate")
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """The directory of one run; a job writes nowhere else."""
+
+    folder: Path
+
+    @property
+    def run_id(self) -> str:
+        return self.folder.name
+
+    @property
+    def spec(self) -> Path:
+        """The resolved spec, written before the first job is queued."""
+        return self.folder / "spec.json"
+
+    @property
+    def provenance(self) -> Path:
+        """Code, machine and library versions of the newest training attempt."""
+        return self.folder / "provenance.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def submitit(self) -> Path:
+        """Where submitit keeps pickles and logs of a Slurm job; nothing in it decides a state."""
+        return self.folder / "submitit"
+
+    def journal(self, stage: Stage, attempt: int) -> Path:
+        return self.folder / "journal" / f"{stage}.{attempt}.jsonl"
+
+    def log(self, stage: Stage, attempt: int) -> Path:
+        """What the job printed, standard output and errors together."""
+        return self.folder / "logs" / f"{stage}.{attempt}.log"
+
+    def lease(self, stage: Stage) -> Path:
+        return self.folder / f"{stage}.lease"
+
+    def attempts(self, stage: Stage) -> list[int]:
+        """The numbers of the attempts that have a journal, oldest first."""
+        return sorted(int(path.suffixes[0][1:]) for path in self.folder.glob(f"journal/{stage}.*.jsonl"))
+
+    def next_attempt(self, stage: Stage) -> int:
+        return max(self.attempts(stage), default=0) + 1
+
+
+@dataclass(frozen=True)
+class Home:
+    """CEBCTL_HOME: run directories, submission journals, code snapshots and the default store."""
+
+    folder: Path
+
+    @classmethod
+    def from_environment(cls) -> Home:
+        return cls(Path(os.environ.get("CEBCTL_HOME") or ".cebctl").absolute())
+
+    @property
+    def store_url(self) -> str:
+        """CEBCTL_STORE, or the SQLite file beside the runs."""
+        return os.environ.get("CEBCTL_STORE") or f"sqlite:///{self.folder / 'store.sqlite'}"
+
+    @property
+    def has_own_store(self) -> bool:
+        """Whether CEBCTL_STORE names the store, so that it may exist without this folder."""
+        return bool(os.environ.get("CEBCTL_STORE"))
+
+    @property
+    def runs(self) -> Path:
+        return self.folder / "runs"
+
+    @property
+    def code(self) -> Path:
+        """Snapshots of the code, one folder per content digest."""
+        return self.folder / "code"
+
+    @property
+    def submissions(self) -> Path:
+        """One journal per `cebctl submit` that submitted something."""
+        return self.folder / "submissions"
+
+    def submission(self, name: str) -> Path:
+        return self.submissions / f"{name}.jsonl"
+
+    def workers(self, submission: str) -> Path:
+        """submitit's folder (pickles, logs) of a submission's local workers."""
+        return self.folder / "workers" / submission
+
+    def run(self, run_id: str) -> RunPaths:
+        return RunPaths(self.runs / run_id)
+
+    def journals(self) -> Iterator[Path]:
+        """Every journal there is, those of submissions first, each group in order of name."""
+        yield from sorted(self.submissions.glob("*.jsonl"))
+        yield from sorted(self.runs.glob("*/journal/*.jsonl"))
+
+
+def data_folder() -> Path:
+    """CEBCTL_DATA: where the data sets lie."""
+    return Path(os.environ.get("CEBCTL_DATA") or "data").absolute()

@@ -1,0 +1,265 @@
+"""Journals: append-only JSON lines, one writer per file, the only thing a job reports through.
+
+A line is one record, a tagged object (`type`). A torn last line is legal: its writer was killed. The next
+writer of the same file begins on a new line, and a reader never consumes a line without its newline.
+The store is rebuilt from these files alone, so what is not in a journal has not happened.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from experiments.benchmarks import AnyBenchmark
+
+SYNC_SECONDS = 5.0
+"""A line may wait this long for its fsync, unless it is a state or a result."""
+
+Natural = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+"""A count that fits every store; a line with any other makes no sense."""
+
+
+class Record(Struct, kw_only=True, tag_field="type", omit_defaults=True):
+    """What every record carries."""
+
+    time: float = field(default_factory=time.time)
+    """Seconds since the epoch by the writer's clock; for people, never for ordering."""
+
+
+# --- written by a job, into journal/<stage>.<attempt>.jsonl ---
+
+
+class Started(Record, tag="started"):
+    """The attempt holds its lease and begins."""
+
+    submission: str = ""
+    host: str = ""
+    pid: Natural = 0
+    code: str = ""
+    """Digest of the code snapshot the job runs from."""
+    engine: str = ""
+    """Digest of the code that may change a number: experiments' spec and jobs/engine."""
+    resumed_step: Natural | None = None
+
+
+class Checkpointed(Record, tag="checkpointed"):
+    step: Natural
+    file: str
+    seconds: float
+    """How long the write took."""
+
+
+class Preempted(Record, tag="preempted"):
+    """The job was asked to stop and wrote a checkpoint; not terminal: it comes back."""
+
+    step: Natural | None = None
+
+
+class Succeeded(Record, tag="succeeded"):
+    """Terminal: the stage is complete."""
+
+
+class Failed(Record, tag="failed"):
+    """Terminal: the stage ended by an error of its own."""
+
+    error: str
+    """One line, for people."""
+    traceback: str = ""
+    kind: str = "error"
+    """`error`, `nan`, `exploded`, `input`."""
+
+
+class Died(Record, tag="died"):
+    """Written by the worker that watched the process vanish without a terminal record."""
+
+    reason: str
+
+
+class Heartbeat(Record, tag="heartbeat"):
+    """Where the job stands."""
+
+    step: Natural
+    steps: Natural
+    epoch: float = 0.0
+    epochs: float = 0.0
+    images_per_second: float | None = None
+    memory_mb: float | None = None
+    activity: str = ""
+    """For people: `training`, or the benchmark being run."""
+
+
+class Metrics(Record, tag="metrics"):
+    """Scalars of one step; a value that is not finite is written as null."""
+
+    step: Natural
+    epoch: float
+    values: dict[str, float | None]
+
+
+class Measure(Struct, kw_only=True, omit_defaults=True):
+    """One measured number. Accuracies are counts; others are a mean over `total` with its spread."""
+
+    name: str
+    unit: str
+    """`accuracy`, `error`, `nats` or `share`."""
+    total: Natural
+    correct: Natural | None = None
+    value: float | None = None
+    std: float | None = None
+    """Standard deviation over the images, for a mean."""
+
+
+class Result(Record, tag="result"):
+    """Everything one benchmark found, in one line: half a benchmark never counts."""
+
+    evaluation_id: str
+    benchmark: AnyBenchmark
+    data_digest: str
+    checkpoint_step: Natural
+    engine: str
+    measures: list[Measure]
+    per_sample: str | None = None
+    """Correct or not for each image in data set order: base64 of zlib of packed bits."""
+    seconds: float = 0.0
+
+
+# --- written by `cebctl submit`, into submissions/<name>.jsonl ---
+
+
+class Submitted(Record, tag="submitted"):
+    """A submission begins; the claims follow."""
+
+    name: str
+    matrix: str
+    matrix_path: str
+    executor: str
+    code: str
+    commit: str | None = None
+    user: str = ""
+    host: str = ""
+
+
+class Claim(Record, tag="claim"):
+    """This submission, and no other, will run this stage of this run."""
+
+    run_id: str
+    label: str
+    stage: str
+    spec: dict[str, Any]
+    benchmarks: list[AnyBenchmark] = []
+
+
+class Launched(Record, tag="launched"):
+    """A job that will work on the claims reached the executor."""
+
+    job: str
+    """Its unique name."""
+    executor_id: str
+    """What the executor knows it by: Slurm's job id, or the process of a local worker (`jobs.processes`)."""
+    pid: Natural | None = None
+
+
+class Released(Record, tag="released"):
+    """A claim of some submission given back, because nothing will run it any more."""
+
+    submission: str
+    run_id: str
+    stage: str
+    reason: str
+
+
+JobRecord = Started | Checkpointed | Preempted | Succeeded | Failed | Died | Heartbeat | Metrics | Result
+SubmissionRecord = Submitted | Claim | Launched | Released
+AnyRecord = JobRecord | SubmissionRecord
+
+TERMINAL = (Succeeded, Failed)
+_DURABLE = (Started, Checkpointed, Preempted, Succeeded, Failed, Died, Result, Submitted, Claim, Launched, Released)
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(AnyRecord)
+
+
+class Journal:
+    """The writer of one journal file.
+
+    Every line is one `write` to a file opened for appending, so it is either whole or the torn last one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o664)
+        size = os.fstat(self._fd).st_size
+        if size and os.pread(self._fd, 1, size - 1) != b"\n":
+            os.write(self._fd, b"\n")
+        self._synced = time.monotonic()
+        fsync_folder(path.parent)
+
+    def write(self, *records: AnyRecord) -> None:
+        """Append the records; on return they survive a killed process, and a dead machine if they are durable."""
+        lines = b"".join(_encoder.encode(record) + b"\n" for record in records)
+        while lines:
+            lines = lines[os.write(self._fd, lines) :]
+        due = time.monotonic() - self._synced > SYNC_SECONDS
+        if due or any(isinstance(record, _DURABLE) for record in records):
+            os.fsync(self._fd)
+            self._synced = time.monotonic()
+
+    def close(self) -> None:
+        os.fsync(self._fd)
+        os.close(self._fd)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What a reader got: the records, where to go on, and how many whole lines made no sense."""
+
+    records: list[AnyRecord]
+    offset: int
+    damaged: int
+
+
+def read(path: Path, offset: int = 0, limit: int = 64 << 20) -> Chunk:
+    """Read whole lines from a byte offset, at most about `limit` bytes; an unfinished last line is left."""
+    with path.open("rb") as file:
+        return read_open(file, offset, limit)
+
+
+def read_open(file: BinaryIO, offset: int, limit: int) -> Chunk:
+    """`read`, of a file that is open already."""
+    file.seek(offset)
+    data = file.read(limit)
+    end = data.rfind(b"\n") + 1
+    if not end and len(data) == limit:  # one line longer than the limit
+        data += file.readline()
+        end = len(data) if data.endswith(b"\n") else 0
+    records: list[AnyRecord] = []
+    damaged = 0
+    for line in data[:end].split(b"\n"):
+        if not line:
+            continue
+        try:
+            records.append(_decoder.decode(line))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            damaged += 1
+    return Chunk(records, offset + end, damaged)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make a created or renamed entry of this folder durable."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

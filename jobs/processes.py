@@ -1,0 +1,68 @@
+"""Which process is meant, beyond its number: numbers are reused, the pair of boot and start time is not."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process of one boot of one machine."""
+
+    host: str
+    boot: str
+    pid: int
+    started: int
+    """Clock ticks between boot and its start."""
+
+    @classmethod
+    def of(cls, pid: int) -> Process | None:
+        """The process that has this number on this machine now, or None; a zombie has ended."""
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+        except OSError:
+            return None
+        fields = stat.rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else cls(socket.gethostname(), _boot(), pid, int(fields[19]))
+
+    @classmethod
+    def current(cls) -> Process:
+        process = cls.of(os.getpid())
+        assert process is not None
+        return process
+
+    @classmethod
+    def parse(cls, text: str) -> Process | None:
+        """The inverse of `str`; None for text that names no process."""
+        parts = text.split("/")
+        if len(parts) != 4 or not parts[2].isdecimal() or not parts[3].isdecimal():
+            return None
+        return cls(parts[0], parts[1], int(parts[2]), int(parts[3]))
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.boot}/{self.pid}/{self.started}"
+
+    def alive(self) -> bool | None:
+        """Whether it still runs; None if it belongs to another machine, where this one can't look."""
+        if self.host != socket.gethostname():
+            return None
+        return Process.of(self.pid) == self
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent ends, so that no orphan goes on computing."""
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -1,0 +1,100 @@
+"""A local worker: imports torch once, then runs the claims of a submission in forked children, one by one.
+
+Several workers of one submission walk the same list; the leases divide it among them. A child that dies
+takes nothing with it: the worker notes the death in the child's journal and goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+from jobs import entry, processes
+from jobs.home import STAGES, Home, Stage
+from jobs.journal import Claim, Died, Journal, Submitted, read
+
+_STAGES_OF_ONE_RUN = dict[Stage, Claim]
+
+
+def work(home_folder: str, submission_name: str) -> None:
+    """Run every claim of the submission that no other worker has taken."""
+    home = Home(Path(home_folder))
+    submission, runs = _claims(home, submission_name)
+    import jobs.engine.evaluate
+    import jobs.engine.train  # noqa: F401  imported here so that every forked child has it
+
+    for run_id, claims in runs.items():
+        before = set(_journals(home, run_id))
+        child = os.fork()
+        if child == 0:
+            _child(home, submission, claims)
+        _, status = os.waitpid(child, 0)
+        begun = [path for path in _journals(home, run_id) if path not in before]
+        if os.WIFSIGNALED(status) and begun:
+            _note_death(begun[-1], os.WTERMSIG(status))
+
+
+def _claims(home: Home, name: str) -> tuple[Submitted, dict[str, _STAGES_OF_ONE_RUN]]:
+    """What was submitted, and its claims by run in the order of the submission."""
+    records = read(home.submission(name)).records
+    submission = next(record for record in records if isinstance(record, Submitted))
+    runs: dict[str, _STAGES_OF_ONE_RUN] = {}
+    for record in records:
+        if isinstance(record, Claim):
+            stage: Stage = "train" if record.stage == "train" else "evaluate"
+            runs.setdefault(record.run_id, {})[stage] = record
+    return submission, runs
+
+
+def _child(home: Home, submission: Submitted, claims: _STAGES_OF_ONE_RUN) -> None:
+    """The forked child: the claimed stages of one run, in order, as far as they succeed. Never returns."""
+    status = 1
+    try:
+        processes.die_with_parent()
+        _run(home, submission, claims)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _run(home: Home, submission: Submitted, claims: _STAGES_OF_ONE_RUN) -> None:
+    for stage in STAGES:
+        if stage not in claims:
+            continue
+        paths = home.run(claims[stage].run_id)
+        if stage == "evaluate" and not entry.trained(paths):
+            return
+        _redirect(paths.log(stage, paths.next_attempt(stage)))
+        if (
+            not entry.run_stage(home, submission, claims[stage], stage)
+            and stage == "train"
+            and not entry.trained(paths)
+        ):
+            return
+
+
+def _redirect(log: Path) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o664)
+    for stream in (1, 2):
+        os.dup2(fd, stream)
+    os.close(fd)
+
+
+def _journals(home: Home, run_id: str) -> list[Path]:
+    paths = home.run(run_id)
+    return [paths.journal(stage, attempt) for stage in STAGES for attempt in paths.attempts(stage)]
+
+
+def _note_death(path: Path, signum: int) -> None:
+    """Say in the journal of the attempt that just ran how its process ended."""
+    hint = " (out of memory?)" if signum == signal.SIGKILL else ""
+    with Journal(path) as journal:
+        journal.write(Died(reason=f"killed by signal {signum}, {signal.Signals(signum).name}{hint}"))
