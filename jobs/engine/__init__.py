@@ -1,0 +1,1 @@
+"""The engine: trains and evaluates one run. The only code that imports torch."""

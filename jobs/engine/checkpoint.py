@@ -1,0 +1,74 @@
+"""What a checkpoint holds, and how a run comes back from one: `jobs.checkpoints` with torch in it.
+
+Data order, noise and augmentation are functions of (seed, epoch, sample), so the step stands for all of them
+and for every generator's state.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from experiments.identity import run_id
+from experiments.spec import Run
+from jobs import checkpoints
+from jobs.engine.errors import ForeignCheckpointError, NoCheckpointError
+from jobs.engine.models import CebModel, build
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The content of an intact checkpoint."""
+
+    step: int
+    """Optimiser steps done."""
+    file: Path
+    state: dict[str, Any]
+    """`run_id`, `model`, and what else was given to `save`."""
+
+
+def save(run: Run, folder: Path, step: int, model: CebModel, **state: Any) -> Path:
+    """Write the checkpoint of a step: the model (marginal included) and `state`, which must be made of tensors and
+    plain values. Only the newest two are kept."""
+    whole = {"run_id": run_id(run), "model": model.state_dict(), **state}
+    return checkpoints.write(folder, step, lambda file: torch.save(whole, file))
+
+
+def load_newest(run: Run, folder: Path, *, set_aside: bool = False) -> Loaded | None:
+    """The newest intact checkpoint, on the CPU, or None if there is none. Broken ones are logged and passed over.
+
+    `set_aside` renames them, so that they don't count among those kept: for the one process that writes here.
+    Raises ForeignCheckpointError if it belongs to another run.
+    """
+    for found in checkpoints.newest_first(folder):
+        data = found.read()
+        if data is None:
+            _log.warning("%s: broken, falling back to the checkpoint before it", found.path)
+            if set_aside:
+                found.set_aside()
+            continue
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        if state["run_id"] != run_id(run):
+            raise ForeignCheckpointError(found.path, state["run_id"], run_id(run))
+        return Loaded(found.step, found.path, state)
+    return None
+
+
+def load_model(run: Run, folder: Path) -> tuple[CebModel, int]:
+    """The trained model of a run from its newest intact checkpoint, on the CPU in eval mode, and its step.
+
+    Raises NoCheckpointError if there is none.
+    """
+    loaded = load_newest(run, folder)
+    if loaded is None:
+        raise NoCheckpointError(folder)
+    model = build(run)
+    model.load_state_dict(loaded.state["model"])
+    return model.eval(), loaded.step

@@ -1,0 +1,101 @@
+"""An image set: labels, and the pixels or where they lie. Shapes: N images, C channels, H by W pixels."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from experiments.datasets import DatasetInfo, Split
+from experiments.errors import InputError
+
+MAX_CORRUPT_SHARE = 0.001
+"""A run ends when more than this share of a set's images can't be decoded; fewer are left out by name."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MemoryImages:
+    """A set small enough to be held decoded."""
+
+    info: DatasetInfo
+    split: Split
+    digest: str
+    """Of the split as it was read, found equal to `info.split_digest(split)`."""
+    labels_N: Tensor
+    """int64, 0 to classes - 1."""
+    images_NCHW: Tensor
+    """uint8."""
+
+    def __len__(self) -> int:
+        return len(self.labels_N)
+
+    def subset(self, indices_M: Tensor) -> MemoryImages:
+        """The images at these indices, renumbered from 0."""
+        return replace(self, labels_N=self.labels_N[indices_M], images_NCHW=self.images_NCHW[indices_M])
+
+
+@dataclass(frozen=True)
+class FolderImages:
+    """A set that is decoded image by image as it is used."""
+
+    info: DatasetInfo
+    split: Split
+    digest: str
+    labels_N: Tensor
+    """int64, 0 to classes - 1."""
+    folder: Path
+    names_N: NDArray[np.bytes_]
+    """Paths below `folder`. One array, because a million Python strings would be copied into every loader process."""
+    corrupt: dict[int, str] = field(default_factory=dict)
+    """What was wrong with each image that could not be decoded, by index: it was left out of its batch."""
+
+    def __len__(self) -> int:
+        return len(self.labels_N)
+
+    def subset(self, indices_M: Tensor) -> FolderImages:
+        """The images at these indices, renumbered from 0."""
+        names_M = self.names_N[indices_M.numpy()]
+        return replace(self, labels_N=self.labels_N[indices_M], names_N=names_M, corrupt={})
+
+    def path(self, index: int) -> Path:
+        """Where the image at this index lies."""
+        return self.folder / os.fsdecode(bytes(self.names_N[index]))
+
+    def leave_out(self, index: int, why: str) -> None:
+        """Note an image that can't be decoded; InputError once they are more than MAX_CORRUPT_SHARE."""
+        if index in self.corrupt:
+            return
+        self.corrupt[index] = why
+        _log.warning("%s: left out: %s", self.path(index), why)
+        if len(self.corrupt) > MAX_CORRUPT_SHARE * len(self):
+            raise InputError(
+                self.path(index),
+                f"{why}; it is corrupt image {len(self.corrupt)} of {len(self):,}",
+                f"up to {MAX_CORRUPT_SHARE:.1%} of a set are left out",
+            )
+
+
+ImageSet = MemoryImages | FolderImages
+
+
+def evenly(labels_N: Tensor, count: int) -> Tensor:
+    """The indices, ascending, of `count` images drawn evenly from the classes: in turn the first image of each
+    class, then the second of each, and so on; int64 of shape (count,).
+
+    Takes the first images of each class, so what it draws depends on the order of the set alone, and a smaller
+    draw is part of a larger one.
+    """
+    order_N = torch.argsort(labels_N, stable=True)
+    sorted_N = labels_N[order_N]
+    firsts_N = torch.searchsorted(sorted_N, sorted_N)
+    turns_N = torch.arange(len(labels_N)) - firsts_N
+    in_turn_N = order_N[torch.argsort(turns_N, stable=True)]
+    return in_turn_N[:count].sort().values

@@ -1,0 +1,68 @@
+"""The running means of training, and the check that they are numbers still."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from jobs.engine.errors import DivergedError
+
+EXPLODED = 1e6
+"""Nats. An untrained network of any matrix starts below; a loss above is taken for an explosion, not for training."""
+
+
+@dataclass
+class Meter:
+    """Sums over the images of a stretch of steps. Kept in checkpoints, so that the means of an epoch do not depend
+    on whether it was interrupted."""
+
+    images: int = 0
+    steps: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+
+    def add(self, values: dict[str, float], images: int) -> None:
+        """Add a step, given its means over this many images."""
+        self.images += images
+        self.steps += 1
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + images * value
+
+    def means(self) -> dict[str, float]:
+        """The mean of every quantity over the images."""
+        return {name: total / self.images for name, total in self.sums.items()}
+
+
+@dataclass
+class Pending:
+    """Steps whose values are on the device still: fetching each at once would make a GPU wait for it."""
+
+    _rows: list[tuple[int, int, dict[str, Tensor]]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, step: int, images: int, values: dict[str, Tensor]) -> None:
+        """Note a step's scalars, means over this many images."""
+        self._rows.append((step, images, values))
+
+    def collect(self, good: Path | None, *meters: Meter) -> None:
+        """Fetch the values and add them to the meters.
+
+        Raises DivergedError at the first step with a value that is no finite number, or a loss above EXPLODED;
+        `good` is the checkpoint it names.
+        """
+        rows, self._rows = self._rows, []
+        for step, images, tensors in rows:
+            fetched = torch.stack(list(tensors.values())).tolist()
+            values = dict(zip(tensors, fetched, strict=True))
+            for name, value in values.items():
+                if math.isnan(value):
+                    raise DivergedError("nan", name, value, step, good)
+                if math.isinf(value) or (name == "loss" and abs(value) > EXPLODED):
+                    raise DivergedError("exploded", name, value, step, good)
+            for meter in meters:
+                meter.add(values, images)

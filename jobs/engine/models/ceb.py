@@ -1,0 +1,93 @@
+"""The model of every objective: an encoder e(z|x) = N(f(x), I) and the distributions over z that go with it.
+
+Shapes: B images, C channels, H by W pixels, Z dimensions of z, K classes. Information is in nats.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from experiments.datasets import DatasetInfo
+from jobs.engine.models.backward_encoder import BackwardEncoder
+from jobs.engine.models.classifiers import ConsistentClassifier, LinearClassifier
+from jobs.engine.models.gaussian import log_normal
+from jobs.engine.models.marginal import MixtureMarginal
+
+
+class CebModel(nn.Module):
+    """Network and head. `backward_encoder` is None for xent and vib, `marginal` for xent: they have none."""
+
+    def __init__(
+        self,
+        info: DatasetInfo,
+        network: nn.Module,
+        classifier: LinearClassifier | ConsistentClassifier,
+        backward_encoder: BackwardEncoder | None = None,
+        marginal: MixtureMarginal | None = None,
+    ) -> None:
+        super().__init__()
+        self.normalise = Normalise(info)
+        self.network = network
+        self.classifier = classifier
+        self.backward_encoder = backward_encoder
+        self.marginal = marginal
+
+    def encode(self, x_BCHW: Tensor) -> Tensor:
+        """The mean encoding f(x) of images in [0, 1], of shape (B, Z), in the head's precision."""
+        f_BZ: Tensor = self.network(self.normalise(x_BCHW))
+        return f_BZ.to(self.normalise.mean_C11.dtype)
+
+    def logits(self, z_BZ: Tensor) -> Tensor:
+        """log c(y|z) up to a constant, of shape (B, K)."""
+        consistent = isinstance(self.classifier, ConsistentClassifier)
+        given = (z_BZ, self._backward_encoder().means()) if consistent else (z_BZ,)
+        logits_BK: Tensor = self.classifier(*given)
+        return logits_BK
+
+    def classify(self, x_BCHW: Tensor) -> Tensor:
+        """Logits over the mean encodings of images in [0, 1], of shape (B, K)."""
+        return self.logits(self.encode(x_BCHW))
+
+    def log_encoder(self, z_BZ: Tensor, f_BZ: Tensor) -> Tensor:
+        """log e(z|x) for f = f(x), of shape (B,)."""
+        return log_normal(z_BZ, f_BZ)
+
+    def log_backward_encoder(self, z_BZ: Tensor, y_B: Tensor) -> Tensor:
+        """log b(z|y), of shape (B,); ValueError if the objective has no backward encoder."""
+        return self._backward_encoder().log_prob(z_BZ, y_B)
+
+    def log_marginal(self, z_BZ: Tensor) -> Tensor:
+        """log m(z), of shape (B,), with no gradient to the marginal, which its own loss trains
+        (`marginal_loss`); ValueError if the objective has none."""
+        if self.marginal is None:
+            raise ValueError("this objective has no marginal")
+        return self.marginal.log_prob_fixed(z_BZ)
+
+    def marginal_loss(self, z_BZ: Tensor) -> Tensor:
+        """The mean of -log m(z), with gradients to the marginal alone; 0 without one."""
+        if self.marginal is None:
+            return z_BZ.new_zeros(())
+        return -self.marginal.log_prob(z_BZ.detach()).mean()
+
+    def _backward_encoder(self) -> BackwardEncoder:
+        if self.backward_encoder is None:
+            raise ValueError("this objective has no backward encoder")
+        return self.backward_encoder
+
+
+class Normalise(nn.Module):
+    """Pixels in [0, 1] to mean 0 and standard deviation 1 over the training images, per channel.
+
+    Part of the model, so that an attack's ball is in [0, 1] pixel units.
+    """
+
+    def __init__(self, info: DatasetInfo) -> None:
+        super().__init__()
+        self.mean_C11: Tensor
+        self.std_C11: Tensor
+        self.register_buffer("mean_C11", torch.tensor(info.mean)[:, None, None], persistent=False)
+        self.register_buffer("std_C11", torch.tensor(info.std)[:, None, None], persistent=False)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return (x_BCHW.to(self.mean_C11.dtype) - self.mean_C11) / self.std_C11

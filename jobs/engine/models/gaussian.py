@@ -1,0 +1,13 @@
+"""The unit-variance Gaussian, of which all distributions over z are made. Shapes: Z dimensions of z."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+
+def log_normal(z_Z: Tensor, mean_Z: Tensor) -> Tensor:
+    """log N(z | mean, I) in nats, over the last dimension; the others are broadcast."""
+    dimensions = z_Z.shape[-1]
+    return -0.5 * ((z_Z - mean_Z).square().sum(dim=-1) + dimensions * math.log(2 * math.pi))

@@ -1,0 +1,39 @@
+"""CEB, the conditional entropy bottleneck (Fischer, 2018; v2 eq. 6, Listing 3):
+
+    -log c(y|z) + gamma [log e(z|x) - log b(z|y)],  gamma = e^-rho
+
+For unit variances the bracket is 1/2 (f - mu_y) . (f - mu_y + 2 eps), whose mean over eps is 1/2 |f - mu_y|^2.
+The rate is measured beside it and takes no part.
+"""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from jobs.engine.models import CebModel
+from jobs.engine.objectives.terms import Objective, Terms
+
+
+def loss(model: CebModel, f_BZ: Tensor, z_BZ: Tensor, y_B: Tensor, gamma: float) -> Terms:
+    """z = f + eps, reparameterised: gradients flow through z into f, c and b."""
+    conditional_entropy = cross_entropy(model.logits(z_BZ), y_B)
+    log_encoder_B = model.log_encoder(z_BZ, f_BZ)
+    residual_information = (log_encoder_B - model.log_backward_encoder(z_BZ, y_B)).mean()
+    rate = (log_encoder_B - model.log_marginal(z_BZ)).mean().detach()
+    return Terms(conditional_entropy + gamma * residual_information, conditional_entropy, residual_information, rate)
+
+
+def gamma_of(rho: float) -> float:
+    """e^-rho."""
+    return math.exp(-rho)
+
+
+def rho_of(gamma: float) -> float:
+    """-ln gamma; infinite where gamma is 0."""
+    return -math.log(gamma) if gamma else math.inf
+
+
+CEB = Objective(loss, noisy=True, gamma_of=gamma_of, rho_of=rho_of)

@@ -1,0 +1,44 @@
+"""What every objective has and what it returns. Shapes: B samples, Z dimensions of z."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+from torch import Tensor
+
+from jobs.engine.models import CebModel
+
+
+@dataclass(frozen=True)
+class Terms:
+    """One batch's loss and its parts: scalars in nats, means over the batch."""
+
+    loss: Tensor
+    """What is minimised."""
+    conditional_entropy: Tensor
+    """-log c(y|z), a sample of an upper bound of H(Y|Z)."""
+    residual_information: Tensor | None = None
+    """log e(z|x) - log b(z|y), of an upper bound of I(X;Z|Y); None without a backward encoder."""
+    rate: Tensor | None = None
+    """log e(z|x) - log m(z), of an upper bound of I(X;Z); None without a marginal."""
+
+    def values(self) -> dict[str, Tensor]:
+        """What there is, by name, without gradients."""
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value.detach() for name, value in named.items() if value is not None}
+
+
+LossFunction = Callable[[CebModel, Tensor, Tensor, Tensor, float], Terms]
+"""(model, f_BZ, z_BZ, y_B, gamma) -> Terms."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A loss, the weight gamma of its bottleneck as a function of rho, and the inverse of that."""
+
+    loss: LossFunction
+    noisy: bool
+    """Whether z = f(x) + eps in training; else z = f(x)."""
+    gamma_of: Callable[[float], float]
+    rho_of: Callable[[float], float]

@@ -1,0 +1,20 @@
+"""xent, the deterministic baseline: -log c(y|f(x)), without noise and without a bottleneck."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from jobs.engine.models import CebModel
+from jobs.engine.objectives.terms import Objective, Terms
+
+
+def loss(model: CebModel, f_BZ: Tensor, z_BZ: Tensor, y_B: Tensor, gamma: float) -> Terms:
+    """z is f(x) here, and gamma plays no part."""
+    conditional_entropy = cross_entropy(model.logits(z_BZ), y_B)
+    return Terms(conditional_entropy, conditional_entropy)
+
+
+XENT = Objective(loss, noisy=False, gamma_of=lambda rho: 0.0, rho_of=lambda gamma: math.inf)

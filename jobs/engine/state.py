@@ -1,0 +1,79 @@
+"""Everything that changes while a run trains: what a checkpoint must hold."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from experiments import datasets, spec
+from experiments.spec import Run
+from jobs.engine import checkpoint, optimisers
+from jobs.engine.checkpoint import Loaded
+from jobs.engine.errors import DivergedError
+from jobs.engine.meter import Meter
+from jobs.engine.models import CebModel, build
+from jobs.engine.models.classifiers import ConsistentClassifier
+
+
+@dataclass
+class State:
+    """A run after `step` optimiser steps."""
+
+    run: Run
+    model: CebModel
+    optimiser: Optimizer
+    marginal_optimiser: Optimizer | None
+    step: int = 0
+    passed_step: int | None = None
+    """Where the training accuracy passed the gate of a gated jump-start."""
+    epoch: Meter = field(default_factory=Meter)
+    """Of the epoch that is under way."""
+    good: Path | None = None
+    """The newest checkpoint."""
+
+    def save(self, folder: Path) -> Path:
+        """Write a checkpoint; DivergedError, and none written, if a weight is no finite number."""
+        for name, parameter in self.model.named_parameters():
+            if not parameter.isfinite().all():
+                kind = "nan" if parameter.isnan().any() else "exploded"
+                raise DivergedError(kind, f"the weight {name}", math.inf, self.step, self.good)
+        marginal = self.marginal_optimiser
+        self.good = checkpoint.save(
+            self.run,
+            folder,
+            self.step,
+            self.model,
+            optimiser=self.optimiser.state_dict(),
+            marginal_optimiser=marginal.state_dict() if marginal else None,
+            passed_step=self.passed_step,
+            epoch=asdict(self.epoch),
+        )
+        return self.good
+
+
+def initial(run: Run, labels_N: Tensor, device: str) -> State:
+    """The state before the first step, for training images with these labels."""
+    model = build(run)
+    if isinstance(model.classifier, ConsistentClassifier):
+        model.classifier.set_label_counts(torch.bincount(labels_N, minlength=datasets.info(run.data.name).classes))
+    model.to(device).train()
+    marginal_optimiser = None
+    if model.marginal is not None and not isinstance(run.objective, spec.Xent):
+        marginal_optimiser = optimisers.build_marginal(run.objective.marginal.marginal_lr, model.marginal)
+    return State(run, model, optimisers.build(run.optimiser, model), marginal_optimiser)
+
+
+def restore(state: State, loaded: Loaded) -> None:
+    """Bring a fresh state to where the checkpoint was written."""
+    state.model.load_state_dict(loaded.state["model"])
+    state.optimiser.load_state_dict(loaded.state["optimiser"])
+    if state.marginal_optimiser is not None:
+        state.marginal_optimiser.load_state_dict(loaded.state["marginal_optimiser"])
+    state.step, state.good = loaded.step, loaded.file
+    state.passed_step = loaded.state["passed_step"]
+    state.epoch = Meter(**loaded.state["epoch"])

@@ -1,0 +1,131 @@
+"""Training: one run from its newest checkpoint, or from nothing, to its last step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from experiments.spec import Run, Xent
+from jobs.engine import checkpoint, schedules, step
+from jobs.engine.attacks.precision import full_precision
+from jobs.engine.data import FolderImages, ImageSet, batches, load
+from jobs.engine.length import Length
+from jobs.engine.meter import Meter, Pending
+from jobs.engine.progress import Progress
+from jobs.engine.state import State, initial, restore
+from jobs.errors import Stopped
+from jobs.home import RunPaths
+from jobs.journal import Checkpointed, Journal
+
+METRICS_STEPS = 100
+"""Metrics are written at the end of each epoch, and in longer epochs after every so many steps too."""
+COLLECT_STEPS = {"cpu": 1, "cuda": 20}
+"""After how many steps at most the losses are looked at: at once where that costs nothing."""
+CHANCE_FACTOR = 1.5
+"""A training accuracy of no more than this times the share of the commonest class counts as chance."""
+
+
+def train(
+    run: Run,
+    paths: RunPaths,
+    journal: Journal,
+    data_root: Path,
+    device: str,
+    should_stop: Callable[[], bool],
+    checkpoint_seconds: float = 60.0,
+) -> None:
+    """Train to the end and leave the final checkpoint; at once if it is there already.
+
+    Raises Stopped, with a checkpoint written, once `should_stop()` is true; DivergedError if a loss is not finite
+    or has exploded; InputError for data that is missing or damaged. Journals heartbeats, metrics and checkpoints.
+    """
+    images = load(run.data, "train", data_root)
+    length = Length(run, len(images))
+    state = initial(run, images.labels_N, device)
+    loaded = checkpoint.load_newest(run, paths.checkpoints, set_aside=True)
+    if loaded is not None:
+        restore(state, loaded)
+    training = _Training(state, images, length, journal, paths.checkpoints, device, checkpoint_seconds)
+    with full_precision(device):
+        while state.step < length.steps:
+            training.epoch(should_stop)
+
+
+class _Training:
+    """The loop over steps and what happens between them."""
+
+    def __init__(
+        self,
+        state: State,
+        images: ImageSet,
+        length: Length,
+        journal: Journal,
+        folder: Path,
+        device: str,
+        checkpoint_seconds: float,
+    ) -> None:
+        self.state, self.images, self.length = state, images, length
+        self.journal, self.folder, self.device = journal, folder, device
+        self.checkpoint_seconds, self.saved = checkpoint_seconds, time.monotonic()
+        self.progress = Progress(journal, device, length.steps, length.steps_per_epoch)
+        self.pending, self.window = Pending(), Meter()
+        self.collect_steps = COLLECT_STEPS[torch.device(device).type]
+        self.chance = (images.labels_N.bincount().max() / len(images)).item()
+
+    def epoch(self, should_stop: Callable[[], bool]) -> None:
+        """Train to the end of the epoch that is under way."""
+        run, state = self.state.run, self.state
+        number = state.step // self.length.steps_per_epoch
+        index_batches = self.length.rest_of_epoch(state.step)
+        loader = batches(self.images, index_batches, run.data.augment, run.seed, number, self.device)
+        for samples_B, x_BCHW, y_B in self.progress.timed(loader):
+            now = step.in_force(state, self.length)
+            self.pending.add(state.step, len(y_B), step.take(state, now, number, samples_B, x_BCHW, y_B))
+            state.step += 1
+            self.after_step(now, len(y_B), should_stop())
+
+    def after_step(self, now: step.InForce, images: int, stop: bool) -> None:
+        """Journal, pass the gate and save, as far as each is due; raise Stopped if asked to stop before the end."""
+        state, done = self.state, self.state.step == self.length.steps
+        epoch_ends = done or state.step % self.length.steps_per_epoch == 0
+        window_ends = self.window.steps + len(self.pending) >= METRICS_STEPS
+        save = done or stop or time.monotonic() - self.saved >= self.checkpoint_seconds
+        if epoch_ends or window_ends or save or len(self.pending) >= self.collect_steps:
+            self.pending.collect(state.good, state.epoch, self.window)
+        if epoch_ends:
+            self.end_epoch(now)
+        elif window_ends:
+            self.write_metrics(now, self.window)
+        self.progress.beat(state.step, images)
+        if save:
+            self.save()
+        if stop and not done:
+            raise Stopped
+
+    def end_epoch(self, now: step.InForce) -> None:
+        """Journal the means over the epoch, and let its training accuracy pass the gate of the jump-start."""
+        state = self.state
+        accuracy = state.epoch.means()["train_accuracy"]
+        self.write_metrics(now, state.epoch, collapsed=float(accuracy <= CHANCE_FACTOR * self.chance))
+        if not isinstance(state.run.objective, Xent):
+            jump_start = state.run.objective.jump_start
+            state.passed_step = schedules.gate_passed(jump_start, accuracy, state.step, state.passed_step)
+        state.epoch = Meter()
+
+    def write_metrics(self, now: step.InForce, meter: Meter, **others: float) -> None:
+        """Journal the means of a meter; a new window begins."""
+        if isinstance(self.images, FolderImages):
+            others["corrupt_images"] = float(len(self.images.corrupt))
+        self.progress.metrics(self.state.step, meter, **now.metrics(self.state.run.objective), **others)
+        self.window = Meter()
+
+    def save(self) -> None:
+        """Write a checkpoint and say so."""
+        before = time.perf_counter()
+        file = self.state.save(self.folder)
+        seconds = time.perf_counter() - before
+        self.journal.write(Checkpointed(step=self.state.step, file=file.name, seconds=seconds))
+        self.saved = time.monotonic()

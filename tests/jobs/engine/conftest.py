@@ -1,0 +1,78 @@
+"""Tiny runs on the digits, one thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+
+from experiments import spec
+from jobs.engine.train import train
+from jobs.home import RunPaths
+from jobs.journal import AnyRecord, Journal, read
+
+TINY = spec.Run(
+    data=spec.Data(name="digits", train_subset=60, augment=spec.CropFlip()),
+    network=spec.SmallCnn(width=2, z_dim=4),
+    objective=spec.Ceb(rho=1.0, jump_start=spec.GammaJumpStart(steps=9)),
+    optimiser=spec.Adam(lr=1e-2, weight_decay=1e-4),
+    schedule=spec.Schedule(warmup_epochs=0.5, drops=(2.0,)),
+    epochs=3.5,
+    batch=8,
+)
+"""7 steps an epoch, 24 in all (the last epoch stops half-way), with everything that may change switched on."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def tiny() -> spec.Run:
+    return TINY
+
+
+@pytest.fixture
+def change() -> Callable[..., spec.Run]:
+    """The tiny run with other fields."""
+
+    def changed(**fields: Any) -> spec.Run:
+        return msgspec.structs.replace(TINY, **fields)
+
+    return changed
+
+
+class Trained:
+    """A run folder in which attempts follow one another."""
+
+    def __init__(self, folder: Path) -> None:
+        self.paths, self.attempt = RunPaths(folder), 0
+
+    def __call__(
+        self, run: spec.Run, should_stop: Callable[[], bool] = lambda: False, checkpoint_seconds: float = 60.0
+    ) -> list[AnyRecord]:
+        """One attempt; what it journalled."""
+        self.attempt += 1
+        path = self.paths.journal("train", self.attempt)
+        with Journal(path) as journal:
+            train(run, self.paths, journal, self.paths.folder, "cpu", should_stop, checkpoint_seconds)
+        return read(path).records
+
+
+@pytest.fixture
+def attempt(tmp_path: Path) -> Trained:
+    return Trained(tmp_path / "run")
+
+
+@pytest.fixture
+def new_attempt(tmp_path: Path) -> Callable[[str], Trained]:
+    """Run folders by name."""
+    return lambda name: Trained(tmp_path / name)

@@ -1,0 +1,166 @@
+"""The evaluate stage: from a checkpoint to results in a journal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from experiments import datasets
+from experiments.benchmarks import AnyBenchmark, Clean, Information, Pgd
+from experiments.errors import InputError
+from experiments.identity import evaluation_id, run_id
+from experiments.spec import Adam, Ceb, Data, ResNet, Run, SmallCnn
+from jobs import per_sample
+from jobs.engine import checkpoint
+from jobs.engine.data import load
+from jobs.engine.errors import NoCheckpointError
+from jobs.engine.evaluate import evaluate
+from jobs.engine.models import build
+from jobs.errors import Stopped
+from jobs.home import Home, RunPaths
+from jobs.journal import Heartbeat, Journal, Result, read
+
+RUN = Run(
+    data=Data(name="digits"),
+    network=SmallCnn(width=4, z_dim=6),
+    objective=Ceb(rho=1),
+    optimiser=Adam(),
+    epochs=1,
+    batch=32,
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> RunPaths:
+    """The run's folder, with its initial weights for a checkpoint of step 7."""
+    return checkpointed(RUN, tmp_path)
+
+
+def checkpointed(run: Run, tmp_path: Path) -> RunPaths:
+    paths = Home(tmp_path).run(run_id(run))
+    checkpoint.save(run, paths.checkpoints, 7, build(run))
+    return paths
+
+
+def evaluated(
+    paths: RunPaths,
+    benchmarks: list[AnyBenchmark],
+    should_stop: Callable[[], bool] = lambda: False,
+    run: Run = RUN,
+) -> tuple[list[Result], list[Heartbeat], Exception | None]:
+    """The results and heartbeats in the journal, and what was raised."""
+    path, raised = paths.journal("evaluate", 1), None
+    with Journal(path) as journal:
+        try:
+            evaluate(run, benchmarks, paths, journal, paths.folder.parent, "cpu", should_stop, "engine 1")
+        except (InputError, Stopped) as error:
+            raised = error
+    records = read(path).records
+    results = [record for record in records if isinstance(record, Result)]
+    return results, [record for record in records if isinstance(record, Heartbeat)], raised
+
+
+def test_one_result_for_each_benchmark(paths: RunPaths) -> None:
+    benchmarks = [Clean(), Information(samples=2), Pgd(norm="linf", eps=8 / 255, steps=2)]
+    results, heartbeats, raised = evaluated(paths, benchmarks)
+    assert raised is None and [result.benchmark for result in results] == benchmarks
+    for result in results:
+        assert result.evaluation_id == evaluation_id(result.benchmark, "digits")
+        assert result.data_digest == datasets.info("digits").digest
+        assert (result.checkpoint_step, result.engine) == (7, "engine 1")
+        assert result.seconds > 0 and all(measure.total == 360 for measure in result.measures)
+    assert [[measure.name for measure in result.measures] for result in results] == [
+        ["clean"],
+        ["rate", "residual_information", "conditional_entropy"],
+        ["pgd_linf", "zero_gradient_share"],
+    ]
+    assert [beat.activity for beat in heartbeats] == ["clean", "information", "pgd_linf@eps=8/255,n=2"]
+    assert all((beat.step, beat.steps) == (0, 360) for beat in heartbeats)
+
+
+def test_numbers_are_those_of_the_model(paths: RunPaths) -> None:
+    model, images = checkpoint.load_model(RUN, paths.checkpoints)[0], load(RUN.data, "test", paths.folder)
+    x_NCHW = images.images_NCHW.float() / 255  # type: ignore[union-attr]
+    right_N = model.classify(x_NCHW).argmax(1) == images.labels_N
+    (clean, information), _, _ = evaluated(paths, [Clean(), Information(samples=1)])
+    assert clean.measures[0].correct == right_N.sum() and clean.measures[0].value is None
+    assert clean.per_sample and per_sample.unpack(clean.per_sample, 360) == right_N.tolist()
+    assert information.per_sample is None
+    entropy = information.measures[-1]
+    assert entropy.unit == "nats" and entropy.correct is None
+    assert entropy.value is not None and math.log(10) - 0.5 < entropy.value < math.log(10) + 0.5
+    assert entropy.std is not None and entropy.std > 0
+
+
+def test_a_subset_marks_its_images_among_all(paths: RunPaths) -> None:
+    tiny = {"norm": "linf", "eps": 1e-6, "steps": 1}
+    (clean, part), _, _ = evaluated(paths, [Clean(), Pgd(**tiny, subset=100)])
+    assert part.measures[0].total == 100 and part.per_sample and clean.per_sample
+    flags = per_sample.unpack(part.per_sample, 360)
+    assert sum(flags) == part.measures[0].correct
+    assert all(right <= whole for right, whole in zip(flags, per_sample.unpack(clean.per_sample, 360), strict=True))
+
+
+def test_an_impossible_benchmark_leaves_the_others_alone(paths: RunPaths) -> None:
+    too_far = [Pgd(norm="linf", eps=2), Pgd(norm="l2", eps=9)]
+    results, _, raised = evaluated(paths, [too_far[0], Clean(), too_far[1], Information(samples=1)])
+    assert [type(result.benchmark) for result in results] == [Clean, Information]
+    assert isinstance(raised, InputError) and "\n" not in str(raised)
+    assert "larger than the range of images in linf" in str(raised) and "images in l2" in str(raised)
+
+
+def test_a_request_to_stop_is_heard_between_batches(paths: RunPaths) -> None:
+    answers = iter([False, False, False, True])
+    results, _, raised = evaluated(paths, [Clean(), Information(samples=1)], lambda: next(answers))
+    assert isinstance(raised, Stopped)
+    assert [type(result.benchmark) for result in results] == [Clean]
+
+
+def test_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(NoCheckpointError):
+        evaluated(Home(tmp_path).run(run_id(RUN)), [Clean()])
+
+
+def test_fp64(tmp_path: Path) -> None:
+    run = Run(**{name: getattr(RUN, name) for name in RUN.__struct_fields__} | {"precision": "fp64"})
+    paths = checkpointed(run, tmp_path)
+    benchmarks = [Clean(), Information(samples=1), Pgd(norm="l2", eps=0.5, steps=2)]
+    results, _, raised = evaluated(paths, benchmarks, run=run)
+    assert raised is None and len(results) == 3
+
+
+def test_corrupt_images_are_counted_in_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four noisy JPEGs of two classes stand for ImageNet; one of them is cut off."""
+    monkeypatch.setattr("jobs.engine.data.images.MAX_CORRUPT_SHARE", 0.25)
+    facts = {"classes": 2, "train": 4, "test": 4, "size": 32}
+    monkeypatch.setitem(datasets.DATASETS, "imagenet", replace(datasets.info("imagenet"), **facts))
+    for name in ("n00000001", "n00000002"):
+        folder = tmp_path / "runs" / "imagenet" / "val" / name
+        folder.mkdir(parents=True)
+        for index in range(2):
+            pixels = np.random.default_rng(index).integers(256, size=(40, 50, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{index}.JPEG")
+    path = folder / "0.JPEG"
+    path.write_bytes(path.read_bytes()[:-100])
+    run = Run(
+        data=Data(name="imagenet"), network=ResNet(depth=50), objective=Ceb(rho=1), optimiser=Adam(), epochs=1, batch=2
+    )
+    (clean, information), _, raised = evaluated(checkpointed(run, tmp_path), [Clean(), Information(samples=1)], run=run)
+    assert raised is None
+    for result in (clean, information):
+        left_out = result.measures[-1]
+        assert (left_out.name, left_out.unit, left_out.value, left_out.total) == ("corrupt_images", "share", 0.25, 4)
+        assert result.measures[0].total == 3
+    assert clean.per_sample and per_sample.unpack(clean.per_sample, 4)[2] is False
