@@ -1,0 +1,260 @@
+"""The published numbers, read once, and the look-ups in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+from msgspec import Struct
+
+from experiments import selection
+from experiments.errors import InputError, expected
+from experiments.fields import Path, flatten, schema
+from experiments.published import files
+from experiments.published.files import ModelData, Paper, RhoStar, RowData, TableFile, ValueData
+from experiments.published.numbers import Published, Reading, in_units, published, reading
+from experiments.spec import Run
+
+if TYPE_CHECKING:
+    from experiments.published.files import DisputeData
+
+_TEXTS = ("cifar10.yaml", "imagenet.yaml", "fashion_mnist.yaml", "settings.yaml")
+
+
+class Row(Struct, frozen=True):
+    """One printed row of a table."""
+
+    column: str
+    """The report's name: `gaussian_noise`."""
+    label: str
+    """The paper's: `Gauss. Noise`."""
+
+
+class Model(Struct, frozen=True, kw_only=True):
+    """One printed column of a table."""
+
+    subject: str
+    """A name that is unique in the table: `ResNet152x2 cCEB`."""
+    heads: tuple[str, ...]
+    """What the paper prints above it, one for each of the table's heads."""
+    architecture: str
+    """Models of one architecture are printed side by side, `-aa` without AutoAugment."""
+    objective: str
+    rho_star: float | None
+    """None for the baseline."""
+    where: str
+    """The runs it is about, in the selection language."""
+    cells: Mapping[str, Published]
+    """By column, in the printed order."""
+
+
+class Table(Struct, frozen=True, kw_only=True):
+    """A Table 1 in its printed layout: models across, measures down."""
+
+    paper: Paper
+    title: str
+    source: str
+    heads: tuple[str, ...]
+    rho_label: str
+    rows: tuple[Row, ...]
+    models: tuple[Model, ...]
+    rho_star: RhoStar
+    pipeline: str
+    """How the corrupted images were made, with what that is known from in `pipeline_note`."""
+    pipeline_note: str
+
+
+class Dispute(Struct, frozen=True, kw_only=True):
+    """One place where a paper contradicts itself."""
+
+    name: str
+    says: str
+    cells: tuple[tuple[str, str], ...]
+    """(subject, column) of the numbers concerned."""
+    readings: tuple[Reading, ...]
+
+
+class Normaliser(Struct, frozen=True, kw_only=True):
+    """The errors of the baseline that mCE is relative to."""
+
+    name: str
+    data: str
+    stand_in: bool
+    """Not the paper's, which can't be found."""
+    source: str
+    errors: Mapping[str, float]
+    """By corruption, fractions, mean over the five severities."""
+
+
+class _Entry(Struct, frozen=True):
+    column: str
+    where: selection.Selection | None
+    number: Published
+
+
+def lookup(paper: Paper, axes: Mapping[str, object], column: str) -> Published | None:
+    """What a version of the paper prints for a run in a column of the report, or None.
+
+    `axes` are all the fields of a run by any unique name (`axes_of(run)`, or short names); those that the published
+    number doesn't depend on are ignored. Or they are `{"subject": name}` for one of the names in our files.
+    `column` is `clean`, `mce`, `gaussian_noise`, …; `pgd_linf@eps=8/255,n=20` finds a number for that threat model
+    only (`,target=random` for random targets), bare `pgd_linf` for any. Where a run is in Table 1 and in a statement
+    on several runs, the table is returned. Raises InputError for an unknown version or unreadable parameters.
+    """
+    name, _, parameters = column.partition("@")
+    entries = _index(_known(paper)).get(name, ())
+    subject = axes.get("subject")
+    leaves = {} if subject is not None else {_path(key): value for key, value in axes.items()}
+    for entry in entries:
+        found = entry.number.subject == subject if subject is not None else entry.where and entry.where.holds(leaves)
+        attack = entry.number.attack
+        if found and (attack.fits(parameters) if attack else not parameters):
+            return entry.number
+    return None
+
+
+def axes_of(run: Run) -> dict[str, Any]:
+    """Every field of a run by its dotted path: the axes that `lookup` takes."""
+    return {".".join(path): value for path, value in flatten(run)}
+
+
+def every(paper: Paper) -> Iterator[tuple[str, Published]]:
+    """(column, number) of everything a version prints: Table 1, then the text."""
+    for entry in _entries(_known(paper)):
+        yield entry.column, entry.number
+
+
+@cache
+def table(paper: Paper) -> Table:
+    """Table 1 of a version, in the printed layout. Raises InputError for an unknown version."""
+    data = _table_file(_known(paper))
+    models = tuple(_model(data, index, model) for index, model in enumerate(data.models))
+    return Table(
+        paper=data.paper,
+        title=data.title,
+        source=f"{data.paper} {data.source}",
+        heads=data.heads,
+        rho_label=data.rho_label,
+        rows=tuple(Row(row.column, row.label) for row in data.rows),
+        models=models,
+        rho_star=data.rho_star,
+        pipeline=data.pipeline,
+        pipeline_note=data.pipeline_note,
+    )
+
+
+@cache
+def disputes(paper: Paper) -> tuple[Dispute, ...]:
+    """Where a version contradicts itself. Raises InputError for an unknown version."""
+    return tuple(_dispute(data) for data in _disputes_file().disputes if data.paper == _known(paper))
+
+
+@cache
+def normaliser(name: str) -> Normaliser:
+    """`alexnet` (ImageNet) or `robustbench-standard` (CIFAR-10, a stand-in). Raises InputError for another name."""
+    found = {data.name: data for data in files.read("normalisers.yaml", files.NormalisersFile).normalisers}
+    if name not in found:
+        raise InputError("normaliser", f"unknown {name!r}", expected(found, name))
+    data = found[name]
+    errors = {corruption: in_units(error, data.unit) for corruption, error in data.errors.items()}
+    return Normaliser(name=name, data=data.data, stand_in=data.stand_in, source=data.source, errors=errors)
+
+
+def _known(paper: str) -> Paper:
+    for known in get_args(Paper):
+        if paper == known:
+            return cast(Paper, known)
+    raise InputError("paper", f"unknown version {paper!r}", expected(get_args(Paper), paper))
+
+
+@cache
+def _path(name: str) -> Path:
+    """The field a name stands for; what is no field of a run is no condition of any number either."""
+    try:
+        return schema(Run).resolve(name)
+    except LookupError:
+        return (name,)
+
+
+@cache
+def _index(paper: Paper) -> dict[str, list[_Entry]]:
+    index: dict[str, list[_Entry]] = {}
+    for entry in _entries(paper):
+        index.setdefault(entry.column, []).append(entry)
+    return index
+
+
+@cache
+def _entries(paper: Paper) -> tuple[_Entry, ...]:
+    entries: list[_Entry] = []
+    for model in table(paper).models:
+        where = selection.parse(model.where)
+        entries += [_Entry(column, where, number) for column, number in model.cells.items()]
+    for name in _TEXTS:
+        entries += _text_entries(name, paper)
+    return tuple(entries)
+
+
+def _text_entries(file: str, paper: Paper) -> Iterator[_Entry]:
+    data = files.read(file, files.SubjectsFile)
+    for subject in data.subjects:
+        where = selection.parse(_joined(data.where, subject.where)) if subject.where is not None else None
+        for value in subject.values:
+            if paper in value.source:
+                for column in (value.column, *value.also):
+                    found = _readings(paper).get((subject.name, column), ())
+                    yield _Entry(column, where, published(value, paper, value.source[paper], subject.name, found))
+
+
+def _model(data: TableFile, index: int, model: ModelData) -> Model:
+    return Model(
+        subject=model.subject,
+        heads=model.heads,
+        architecture=model.architecture,
+        objective=model.objective,
+        rho_star=model.rho,
+        where=_joined(data.where, model.where),
+        cells={row.column: _cell(data, row, index, model.subject) for row in data.rows},
+    )
+
+
+def _cell(data: TableFile, row: RowData, index: int, subject: str) -> Published:
+    value = ValueData(
+        column=row.column,
+        value=row.values[index],
+        measure=row.measure or data.measure,
+        unit=data.unit,
+        attack=row.attack,
+        source={data.paper: data.source},
+    )
+    return published(value, data.paper, data.source, subject, _readings(data.paper).get((subject, row.column), ()))
+
+
+@cache
+def _table_file(paper: Paper) -> TableFile:
+    return files.read(f"table1_{paper}.yaml", TableFile)
+
+
+@cache
+def _disputes_file() -> files.DisputesFile:
+    return files.read("disputed.yaml", files.DisputesFile)
+
+
+def _dispute(data: DisputeData) -> Dispute:
+    cells = tuple((cell.subject, column) for cell in data.cells for column in cell.columns)
+    return Dispute(name=data.name, says=data.says, cells=cells, readings=tuple(reading(item) for item in data.readings))
+
+
+@cache
+def _readings(paper: Paper) -> dict[tuple[str, str], tuple[Reading, ...]]:
+    """The readings of each disputed cell, those of several disputes one after the other."""
+    found: dict[tuple[str, str], tuple[Reading, ...]] = {}
+    for dispute in disputes(paper):
+        for cell in dispute.cells:
+            found[cell] = (*found.get(cell, ()), *dispute.readings)
+    return found
+
+
+def _joined(*selections: str) -> str:
+    return ", ".join(text for text in selections if text)
