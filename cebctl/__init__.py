@@ -1,0 +1,3 @@
+"""What the user types and sees."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,30 @@
+"""`cebctl show`: one run, everything that is known about it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cebctl.commands.options import AsJson
+
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or the beginning of one.")]
+
+
+def show(run: RunArgument, json: AsJson = False) -> None:
+    """Show a run: its spec, attempts, results and where its files are.
+
+    Example: `cebctl show r70b5b4`
+    """
+    from cebctl.control.one_run import find
+    from cebctl.control.survey import open_home
+    from cebctl.render import console, run_view
+    from jobs.home import Home
+
+    home = Home.from_environment()
+    with open_home(home) as store:
+        found = find(run, store, home)
+    if json:
+        console.print_json(found.to_json())
+    else:
+        run_view.show(found)

@@ -1,0 +1,49 @@
+"""`cebctl status`: the truth about every run, by family and one by one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cebctl.commands.options import AsJson, Only
+
+
+def status(
+    matrix: Annotated[
+        Path | None,
+        typer.Argument(metavar="[MATRIX]", help="A matrix; without one, a line for each one submitted."),
+    ] = None,
+    only: Only = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay and show progress until every run has ended.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Show the state of every run: new, queued, running, done, failed or lost. Exit code 1: some runs failed.
+
+    Example: `cebctl status experiments/digits.yaml --watch`
+    """
+    from cebctl.control.survey import open_home, submitted_matrices, survey
+    from cebctl.render import console, progress, status_view
+    from experiments.matrix import load
+    from jobs.home import Home
+    from store import queries
+
+    home = Home.from_environment()
+    if matrix is not None:
+        chosen = load(matrix).only(only)
+        with open_home(home) as store:
+            runs = progress.watch(chosen, lambda: survey(chosen, store, home)) if watch else survey(chosen, store, home)
+            damaged = queries.damaged(store)
+        if json:
+            console.print_json(status_view.to_json(chosen, runs, home))
+        elif not watch:
+            status_view.show(chosen, runs)
+        status_view.failures(runs, home)
+        status_view.warn_damaged(damaged)
+        if any(run.state == "failed" for run in runs):
+            raise typer.Exit(1)
+        return
+    with open_home(home) as store:
+        rows = submitted_matrices(store, home)
+    status_view.show_matrices(rows, as_json=json)

@@ -1,0 +1,140 @@
+"""The state of every stage of every run of a matrix, from the store's rows and from who is alive.
+
+One vocabulary, here and in every output:
+
+    new      never run, or given back
+    queued   claimed by a submission whose workers live
+    running  its newest attempt holds the lease and lives, or its machine can't be asked but it was heard of lately
+    done     train: its newest attempt succeeded; evaluate: every benchmark of the matrix has its result
+    failed   its newest attempt ended by an error of its own
+    lost     its newest attempt is gone without a terminal record, or was stopped; it goes on from its checkpoint
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from experiments.benchmarks import AnyBenchmark, runnable
+from experiments.identity import evaluation_id
+from experiments.matrix import Matrix, PlannedRun
+from jobs.home import Stage
+from store.rows import ClaimRow, JobRow, ResultRow
+
+State = Literal["new", "queued", "running", "done", "failed", "lost"]
+STATES: tuple[State, ...] = ("new", "queued", "running", "done", "failed", "lost")
+
+UNFINISHED = ("started",)
+"""The states of an attempt, as the store has them, in which it may still be at work."""
+
+HEARD_SECONDS = 300.0
+"""A job on a machine that can't be asked counts as running this long after its last record."""
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """One stage of one run."""
+
+    stage: Stage
+    state: State
+    job: JobRow | None = None
+    """Its newest attempt."""
+    missing: tuple[AnyBenchmark, ...] = ()
+    """For evaluate: the run's benchmarks that can run and have no result yet."""
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """One run and its stages, in order."""
+
+    planned: PlannedRun
+    stages: tuple[StageStatus, ...]
+
+    @property
+    def current(self) -> StageStatus:
+        """The first stage that is not done, else the last one."""
+        return next((stage for stage in self.stages if stage.state != "done"), self.stages[-1])
+
+    @property
+    def state(self) -> State:
+        return self.current.state
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything states are derived from."""
+
+    jobs: Mapping[tuple[str, str], JobRow]
+    """The newest attempt by (run_id, stage)."""
+    claims: Mapping[tuple[str, str], Sequence[ClaimRow]]
+    """Claims that nobody released, by (run_id, stage)."""
+    results: Mapping[str, Sequence[ResultRow]]
+    """By run_id."""
+    claim_alive: Callable[[ClaimRow], bool]
+    """Whether somebody lives who will work on the claim."""
+    job_alive: Callable[[JobRow], bool | None]
+    """Whether the attempt's process lives; None if it can't be known from here."""
+
+
+def statuses(matrix: Matrix, facts: Facts) -> list[RunStatus]:
+    """The status of every run of the matrix, in its order."""
+    return [_run_status(planned, facts) for planned in matrix.runs]
+
+
+def counts(runs: Sequence[RunStatus]) -> dict[State, int]:
+    """How many runs are in each state, every state named."""
+    found = Counter(run.state for run in runs)
+    return {state: found[state] for state in STATES}
+
+
+def _run_status(planned: PlannedRun, facts: Facts) -> RunStatus:
+    train = StageStatus("train", _attempt_state(planned.run_id, "train", facts), _job(planned.run_id, "train", facts))
+    benchmarks = [benchmark for benchmark in planned.benchmarks if runnable(benchmark)]
+    if not benchmarks:
+        return RunStatus(planned, (train,))
+    have = {row.evaluation_id for row in facts.results.get(planned.run_id, ())}
+    data = planned.run.data.name
+    missing = tuple(benchmark for benchmark in benchmarks if evaluation_id(benchmark, data) not in have)
+    state = _evaluate_state(planned.run_id, train.state, missing, facts)
+    return RunStatus(planned, (train, StageStatus("evaluate", state, _job(planned.run_id, "evaluate", facts), missing)))
+
+
+def _evaluate_state(run_id: str, train: State, missing: Sequence[AnyBenchmark], facts: Facts) -> State:
+    if not missing:
+        return "done"
+    state = _attempt_state(run_id, "evaluate", facts)
+    if state == "done":  # it succeeded at what it was given; a benchmark was added to the matrix since
+        return "new"
+    if state == "queued" and train not in ("queued", "running", "done"):
+        return "new"  # its worker passes over a run that is not trained
+    return state
+
+
+def _attempt_state(run_id: str, stage: Stage, facts: Facts) -> State:
+    """The state of a stage by its newest attempt and its claims alone."""
+    job = _job(run_id, stage, facts)
+    if job is not None and job.state == "succeeded":
+        later = [c for c in facts.claims.get((run_id, stage), ()) if c.submission != job.submission]
+        waiting = stage == "evaluate" and any(facts.claim_alive(claim) for claim in later)
+        return "queued" if waiting else "done"
+    if job is not None and job.state in UNFINISHED and _runs(job, facts):
+        return "running"
+    tried = job.submission if job is not None else None
+    claims = facts.claims.get((run_id, stage), ())
+    if any(claim.submission != tried and facts.claim_alive(claim) for claim in claims):
+        return "queued"
+    if job is None:
+        return "new"
+    return "failed" if job.state == "failed" else "lost"
+
+
+def _runs(job: JobRow, facts: Facts) -> bool:
+    alive = facts.job_alive(job)
+    return alive if alive is not None else time.time() - (job.updated_at or 0.0) < HEARD_SECONDS
+
+
+def _job(run_id: str, stage: Stage, facts: Facts) -> JobRow | None:
+    return facts.jobs.get((run_id, stage))

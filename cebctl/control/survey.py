@@ -1,0 +1,124 @@
+"""Looking: the journals into the store, and from there the state of every run."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cebctl.control.states import UNFINISHED, Facts, RunStatus, State, counts, statuses
+from experiments.errors import InputError
+from experiments.matrix import Matrix, load
+from jobs import lease
+from jobs.home import Home
+from jobs.processes import Process
+from store import queries
+from store.ingest import ingest
+from store.opening import Store, open_existing, open_memory, open_store
+from store.rows import ClaimRow, JobRow, ResultRow, SubmissionRow
+
+
+def open_home(home: Home) -> Store:
+    """The store of this home; where nothing was ever submitted one in memory, so that looking creates none."""
+    return open_store(home.store_url) if home.folder.exists() or home.has_own_store else open_memory()
+
+
+@contextmanager
+def read_only(home: Home) -> Iterator[Store]:
+    """The store as it is, unchanged; where there is none, the journals are read into one in memory."""
+    existing = open_existing(home.store_url)
+    with existing or open_memory() as store:
+        if existing is None:
+            ingest(store, home)
+        yield store
+
+
+def survey(matrix: Matrix, store: Store, home: Home, *, fresh: bool = True) -> list[RunStatus]:
+    """The status of every run; `fresh=False` takes the store as it is and changes nothing."""
+    alive = _Liveness(home)
+    if fresh:
+        ingest(store, home)
+        now = facts(matrix, store, home, alive)
+        if not any(job.state in UNFINISHED and alive.job(job) is False for job in now.jobs.values()):
+            return statuses(matrix, now)
+        # Gone, or it ended between the reading of its journal and the look at its process: what is gone has
+        # written all it ever will, so a second reading tells.
+        ingest(store, home)
+    return statuses(matrix, facts(matrix, store, home, alive))
+
+
+def facts(matrix: Matrix, store: Store, home: Home, alive: _Liveness | None = None) -> Facts:
+    """What the store and the machine say about the runs of a matrix."""
+    run_ids = [run.run_id for run in matrix.runs]
+    claims: dict[tuple[str, str], list[ClaimRow]] = defaultdict(list)
+    for claim in queries.open_claims(store, run_ids):
+        claims[claim.run_id, claim.stage].append(claim)
+    results: dict[str, list[ResultRow]] = defaultdict(list)
+    for result in queries.results(store, run_ids):
+        results[result.run_id].append(result)
+    alive = alive or _Liveness(home)
+    return Facts(_newest_jobs(store, run_ids), claims, results, alive.claim, alive.job)
+
+
+def _newest_jobs(store: Store, run_ids: list[str]) -> dict[tuple[str, str], JobRow]:
+    ordered = sorted(queries.jobs(store, run_ids), key=lambda job: job.attempt)
+    return {(job.run_id, job.stage): job for job in ordered}
+
+
+@dataclass(frozen=True)
+class MatrixRow:
+    """A matrix that was submitted from this home; no counts if its file is not what it was or is gone."""
+
+    matrix: str
+    path: str
+    submitted: float | None
+    counts: dict[State, int] | None
+
+
+def submitted_matrices(store: Store, home: Home) -> list[MatrixRow]:
+    """Every matrix that was ever submitted, by its newest submission."""
+    ingest(store, home)
+    newest: dict[str, SubmissionRow] = {row.matrix_path: row for row in queries.submissions(store)}
+    return [
+        MatrixRow(row.matrix, path, row.submitted_at, _counts(Path(path), store, home))
+        for path, row in sorted(newest.items())
+    ]
+
+
+def _counts(path: Path, store: Store, home: Home) -> dict[State, int] | None:
+    try:
+        return counts(survey(load(path), store, home))
+    except InputError:
+        return None
+
+
+class _Liveness:
+    """Who lives, asked once for each process."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._jobs: dict[tuple[str, str, int], bool | None] = {}
+        self._processes: dict[str, bool | None] = {}
+
+    def job(self, job: JobRow) -> bool | None:
+        key = (job.run_id, job.stage, job.attempt)
+        if key not in self._jobs:
+            holder = lease.holder(self._home.run(job.run_id).lease("train" if job.stage == "train" else "evaluate"))
+            ours = holder is not None and holder.attempt == job.attempt
+            self._jobs[key] = self._process(holder.process) if ours and holder else False
+        return self._jobs[key]
+
+    def claim(self, claim: ClaimRow) -> bool:
+        """A claim holds while one of its submission's workers lives.
+
+        Without any, its submitter is still launching them, under the lock that the next one waits for, or is gone.
+        """
+        return any(self._process(worker.executor_id) is not False for worker in claim.workers)
+
+    def _process(self, text: str) -> bool | None:
+        if text not in self._processes:
+            process = Process.parse(text)
+            self._processes[text] = process.alive() if process else False
+        return self._processes[text]

@@ -1,0 +1,160 @@
+"""`cebctl status`, and the messages of `submit`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from cebctl.control.states import STATES, RunStatus, counts
+from cebctl.control.submit import Submission
+from cebctl.control.survey import MatrixRow
+from cebctl.render.console import STATE_STYLE, duration, err, out, print_json
+from experiments.matrix import Matrix
+from jobs.home import Home
+from store.rows import JobRow
+
+
+def announce(submission: Submission | None, matrix: Matrix, home: Home) -> None:
+    """Say what was submitted."""
+    if submission is None:
+        err().print(f"{matrix.path}: nothing to submit, all {len(matrix.runs)} runs are done or under way")
+        return
+    stages = [claim.stage for claim in submission.claims]
+    parts = [f"{stages.count(stage)} x {stage}" for stage in dict.fromkeys(stages)]
+    workers = len(submission.launched)
+    err().print(
+        f"{matrix.path}: submitted {', '.join(parts)} to {workers} local worker{'s' * (workers > 1)} "
+        f"(submission {submission.name}, home {home.folder})"
+    )
+
+
+def show(matrix: Matrix, runs: Sequence[RunStatus]) -> None:
+    """One line per run, then the counts."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("run", "name", "state", "stage", "progress"):
+        table.add_column(name, no_wrap=name != "progress")
+    for run in runs:
+        current = run.current
+        table.add_row(
+            run.planned.run_id,
+            escape(run.planned.name),
+            f"[{STATE_STYLE[run.state]}]{run.state}[/]",
+            current.stage if run.state != "done" else "",
+            progress(current.job) if run.state == "running" else escape(reason(run)),
+        )
+    console = out()
+    console.print(table)
+    console.print(f"{matrix.path}: {summary(runs)}", soft_wrap=True)
+
+
+def summary(runs: Sequence[RunStatus]) -> str:
+    """The counts in words: `16 runs: 3 running, 13 done`."""
+    parts = [f"{n} {state}" for state, n in counts(runs).items() if n]
+    return f"{len(runs)} runs: {', '.join(parts)}"
+
+
+def progress(job: JobRow | None) -> str:
+    """Where a running job stands: `epoch 12.5/60, 4,210 img/s, 3 s left`."""
+    if job is None or job.step is None or not job.steps:
+        return "starting"
+    parts = [f"epoch {job.epoch:.3g}/{job.epochs:g}" if job.epochs else f"{job.step / job.steps:.0%}"]
+    if job.activity and not job.epochs:
+        parts[0] = f"{job.activity} {parts[0]}"
+    if job.images_per_second:
+        parts.append(f"{job.images_per_second:,.0f} img/s")
+    if job.started_at and job.updated_at and job.step > (job.resumed_step or 0):
+        done = job.step - (job.resumed_step or 0)
+        left = (job.updated_at - job.started_at) / done * (job.steps - job.step)
+        parts.append(f"{duration(left)} left")
+    return ", ".join(parts)
+
+
+def reason(run: RunStatus) -> str:
+    """Why a run is where it is, in a few words; empty where there is nothing to say."""
+    job = run.current.job
+    if run.state == "failed" and job is not None:
+        return job.error or "failed without a message"
+    if run.state == "lost" and job is not None:
+        where = f"; checkpoint of step {job.checkpoint_step:,}" if job.checkpoint_step else ""
+        return f"{job.error or 'its process is gone'}{where}; `submit` goes on from there"
+    if run.state == "new" and run.stages[0].state == "done":
+        return f"{len(run.current.missing)} benchmarks to run"
+    return ""
+
+
+def failures(runs: Sequence[RunStatus], home: Home) -> None:
+    """A line on stderr for each run that failed or was lost, naming its log."""
+    for run in runs:
+        if run.state not in ("failed", "lost"):
+            continue
+        current = run.current
+        log = ""
+        if current.job is not None:
+            log = f" (log: {home.run(run.planned.run_id).log(current.stage, current.job.attempt)})"
+        style = STATE_STYLE[run.state]
+        err().print(
+            f"[{style}]{run.state}[/] {run.planned.run_id} {escape(run.planned.name)}, {current.stage}: "
+            f"{escape(reason(run))}{escape(log)}"
+        )
+
+
+def to_json(matrix: Matrix, runs: Sequence[RunStatus], home: Home) -> dict[str, Any]:
+    """DESIGN's contract of `status --json`."""
+    return {
+        "matrix": matrix.name,
+        "counts": counts(runs),
+        "runs": [
+            {
+                "run_id": run.planned.run_id,
+                "name": run.planned.name,
+                "state": run.state,
+                "stages": [{"stage": stage.stage, "state": stage.state} for stage in run.stages],
+                "progress": _progress_json(run.current.job) if run.state == "running" else None,
+                "attempts": run.current.job.attempt if run.current.job else 0,
+                "job": run.current.job.submission if run.current.job else None,
+                "error": reason(run) if run.state in ("failed", "lost") else None,
+            }
+            for run in runs
+        ],
+    }
+
+
+def _progress_json(job: JobRow | None) -> dict[str, Any] | None:
+    if job is None:
+        return None
+    return {
+        "step": job.step,
+        "steps": job.steps,
+        "epoch": job.epoch,
+        "epochs": job.epochs,
+        "images_per_second": job.images_per_second,
+        "activity": job.activity,
+    }
+
+
+def show_matrices(rows: Sequence[MatrixRow], *, as_json: bool) -> None:
+    """A line for each matrix that was submitted from this home."""
+    if as_json:
+        print_json([{"matrix": r.matrix, "path": r.path, "submitted": r.submitted, "counts": r.counts} for r in rows])
+        return
+    if not rows:
+        out().print("nothing was submitted yet; try `cebctl plan experiments/digits.yaml`")
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("matrix", "last submitted", *STATES, "path"):
+        table.add_column(name, justify="right" if name in STATES else "left")
+    for row in rows:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(row.submitted)) if row.submitted else ""
+        cells = [str(row.counts.get(state) or "·") if row.counts else "?" for state in STATES]
+        table.add_row(row.matrix, when, *cells, row.path)
+    out().print(table)
+
+
+def warn_damaged(damaged: Mapping[str, int]) -> None:
+    """Say which journals hold lines that make no sense."""
+    for path, lines in damaged.items():
+        err().print(f"[yellow]damaged[/] {escape(path)}: {lines} line{'s' * (lines > 1)} could not be read, skipped")

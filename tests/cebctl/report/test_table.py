@@ -1,0 +1,154 @@
+"""A report from rows: what stands in a cell, what is missing and why, which rho is selected."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cebctl.control.states import RunStatus, StageStatus
+from cebctl.report import formats
+from cebctl.report.cells import Cell, Missing, Report
+from cebctl.report.intervals import wilson
+from cebctl.report.table import build
+from experiments.identity import evaluation_id
+from experiments.matrix import Matrix, load
+from store.rows import JobRow, ResultRow
+
+MATRIX = """
+title: A title_with & signs
+base: {data: digits, network: small_cnn, optimiser: adam, epochs: 1, batch: 8}
+grids:
+  - objective: xent
+  - {objective: ceb, rho: [1, 2, 3]}
+seeds: [0, 1]
+evaluate: [clean, information, pgd: {norm: linf, eps: [0.1, 8/255], steps: 20}]
+"""
+
+Clean = dict[tuple[str, float | None, int], int]
+"""Correct images of 1,000 by (objective, rho, seed)."""
+
+SWEEP: Clean = {
+    ("xent", None, 0): 980, ("xent", None, 1): 990, ("ceb", 1.0, 0): 950, ("ceb", 1.0, 1): 950,
+    ("ceb", 2.0, 0): 989, ("ceb", 2.0, 1): 989, ("ceb", 3.0, 0): 990, ("ceb", 3.0, 1): 990,
+}  # fmt: skip
+
+
+def _null(kind: Any, **given: Any) -> Any:
+    return kind(**{field.name: given.get(field.name) for field in fields(kind)})
+
+
+@pytest.fixture
+def matrix(tmp_path: Path) -> Matrix:
+    path = tmp_path / "m.yaml"
+    path.write_text(MATRIX)
+    return load(path)
+
+
+def _report(matrix: Matrix, clean: Clean, state: str = "new", error: str | None = None, engine: str = "e1") -> Report:
+    rows = [
+        _null(
+            ResultRow,
+            run_id=run.run_id,
+            evaluation_id=evaluation_id(matrix.benchmarks[0], "digits"),
+            name="clean",
+            unit="accuracy",
+            total=1000,
+            correct=clean[key],
+            benchmark=matrix.benchmarks[0],
+            engine=engine,
+        )
+        for run in matrix.runs
+        if (key := (run.axes["objective"], run.axes.get("rho"), run.axes["seed"])) in clean
+    ]
+    job = _null(JobRow, error=error) if error else None
+    status = {run.run_id: RunStatus(run, (StageStatus("train", state, job),)) for run in matrix.runs}  # type: ignore[arg-type]
+    return build(matrix, status, rows, "e1")
+
+
+def _cell(report: Report, row: int, column: str) -> Cell | Missing:
+    return report.tables[0].rows[row].cells[column]
+
+
+def test_seeds_are_one_row_with_mean_spread_and_students_interval(matrix: Matrix) -> None:
+    report = _report(matrix, SWEEP)
+    assert [row.axes for row in report.tables[0].rows][:2] == [{"objective": "xent"}, {"objective": "ceb", "rho": 1.0}]
+    cell = _cell(report, 0, "clean")
+    assert isinstance(cell, Cell)
+    assert (cell.value, cell.seeds, cell.n) == (pytest.approx(0.985), 2, 1000)
+    assert cell.std == pytest.approx(0.00707, abs=1e-5)
+    assert cell.high - cell.value == pytest.approx(12.706 * cell.std / 2**0.5, rel=1e-3)
+
+
+def test_one_seed_has_wilsons_interval(matrix: Matrix) -> None:
+    cell = _cell(_report(matrix.only("seed = 1"), SWEEP), 0, "clean")
+    assert isinstance(cell, Cell)
+    assert (cell.value, cell.seeds, cell.std) == (0.99, 1, 0.0)
+    assert (cell.low, cell.high) == wilson(990, 1000)
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "reason"),
+    [("new", None, "not run"), ("running", None, "running"), ("lost", None, "lost"), ("failed", "nan", "failed: nan")],
+)  # fmt: skip
+def test_missing_says_why(matrix: Matrix, state: str, error: str | None, reason: str) -> None:
+    assert _cell(_report(matrix, {}, state, error), 0, "clean") == Missing(reason)
+
+
+def test_threat_models_are_spelt_out_where_there_are_several(matrix: Matrix) -> None:
+    columns = _report(matrix, SWEEP).tables[0].columns
+    assert columns[-2:] == ("pgd_linf@eps=0.1,n=20", "pgd_linf@eps=8/255,n=20")
+
+
+def test_rho_star_is_the_lowest_within_a_tenth_of_a_point(matrix: Matrix) -> None:
+    """As the paper decides its one tie: 98.9 and 99.0 are equal, 95.0 is not."""
+    assert _report(matrix, SWEEP).selected["ceb"].rho == 2.0
+    above = SWEEP | {("ceb", 3.0, 0): 992, ("ceb", 3.0, 1): 992}
+    assert _report(matrix, above).selected["ceb"].rho == 3.0
+    assert _report(matrix, {}).selected == {}
+
+
+def test_results_of_other_code_are_marked(matrix: Matrix, capsys: pytest.CaptureFixture[str]) -> None:
+    formats.write(_report(matrix, SWEEP, engine="older"), "md")
+    out = capsys.readouterr().out
+    assert "†" in out and "earlier version of the engine" in out
+
+
+@pytest.fixture
+def written(matrix: Matrix, capsys: pytest.CaptureFixture[str]) -> Callable[[str], str]:
+    def written(format: str) -> str:
+        formats.write(_report(matrix, SWEEP), format)
+        return capsys.readouterr().out
+
+    return written
+
+
+def test_formats_agree_and_people_read_percent(written: Callable[[str], str]) -> None:
+    table = json.loads(written("json"))["tables"][0]
+    value = table["rows"][1]["cells"]["clean"]["value"]
+    rows = [row for row in csv.DictReader(io.StringIO(written("csv"))) if row["column"] == "clean"]
+    assert float(rows[1]["value"]) == value == 0.95
+    assert "95.0 ±0.0 [95.0, 95.0]" in written("md")
+    assert "95.0 ±0.0 [95.0, 95.0]" in written("table")
+    assert "no stronger attack than PGD" in written("table").replace("\n", " ")
+
+
+def test_every_line_of_the_terminal_table_fits(written: Callable[[str], str]) -> None:
+    text = written("table")
+    assert max(len(line) for line in text.splitlines()) <= 100
+    assert "…" not in text
+    assert text.count("ceb") >= 2 * 3  # the axes stand before each part of the columns
+
+
+def test_latex_escapes_what_tex_would_read(written: Callable[[str], str]) -> None:
+    body = [line for line in written("latex").splitlines() if not line.startswith("%")]
+    assert r"\toprule" in body and r"\bottomrule" in body
+    assert r"pgd\_linf@eps=0.1,n=20" in "\n".join(body)
+    rows = [line for line in body if line.endswith(r" \\")]
+    assert {line.count(" & ") for line in rows} == {7}
