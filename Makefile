@@ -5,8 +5,8 @@ BIN := .venv/bin
 .PHONY: demo test check setup clean
 
 demo: setup
-	$(BIN)/cebctl submit experiments/digits.yaml --on local --wait
-	$(BIN)/cebctl report experiments/digits.yaml
+	@$(BIN)/cebctl submit experiments/digits.yaml --on local --wait
+	@$(BIN)/cebctl report experiments/digits.yaml
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist worksteal
@@ -21,10 +21,11 @@ setup: .venv/ready
 
 # uv fills the environment in seconds; where there is none, pip fetches it into the environment itself.
 .venv/ready: pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	command -v uv >/dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --constraint constraints.txt uv
-	"$$(command -v uv || echo $(BIN)/uv)" pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable . --group dev
-	touch $@
+	@echo "setting up .venv (torch is large: a minute or two where it has to be downloaded)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@command -v uv >/dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --constraint constraints.txt uv
+	@"$$(command -v uv || echo $(BIN)/uv)" pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable . --group dev
+	@touch $@
 
 clean:
 	rm -rf .venv .cebctl

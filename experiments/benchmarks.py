@@ -1,28 +1,53 @@
 """What a trained network is measured on: the resolved spec of one evaluation, and the measures it yields.
 
-In a matrix a benchmark is a name, or a name with its parameters; a list of `eps` or `steps` is one benchmark
-for each value:
+In a matrix a benchmark is a name, or a name with its parameters. A list of values is one benchmark for each;
+`only` restricts the benchmark to some of the runs, in the selection language:
 
     evaluate:
       - clean
       - pgd: {norm: linf, eps: [2/255, 8/255], steps: 20}
+      - pgd: {norm: linf, eps: 8/255, steps: 50, only: rho = 0}
+      - transfer: {source: rho = 5, norm: linf, eps: 8/255, only: rho = 0}
+
+Some benchmarks are declared before their evaluator is built, so that the matrices are complete: `runnable` says
+which, and nothing submits the others.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Annotated, ClassVar, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
+from experiments.datasets import DatasetInfo
 from experiments.spec import Count, Pixels
+
+Norm = Literal["linf", "l2"]
+Loss = Literal["cross_entropy", "margin", "dlr"]
+RunId = Annotated[str, Meta(pattern="^r[0-9a-f]{16}$", extra={"unit": "run"})]
+"""One run of the same matrix; a matrix writes a selection that leaves this run alone."""
+
+CORRUPTIONS = (
+    "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur",
+    "snow", "frost", "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression",
+)  # fmt: skip
+"""The 15 of the Common Corruptions benchmark, in the order in which the papers print them."""
 
 
 class Benchmark(Struct, frozen=True, forbid_unknown_fields=True, tag_field="name"):
     """One benchmark with its parameters."""
 
+    data_sets: ClassVar[tuple[str, ...]] = ()
+    """The data sets it is defined for; none named: all."""
+
 
 class Clean(Benchmark, frozen=True, tag="clean"):
     """Top-1 accuracy on the test images, over mean encodings."""
+
+
+class Top5(Benchmark, frozen=True, tag="top5"):
+    """Top-5 accuracy on the test images, over mean encodings."""
 
 
 class Information(Benchmark, frozen=True, tag="information"):
@@ -32,10 +57,15 @@ class Information(Benchmark, frozen=True, tag="information"):
     """Draws of z per image."""
 
 
-class Pgd(Benchmark, frozen=True, tag="pgd"):
-    """Projected gradient descent (Madry et al., 2017), untargeted, on mean encodings in fp32."""
+class TrainingRate(Benchmark, frozen=True, tag="training_rate"):
+    """The maximum training rate of v1 Figure 1, in nats: the largest, over the epochs of training, of the rate over
+    an epoch's images. That the maximum is one over epochs is a guess: v1 says "max training rate" and no more."""
 
-    norm: Literal["linf", "l2"]
+
+class Pgd(Benchmark, frozen=True, tag="pgd"):
+    """Projected gradient descent (Madry et al., 2017) on mean encodings in fp32."""
+
+    norm: Norm
     eps: Pixels
     """Radius of the ball in [0, 1] pixel units; `8/255` and `8 px` are the same."""
     steps: Count = 20
@@ -45,21 +75,146 @@ class Pgd(Benchmark, frozen=True, tag="pgd"):
     """Start uniformly in the ball, else at the image."""
     subset: Count | None = None
     """Attack only this many test images, drawn evenly from the classes in a fixed order; null: all."""
+    target: Annotated[int, Meta(ge=0)] | Literal["none", "random"] = "none"
+    """`none`: away from the label; `random`: toward (label + U{1..K-1}) mod K (Kurakin et al., 2016; v2 section 3.2),
+    with error (as accuracy) and success over all images; the number of a class: toward it, with the success of v1
+    section 3.1, the images right on clean that become the target over the images right on clean (images of the
+    target class itself are in neither)."""
+    loss: Loss = "cross_entropy"
+    """What is climbed: the cross-entropy, the margin (Carlini & Wagner, 2017) or the difference-of-logits ratio
+    (Croce & Hein, 2020)."""
+    restarts: Count = 1
+    """Random starts of each image, which counts as right if it is right at the end of every one."""
 
 
-AnyBenchmark = Clean | Information | Pgd
+class Transfer(Benchmark, frozen=True, tag="transfer", kw_only=True):
+    """Untargeted PGD examples made on another run of the matrix, tested on this one (v1 Figure 3)."""
+
+    source: RunId
+    """The run the examples are made on. In a matrix: a selection that leaves one run, such as `rho = 5`."""
+    norm: Norm
+    eps: Pixels
+    steps: Count = 20
+    step_size: Pixels | None = None
+    """null: 4/3 eps/steps."""
+    random_start: bool = True
+    subset: Count | None = None
+
+
+class AutoAttack(Benchmark, frozen=True, tag="autoattack"):
+    """AutoAttack (Croce & Hein, 2020) by the package `pyautoattack`: an image counts as right if it is right before
+    and behind every attack of the ensemble."""
+
+    norm: Norm
+    eps: Pixels
+    version: Literal["standard", "rand"] = "standard"
+    """`standard`: APGD by cross-entropy and by targeted DLR, targeted FAB and Square, on mean encodings; `rand`: on
+    sampled z, APGD by cross-entropy and by DLR, each gradient a mean over 20 draws (EOT)."""
+    subset: Count | None = None
+    """Attack only this many test images, drawn evenly from the classes in a fixed order; null: all."""
+
+
+class GradientAudit(Benchmark, frozen=True, tag="gradient_audit"):
+    """Whether the gradients that attacks follow say anything: PGD against itself with another loss, more steps and
+    restarts or a huge radius, and against a black-box attack. `experiments.audit` makes a verdict of what it finds."""
+
+    norm: Norm
+    eps: Pixels
+    steps: Count = 20
+    queries: Count = 1000
+    """Of the black-box attack, Square (Andriushchenko et al., 2020), for each image."""
+    subset: Count | None = None
+    """Only this many test images, drawn evenly from the classes in a fixed order; null: all."""
+
+
+class CommonCorruptions(Benchmark, frozen=True, tag="common_corruptions"):
+    """Errors under the 15 corruptions at 5 severities (Hendrycks & Dietterich, 2019): ImageNet-C or CIFAR-10-C."""
+
+    pipeline: Literal["official", "official-recrop", "in-memory", "ours"]
+    """`official`: the published files as they are; `official-recrop`: with the evaluation crop on top; `in-memory`:
+    corrupted behind the evaluation crop and never saved; `ours`: generated here at any size, comparable with
+    nothing published. The two papers' numbers are not on one footing (FACTS section 4)."""
+    subset: Count | None = None
+    """Only this many test images, drawn evenly from the classes in a fixed order; null: all."""
+
+    data_sets: ClassVar[tuple[str, ...]] = ("imagenet", "cifar10", "cifar10-jpeg", "digits", "fashion_mnist")
+
+
+class ImagenetA(Benchmark, frozen=True, tag="imagenet_a"):
+    """Natural adversarial examples (Hendrycks et al., 2019): 7,500 images of 200 classes, by the argmax over those
+    200 (`imagenet_a`) and over all 1,000 (`imagenet_a_1000`)."""
+
+    data_sets: ClassVar[tuple[str, ...]] = ("imagenet",)
+
+
+class Cifar101(Benchmark, frozen=True, tag="cifar10_1"):
+    """CIFAR-10.1, a new test set for CIFAR-10 (Recht et al., 2018)."""
+
+    version: Literal["v4", "v6"] = "v6"
+    """v4 has 2,021 images, v6 2,000 in balanced classes; which one v1 used is not printed."""
+
+    data_sets: ClassVar[tuple[str, ...]] = ("cifar10", "cifar10-jpeg")
+
+
+AnyBenchmark = (
+    Clean | Top5 | Information | TrainingRate | Pgd | Transfer | AutoAttack | GradientAudit | CommonCorruptions
+    | ImagenetA | Cifar101
+)  # fmt: skip
+Attack = Pgd | Transfer | AutoAttack | GradientAudit
+"""Those with a norm and a radius."""
+
+NO_EVALUATOR: tuple[type[Benchmark], ...] = (Top5, TrainingRate, CommonCorruptions, ImagenetA, Cifar101)
+"""Declared, but without an evaluator in `jobs.engine.evaluators`: building one takes its line from here."""
+
+NOT_RUNNABLE = "no evaluator in this version"
+"""Why such a benchmark has no result, in the words of every output."""
+
+
+def runnable(benchmark: AnyBenchmark) -> bool:
+    """Whether this version has an evaluator that runs the benchmark."""
+    return not isinstance(benchmark, NO_EVALUATOR)
+
+
+def tag(benchmark: AnyBenchmark) -> str:
+    """The benchmark's name in a matrix: `pgd`."""
+    return str(type(benchmark).__struct_config__.tag)
 
 
 def column(benchmark: AnyBenchmark, measure: str) -> str:
-    """The report's column of a measure, without parameters: `clean`, `rate`, `pgd_linf`, …"""
-    return f"pgd_{benchmark.norm}" if isinstance(benchmark, Pgd) else measure
+    """The report's column of a measure, without parameters: `clean`, `rate`, `pgd_linf`, `pgd_linf_success`, …"""
+    if not isinstance(benchmark, Pgd | Transfer | AutoAttack) or measure.endswith("share"):
+        return measure
+    return f"{tag(benchmark)}_{benchmark.norm}" + ("_success" if measure.endswith("success") else "")
 
 
 def full_column(benchmark: AnyBenchmark, measure: str) -> str:
-    """The column with the threat model spelt out, for a matrix that holds several: `pgd_linf@eps=8/255,n=20`."""
-    if not isinstance(benchmark, Pgd):
-        return measure
-    return f"{column(benchmark, measure)}@eps={eps_text(benchmark.eps)},n={benchmark.steps}"
+    """The column with the parameters spelt out, for a matrix that holds several: `pgd_linf@eps=8/255,n=20`."""
+    given = parameters(benchmark)
+    return f"{column(benchmark, measure)}@{given}" if given else column(benchmark, measure)
+
+
+def parameters(benchmark: AnyBenchmark) -> str:
+    """What tells a benchmark from others of its kind: `eps=8/255,n=20,target=random`; empty where there is nothing.
+
+    The radius and the number of steps of an attack are always there, as far as it has them, other parameters where
+    they differ from the default.
+    """
+    parts: list[str] = []
+    if isinstance(benchmark, Attack):
+        parts = [f"eps={eps_text(benchmark.eps)}"]
+    if isinstance(benchmark, Pgd | Transfer | GradientAudit):
+        parts.append(f"n={benchmark.steps}")
+    for name, default in zip(benchmark.__struct_fields__, _defaults(type(benchmark)), strict=True):
+        value = getattr(benchmark, name)
+        if value != default and name not in ("norm", "eps", "steps", "samples"):
+            parts.append(f"{name}={eps_text(value) if name == 'step_size' else value}")
+    return ",".join(parts)
+
+
+def describe(benchmark: AnyBenchmark) -> str:
+    """The benchmark in the words of a plan: `pgd linf eps=8/255,n=20`."""
+    norm = benchmark.norm if isinstance(benchmark, Attack) else ""
+    return " ".join(part for part in (tag(benchmark), norm, parameters(benchmark)) if part)
 
 
 def eps_text(eps: float) -> str:
@@ -70,8 +225,33 @@ def eps_text(eps: float) -> str:
     return f"{round(in_255)}/255" if abs(in_255 - round(in_255)) < 1e-9 else f"{eps:g}"
 
 
+def largest_eps(norm: Norm, info: DatasetInfo) -> float:
+    """The radius of the ball that holds every image, whatever the one in its centre."""
+    return 1.0 if norm == "linf" else math.sqrt(info.channels * info.size**2)
+
+
 def measures(benchmark: AnyBenchmark) -> tuple[str, ...]:
     """The measures of a benchmark that a report has a column for, in order."""
-    if isinstance(benchmark, Information):
-        return ("rate", "residual_information", "conditional_entropy")
-    return (column(benchmark, "clean"),)
+    match benchmark:
+        case Information():
+            return ("rate", "residual_information", "conditional_entropy")
+        case TrainingRate():
+            return ("rate_train_max",)
+        case CommonCorruptions():
+            return ("mce", "average_ce", *CORRUPTIONS)
+        case ImagenetA():
+            return ("imagenet_a", "imagenet_a_1000")
+        case Pgd(target=target) if target != "none":
+            return (column(benchmark, "accuracy"), column(benchmark, "success"))
+        case Pgd() | Transfer() | AutoAttack():
+            return (column(benchmark, "accuracy"),)
+        case GradientAudit():  # a report tells its verdict in words
+            return ()
+        case _:
+            return (tag(benchmark),)
+
+
+def _defaults(kind: type[Benchmark]) -> tuple[object, ...]:
+    """Each field's default, or something that equals nothing."""
+    required = len(kind.__struct_fields__) - len(kind.__struct_defaults__)
+    return (*(object() for _ in range(required)), *kind.__struct_defaults__)

@@ -7,6 +7,7 @@ that is unique: `rho` for `objective.rho`.
 
 from __future__ import annotations
 
+import math
 import re
 import types
 from collections.abc import Iterator, Mapping
@@ -79,6 +80,11 @@ class Schema:
             choices = ", ".join(sorted(".".join(path) for path in found))
             raise LookupError(f"{name!r} could be any of {choices}; write which")
         raise LookupError(f"unknown field {name!r}; {expected(self.names(), name)}")
+
+    def unique_names(self) -> dict[str, Path]:
+        """Every name that stands for one field or section, with its path."""
+        found = {name: next(iter(paths)) for name, paths in self._by_suffix.items() if len(paths) == 1}
+        return found | {".".join(path): self.canonical(path) for path in (*self.leaves, *self.sections) if path}
 
     def names(self) -> list[str]:
         """Every field under its shortest name."""
@@ -160,10 +166,12 @@ def read_field(tree: Schema, path: Path, node: Node, faults: list[Fault]) -> dic
 def read_value(kind: Any, node: Node, name: str, faults: list[Fault]) -> Value | None:
     """The node as a value of this type, or None and a fault `name: expected …, got …`."""
     raw = yaml12.plain(node)
-    if _unit(kind) == "pixels" and isinstance(raw, str):
+    if unit(kind) == "pixels" and isinstance(raw, str):
         raw = _pixels(raw)
     try:
         value = msgspec.convert(raw, kind, strict=True)
+        if isinstance(value, float) and not math.isfinite(value):  # 1e999
+            raise msgspec.ValidationError
     except msgspec.ValidationError:
         given = (
             repr(raw) if isinstance(node, ScalarNode) else "a list" if isinstance(node, SequenceNode) else "a mapping"
@@ -172,7 +180,7 @@ def read_value(kind: Any, node: Node, name: str, faults: list[Fault]) -> Value |
         literals = _literals(kind)
         if literals and isinstance(raw, str):
             hint = f"; {expected(literals, raw)}"
-        faults.append(fault_at(node, f"{name}: expected {describe(kind)}, got {given}{hint}"))
+        faults.append(fault_at(node, f"{name}: expected {_wanted(kind, raw)}, got {given}{hint}"))
         return None
     return Value(value + 0.0 if isinstance(value, float) else value, node)  # + 0.0: -0.0 is 0.0
 
@@ -189,6 +197,12 @@ def flatten(value: Struct, prefix: Path = ()) -> Iterator[tuple[Path, Any]]:
             yield (*prefix, name), item
 
 
+def _wanted(kind: Any, raw: object) -> str:
+    """What to say was expected: where text stands for a number, that it is none; the bounds say nothing more."""
+    plain_number = get_origin(kind) is Annotated and get_args(kind)[0] in (int, float) and not unit(kind)
+    return describe(get_args(kind)[0] if plain_number and isinstance(raw, str) else kind)
+
+
 def describe(kind: Any) -> str:
     """A type in words: `a number > 0`, `one of linf, l2`, `a list of numbers`."""
     literals = _literals(kind)
@@ -196,6 +210,9 @@ def describe(kind: Any) -> str:
         return f"one of {', '.join(literals)}"
     if get_origin(kind) is Annotated:
         base, *metas = get_args(kind)
+        for meta in metas:
+            if isinstance(meta, Meta) and meta.description:
+                return meta.description
         return describe(base) + "".join(_bounds(meta) for meta in metas if isinstance(meta, Meta))
     if get_origin(kind) in (Union, types.UnionType):
         return " or ".join(describe(arg) for arg in get_args(kind))
@@ -233,11 +250,13 @@ def _pixels(text: str) -> object:
     return text
 
 
-def _unit(kind: Any) -> str:
+def unit(kind: Any) -> str:
+    """The unit that a type's `Meta` states, as in `experiments.spec.Pixels`; empty without one."""
     if get_origin(kind) in (Union, types.UnionType):
-        return next((unit for arg in get_args(kind) if (unit := _unit(arg))), "")
+        return next((found for arg in get_args(kind) if (found := unit(arg))), "")
     if get_origin(kind) is Annotated:
-        return next((unit for meta in get_args(kind)[1:] if isinstance(meta, Meta) and (unit := _meta_unit(meta))), "")
+        metas = (meta for meta in get_args(kind)[1:] if isinstance(meta, Meta))
+        return next((found for meta in metas if (found := _meta_unit(meta))), "")
     return ""
 
 

@@ -7,6 +7,7 @@ million runs the chance of any collision is 3e-8, and a collision is an error wh
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 import msgspec
 
@@ -25,6 +26,7 @@ def run_id(run: Run) -> str:
     return "r" + _tagged_hash(b"cebctl run 1", canonical(run))
 
 
+@lru_cache(maxsize=4096)
 def evaluation_id(benchmark: AnyBenchmark, data: str) -> str:
     """The identity of an evaluation: what is measured, and the digest of the images it is measured on."""
     return "e" + _tagged_hash(b"cebctl evaluation 1", canonical(benchmark), datasets.info(data).digest.encode())

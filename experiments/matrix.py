@@ -12,38 +12,37 @@
         include: [{objective: xent}]
     seeds: [0, 1, 2]               one more axis of every grid
     evaluate: [clean, …]           benchmarks (`experiments.benchmarks`)
+    resources: {train: {…}, …}     what a stage asks of the cluster (`experiments.resources`)
+    report: {…}                    which table and figures (`experiments.report_spec`)
 
-A later layer (base, then variants, then axes) overrides an earlier one. A field that an earlier layer set and the
-chosen kind does not have (rho, once the objective is xent) falls away; set in the same layer as the kind it is
-an error.
+`experiments/README.md` explains the language by example; what overrides what, `experiments.assembly`.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path as FilePath
 from typing import Any
 
 import msgspec
-from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.nodes import MappingNode, Node
 
-from experiments import identity, selection, yaml12
+from experiments import evaluate_section, identity, naming, resources, selection, yaml12
+from experiments.assembly import BASE, Assembler, layered
+from experiments.axes import MAX_RUNS, read_axis
 from experiments.benchmarks import AnyBenchmark
 from experiments.errors import Fault, InputError, MatrixError, expected
-from experiments.fields import TAG, Path, Value, describe, flatten, read_assignments, read_field, schema
+from experiments.fields import Path, flatten, read_assignments, schema
+from experiments.grids import Grid, GridReader, Option, expand
+from experiments.report_spec import ReportSpec
+from experiments.resources import Resources, Rules, Stage
 from experiments.spec import Run
 from experiments.yaml12 import fault_at
 
-MAX_RUNS = 200_000
-_TOP = ("title", "base", "variants", "grids", "seeds", "evaluate")
-_GRID_WORDS = ("variants", "zip", "exclude", "include")
-
-_BASE, _VARIANT, _AXIS = range(3)
+TOP = ("title", "base", "variants", "grids", "seeds", "evaluate", "resources", "report")
+"""The fields of a matrix file."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +52,14 @@ class PlannedRun:
     run: Run
     run_id: str
     axes: Mapping[str, Any]
-    """The fields that vary in the matrix, under their short names, as far as this run has them."""
+    """The fields that tell it from the matrix's other runs, under their short names, as far as it has them."""
+    benchmarks: tuple[AnyBenchmark, ...] = ()
+    """What it is evaluated on."""
 
-    @property
+    @cached_property
     def name(self) -> str:
         """`ceb rho=3 seed=0`: for people; unique within the matrix."""
-        rest = [f"{key}={_shown(value)}" for key, value in self.axes.items() if key != "objective"]
+        rest = [f"{key}={shown(value)}" for key, value in self.axes.items() if key != "objective"]
         return " ".join([str(self.axes["objective"]), *rest])
 
     @cached_property
@@ -75,10 +76,17 @@ class Matrix:
     title: str
     runs: tuple[PlannedRun, ...]
     benchmarks: tuple[AnyBenchmark, ...]
+    """Every benchmark that some run is evaluated on."""
+    rules: Rules = field(default_factory=Rules)
+    report: ReportSpec = field(default_factory=ReportSpec)
 
     @property
     def name(self) -> str:
         return self.path.stem
+
+    def resources(self, run: PlannedRun, stage: Stage) -> Resources:
+        """What one stage of one run asks of the cluster."""
+        return self.rules.of(run.leaves, stage) if self.rules.overrides else self.rules.of({}, stage)
 
     def only(self, text: str | None) -> Matrix:
         """The matrix with the runs that a selection leaves. Raises InputError if it leaves none."""
@@ -99,24 +107,19 @@ def load(path: FilePath) -> Matrix:
     return _Reader(path).matrix()
 
 
-@dataclass(frozen=True)
-class _Layered:
-    value: Value
-    layer: int
+def networks(folder: FilePath) -> list[Run]:
+    """One run for each distinct network, data set and precision of the matrices in a folder, in order of file."""
+    found: dict[Any, Run] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        for planned in load(path).runs:
+            run = planned.run
+            found.setdefault((run.data.name, run.network, run.precision), run)
+    return list(found.values())
 
 
-_Leaves = dict[Path, _Layered]
-
-
-@dataclass(frozen=True)
-class _Grid:
-    """One grid, read but not yet multiplied out."""
-
-    node: Node
-    axes: list[list[dict[Path, Value]]]
-    """The first axis are the variants."""
-    excluded: list[selection.Selection]
-    included: list[tuple[dict[Path, Value], Node]]
+def shown(value: Any) -> str:
+    """A value as a name spells it."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 class _Reader:
@@ -125,25 +128,25 @@ class _Reader:
     def __init__(self, path: FilePath) -> None:
         self.path = path
         self.faults: list[Fault] = []
-        self._assembler = _Assembler()
 
     def matrix(self) -> Matrix:
         root = yaml12.compose(self.path)
-        top = self._keys(root, _TOP, "a matrix")
+        top = self._keys(root)
         title = self._title(top.get("title"))
-        base = self._assignments(top.get("base"))
+        base = self._fields(top.get("base"))
         variants = self._variants(top.get("variants"))
-        benchmarks = self._benchmarks(top.get("evaluate"))
-        seeds = self._axis(("seed",), "seeds", top["seeds"]) if "seeds" in top else [{}]
-        grids = [self._grid(node, variants, seeds) for node in self._grids(top.get("grids"))]
+        seeds = read_axis(schema(Run), ("seed",), "seeds", top["seeds"], self.faults) if "seeds" in top else [{}]
+        grids = GridReader(variants, seeds, self.faults).read(top.get("grids")) or [Grid(root, [[{}], seeds])]
+        sound = not self.faults  # else the runs would be others than those meant
+        asked = evaluate_section.read(top.get("evaluate"), self.faults)
+        rules = resources.read(top.get("resources"), self.faults)
+        report = self._report(top.get("report"))
+        runs = self._runs(root, grids, base) if sound else []
+        every, mine = evaluate_section.resolve(asked, runs, self.faults) if runs else ((), [])
         self._raise()
-        runs: list[tuple[Run, Node]] = []
-        for grid in grids or [_Grid(root, [[{}], seeds], [], [])]:
-            runs += self._expand(grid, _layer(base, _BASE))
-            self._raise()  # one grid's faults at a time: a fault in base would repeat in each
-        planned = self._identified(runs)
-        self._raise()
-        return Matrix(self.path, title, planned, benchmarks)
+        if any(mine):
+            runs = [replace(run, benchmarks=own) for run, own in zip(runs, mine, strict=True)]
+        return Matrix(self.path, title, tuple(runs), every, rules, report)
 
     def _raise(self) -> None:
         if self.faults:
@@ -152,12 +155,10 @@ class _Reader:
     def _fault(self, node: Node, message: str) -> None:
         self.faults.append(fault_at(node, message))
 
-    # --- the parts of the file ---
-
-    def _keys(self, node: MappingNode, allowed: tuple[str, ...], what: str) -> dict[str, Node]:
+    def _keys(self, node: MappingNode) -> dict[str, Node]:
         for key, _ in node.value:
-            if key.value not in allowed:
-                self._fault(key, f"unknown field {key.value!r} of {what}; {expected(allowed, key.value)}")
+            if key.value not in TOP:
+                self._fault(key, f"unknown field {key.value!r} of a matrix; {expected(TOP, key.value)}")
         return {key.value: value for key, value in node.value}
 
     def _title(self, node: Node | None) -> str:
@@ -168,297 +169,51 @@ class _Reader:
             self._fault(node, "title: expected text")
         return str(title)
 
-    def _assignments(self, node: Node | None) -> dict[Path, Value]:
+    def _fields(self, node: Node | None) -> Option:
         return read_assignments(schema(Run), node, (), self.faults) if node is not None else {}
 
-    def _variants(self, node: Node | None) -> dict[str, dict[Path, Value]]:
+    def _variants(self, node: Node | None) -> dict[str, Option]:
         if node is None:
             return {}
         if not isinstance(node, MappingNode):
             self._fault(node, "variants: expected a mapping of name to fields")
             return {}
-        return {key.value: self._assignments(value) for key, value in node.value}
+        return {key.value: self._fields(value) for key, value in node.value}
 
-    def _grids(self, node: Node | None) -> list[MappingNode]:
+    def _report(self, node: Node | None) -> ReportSpec:
         if node is None:
+            return ReportSpec()
+        values = read_assignments(schema(ReportSpec), node, (), self.faults)
+        return msgspec.convert({path[0]: item.value for path, item in values.items()}, ReportSpec)
+
+    def _runs(self, root: Node, grids: list[Grid], base: Option) -> list[PlannedRun]:
+        if sum(grid.size for grid in grids) > MAX_RUNS and len(grids) > 1:
+            self._fault(root, f"the grids have more than {MAX_RUNS:,} runs together")
             return []
-        if not isinstance(node, SequenceNode) or not node.value:
-            self._fault(node, "grids: expected a list with at least one grid")
+        wrong: list[Fault] = []
+        found: list[tuple[Run, Node]] = []
+        assembler, leaves = Assembler(), layered(base, BASE)
+        for grid in grids:
+            found += expand(grid, leaves, assembler, wrong)
+        if wrong:  # a fault in base is one fault, however many grids meet it
+            self.faults += {fault.message: fault for fault in reversed(wrong)}.values()
             return []
-        for item in node.value:
-            if not isinstance(item, MappingNode):
-                self._fault(item, "a grid: expected a mapping of axes")
-        return [item for item in node.value if isinstance(item, MappingNode)]
-
-    def _benchmarks(self, node: Node | None) -> tuple[AnyBenchmark, ...]:
-        if node is None:
-            return ()
-        if not isinstance(node, SequenceNode):
-            self._fault(node, "evaluate: expected a list of benchmarks")
-            return ()
-        found: dict[AnyBenchmark, Node] = {}
-        for item in node.value:
-            for benchmark in self._benchmark(item):
-                if benchmark in found:
-                    self._fault(item, "this benchmark stands here twice")
-                found[benchmark] = item
-        return tuple(found)
-
-    def _benchmark(self, item: Node) -> list[AnyBenchmark]:
-        """One entry: a name, or `name: {parameters}` with lists as axes."""
-        tree = schema(AnyBenchmark)
-        kinds = tree.sections[()].kinds
-        name = item.value[0][0] if isinstance(item, MappingNode) and len(item.value) == 1 else item
-        if not isinstance(name, ScalarNode):
-            self._fault(item, "a benchmark: expected a name, or one name with its parameters")
+        if not found:
+            self._fault(root, "the matrix has no runs: everything is excluded")
             return []
-        if name.value not in kinds:
-            self._fault(name, f"unknown benchmark {name.value!r}; {expected(kinds, name.value)}")
-            return []
-        fields = tree.sections[()].fields(name.value)
-        axes: list[list[tuple[str, Any]]] = []
-        parameters = item.value[0][1] if isinstance(item, MappingNode) else None
-        if isinstance(parameters, MappingNode):
-            for key, node in parameters.value:
-                if key.value not in fields:
-                    self._fault(key, f"{name.value}: unknown parameter {key.value!r}; {expected(fields, key.value)}")
-                    continue
-                options = self._axis((key.value,), f"{name.value}.{key.value}", node, tree)
-                axes.append([(key.value, value.value) for option in options for value in option.values()])
-        elif parameters is not None and yaml12.plain(parameters) is not None:
-            self._fault(parameters, f"{name.value}: expected a mapping of parameters")
-        given = {key.value for key, _ in parameters.value} if isinstance(parameters, MappingNode) else set()
-        for missing in (key for key, info in fields.items() if info.required and key not in given):
-            self._fault(name, f"{name.value}: {missing} is missing: expected {describe(fields[missing].type)}")
-            return []
-        return [
-            msgspec.convert({TAG: name.value, **dict(combination)}, AnyBenchmark)
-            for combination in itertools.product(*axes)
-        ]
+        return self._identified(found, {path for grid in grids for path in grid.named})
 
-    # --- axes ---
-
-    def _axis(self, path: Path, name: str, node: Node, tree: Any = None) -> list[dict[Path, Value]]:
-        """The values of one axis: a list, a range, or a single value."""
-        tree = tree or schema(Run)
-        if isinstance(node, MappingNode) and _is_range(node):
-            return [read_field(tree, path, item, self.faults) for item in self._range(node, name)]
-        if isinstance(node, SequenceNode):
-            if not node.value:
-                self._fault(node, f"{name}: an axis needs at least one value")
-            return [read_field(tree, path, item, self.faults) for item in node.value]
-        return [read_field(tree, path, node, self.faults)]
-
-    def _range(self, node: MappingNode, name: str) -> Iterator[ScalarNode]:
-        """The values of `{from, to, by}`, both ends included, stepped exactly in decimals."""
-        bounds: dict[str, Decimal] = {}
-        for key, value in node.value:
-            number = yaml12.plain(value)
-            if isinstance(number, bool) or not isinstance(number, int | float):
-                self._fault(value, f"{name}: {key.value} of a range: expected a number, got {number!r}")
-                return
-            bounds[key.value] = Decimal(str(value.value))
-        step, distance = bounds["by"], bounds["to"] - bounds["from"]
-        if step == 0 or (distance and (distance > 0) != (step > 0)):
-            self._fault(node, f"{name}: a range from {bounds['from']} to {bounds['to']} by {step} never ends")
-            return
-        count = int(distance / step) + 1
-        if count > MAX_RUNS:
-            self._fault(node, f"{name}: a range of {count:,} values; at most {MAX_RUNS:,} runs")
-            return
-        for index in range(count):
-            text = str(bounds["from"] + index * step)
-            yield ScalarNode("tag:yaml.org,2002:str", text, node.start_mark, node.end_mark)
-
-    def _grid(
-        self, node: MappingNode, variants: Mapping[str, dict[Path, Value]], seeds: list[dict[Path, Value]]
-    ) -> _Grid:
-        words = {str(key.value): value for key, value in node.value if key.value in _GRID_WORDS}
-        axes = [self._bundles(words.get("variants"), variants)]
-        axes += [self._named_axis(key, value) for key, value in node.value if key.value not in _GRID_WORDS]
-        if "zip" in words:
-            axes.append(self._zipped(words["zip"]))
-        if not any(("seed",) in option for axis in axes for option in axis):
-            axes.append(seeds)
-        included = [
-            ({**seed, **self._assignments(extra)}, extra)
-            for extra in self._items(words.get("include"), "include: expected a list of mappings")
-            for seed in seeds
-        ]
-        return _Grid(node, axes, self._exclusions(words.get("exclude")), included)
-
-    def _expand(self, grid: _Grid, base: _Leaves) -> list[tuple[Run, Node]]:
-        """The runs of one grid, in the order of its axes, the last one changing fastest."""
-        found: list[Fault] = []
-        runs: list[tuple[Run, Node]] = []
-        if math.prod(len(axis) for axis in grid.axes) > MAX_RUNS:
-            self._fault(grid.node, f"a grid of more than {MAX_RUNS:,} runs")
-            return []
-        for bundle, *options in itertools.product(*grid.axes):
-            leaves = base | _layer(bundle, _VARIANT)
-            for option in options:
-                leaves |= _layer(option, _AXIS)
-            run = self._assembler.run(leaves, grid.node, found)
-            if run and not any(excluded.holds(dict(flatten(run))) for excluded in grid.excluded):
-                runs.append((run, grid.node))
-        for assignments, node in grid.included:
-            if run := self._assembler.run(base | _layer(assignments, _AXIS), node, found):
-                runs.append((run, node))
-        # The same fault of many combinations is one fault, where it stands first.
-        self.faults += {fault.message: fault for fault in reversed(found)}.values()
-        return runs
-
-    def _named_axis(self, key: Node, value: Node) -> list[dict[Path, Value]]:
-        try:
-            path = schema(Run).resolve(key.value)
-        except LookupError as error:
-            self._fault(key, str(error))
-            return []
-        return self._axis(path, key.value, value)
-
-    def _bundles(self, node: Node | None, variants: Mapping[str, dict[Path, Value]]) -> list[dict[Path, Value]]:
-        if node is None:
-            return [{}]
-        names = [node] if isinstance(node, ScalarNode) else self._items(node, "variants: expected a list of names")
-        for name in names:
-            if name.value not in variants:
-                self._fault(name, f"unknown variant {name.value!r}; {expected(variants, str(name.value))}")
-        return [variants[name.value] for name in names if name.value in variants]
-
-    def _zipped(self, node: Node) -> list[dict[Path, Value]]:
-        """Axes of equal length that go together, as one axis."""
-        if not isinstance(node, MappingNode):
-            self._fault(node, "zip: expected a mapping of axes")
-            return []
-        columns = [self._named_axis(key, value) for key, value in node.value]
-        if len({len(column) for column in columns}) > 1:
-            self._fault(
-                node,
-                f"zip: the axes have {', '.join(str(len(c)) for c in columns)} values; expected equally many",
-            )
-            return []
-        return [{k: v for option in row for k, v in option.items()} for row in zip(*columns, strict=True)]
-
-    def _exclusions(self, node: Node | None) -> list[selection.Selection]:
-        found = []
-        for item in self._items(node, "exclude: expected a list of selections"):
-            try:
-                found.append(selection.parse(str(yaml12.plain(item))))
-            except InputError as error:
-                self._fault(item, str(error))
-        return found
-
-    def _items(self, node: Node | None, otherwise: str) -> list[Any]:
-        if node is None:
-            return []
-        if not isinstance(node, SequenceNode):
-            self._fault(node, otherwise)
-            return []
-        return list(node.value)
-
-    def _identified(self, runs: list[tuple[Run, Node]]) -> tuple[PlannedRun, ...]:
+    def _identified(self, runs: list[tuple[Run, Node]], named: set[Path]) -> list[PlannedRun]:
+        """The runs with their identities and axes; a run that stands there twice is a fault."""
+        axes = naming.axes([run for run, _ in runs], named)
         seen: dict[str, Node] = {}
-        for run, node in runs:
+        planned = []
+        for (run, node), mine in zip(runs, axes, strict=True):
             run_id = identity.run_id(run)
             if run_id in seen:
+                name = " ".join(f"{key}={shown(value)}" for key, value in mine.items())
                 first = seen[run_id].start_mark.line + 1
-                names = " ".join(f"{k}={_shown(v)}" for k, v in _axes(run, _varied([r for r, _ in runs])).items())
-                self._fault(
-                    node,
-                    f"the run {names} stands here a second time; the first is in the grid at line {first}",
-                )
-                return ()
+                self._fault(node, f"the run {name} stands here a second time; the first is in the grid at line {first}")
             seen[run_id] = node
-        varied = _varied([run for run, _ in runs])
-        return tuple(PlannedRun(run, run_id, _axes(run, varied)) for (run, _), run_id in zip(runs, seen, strict=True))
-
-
-class _Assembler:
-    """Builds runs from layered leaves; which leaves survive depends only on where they come from and on the tags."""
-
-    def __init__(self) -> None:
-        self._known: dict[Any, tuple[list[Path], list[tuple[Path, str]]]] = {}
-
-    def run(self, leaves: _Leaves, node: Node, faults: list[Fault]) -> Run | None:
-        tags = tuple((path, item.value.value) for path, item in leaves.items() if path[-1] == TAG)
-        key = (tags, tuple((path, item.layer) for path, item in leaves.items()))
-        if key not in self._known:
-            self._known[key] = _surviving({p: i.layer for p, i in leaves.items()}, dict(tags))
-        kept, problems = self._known[key]
-        for path, message in problems:
-            faults.append(fault_at(leaves[path].value.node if path in leaves else node, message))
-        if problems:
-            return None
-        nested: dict[str, Any] = {}
-        for path in kept:
-            into = nested
-            for part in path[:-1]:
-                into = into.setdefault(part, {})
-            into[path[-1]] = leaves[path].value.value
-        return msgspec.convert(nested, Run)
-
-
-def _surviving(layers: Mapping[Path, int], tags: Mapping[Path, Any]) -> tuple[list[Path], list[tuple[Path, str]]]:
-    """Which leaves a run keeps, and what is wrong: (place, message)."""
-    tree = schema(Run)
-    kept: list[Path] = []
-    problems: list[tuple[Path, str]] = []
-
-    def visit(section_path: Path, mine: list[Path]) -> None:
-        section = tree.sections[section_path]
-        depth = len(section_path)
-        tag_path = (*section_path, TAG)
-        if section.tagged and tag_path not in layers:
-            problems.append((mine[0], f"{tree.short(mine[0])} is set but no {'.'.join(section_path)} is chosen; "
-                             f"{expected(section.kinds, '')}"))  # fmt: skip
-            return
-        tag = tags[tag_path] if section.tagged else ""
-        fields = section.fields(tag)
-        groups: dict[str, list[Path]] = {}
-        for path in mine:
-            groups.setdefault(path[depth], []).append(path)
-        for name, paths in groups.items():
-            if name in fields and (*section_path, name) in tree.sections:
-                visit((*section_path, name), paths)
-            elif name in fields or (name == TAG and section.tagged):
-                kept.extend(paths)
-            elif min(layers[path] for path in paths) >= layers[tag_path]:
-                problems.append((paths[0], f"{tree.short(paths[0])}: {'.'.join(section_path)} {tag!r} has no such "
-                                 f"field; {expected(fields, name) if fields else 'it has none'}"))  # fmt: skip
-        for name, info in fields.items():
-            if info.required and name not in groups:
-                place = tag_path if section.tagged else ()
-                owner = f"{'.'.join(section_path)} {tag!r}" if section.tagged else "every run"
-                problems.append((place, f"{'.'.join((*section_path, name))} is missing; {owner} needs it"))
-
-    visit((), list(layers))
-    return kept, problems
-
-
-def _layer(values: Mapping[Path, Value], layer: int) -> _Leaves:
-    return {path: _Layered(value, layer) for path, value in values.items()}
-
-
-def _is_range(node: MappingNode) -> bool:
-    return {key.value for key, _ in node.value} == {"from", "to", "by"}
-
-
-def _varied(runs: list[Run]) -> list[Path]:
-    """The leaves that differ among the runs that have them, in the order of the spec; the objective always, and rho."""
-    values: dict[Path, set[Any]] = {}
-    for run in runs:
-        for path, value in flatten(run):
-            values.setdefault(path, set()).add(value)
-    always = {("objective", TAG), ("objective", "rho")}
-    order = list(schema(Run).leaves)
-    varied = [path for path, found in values.items() if len(found) > 1 or path in always]
-    return sorted(varied, key=order.index)
-
-
-def _axes(run: Run, varied: list[Path]) -> dict[str, Any]:
-    leaves = dict(flatten(run))
-    return {schema(Run).short(path): leaves[path] for path in varied if path in leaves}
-
-
-def _shown(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+            planned.append(PlannedRun(run, run_id, mine))
+        return planned

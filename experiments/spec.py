@@ -23,6 +23,8 @@ NonNegative = Annotated[float, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=1)]
 Seed = Annotated[int, Meta(ge=0, lt=2**31)]
+Rho = Annotated[float, Meta(ge=-20, le=1000)]
+"""gamma = e^-rho: 5e8 at the lower end, 0 in float64 well below the upper."""
 Pixels = Annotated[float, Meta(gt=0, le=1000, extra={"unit": "pixels"})]
 """A distance in image space, in [0, 1] pixel units; a matrix may write it `8/255` or `8 px`."""
 
@@ -39,8 +41,8 @@ class NoAugment(Section, frozen=True, tag="none"):
 
 
 class CropFlip(Section, frozen=True, tag="crop_flip"):
-    """A random crop and a random horizontal flip: 4 pixels of zero padding at 32x32 and below; on ImageNet
-    a crop of area 0.08-1 and ratio 3/4-4/3, resized bicubically (FACTS section 3)."""
+    """A random crop and a random horizontal flip: 4 pixels of zero padding at 28x28 and 32x32, 1 pixel and no flip
+    for digits; on ImageNet a crop of area 0.08-1 and ratio 3/4-4/3, resized bicubically (FACTS section 3)."""
 
 
 class AutoAugment(Section, frozen=True, tag="autoaugment"):
@@ -103,15 +105,15 @@ class GammaJumpStart(Section, frozen=True, tag="gamma"):
     """gamma goes linearly from e^-start_rho to e^-rho over `steps` steps (v2 Listing 3: gamma, not rho)."""
 
     steps: Count
-    start_rho: float = 100.0
+    start_rho: Rho = 100.0
 
 
 class GatedJumpStart(Section, frozen=True, tag="gated"):
     """rho falls linearly from start_rho to hold_rho over `epochs`, holds until the training accuracy of an
     epoch passes `threshold`, then goes linearly to the target over one epoch (v2 appendix A.1)."""
 
-    start_rho: float = 100.0
-    hold_rho: float = 10.0
+    start_rho: Rho = 100.0
+    hold_rho: Rho = 10.0
     epochs: Count = 2
     threshold: Fraction = 0.2
 
@@ -122,13 +124,16 @@ JumpStart = NoJumpStart | GammaJumpStart | GatedJumpStart
 class Marginal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """m(z): a learned mixture of unit-variance Gaussians with learned weights.
 
-    For ceb and cceb it only measures the rate: its own Adam at `marginal_lr` trains it from step 0 and it
-    sends no gradient to the model. For vib it is part of the objective and learns with the model.
+    Its own Adam trains it from step 0, by maximum likelihood of the sampled z. For ceb and cceb it only measures
+    the rate and sends no gradient to the model; for vib the rate is part of the objective and its gradient goes
+    to the encoder.
     """
 
     components: Count | None = None
-    """Gaussians in the mixture; null: one per class."""
+    """Gaussians in the mixture; null: two per class. With one per class it depends on the seed whether two classes
+    end up sharing one, which adds up to a nat to the rate."""
     marginal_lr: Positive = 1e-2
+    """Constant but for the drops of `schedule`."""
 
 
 class Xent(Section, frozen=True, tag="xent"):
@@ -138,7 +143,7 @@ class Xent(Section, frozen=True, tag="xent"):
 class Vib(Section, frozen=True, tag="vib"):
     """-log c(y|z) + sigma(-rho) [log e(z|x) - log m(z)] (v2 eq. 7)."""
 
-    rho: float
+    rho: Rho
     jump_start: JumpStart = NoJumpStart()
     marginal: Marginal = Marginal()
 
@@ -146,7 +151,7 @@ class Vib(Section, frozen=True, tag="vib"):
 class Ceb(Section, frozen=True, tag="ceb"):
     """-log c(y|z) + gamma [log e(z|x) - log b(z|y)], gamma = e^-rho (v2 eq. 6)."""
 
-    rho: float
+    rho: Rho
     jump_start: JumpStart = NoJumpStart()
     marginal: Marginal = Marginal()
 
@@ -154,7 +159,7 @@ class Ceb(Section, frozen=True, tag="ceb"):
 class Cceb(Section, frozen=True, tag="cceb"):
     """CEB whose classifier is the Bayes inversion of b(z|y) (v2 eqs. 10-11)."""
 
-    rho: float
+    rho: Rho
     jump_start: JumpStart = NoJumpStart()
     marginal: Marginal = Marginal()
 

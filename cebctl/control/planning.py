@@ -1,106 +1,223 @@
-"""What `submit` would do: the claims it would take and what they cost."""
+"""What `submit` would do and what it costs, found by looking alone."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import msgspec
 
-from cebctl.control.states import RunStatus, counts
-from cebctl.control.submit import wanted
+from cebctl.control import costing
+from cebctl.control.arrays import Array, Job, arrays, wall_hours
+from cebctl.control.changes import Changes, changes
+from cebctl.control.costing import Basis, Estimate
+from cebctl.control.states import RunStatus, StageStatus, State, counts
+from cebctl.control.submit import due
 from cebctl.control.survey import read_only, survey
-from experiments import datasets
-from experiments.matrix import Matrix, PlannedRun
-from experiments.spec import Run
+from experiments.benchmarks import NOT_RUNNABLE, describe, runnable
+from experiments.matrix import Matrix
 from jobs.home import Home
-from jobs.journal import Claim
-from store import queries
-from store.opening import Store
 
-Cost = Mapping[str, float]
-"""Hours of training by run_id, on the kind of device that was measured."""
+FAMILY_SECTIONS = ("data", "network", "adversary")
+"""Runs that differ in a field of these, or in their objective, are of different families; in others, along its axes."""
+
+
+DEFAULT_GPUS = 8
+"""At once, where nobody says how many there are and no job needs more."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """The runs of one objective on one network and one data set, and what they cost together."""
+
+    axes: dict[str, Any]
+    """The fields that tell it from the matrix's other families."""
+    runs: tuple[RunStatus, ...]
+    estimates: tuple[Estimate, ...]
+
+    @property
+    def hours(self) -> float:
+        return sum(estimate.hours for estimate in self.estimates)
+
+    @property
+    def bases(self) -> set[Basis]:
+        return {estimate.basis for estimate in self.estimates}
+
+    @property
+    def varied(self) -> dict[str, list[Any]]:
+        """The values that each other axis takes within the family."""
+        found: dict[str, dict[Any, None]] = {}
+        for run in self.runs:
+            for key, value in run.planned.axes.items():
+                if key not in self.axes:
+                    found.setdefault(key, {})[value] = None
+        return {key: list(values) for key, values in found.items()}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A matrix, what is there, and what would be submitted."""
+    """A matrix, what is there, what would be submitted, and what it costs."""
 
     matrix: Matrix
     runs: tuple[RunStatus, ...]
-    claims: tuple[Claim, ...]
-    hours: Cost
-    basis: str
+    estimates: tuple[Estimate, ...]
+    """Of the whole of each run, done or not."""
+    due: tuple[tuple[RunStatus, StageStatus], ...]
+    """The stages that would be submitted."""
+    gpus: int
+    """At once, for the wall-clock time; CPU cores if no run asks for a GPU."""
+    changes: Changes | None = None
+
+    @cached_property
+    def families(self) -> tuple[Family, ...]:
+        """In the order of the matrix."""
+        paths = self._family_axes
+        grouped: dict[tuple[Any, ...], tuple[list[RunStatus], list[Estimate]]] = {}
+        for run, estimate in zip(self.runs, self.estimates, strict=True):
+            axes = run.planned.axes
+            members = grouped.setdefault(tuple([axes.get(key) for key in paths]), ([], []))
+            members[0].append(run)
+            members[1].append(estimate)
+        return tuple(
+            Family({k: runs[0].planned.axes[k] for k in paths if k in runs[0].planned.axes}, tuple(runs), tuple(found))
+            for runs, found in grouped.values()
+        )
+
+    @cached_property
+    def _family_axes(self) -> list[str]:
+        from experiments.fields import schema
+        from experiments.spec import Run
+
+        tree = schema(Run)
+        names = dict.fromkeys(key for run in self.runs for key in run.planned.axes)
+        found = [k for k in names if k != "objective" and tree.resolve(k)[0] in FAMILY_SECTIONS]
+        return ["objective", *found]
+
+    @cached_property
+    def arrays(self) -> list[Array]:
+        return arrays(self.matrix, [(run.planned, stage.stage) for run, stage in self.due])
 
     @property
-    def arrays(self) -> list[dict[str, Any]]:
-        """What would be submitted, by stage."""
-        stages = Counter(claim.stage for claim in self.claims)
-        after = {"train": None, "evaluate": "train"}
-        return [{"stage": stage, "runs": size, "after": after[stage]} for stage, size in stages.items()]
+    def on_gpus(self) -> bool:
+        return any(estimate.gpu for estimate in self.estimates)
+
+    @property
+    def state_counts(self) -> dict[State, int]:
+        return counts(self.runs)
+
+    @property
+    def hours(self) -> float:
+        """Of everything, whether done or not."""
+        return sum(estimate.hours for estimate in self.estimates)
+
+    @cached_property
+    def to_do(self) -> list[Job]:
+        """The jobs that would be submitted."""
+        by_run = {run.planned.run_id: estimate for run, estimate in zip(self.runs, self.estimates, strict=True)}
+        return [
+            Job(run_id, array.stage, _hours(by_run[run_id], array.stage, array.resources.gpus), array.resources.gpus)
+            for array in self.arrays
+            for run_id in array.run_ids
+        ]
+
+    @property
+    def hours_to_do(self) -> float:
+        return sum(job.hours * max(job.gpus, 1) for job in self.to_do)
+
+    @cached_property
+    def wall_hours(self) -> float:
+        """How long what would be submitted takes on `gpus`."""
+        return wall_hours(self.to_do, self.gpus)
+
+    @property
+    def disk_bytes(self) -> int:
+        """One checkpoint for each run; while a run trains it keeps two."""
+        return sum(estimate.checkpoint_bytes for estimate in self.estimates)
+
+    @property
+    def unavailable(self) -> list[str]:
+        """The benchmarks that this version can't run."""
+        return [describe(benchmark) for benchmark in self.matrix.benchmarks if not runnable(benchmark)]
 
     def to_json(self) -> dict[str, Any]:
-        """DESIGN's contract of `plan --json`."""
-        return {
+        """DESIGN's contract of `plan --json`; what goes beyond it may grow."""
+        found: dict[str, Any] = {
             "matrix": self.matrix.name,
-            "runs": [
+            "runs": list(self._runs_json()),
+            "arrays": [
                 {
-                    "run_id": run.planned.run_id,
-                    "name": run.planned.name,
-                    "spec": msgspec.to_builtins(run.planned.run),
-                    "state": run.state,
-                    "stages": [{"stage": stage.stage, "state": stage.state} for stage in run.stages],
-                    "gpu_hours": self.hours.get(run.planned.run_id),
+                    "name": array.name,
+                    "stage": array.stage,
+                    "runs": len(array.run_ids),
+                    "after": array.after,
+                    "resources": msgspec.to_builtins(array.resources),
                 }
-                for run in self.runs
+                for array in self.arrays
             ],
-            "arrays": self.arrays,
+            "benchmarks": [
+                {"benchmark": msgspec.to_builtins(b)} | ({} if runnable(b) else {"unavailable": NOT_RUNNABLE})
+                for b in self.matrix.benchmarks
+            ],
             "totals": {
                 "runs": len(self.runs),
-                **counts(self.runs),
-                "submitted": len(self.claims),
-                "gpu_hours": sum(self.hours.values()) if self.hours else None,
-                "gpu_hours_basis": self.basis,
+                **self.state_counts,
+                "submitted": len(self.due),
+                "gpu_hours": self.hours,
+                "gpu_hours_to_do": self.hours_to_do,
+                "gpu_hours_basis": {
+                    basis: sum(estimate.basis == basis for estimate in self.estimates)
+                    for basis in ("measured", "counted")
+                },
+                "gpus": self.gpus,
+                "device": "gpu" if self.on_gpus else "cpu",
+                "wall_hours": self.wall_hours,
+                "disk_bytes": self.disk_bytes,
             },
         }
+        return found | ({"changes": self.changes.to_json()} if self.changes else {})
+
+    def _runs_json(self) -> Iterator[dict[str, Any]]:
+        for run, estimate in zip(self.runs, self.estimates, strict=True):
+            yield {
+                "run_id": run.planned.run_id,
+                "name": run.planned.name,
+                "spec": msgspec.to_builtins(run.planned.run),
+                "state": run.state,
+                "stages": [{"stage": stage.stage, "state": stage.state} for stage in run.stages],
+                "gpu_hours": estimate.hours,
+                "gpu_hours_basis": estimate.basis,
+                "gpu": estimate.gpu,
+                "gpus": estimate.gpus,
+                "memory_gib": estimate.memory_gib,
+                "fits": estimate.fits,
+                "checkpoint_bytes": estimate.checkpoint_bytes,
+            }
 
 
-def make_plan(matrix: Matrix, home: Home, *, retry_failed: bool) -> Plan:
-    """Look, and change nothing."""
+def make_plan(
+    matrix: Matrix,
+    home: Home,
+    *,
+    retry_failed: bool = False,
+    gpu: str | None = None,
+    gpus: int | None = None,
+    diff: bool = False,
+) -> Plan:
+    """Look, and change nothing. `gpu` names the kind and `gpus` the number there are; without, what the matrix asks
+    for, and what its largest job needs but at least `DEFAULT_GPUS`."""
     with read_only(home) as store:
         runs = survey(matrix, store, home, fresh=False)
-        claims = wanted(runs, retry_failed=retry_failed)
-        hours = _hours(matrix, store)
-    return Plan(matrix, tuple(runs), tuple(claims), hours, _basis(hours, matrix))
+        offered = due(runs, retry_failed=retry_failed)
+        estimates = costing.estimates(matrix, store, home, gpu)
+        changed = changes(matrix, runs, store) if diff else None
+    largest = max(estimate.gpus for estimate in estimates)
+    number = gpus or (max(largest, DEFAULT_GPUS) if largest else len(os.sched_getaffinity(0)))
+    return Plan(matrix, tuple(runs), tuple(estimates), tuple(offered), number, changed)
 
 
-def _hours(matrix: Matrix, store: Store) -> dict[str, float]:
-    """Training hours of every run whose network, data and batch were measured in this store."""
-    specs = {row.run_id: msgspec.convert(row.spec, Run) for row in queries.runs(store)}
-    speeds: dict[Any, list[float]] = {}
-    for job in queries.jobs(store):
-        if job.stage == "train" and job.images_per_second and job.run_id in specs:
-            speeds.setdefault(_workload(specs[job.run_id]), []).append(job.images_per_second)
-    return {
-        run.run_id: _images(run) / (sum(found) / len(found)) / 3600
-        for run in matrix.runs
-        if (found := speeds.get(_workload(run.run)))
-    }
-
-
-def _workload(run: Run) -> tuple[Any, ...]:
-    return run.data.name, run.network, run.batch, run.precision, type(run.adversary)
-
-
-def _images(planned: PlannedRun) -> float:
-    run = planned.run
-    return run.epochs * (run.data.train_subset or datasets.info(run.data.name).train)
-
-
-def _basis(hours: Cost, matrix: Matrix) -> str:
-    if not hours:
-        return "unknown: no run of the same network, data and batch was measured in this store"
-    known = f"measured in this store for {len(hours)} of {len(matrix.runs)} runs"
-    return f"{known}, training only, per worker or GPU"
+def _hours(estimate: Estimate, stage: str, gpus: int) -> float:
+    """How long one job takes on what it asks for."""
+    return (estimate.train_hours if stage == "train" else estimate.evaluate_hours) / max(gpus, 1)

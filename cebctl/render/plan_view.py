@@ -1,71 +1,244 @@
-"""`cebctl plan` on a terminal: families with their axes and states on one screen."""
+"""`cebctl plan` on a terminal: families with their axes, states and costs on one screen."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
+from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from cebctl.control.planning import Plan
-from cebctl.control.states import STATES, RunStatus, counts
+from cebctl.control.arrays import Array
+from cebctl.control.changes import Changes
+from cebctl.control.planning import Family, Plan
+from cebctl.control.states import counts
 from cebctl.render.console import STATE_STYLE, duration, out
-from experiments.benchmarks import AnyBenchmark, Pgd, eps_text
+from experiments import gpus
+from experiments.benchmarks import NOT_RUNNABLE, AnyBenchmark, Pgd, Transfer, parameters, runnable, tag
+from experiments.resources import text
+
+_BASIS = {"measured": "measured", "counted": "FLOPs"}
 
 
-def show(plan: Plan) -> None:
-    """Print the plan."""
+def show(plan: Plan, *, full: bool = False) -> None:
+    """Print the plan; `full` lists every run."""
     console = out()
     matrix = plan.matrix
-    console.print(f"[bold]{matrix.path}[/]  {matrix.title}: {len(plan.runs)} runs", soft_wrap=True)
+    console.print(f"[bold]{escape(str(matrix.path))}[/]  {escape(matrix.title)}: {len(plan.runs)} runs", soft_wrap=True)
+    if plan.changes is not None:
+        _changes(console, plan.changes)
+    console.print(_runs(plan) if full else _families(plan))
+    _say(console, "evaluate", _benchmarks(matrix.benchmarks))
+    _say(console, "submit", _submission(plan))
+    _say(console, "time", _time(plan))
+    _say(console, "disk", _disk(plan))
+    if plan.on_gpus:
+        _say(console, "memory", _memory(plan))
+    for warning in _warnings(plan):
+        _say(console, "warning", [warning], "yellow")
+
+
+def _say(console: Console, name: str, lines: Sequence[str], style: str = "bold") -> None:
+    """A word at the margin and lines beside it, wrapped."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(width=8)
+    grid.add_column(overflow="fold")
+    for number, line in enumerate(lines):
+        grid.add_row(f"[{style}]{name}[/]" if number == 0 else "", escape(line))
+    console.print(grid)
+
+
+# --- runs ---
+
+
+def _families(plan: Plan) -> Table:
     table = Table(box=None, pad_edge=False)
-    table.add_column("objective")
+    names = list(dict.fromkeys(key for family in plan.families for key in family.axes))
+    for name in names:
+        table.add_column(name.rpartition(".")[2])
     table.add_column("axes", overflow="fold")
     table.add_column("runs", justify="right")
-    for state in STATES:
-        table.add_column(state, justify="right", style=STATE_STYLE[state])
-    for family, members in _families(plan.runs).items():
-        states = [str(n) if n else "·" for n in counts(members).values()]
-        table.add_row(family, _axes(members), str(len(members)), *states)
-    console.print(table)
-    if matrix.benchmarks:
-        console.print(f"evaluate: {', '.join(_benchmark(b) for b in matrix.benchmarks)}", soft_wrap=True)
-    console.print(f"submit would send: {_arrays(plan)}", soft_wrap=True)
-    total = duration(sum(plan.hours.values()) * 3600) if plan.hours else "unknown"
-    basis = plan.basis.removeprefix("unknown: ")
-    console.print(f"training time on one worker or GPU: {total} ({basis})", soft_wrap=True)
+    table.add_column("states")
+    table.add_column("GPU-h" if plan.on_gpus else "CPU time", justify="right")
+    table.add_column("from")
+    if plan.on_gpus:
+        table.add_column("GiB/GPU", justify="right")
+    for family in plan.families:
+        cells = [_value(family.axes.get(name, "–")) for name in names]
+        states = " ".join(f"[{STATE_STYLE[s]}]{n} {s}[/]" for s, n in counts(family.runs).items() if n)
+        cells += [_axes(family), str(len(family.runs)), states, _cost(plan, family.hours), _basis(family.bases)]
+        if plan.on_gpus:
+            cells.append(_gib(family))
+        table.add_row(*cells)
+    return table
 
 
-def _families(runs: Sequence[RunStatus]) -> dict[str, list[RunStatus]]:
-    families: dict[str, list[RunStatus]] = {}
-    for run in runs:
-        families.setdefault(str(run.planned.axes["objective"]), []).append(run)
-    return families
+def _runs(plan: Plan) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name, justify in (
+        ("run", "left"),
+        ("id", "left"),
+        ("train", "left"),
+        ("evaluate", "left"),
+        ("GPU-h" if plan.on_gpus else "CPU time", "right"),
+    ):
+        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for run, estimate in zip(plan.runs, plan.estimates, strict=True):
+        states = {stage.stage: f"[{STATE_STYLE[stage.state]}]{stage.state}[/]" for stage in run.stages}
+        stages = [states.get("train", ""), states.get("evaluate", "–")]
+        table.add_row(escape(run.planned.name), run.planned.run_id, *stages, _cost(plan, estimate.hours))
+    return table
 
 
-def _axes(runs: Sequence[RunStatus]) -> str:
-    values: dict[str, dict[Any, None]] = {}
-    for run in runs:
-        for key, value in run.planned.axes.items():
-            if key != "objective":
-                values.setdefault(key, {})[value] = None
-    return "; ".join(f"{key} {_series(list(found))}" for key, found in values.items())
+def _axes(family: Family) -> str:
+    """What varies within the family, and its rho."""
+    varied = {key: values for key, values in family.varied.items() if len(values) > 1 or key == "rho"}
+    return "; ".join(f"{key} {_series(values)}" for key, values in varied.items())
 
 
 def _series(values: Sequence[Any]) -> str:
-    shown = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
-    return ", ".join(shown) if len(shown) <= 8 else f"{shown[0]}, {shown[1]} … {shown[-1]} ({len(shown)})"
+    shown = [_value(value) for value in values]
+    return ", ".join(shown) if len(shown) <= 6 else f"{shown[0]}, {shown[1]} … {shown[-1]}"
 
 
-def _benchmark(benchmark: AnyBenchmark) -> str:
-    name = str(type(benchmark).__struct_config__.tag)
-    if isinstance(benchmark, Pgd):
-        return f"{name} {benchmark.norm} eps {eps_text(benchmark.eps)} n {benchmark.steps}"
-    return name
+def _value(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else escape(str(value))
 
 
-def _arrays(plan: Plan) -> str:
-    if not plan.claims:
-        return "nothing, all is done or under way"
-    parts = [f"{a['runs']} x {a['stage']}{' after ' + a['after'] if a['after'] else ''}" for a in plan.arrays]
-    return ", ".join(parts)
+def _basis(bases: set[Any]) -> str:
+    return " + ".join(_BASIS[basis] for basis in sorted(bases, reverse=True))
+
+
+def _gib(family: Family) -> str:
+    needed = max(estimate.memory_gib or 0.0 for estimate in family.estimates)
+    fits = all(estimate.fits for estimate in family.estimates)
+    return f"{needed:.0f}" if fits else f"[yellow]{needed:.0f}![/]"
+
+
+def _cost(plan: Plan, hours: float) -> str:
+    """GPU-hours as a number, time on CPU cores as a time span."""
+    if not plan.on_gpus:
+        return duration(hours * 3600)
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.1f}" if hours >= 0.1 else f"{hours:.3f}"
+
+
+# --- what follows the table ---
+
+
+def _benchmarks(benchmarks: Sequence[AnyBenchmark]) -> list[str]:
+    """Benchmarks that differ in their radius alone are one."""
+    lines = []
+    for able in (True, False):
+        grouped: dict[str, list[str]] = {}
+        for benchmark in (b for b in benchmarks if runnable(b) == able):
+            if isinstance(benchmark, Pgd | Transfer):
+                eps, _, rest = parameters(benchmark).partition(",")
+                if isinstance(benchmark, Transfer):
+                    rest = rest.partition(",source=")[0]
+                grouped.setdefault(f"{tag(benchmark)} {benchmark.norm} {rest}", []).append(eps.removeprefix("eps="))
+            else:
+                grouped.setdefault(" ".join(part for part in (tag(benchmark), parameters(benchmark)) if part), [])
+        words = [name + (f" eps {_series(list(dict.fromkeys(eps)))}" if eps else "") for name, eps in grouped.items()]
+        if words:
+            lines.append("; ".join(words) if able else f"{NOT_RUNNABLE}: {'; '.join(words)}")
+    return lines or ["nothing"]
+
+
+def _submission(plan: Plan) -> list[str]:
+    if not plan.due:
+        return ["nothing, all is done or under way"]
+    alike: dict[tuple[str, str, bool], list[Array]] = {}
+    for array in plan.arrays:
+        alike.setdefault((array.stage, text(array.resources), array.after is not None), []).append(array)
+    lines = []
+    for (stage, resources, waits), found in alike.items():
+        size = sum(len(array.run_ids) for array in found)
+        after = f", each after its run in {_range([str(array.after) for array in found])}" if waits else ""
+        lines.append(f"{_range([array.name for array in found])}: {size} x {stage} on {resources}{after}")
+    return lines
+
+
+def _range(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+
+
+def _time(plan: Plan) -> list[str]:
+    unit, device = (" GPU-hours", "GPUs") if plan.on_gpus else (" of one core", "cores")
+    lines = [f"{_cost(plan, plan.hours)}{unit} for all runs, {_cost(plan, plan.hours_to_do)} to do"]
+    if plan.to_do:
+        lines[0] += f": {duration(plan.wall_hours * 3600)} on {plan.gpus} {device}"
+    bases = {estimate.basis for estimate in plan.estimates}
+    if "measured" in bases:
+        lines.append("measured: the same network, data, batch and device, in this store; training alone")
+    if "counted" in bases:
+        lines.append(f"FLOPs: counted operations over {_rates(plan)}; good to a factor of two")
+    return lines
+
+
+def _rates(plan: Plan) -> str:
+    counted = [(r, e) for r, e in zip(plan.runs, plan.estimates, strict=True) if e.basis == "counted"]
+    kinds = dict.fromkeys((estimate.gpu, run.planned.run.precision) for run, estimate in counted)
+    return " and ".join(
+        f"{gpus.GPUS[name].rate(precision) / 1e12:.3g} TFLOP/s per {name} in {precision}"
+        if name
+        else f"{gpus.CPU_CORE_FLOPS / 1e9:g} GFLOP/s per core"
+        for name, precision in kinds
+    )
+
+
+def _disk(plan: Plan) -> list[str]:
+    largest = max(estimate.checkpoint_bytes for estimate in plan.estimates)
+    return [
+        f"{_bytes(plan.disk_bytes)} of checkpoints, one for each run (at most {_bytes(largest)}); twice in training"
+    ]
+
+
+def _memory(plan: Plan) -> list[str]:
+    least = min(estimate.memory_gib or 0.0 for estimate in plan.estimates)
+    most = max(estimate.memory_gib or 0.0 for estimate in plan.estimates)
+    kinds = ", ".join(dict.fromkeys(estimate.gpu for estimate in plan.estimates if estimate.gpu))
+    span = f"{least:.0f} to {most:.0f}" if f"{least:.0f}" != f"{most:.0f}" else f"{most:.0f}"
+    return [f"{span} GiB per GPU in training, estimated from the tensors kept for the backward pass; on {kinds}"]
+
+
+def _warnings(plan: Plan) -> list[str]:
+    found: dict[str, None] = {}
+    for family in plan.families:
+        name = " ".join(_value(value) if key == "objective" else f"{key}={value}" for key, value in family.axes.items())
+        for estimate in family.estimates:
+            if not estimate.fits:
+                needs = f"{estimate.batch_per_gpu} images per GPU need {estimate.memory_gib:.0f} GiB"
+                found[f"{name}: {needs} and won't fit {estimate.gpu}; {estimate.fitting_batch} at once would"] = None
+    most = max(estimate.gpus for estimate in plan.estimates)
+    if plan.gpus < most:
+        found[f"the largest job asks for {most} GPUs at once, more than {plan.gpus}: it will not start"] = None
+    return list(found)
+
+
+def _bytes(size: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"
+
+
+def _changes(console: Console, changed: Changes) -> None:
+    """What `--diff` adds."""
+    if changed.last_submitted is None:
+        console.print("never submitted from here: everything is new")
+        return
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(changed.last_submitted))
+    lines = [f"{c.field}: {_value(c.before)} -> {_value(c.after)} in {_names(c.runs)}" for c in changed.changed]
+    lines += [f"+ {_names(changed.added)}"] if changed.added else []
+    lines += [f"- {_names(changed.removed)}"] if changed.removed else []
+    lines += [f"+ benchmark {name}" for name in changed.added_benchmarks]
+    lines += [f"- benchmark {name}" for name in changed.removed_benchmarks]
+    _say(console, "changed", [f"since {when}:" if lines else f"nothing since {when}", *lines])
+
+
+def _names(names: Sequence[str]) -> str:
+    listed = ", ".join(names[:4])
+    return listed if len(names) <= 4 else f"{listed} … ({len(names)} runs)"

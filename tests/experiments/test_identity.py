@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,8 @@ def test_ids_are_those_of_the_golden_file() -> None:
         found[path.stem] = {run.name: run.run_id for run in matrix.runs}
         data = matrix.runs[0].run.data.name
         found[path.stem] |= {canonical(b).decode(): evaluation_id(b, data) for b in matrix.benchmarks}
+    if os.environ.get("CEBCTL_WRITE_GOLDEN"):
+        GOLDEN.write_text(json.dumps(found, indent=1) + "\n")
     assert found == json.loads(GOLDEN.read_text())
 
 

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import random
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -71,6 +74,25 @@ FAULTS = {
     "literal": ("grids: [{objective: cebb}]", "m.yaml:2:21: objective: expected one of"),
     "empty axis": ("grids: [{objective: ceb, rho: []}]", "rho: an axis needs at least one value"),
     "endless": ("grids: [{objective: ceb, rho: {from: 1, to: 2, by: -1}}]", "a range from 1 to 2 by -1 never ends"),
+    "infinite": ("grids: [{objective: ceb, rho: 1e999}]", "rho: expected a number >= -20 and <= 1000, got inf"),
+    "nan": ("grids: [{objective: ceb, rho: .nan}]", "rho: expected a number, got '.nan'"),
+    "all excluded": ("grids: [{objective: ceb, rho: 1, exclude: ['rho = 1']}]", "the matrix has no runs"),
+    "only nothing": ("grids: [{objective: xent}]\nevaluate: [pgd: {norm: l2, eps: 1, only: rho = 3}]",
+                     "m.yaml:3:12: only: it leaves none of the runs"),
+    "wrong data": ("grids: [{objective: xent}]\nevaluate: [imagenet_a]", "not for digits; it is for imagenet"),
+    "no such class": ("grids: [{objective: xent}]\nevaluate: [pgd: {norm: l2, eps: 1, target: 10}]",
+                      "target: digits has the classes 0 to 9"),
+    "no source": ("grids: [{objective: xent}]\nevaluate: [transfer: {source: rho = 3, norm: l2, eps: 1}]",
+                  "source: it selects 0 of the 1 runs; expected one"),
+    "source missing": ("grids: [{objective: xent}]\nevaluate: [transfer: {norm: l2, eps: 1}]",
+                       "source is missing: expected a selection of one run"),
+    "stage": ("grids: [{objective: xent}]\nresources: {trian: {}}", "unknown field 'trian' of resources"),
+    "injection": ("grids: [{objective: xent}]\nresources: {train: {partition: 'gpu --wrap=ls'}}",
+                  "partition: expected names, with commas and no spaces or null, got 'gpu --wrap=ls'"),
+    "time": ("grids: [{objective: xent}]\nresources: {train: {time: 90}}",
+             "time: expected a time such as 2-12:00:00 or null, got 90"),
+    "when": ("grids: [{objective: xent}]\nresources: {when: [{train: {nodes: 2}}]}", "expected `only: a selection`"),
+    "report": ("grids: [{objective: xent}]\nreport: {figures: [v3-1]}", "figures: expected a list, each one of"),
     "zero step": ("grids: [{objective: ceb, rho: {from: 1, to: 2, by: 0}}]", "never ends"),
     "huge": ("grids: [{objective: ceb, rho: {from: 0, to: 1, by: 1e-9}}]", "at most 200,000 runs"),
     "huge product": ("grids: [{objective: ceb, rho: {from: 1, to: 900, by: 1}, seed: {from: 1, to: 900, by: 1}}]",
@@ -100,7 +122,95 @@ def test_a_fault_names_file_place_and_what_is_allowed(expand, name: str) -> None
 def test_every_fault_is_reported_in_order(expand) -> None:
     with pytest.raises(MatrixError) as caught:
         expand("grids:\n  - {objective: ceb, rho: []}\n  - {objektive: ceb}\nevaluate: [clen, pgd]")
-    assert [(fault.line, fault.column) for fault in caught.value.faults] == [(3, 27), (4, 6), (5, 12), (5, 18)]
+    assert [(fault.line, fault.column) for fault in caught.value.faults] == [(3, 27), (4, 6), (5, 12), (5, 18), (5, 18)]
+
+
+def test_faults_of_all_sections_come_together(expand) -> None:
+    """Those of the runs too, found by expanding every grid; one that every grid inherits is one."""
+    with pytest.raises(MatrixError) as caught:
+        expand("grids:\n  - {objective: ceb}\n  - {objective: vib}\n  - {objective: xent, rho: 1}\n"
+               "evaluate: [clen]\nresources: {train: {nodes: 0}}\nreport: {table: x}")  # fmt: skip
+    assert [(fault.line, fault.column) for fault in caught.value.faults] == [
+        (3, 17), (4, 17), (5, 28), (6, 12), (7, 28), (8, 17),
+    ]  # fmt: skip
+
+
+def test_a_fault_that_every_grid_inherits_is_one(write) -> None:
+    path = write(f"base: {BASE.replace('epochs: 1, ', '')}\ngrids: [{{objective: xent}}, {{objective: ceb, rho: 1}}]")
+    with pytest.raises(MatrixError, match="epochs is missing; every run needs it") as caught:
+        load(path)
+    assert len(caught.value.faults) == 1
+
+
+# --- properties of the expansion ---
+
+VALUES = {
+    "objective": ["ceb", "vib", "cceb"], "rho": [-1, 0, 0.5, 3, 5], "seed": [0, 1, 2], "lr": [1e-3, 1e-2],
+    "network.width": [1, 2, 3], "epochs": [1, 2],
+}  # fmt: skip
+AXES = st.fixed_dictionaries(
+    {"objective": st.lists(st.sampled_from(VALUES["objective"]), min_size=1, unique=True),
+     "rho": st.lists(st.sampled_from(VALUES["rho"]), min_size=1, unique=True)},
+    optional={key: st.lists(st.sampled_from(VALUES[key]), min_size=1, unique=True)
+              for key in ("seed", "lr", "network.width", "epochs")},
+)  # fmt: skip
+
+
+def _ids(folder: Path, *grids: dict, **top: object) -> list[str]:
+    """The ids of a matrix written as JSON, which is YAML."""
+    path = folder / "m.yaml"
+    items = [("grids", list(grids)), *top.items()]
+    path.write_text(f"base: {BASE}\n" + "\n".join(f"{key}: {json.dumps(value)}" for key, value in items))
+    return [run.run_id for run in load(path).runs]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("matrices")
+
+
+@given(axes=AXES)
+@settings(max_examples=60, deadline=None)
+def test_expansion_is_the_product_stable_and_unique(folder: Path, axes: dict) -> None:
+    ids = _ids(folder, axes)
+    assert len(ids) == len(set(ids)) == math.prod(len(values) for values in axes.values())
+    assert _ids(folder, axes) == ids
+
+
+@given(axes=AXES, key=st.sampled_from(["objective", "rho"]), shuffle=st.randoms(use_true_random=False))
+@settings(max_examples=60, deadline=None)
+def test_a_grid_is_the_sum_of_its_parts(folder: Path, axes: dict, key: str, shuffle: random.Random) -> None:
+    """Split along any axis, in any order, the runs are the same; a value given alone is a list of one."""
+    parts = [{**axes, key: value} for value in axes[key]]
+    shuffle.shuffle(parts)
+    assert sorted(_ids(folder, *parts)) == sorted(_ids(folder, axes))
+
+
+@given(axes=AXES, data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_what_is_excluded_can_be_included_again(folder: Path, axes: dict, data: st.DataObject) -> None:
+    every = _ids(folder, axes)
+    rho = data.draw(st.sampled_from(axes["rho"]))
+    left_out = {**axes, "exclude": [f"rho = {rho}"]}
+    cells = [dict(zip(axes, cell, strict=True)) for cell in itertools.product(*{**axes, "rho": [rho]}.values())]
+    assert sorted(_ids(folder, {**left_out, "include": cells})) == sorted(every)
+    if len(axes["rho"]) > 1:
+        assert set(_ids(folder, left_out)) < set(every)
+        assert _ids(folder, {**left_out, "exclude": left_out["exclude"] * 2}) == _ids(folder, left_out)
+
+
+@given(axes=AXES)
+@settings(max_examples=40, deadline=None)
+def test_expansion_is_idempotent(folder: Path, axes: dict) -> None:
+    """The runs written out whole, one by one, are the same runs."""
+    ids = _ids(folder, axes)
+    specs = [msgspec.to_builtins(run.run) for run in load(folder / "m.yaml").runs]
+    assert _ids(folder, {"include": specs[1:], **_as_axes(specs[0])}) == ids
+
+
+def _as_axes(spec: dict) -> dict:
+    """A whole spec as a grid of one run; a value that is a list is an axis of one list."""
+    return {key: [value] if isinstance(value, list) else value for key, value in spec.items()}
 
 
 @given(data=st.data())
@@ -133,6 +243,35 @@ def test_every_matrix_here_expands_and_says_what_it_costs(path: Path) -> None:
     assert load(path).runs
     head = "".join(line for line in path.read_text().splitlines(keepends=True) if line.startswith("#"))
     assert "Cost:" in head and "Expect" in head
+
+
+def test_a_bundle_is_named_by_what_tells_it_apart(expand) -> None:
+    matrix = expand(
+        "variants: {a: {}, b: {width: 8, z_dim: 4, lr: 0.1, epochs: 2}}\ngrids: [{variants: [a, b], objective: xent}]"
+    )
+    assert [run.name for run in matrix.runs] == ["xent width=16", "xent width=8"]
+
+
+def test_resources_by_condition_are_no_part_of_identity(expand) -> None:
+    grids = "grids: [{objective: ceb, rho: [1, 2, 3]}]\n"
+    matrix = expand(grids + "resources:\n  train: {gpus_per_node: 2, memory: 8G}\n  when:\n"
+                    "    - {only: rho > 1, train: {nodes: 3}}\n"
+                    "    - {only: rho = 3, train: {nodes: 4}, evaluate: {cpus: 2}}")  # fmt: skip
+    found = [matrix.resources(run, "train") for run in matrix.runs]
+    assert [(r.nodes, r.gpus, r.memory) for r in found] == [(1, 2, "8G"), (3, 6, "8G"), (4, 8, "8G")]
+    assert [matrix.resources(run, "evaluate").cpus for run in matrix.runs] == [None, None, 2]
+    assert matrix.resources(matrix.runs[0], "evaluate") is matrix.resources(matrix.runs[1], "evaluate")
+    assert [run.run_id for run in matrix.runs] == [run.run_id for run in expand(grids).runs]
+
+
+def test_a_benchmark_for_some_of_the_runs(expand) -> None:
+    matrix = expand("grids: [{objective: ceb, rho: [1, 2, 3]}]\nevaluate:\n  - clean\n"
+                    "  - pgd: {norm: l2, eps: 1, only: rho < 3}\n"
+                    "  - transfer: {source: rho = 3, norm: l2, eps: 1}")  # fmt: skip
+    assert [[type(b).__name__ for b in run.benchmarks] for run in matrix.runs] == [
+        ["Clean", "Pgd", "Transfer"], ["Clean", "Pgd", "Transfer"], ["Clean"],
+    ]  # fmt: skip
+    assert matrix.benchmarks[-1].source == matrix.runs[2].run_id
 
 
 def test_the_demo_holds_the_runs_it_promises() -> None:

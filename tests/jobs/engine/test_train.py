@@ -132,7 +132,11 @@ def test_a_loss_that_is_lost_ends_the_run_by_name_step_and_last_good_checkpoint(
     (file,) = attempt.paths.checkpoints.iterdir()
 
     real = step.in_force
-    monkeypatch.setattr(step, "in_force", lambda state, length: step.InForce(lr, 0.01, 0.1, 2.3) if state.step > 5 else real(state, length))
+    monkeypatch.setattr(
+        step,
+        "in_force",
+        lambda state, length: step.InForce(lr, 0.01, 0.1, 2.3) if state.step > 5 else real(state, length),
+    )
     with pytest.raises(DivergedError, match=words) as caught:
         attempt(good)
     assert caught.value.kind == kind
@@ -144,7 +148,9 @@ def test_a_loss_that_is_lost_ends_the_run_by_name_step_and_last_good_checkpoint(
 def test_weights_that_are_lost_at_the_last_step_are_not_saved(attempt: Any, change: Change) -> None:
     # The only step: its loss was taken before the update that ruins the weights.
     run = change(optimiser=spec.Sgd(lr=1e40), schedule=spec.Schedule(), epochs=0.1)
-    with pytest.raises(DivergedError, match=r"the weight .* (became NaN|exploded to inf) at step 1; .* no checkpoint yet"):
+    with pytest.raises(
+        DivergedError, match=r"the weight .* (became NaN|exploded to inf) at step 1; .* no checkpoint yet"
+    ):
         attempt(run)
     assert not attempt.paths.checkpoints.exists()
 
@@ -156,7 +162,16 @@ def test_a_collapse_to_chance_is_a_result(attempt: Any, change: Change) -> None:
 
 
 def test_a_run_that_learns_has_not_collapsed(attempt: Any, change: Change) -> None:
-    found = metrics(attempt(change(network=spec.SmallCnn(width=8, z_dim=8), objective=spec.Ceb(rho=3.0), schedule=spec.Schedule(), epochs=12)))
+    found = metrics(
+        attempt(
+            change(
+                network=spec.SmallCnn(width=8, z_dim=8),
+                objective=spec.Ceb(rho=3.0),
+                schedule=spec.Schedule(),
+                epochs=12,
+            )
+        )
+    )
     assert found[-1].values["collapsed"] == 0
 
 

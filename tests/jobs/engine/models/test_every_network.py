@@ -23,9 +23,7 @@ BASE = spec.Run(
     epochs=1,
     batch=2,
 )
-IMAGENET = msgspec.structs.replace(
-    BASE, data=spec.Data(name="imagenet"), optimiser=spec.Sgd(lr=1.6, weight_decay=1e-4)
-)
+IMAGENET = msgspec.structs.replace(BASE, data=spec.Data(name="imagenet"), optimiser=spec.Sgd(lr=1.6, weight_decay=1e-4))
 PAPERS = [
     BASE,
     msgspec.structs.replace(BASE, network=spec.WideResNet(blocks=4, width=10, norm="batch")),

@@ -101,7 +101,9 @@ def test_values_and_gradients_are_those_of_listing_3(batch: Callable[[object], B
     for name, value in ours.values().items():
         torch.testing.assert_close(value, theirs[name], **EXACT, msg=name)
     # The marginal has a loss of its own, so it is no part of what the objective's gradient reaches.
-    learnt = [weight for name, weight in given.model.named_parameters() if name.split(".")[0] not in ("marginal", "network")]
+    learnt = [
+        weight for name, weight in given.model.named_parameters() if name.split(".")[0] not in ("marginal", "network")
+    ]
     wanted = [given.f_BZ, *learnt]
     for mine, other in zip(
         torch.autograd.grad(ours.loss, wanted), torch.autograd.grad(theirs["loss"], wanted), strict=True
@@ -179,9 +181,7 @@ def test_at_gamma_0_ceb_is_xent_with_noise(batch: Callable[[object], Batch]) -> 
 
 
 @pytest.mark.parametrize("counts_K", [torch.ones(10), COUNTS_K], ids=["uniform", "not uniform"])
-def test_the_consistent_classifier_is_the_bayes_inversion(
-    batch: Callable[[object], Batch], counts_K: Tensor
-) -> None:
+def test_the_consistent_classifier_is_the_bayes_inversion(batch: Callable[[object], Batch], counts_K: Tensor) -> None:
     given = batch(spec.Cceb(rho=1.0))
     given.model.classifier.set_label_counts(counts_K)
     prior_K = counts_K.double() / counts_K.sum()

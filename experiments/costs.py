@@ -1,0 +1,163 @@
+"""What a run costs before it has run: operations, hours, memory per GPU and the size of a checkpoint.
+
+The counts per network are in `flops.json`, which `python -m jobs.engine.flops --write experiments` regenerates;
+a test compares it. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from experiments import datasets
+from experiments.benchmarks import (
+    AnyBenchmark,
+    AutoAttack,
+    Cifar101,
+    CommonCorruptions,
+    GradientAudit,
+    ImagenetA,
+    Pgd,
+    TrainingRate,
+    Transfer,
+)
+from experiments.spec import Adam, Cceb, Ceb, PgdAdversary, ResNet, Run, SmallCnn, WideResNet, Xent
+
+TABLE = Path(__file__).parent / "flops.json"
+
+_FP32_BYTES = 4
+_GPU_FIXED_GIB = 1.5
+"""What CUDA, cuDNN's workspaces and the allocator's rounding take on any GPU: a guess."""
+
+Network = SmallCnn | WideResNet | ResNet
+
+
+class Counted(Struct, frozen=True):
+    """One network on images of one shape, per image, without the head."""
+
+    network: Network
+    channels: int
+    size: int
+    macs: int
+    """Multiplications with an addition, forward."""
+    parameters: int
+    z_dim: int
+    activations: int
+    """Elements of the tensors that the forward pass keeps for the backward pass."""
+    largest: int
+    """Elements of the largest of them."""
+
+
+def key(run: Run) -> tuple[Network, int, int]:
+    """What `Counted` depends on."""
+    info = datasets.info(run.data.name)
+    return run.network, info.channels, info.size
+
+
+@cache
+def table() -> dict[tuple[Network, int, int], Counted]:
+    """The counts of every network of the matrices here."""
+    counts = msgspec.json.decode(TABLE.read_bytes(), type=list[Counted])
+    return {(count.network, count.channels, count.size): count for count in counts}
+
+
+def encode(counts: list[Counted]) -> bytes:
+    """As the table is written: a line per network."""
+    return b"[\n" + b",\n".join(msgspec.json.encode(count) for count in counts) + b"\n]\n"
+
+
+def training_flops(run: Run, counted: Counted) -> float:
+    """Floating-point operations of the whole training: forward and twice that backward for every image; each step of
+    an adversary adds a forward pass and a backward pass to the image alone. The head is left out: below 1%."""
+    passes = 3 + (2 * run.adversary.steps if isinstance(run.adversary, PgdAdversary) else 0)
+    return 2.0 * counted.macs * passes * images(run)
+
+
+def evaluation_flops(run: Run, counted: Counted, benchmarks: tuple[AnyBenchmark, ...]) -> float:
+    """Floating-point operations of the benchmarks, on all test images unless they say otherwise."""
+    test = datasets.info(run.data.name).test
+    return 2.0 * counted.macs * sum(_passes(benchmark, test) for benchmark in benchmarks)
+
+
+def images(run: Run) -> float:
+    """Training images seen, repetitions counted."""
+    return run.epochs * (run.data.train_subset or datasets.info(run.data.name).train)
+
+
+def head_parameters(run: Run, counted: Counted) -> tuple[int, int]:
+    """Parameters of the classifier and the backward encoder, and of the marginal."""
+    classes = datasets.info(run.data.name).classes
+    linear = 0 if isinstance(run.objective, Cceb) else (counted.z_dim + 1) * classes
+    backward = (classes + 1) * counted.z_dim if isinstance(run.objective, Ceb | Cceb) else 0
+    if isinstance(run.objective, Xent):
+        return linear, 0
+    return linear + backward, (run.objective.marginal.components or 2 * classes) * (counted.z_dim + 1)
+
+
+def checkpoint_bytes(run: Run, counted: Counted) -> int:
+    """Size of one checkpoint: weights and the optimiser's one (SGD) or two (Adam) values for each, all in fp32."""
+    head, marginal = head_parameters(run, counted)
+    states = 1 + _slots(run)
+    return _value_bytes(run) * ((counted.parameters + head) * states + 3 * marginal)
+
+
+def memory_gib(run: Run, counted: Counted, batch_per_gpu: int) -> float:
+    """An estimate of the memory of one GPU in training, in GiB:
+
+        fixed + parameters x (weight, gradient, optimiser's slots) x 4 bytes
+              + images per GPU x (activations kept + 3 x the largest one) x 2 bytes in bf16, 4 in fp32
+
+    The largest ones stand for what is live in the backward pass alone: gradients coming in, going out, and on the
+    shortcut. A test compares it with what torch allocates on the CPU (`tests/jobs/engine/test_flops.py`): 0 to 25%
+    above. The head is in `parameters`. Not included: DDP's buckets, fragmentation, and what torch.compile saves.
+    """
+    return _GPU_FIXED_GIB + network_bytes(run, counted, batch_per_gpu) / 2**30
+
+
+def network_bytes(run: Run, counted: Counted, batch_per_gpu: int) -> float:
+    """The part of `memory_gib` that depends on the network and the batch, in bytes."""
+    head, marginal = head_parameters(run, counted)
+    parameters = _value_bytes(run) * ((counted.parameters + head) * (2 + _slots(run)) + 4 * marginal)
+    per_image = (2 if run.precision == "bf16" else _value_bytes(run)) * (counted.activations + 3 * counted.largest)
+    return parameters + batch_per_gpu * per_image
+
+
+def fitting_batch(run: Run, counted: Counted, gib: float) -> int:
+    """The largest number of images at once that the estimate lets into this much memory; 0 if none."""
+    empty, one = memory_gib(run, counted, 0), memory_gib(run, counted, 1)
+    return max(0, int((gib - empty) / (one - empty)))
+
+
+def _slots(run: Run) -> int:
+    return 2 if isinstance(run.optimiser, Adam) else int(run.optimiser.momentum > 0)
+
+
+def _value_bytes(run: Run) -> int:
+    return 2 * _FP32_BYTES if run.precision == "fp64" else _FP32_BYTES
+
+
+def _passes(benchmark: AnyBenchmark, test: int) -> float:
+    """Forward passes over single images that a benchmark needs; a backward pass to the image counts as one."""
+    match benchmark:
+        case Pgd():
+            return (benchmark.subset or test) * (2 * benchmark.steps + 1) * benchmark.restarts
+        case Transfer():
+            return (benchmark.subset or test) * (2 * benchmark.steps + 1)
+        case AutoAttack():  # as if no image fell early: APGD's 100 steps, FAB's as two of them each, Square's queries
+            steps = 2 * 100 * 20 if benchmark.version == "rand" else 100 + 9 * 100 + 2 * 9 * 100
+            return (benchmark.subset or test) * (2 * steps + (5000 if benchmark.version == "standard" else 0))
+        case GradientAudit():  # three losses and a huge radius; five restarts of five times the steps; Square
+            return (benchmark.subset or test) * (2 * benchmark.steps * (4 + 25) + benchmark.queries)
+        case CommonCorruptions():
+            return (benchmark.subset or test) * 75
+        case ImagenetA():
+            return 7_500
+        case Cifar101():
+            return 2_000
+        case TrainingRate():  # read from the journal
+            return 0
+        case _:
+            return test

@@ -1,0 +1,64 @@
+"""The GPUs that a plan can be made for: memory, and the rate a network is assumed to train at.
+
+Peak rates are the makers' data sheets', dense. A network reaches a share of them: `BF16_SHARE` is that of the public
+2,470 images/s of ResNet-50 on an A100 (NVIDIA's PyTorch AMP figure; 6 x 4.09 GMAC per image), `FP32_SHARE` is a
+guess. An estimate made with these is a first orientation, good to a factor of two; a measured speed replaces it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+BF16_SHARE = 0.2
+FP32_SHARE = 0.5
+
+CPU_CORE_FLOPS = 10e9
+"""Floating-point operations per second of one CPU core, for runs that ask for no GPU: a guess."""
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One kind of GPU."""
+
+    name: str
+    memory_gib: float
+    bf16_tflops: float
+    """Peak of the matrix units; without bf16 units that of fp32."""
+    fp32_tflops: float
+    """Peak without TF32: evaluations and fp32 runs."""
+
+    def rate(self, precision: str) -> float:
+        """Assumed floating-point operations per second."""
+        if precision == "bf16":
+            return self.bf16_tflops * 1e12 * BF16_SHARE
+        return self.fp32_tflops * 1e12 * FP32_SHARE * (0.5 if precision == "fp64" else 1.0)
+
+
+GPUS = {
+    gpu.name: gpu
+    for gpu in (
+        Gpu("a100-80gb", 79.1, 312.0, 19.5),
+        Gpu("a100-40gb", 39.4, 312.0, 19.5),
+        Gpu("h100-80gb", 79.1, 989.0, 66.9),
+        Gpu("h200-141gb", 139.8, 989.0, 66.9),
+        Gpu("l40s-48gb", 44.4, 362.0, 91.6),
+        Gpu("rtx4090-24gb", 23.5, 165.2, 82.6),
+        Gpu("rtx3090-24gb", 23.6, 71.2, 35.6),
+        Gpu("v100-32gb", 31.7, 15.7, 15.7),
+        Gpu("v100-16gb", 15.8, 15.7, 15.7),
+    )
+}
+"""By name, of each model the larger memory first."""
+
+DEFAULT = "a100-80gb"
+
+
+def find(name: str) -> Gpu | None:
+    """The GPU that a name means: `a100`, Slurm's `a100-80gb`, the driver's `NVIDIA A100-SXM4-40GB`; None if unknown."""
+    words = re.findall(r"[a-z0-9]+", name.lower().replace("geforce rtx ", "rtx"))
+    size = next((word for word in words if re.fullmatch(r"[0-9]+g(i?b)?", word)), "")
+    digits = re.sub(r"[^0-9]", "", size)
+    models = [gpu for gpu in GPUS.values() if gpu.name.split("-")[0] in words]
+    exact = [gpu for gpu in models if gpu.name.endswith(f"-{digits}gb")]
+    return next(iter(exact or models), None)

@@ -1,0 +1,157 @@
+"""What a stage of a run asks of the cluster. Never part of a run's identity: it may not change what is learned.
+
+    resources:
+      train: {gpus_per_node: 8, gpu_type: a100, cpus_per_gpu: 12, memory: 480G, time: 48:00:00}
+      evaluate: {gpus_per_node: 1, time: 8:00:00}
+      when:                                  # later entries override earlier ones, field by field
+        - only: depth = 152, width = 2
+          train: {nodes: 4}
+
+A matrix without this section asks for one CPU core of one machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+from msgspec import Meta, Struct
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from experiments import selection
+from experiments.errors import Fault, InputError, expected
+from experiments.fields import Path, Value, read_assignments, schema
+from experiments.spec import Count
+from experiments.yaml12 import fault_at
+
+Stage = Literal["train", "evaluate"]
+
+# What reaches sbatch is matched whole, so that no value can smuggle in a second option or a line.
+Name = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.+:-]{0,63}\Z", description="a name without spaces")]
+Names = Annotated[
+    str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.,+:-]{0,255}\Z", description="names, with commas and no spaces")
+]
+Memory = Annotated[str, Meta(pattern=r"\A[1-9][0-9]{0,8}[MGT]\Z", description="an amount such as 64G")]
+Time = Annotated[
+    str,
+    Meta(pattern=r"\A([0-9]{1,3}-)?[0-9]{1,3}:[0-5][0-9]:[0-5][0-9]\Z", description="a time such as 2-12:00:00"),
+]
+Constraint = Annotated[
+    str, Meta(pattern=r"\A[A-Za-z0-9_.&|*()\[\],!-]{1,255}\Z", description="features such as a100&nvlink")
+]
+Directive = Annotated[
+    str, Meta(pattern=r"\A[a-z][a-z0-9-]*(=[A-Za-z0-9_./:,@%+-]+)?\Z", description="an option such as mail-type=END")
+]
+Line = Annotated[str, Meta(pattern=r"\A[^\n\r\x00]{1,1000}\Z", description="one line of shell")]
+
+
+class Resources(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One stage of one run, whole: a container of `nodes` machines. Locally only the counts matter."""
+
+    partition: Names | None = None
+    account: Name | None = None
+    qos: Name | None = None
+    reservation: Name | None = None
+    nodes: Count = 1
+    gpus_per_node: Annotated[int, Meta(ge=0, le=64)] = 0
+    """0: the stage runs on CPU cores."""
+    gpu_type: Name | None = None
+    """Slurm's name of the GPU; the first part that `cebctl plan` knows (a100-80gb, h100, …) tells it the memory."""
+    cpus: Count | None = None
+    """CPU cores per node; null: as many as `cpus_per_gpu` says, else one."""
+    cpus_per_gpu: Count | None = None
+    memory: Memory | None = None
+    """Per node."""
+    time: Time | None = None
+    """Of one attempt: [days-]hours:minutes:seconds."""
+    constraint: Constraint | None = None
+    directives: tuple[Directive, ...] = ()
+    """Further sbatch options, without the two dashes."""
+    setup: tuple[Line, ...] = ()
+    """Lines of shell run before the job, such as `module load cuda`."""
+
+    @property
+    def gpus(self) -> int:
+        """Over all nodes."""
+        return self.nodes * self.gpus_per_node
+
+
+def text(resources: Resources) -> str:
+    """Resources in words: `1 node x 8 a100, 48:00:00, partition gpu`."""
+    nodes = f"{resources.nodes} node{'s' * (resources.nodes > 1)}"
+    cores = resources.cpus or 1
+    gpus = f"{resources.gpus_per_node} {resources.gpu_type or 'GPU'}"
+    parts = [f"{nodes} x {gpus if resources.gpus_per_node else f'{cores} core' + 's' * (cores > 1)}"]
+    parts += [value for value in (resources.memory, resources.time) if value]
+    parts += [f"{key} {value}" for key in ("partition", "qos", "account", "constraint", "reservation")
+              if (value := getattr(resources, key))]  # fmt: skip
+    return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The section, read: what every run asks for, and what some ask for instead."""
+
+    base: Mapping[Stage, Mapping[str, Any]] = field(default_factory=dict)
+    overrides: tuple[tuple[selection.Selection, Mapping[Stage, Mapping[str, Any]]], ...] = ()
+    _made: dict[tuple[Stage, tuple[int, ...]], Resources] = field(default_factory=dict, compare=False)
+
+    def of(self, leaves: Mapping[Path, Any], stage: Stage) -> Resources:
+        """What a run with these leaves asks for in a stage; equal resources are one object."""
+        holding = tuple(i for i, (chosen, _) in enumerate(self.overrides) if chosen.holds(leaves))
+        if (stage, holding) not in self._made:
+            merged = dict(self.base.get(stage, {}))
+            for index in holding:
+                merged |= self.overrides[index][1].get(stage, {})
+            made = msgspec.convert(merged, Resources)
+            self._made[stage, holding] = next((known for known in self._made.values() if known == made), made)
+        return self._made[stage, holding]
+
+
+def read(node: Node | None, faults: list[Fault]) -> Rules:
+    """The rules a `resources` section states; faults are collected."""
+    if node is None:
+        return Rules()
+    if not isinstance(node, MappingNode):
+        faults.append(fault_at(node, "resources: expected a mapping of train, evaluate and when"))
+        return Rules()
+    base = _stages(node, ("when",), faults)
+    overrides = []
+    for key, value in node.value:
+        if key.value == "when":
+            overrides = [rule for item in _items(value, faults) if (rule := _override(item, faults))]
+    return Rules(base, tuple(overrides))
+
+
+def _override(item: Node, faults: list[Fault]) -> tuple[selection.Selection, Mapping[Stage, Mapping[str, Any]]] | None:
+    only = [value for key, value in item.value if key.value == "only"] if isinstance(item, MappingNode) else []
+    if not isinstance(item, MappingNode) or not only or not isinstance(only[0], ScalarNode):
+        faults.append(fault_at(item, "when: expected `only: a selection` and the resources of some stages"))
+        return None
+    stages = _stages(item, ("only",), faults)
+    try:
+        return selection.parse(only[0].value), stages
+    except InputError as error:
+        faults.append(fault_at(only[0], str(error)))
+        return None
+
+
+def _stages(node: MappingNode, also: tuple[str, ...], faults: list[Fault]) -> dict[Stage, Mapping[str, Any]]:
+    found: dict[Stage, Mapping[str, Any]] = {}
+    for key, value in node.value:
+        if key.value in get_args(Stage):
+            values: dict[Path, Value] = read_assignments(schema(Resources), value, (), faults)
+            found[key.value] = {path[0]: item.value for path, item in values.items()}
+        elif key.value not in also:
+            allowed = (*get_args(Stage), *also)
+            faults.append(fault_at(key, f"unknown field {key.value!r} of resources; {expected(allowed, key.value)}"))
+    return found
+
+
+def _items(node: Node, faults: list[Fault]) -> list[Node]:
+    if isinstance(node, SequenceNode):
+        return list(node.value)
+    faults.append(fault_at(node, "when: expected a list"))
+    return []

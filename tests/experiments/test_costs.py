@@ -1,0 +1,88 @@
+"""The cost of a run, against known figures and by hand."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from experiments import costs, gpus
+from experiments.costs import Counted
+from experiments.spec import Adam, Ceb, Data, PgdAdversary, ResNet, Run, Sgd, WideResNet, Xent
+
+
+def _run(network: object, data: str, **more: object) -> Run:
+    given = {"objective": Xent(), "optimiser": Sgd(lr=1.0), "epochs": 2, "batch": 256} | more
+    return Run(data=Data(name=data), network=network, **given)  # type: ignore[arg-type]
+
+
+def _counted(run: Run) -> Counted:
+    return costs.table()[costs.key(run)]
+
+
+WRN = _run(WideResNet(blocks=4, width=10), "cifar10")
+WIDEST = _run(ResNet(depth=152, width=2), "imagenet", precision="bf16", objective=Ceb(rho=1))
+
+
+@pytest.mark.parametrize(
+    ("run", "gmac", "millions"),
+    [
+        (WRN, 5.24, 36.46),
+        (_run(WideResNet(blocks=4, width=10, norm="batch"), "cifar10"), 5.24, 36.48),
+        (_run(ResNet(depth=50, width=2), "imagenet"), 16.1, 98.0),
+        (WIDEST, 45.8, 236.0),
+        (_run(WideResNet(blocks=10, width=7, norm="batch"), "cifar10"), 6.74, 46.3),
+    ],
+)
+def test_the_table_has_the_known_figures(run: Run, gmac: float, millions: float) -> None:
+    """FACTS section 3; parameters are those of the deterministic network with its classifier."""
+    counted = _counted(run)
+    head, _ = costs.head_parameters(msgspec.structs.replace(run, objective=Xent()), counted)
+    assert counted.macs / 1e9 == pytest.approx(gmac, rel=0.003)
+    assert (counted.parameters + head) / 1e6 == pytest.approx(millions, rel=0.003)
+
+
+def test_training_is_three_passes_and_an_adversary_adds_two_per_step() -> None:
+    plain = costs.training_flops(WRN, _counted(WRN))
+    assert plain == 2 * 5243322368 * 3 * 100_000
+    adversary = PgdAdversary(eps=0.1, steps=7, step_size=0.02)
+    attacked = msgspec.structs.replace(WRN, adversary=adversary)
+    assert costs.training_flops(attacked, _counted(WRN)) / plain == pytest.approx((3 + 14) / 3)
+
+
+def test_a_checkpoint_of_the_widest_network_is_2_gb() -> None:
+    assert costs.checkpoint_bytes(WIDEST, _counted(WIDEST)) / 1e9 == pytest.approx(2.0, abs=0.1)
+
+
+def test_memory_grows_with_the_batch_and_adams_slots_and_shrinks_in_bf16() -> None:
+    counted = _counted(WRN)
+    one, two = costs.memory_gib(WRN, counted, 64), costs.memory_gib(WRN, counted, 128)
+    assert one < two < 2 * one
+    assert costs.memory_gib(msgspec.structs.replace(WRN, optimiser=Adam()), counted, 64) > one
+    assert costs.memory_gib(msgspec.structs.replace(WRN, precision="bf16"), counted, 64) < one
+
+
+@pytest.mark.parametrize(("gpu", "fits"), [("a100-40gb", False), ("a100-80gb", True)])
+def test_the_widest_network_at_256_images_per_gpu(gpu: str, fits: bool) -> None:
+    memory = gpus.GPUS[gpu].memory_gib
+    most = costs.fitting_batch(WIDEST, _counted(WIDEST), memory)
+    assert (most >= 256) is fits
+    assert costs.memory_gib(WIDEST, _counted(WIDEST), most) <= memory
+    assert costs.memory_gib(WIDEST, _counted(WIDEST), most + 1) > memory
+
+
+@pytest.mark.parametrize(
+    ("name", "gpu"),
+    [
+        ("a100", "a100-80gb"), ("a100-40gb", "a100-40gb"), ("NVIDIA A100-SXM4-40GB", "a100-40gb"),
+        ("h100", "h100-80gb"),
+        ("NVIDIA GeForce RTX 4090", "rtx4090-24gb"), ("V100-16g", "v100-16gb"), ("tpu", None), ("", None),
+    ],
+)  # fmt: skip
+def test_a_gpu_by_any_of_its_names(name: str, gpu: str | None) -> None:
+    found = gpus.find(name)
+    assert (found.name if found else None) == gpu
+
+
+def test_the_rate_is_that_of_the_public_figure() -> None:
+    """2,470 images/s of ResNet-50 on an A100, three passes of 4.09 GMAC."""
+    assert gpus.GPUS["a100-80gb"].rate("bf16") == pytest.approx(2470 * 3 * 2 * 4.09e9, rel=0.05)

@@ -1,0 +1,34 @@
+"""The room's README: its example is a matrix, and it names every matrix and module there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from jsonschema import Draft202012Validator
+
+from experiments import yaml12
+from experiments.json_schema import json_schema
+from experiments.matrix import load
+
+ROOM = Path(__file__).parents[2] / "experiments"
+TEXT = (ROOM / "README.md").read_text()
+
+
+def test_the_example_is_a_matrix(tmp_path: Path) -> None:
+    path = tmp_path / "example.yaml"
+    path.write_text(re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)[0])
+    assert len(load(path).runs) == (2 + 39) * 3
+    assert Draft202012Validator(json_schema()).is_valid(yaml12.plain(yaml12.compose(path)))
+
+
+def test_every_matrix_is_listed_with_its_runs() -> None:
+    listed = {name: int(runs) for name, runs in re.findall(r"\| `(\w+\.yaml)` \| (\d+) \|", TEXT)}
+    found = {path.name: len(load(path).runs) for path in ROOM.glob("*.yaml")}
+    assert listed == found
+
+
+def test_every_module_is_named_and_the_text_is_short() -> None:
+    modules = {path.name for path in ROOM.glob("*.py")} - {"__init__.py"}
+    assert not {name for name in modules if f"`{name}`" not in TEXT}
+    assert len(TEXT.splitlines()) < 200
