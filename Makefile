@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check setup clean
+.PHONY: demo test check soak setup clean
 
 demo: setup
 	@$(BIN)/cebctl submit experiments/digits.yaml --on local --wait
@@ -16,6 +16,12 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Hours of interruptions instead of minutes: ten at random in each resumed run, a thousand kill -9 of the store.
+soak: SHELL := /bin/bash -o pipefail
+soak: setup
+	$(BIN)/python -m pytest -m soak 2>&1 | tee soak.log
+	$(BIN)/python tests/store/crash_trials.py --kills 1000 --seed $$$$ 2>&1 | tee -a soak.log
 
 setup: .venv/ready
 

@@ -63,6 +63,10 @@ class Backend(ABC):
         """Held by the one process that decides what to submit."""
 
     @abstractmethod
+    def adapt(self) -> None:
+        """Make what is there fit the place where it lies now."""
+
+    @abstractmethod
     def inside(self, folder: Path) -> bool:
         """Whether the store lies in this folder, and so belongs to it."""
 
@@ -75,8 +79,8 @@ class Backend(ABC):
         """Keep a copy from before a migration, where the store is ours to copy."""
 
     @abstractmethod
-    def set_aside(self) -> str:
-        """Move the damaged database out of the way, and say in a line what was done."""
+    def set_aside(self, why: str = "damaged") -> str:
+        """Move the database, which is `why`, out of the way, and say in a line what was done."""
 
     @abstractmethod
     def upsert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:

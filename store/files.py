@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import random
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ NETWORK_FILE_SYSTEMS = frozenset(
     | {"pvfs2", "glusterfs", "fuse.glusterfs", "fuse.sshfs", "fuse.ceph"}
 )
 
+_ESCAPED = re.compile(r"\\([0-7]{3})")
+"""How the kernel writes a blank, a tab, a newline and a backslash."""
+
 
 def network_file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str | None:
     """The kind of network file system a path lies on (`nfs4`, `lustre`, `gpfs`, …); None if it is local.
@@ -27,7 +31,7 @@ def network_file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo"))
     best, kind = -1, None
     for line in mounts.read_text().splitlines() if mounts.exists() else ():
         before, _, after = line.partition(" - ")
-        point = Path(before.split()[4].encode().decode("unicode_escape"))
+        point = Path(_ESCAPED.sub(lambda code: chr(int(code[1], 8)), before.split()[4]))
         # A later mount at the same place hides the earlier one.
         if place.is_relative_to(point) and len(point.parts) >= best:
             best, kind = len(point.parts), after.split()[0]

@@ -60,7 +60,9 @@ def rebuild(store: Store, home: Home) -> Ingested:
 
 
 @dataclass
-class _Count:
+class Count:
+    """What was read so far."""
+
     files: set[str] = field(default_factory=set)
     records: int = 0
     damaged: Counter[str] = field(default_factory=Counter)
@@ -74,7 +76,7 @@ class _Piece:
 
 
 def _ingest(store: Store, home: Home) -> Ingested:
-    count = _Count()
+    count = Count()
     for _ in range(_PASSES):
         with store.reading() as connection:
             seen = watch.look(connection, home)
@@ -86,13 +88,14 @@ def _ingest(store: Store, home: Home) -> Ingested:
             )
         if seen.replaced or seen.vanished:
             _forget(store, seen.replaced + seen.vanished)
-        elif _read_all(store, seen.grown, count):
+        elif read_all(store, seen.grown, count):
             return Ingested(len(count.files), count.records, dict(count.damaged))
     raise UnreachableError(str(home.folder), "its journals are being replaced faster than they can be read")
 
 
-def _read_all(store: Store, sources: Iterable[Source], count: _Count) -> bool:
+def read_all(store: Store, sources: Iterable[Source], count: Count | None = None) -> bool:
     """Read the journals to their ends; False if one turned out to be replaced."""
+    count = count or Count()
     waiting = deque(sources)
     clean = True
     while waiting:
@@ -107,7 +110,7 @@ def _read_all(store: Store, sources: Iterable[Source], count: _Count) -> bool:
     return clean
 
 
-def _read_piece(backend: Backend, connection: Connection, source: Source, count: _Count) -> _Piece | None:
+def _read_piece(backend: Backend, connection: Connection, source: Source, count: Count) -> _Piece | None:
     """Read on where the store stands; None if the journal is another by now."""
     known = watch.known_of(connection, source)
     try:

@@ -8,7 +8,7 @@ with open_store(home.store_url) as store:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -111,6 +111,23 @@ def open_store(url: str) -> Store:
     return _opened(Sqlite(path))
 
 
+def open_anew(url: str) -> Store:
+    """Open a store for `ingest.rebuild`: a SQLite file, whatever its state or schema, is set aside before.
+
+    `Store.warnings` says so. Raises as `open_store` does; another program's database is refused and left alone.
+    """
+    with suppress(UnreachableError):  # what is wrong with it does not matter any more
+        existing = open_existing(url)
+        if existing is not None:
+            existing.close()
+    address = _parse(url)
+    path = _file(address) if address.get_backend_name() == "sqlite" else None
+    warnings = [Sqlite(path).set_aside("replaced")] if path is not None and path.exists() else []
+    store = open_store(url)
+    store.warnings += warnings
+    return store
+
+
 def open_existing(url: str) -> Store | None:
     """Open a store only to read it, and change nothing, not even the schema; None if there is none.
 
@@ -169,6 +186,7 @@ def _opened(backend: Backend) -> Store:
 
 def _prepare(backend: Backend) -> None:
     """Bring the store to the newest schema; what is at it already costs one query and no lock."""
+    backend.adapt()
     if backend.revision() == SCHEMA:
         return
     with backend.opening():

@@ -76,6 +76,9 @@ class Postgresql(Backend):
             finally:
                 connection.invalidate()  # ends the session, and the lock with it
 
+    def adapt(self) -> None:
+        pass
+
     def inside(self, folder: Path) -> bool:
         return False
 
@@ -85,8 +88,8 @@ class Postgresql(Backend):
     def back_up(self, revision: str) -> None:
         pass
 
-    def set_aside(self) -> str:
-        raise NotImplementedError("a damaged PostgreSQL database is its administrator's")
+    def set_aside(self, why: str = "damaged") -> str:
+        raise NotImplementedError("a PostgreSQL database is its administrator's")
 
     def upsert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         if not rows:

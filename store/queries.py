@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from functools import lru_cache
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, Select
 
 from experiments.benchmarks import AnyBenchmark
-from store import tables
+from store import tables, thin
 from store.opening import Store
 from store.rows import ClaimRow, JobRow, MetricPoint, ResultRow, RunRow, SubmissionRow, WorkerRow
 from store.tables import latest_results
@@ -49,17 +50,16 @@ def jobs(store: Store, run_ids: Collection[str] | None = None) -> list[JobRow]:
 def open_claims(store: Store, run_ids: Collection[str] | None = None) -> list[ClaimRow]:
     """The claims on the runs (None: on all) that nobody gave back, finished or not."""
     claim, submission = open_claims_view.c, tables.submissions.c
-    query = sa.select(open_claims_view, submission.executor, submission.host, submission.submitted_by).join(
+    # As text: thousands of claims share few lists of benchmarks.
+    own = [sa.cast(c, sa.Text).label(c.name) if c.name == "benchmarks" else c for c in claim]
+    query = sa.select(*own, submission.executor, submission.host, submission.submitted_by).join(
         tables.submissions, submission.name == claim.submission
     )
     with store.reading() as connection:
         rows = [row._asdict() for row in _of_runs(connection, query, claim.run_id, run_ids)]
         workers = _workers(connection)
     found = [
-        ClaimRow(
-            **row | {"benchmarks": tuple(msgspec.convert(row["benchmarks"], list[AnyBenchmark]))},
-            workers=workers.get(row["submission"], ()),
-        )
+        ClaimRow(**row | {"benchmarks": _benchmarks(row["benchmarks"])}, workers=workers.get(row["submission"], ()))
         for row in rows
     ]
     return sorted(found, key=lambda row: (row.run_id, row.stage, row.submission))
@@ -91,8 +91,13 @@ def per_sample(store: Store, run_id: str, evaluation_id: str) -> str | None:
         return next((text for (text,) in connection.execute(query) if text is not None), None)
 
 
-def metrics(store: Store, run_id: str, names: Collection[str] | None = None) -> list[MetricPoint]:
-    """The metrics of a run (None: all), by stage, name and step; a step run twice counts as last run."""
+def metrics(
+    store: Store, run_id: str, names: Collection[str] | None = None, at_most: int | None = None
+) -> list[MetricPoint]:
+    """The metrics of a run (None: all), by stage, name and step; a step run twice counts as last run.
+
+    For a plot, no more than `at_most` points of each curve, by the rule of `store.thin`; at least `thin.FEWEST`.
+    """
     query = sa.select(*[tables.metrics.c[name] for name in MetricPoint.__slots__])
     query = query.where(tables.metrics.c.run_id == run_id)
     if names is not None:
@@ -101,7 +106,11 @@ def metrics(store: Store, run_id: str, names: Collection[str] | None = None) -> 
     with store.reading() as connection:
         for row in connection.execute(query.order_by(tables.metrics.c.attempt)):
             newest[row.stage, row.name, row.step] = MetricPoint(*row)
-    return [newest[key] for key in sorted(newest)]
+    points = [newest[key] for key in sorted(newest)]
+    if at_most is None:
+        return points
+    curves = groupby(points, key=lambda point: (point.stage, point.name))
+    return [point for _, curve in curves for point in thin.thinned(list(curve), at_most)]
 
 
 def damaged(store: Store) -> dict[str, int]:
@@ -136,3 +145,8 @@ def _workers(connection: Connection) -> dict[str, tuple[WorkerRow, ...]]:
 def _benchmark(text: str) -> AnyBenchmark:
     benchmark: AnyBenchmark = msgspec.json.decode(text, type=AnyBenchmark)
     return benchmark
+
+
+@lru_cache(maxsize=4096)
+def _benchmarks(text: str) -> tuple[AnyBenchmark, ...]:
+    return tuple(msgspec.json.decode(text, type=list[AnyBenchmark]))

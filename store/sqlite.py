@@ -1,7 +1,8 @@
 """The embedded default: one SQLite file.
 
 Readers never wait and writers wait for each other (write-ahead log); on a network file system, where the log's
-shared memory does not work, SQLite's rollback journal is used and readers may wait for a writer. A transaction
+shared memory does not work, SQLite's rollback journal is used and readers may wait for a writer. Which of the two
+is chosen whenever a store is opened, since it may have been moved. A transaction
 is begun here, not by the driver: `BEGIN IMMEDIATE` where it will write, since a reader that turns writer in the
 middle cannot wait. Written with `synchronous=NORMAL`: a machine that loses power may forget the last commits,
 which the journals still hold, and never tears one.
@@ -13,7 +14,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Literal, cast
 from urllib.parse import quote
@@ -27,10 +28,12 @@ from sqlalchemy.pool import QueuePool, StaticPool
 from experiments.errors import CebctlError, InputError, UnreachableError
 from store.backend import PATIENCE_SECONDS, Backend, DamagedError, to_json
 from store.files import locked, network_file_system
-from store.tables import metrics
+from store.tables import VERSION_TABLE, metrics
 
 SUFFIXES = (".sqlite", ".sqlite3", ".db")
 """A file that is no database is taken for a damaged store only under one of these."""
+
+JournalMode = Literal["WAL", "DELETE"]
 
 _CACHE_KIB = 32768
 _METRICS = (
@@ -71,8 +74,9 @@ class Sqlite(Backend):
 
     @contextmanager
     def migrating(self) -> Iterator[Connection]:
-        if self.path:
-            self._choose_journal_mode()
+        if self.path:  # a new one has no mode yet; an old one was adapted before
+            with self.engine.connect() as connection:
+                _driver(connection).execute(f"PRAGMA journal_mode={self._journal_mode_here()}")
         # A table is altered by copying and dropping it; with foreign keys on, dropping cascades.
         with self._transaction(write=True, foreign_keys=False) as connection:
             yield connection
@@ -123,11 +127,32 @@ class Sqlite(Backend):
         driver.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
         return driver
 
-    def _choose_journal_mode(self) -> None:
+    # --- where it lies ---
+
+    def adapt(self) -> None:
+        if self.path is None or self.read_only or not self.path.is_file() or not self.path.stat().st_size:
+            return
+        mode = self._journal_mode_here()
+        if _journal_mode_of(self.path) == mode:
+            return
+        # A rollback journal is right everywhere: a store that is in use, or can't be written, may keep it.
+        with suppress(UnreachableError) if mode == "WAL" else nullcontext(), self.opening(), self.in_words():
+            self._change_journal_mode(mode)
+
+    def _journal_mode_here(self) -> JournalMode:
         assert self.path is not None
-        mode = "DELETE" if network_file_system(self.path) else "WAL"
-        with self.in_words(), self.engine.connect() as connection:
-            _driver(connection).execute(f"PRAGMA journal_mode={mode}")
+        return "DELETE" if network_file_system(self.path) else "WAL"
+
+    def _change_journal_mode(self, mode: JournalMode) -> None:
+        with closing(self._connect()) as driver:
+            # Alone, a log can be read without the shared memory that a network file system lacks; and a store
+            # that is in use is not waited for, if there is no need to.
+            driver.execute("PRAGMA locking_mode=EXCLUSIVE")
+            if mode == "WAL":
+                driver.execute("PRAGMA busy_timeout=0")
+            ours = driver.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (VERSION_TABLE,)).fetchone()
+            if ours:
+                driver.execute(f"PRAGMA journal_mode={mode}")
 
     # --- between processes ---
 
@@ -165,19 +190,19 @@ class Sqlite(Backend):
                 copy.close()
         partial.replace(kept)
 
-    def set_aside(self) -> str:
+    def set_aside(self, why: str = "damaged") -> str:
         assert self.path is not None
         with self.opening():
             self.close()
             if self._already_replaced():
-                return f"{self.where}: was damaged; another cebctl has set it aside"
-            aside = self._free_name()
+                return f"{self.where}: was {why}; another cebctl has set it aside"
+            aside = self._free_name(why)
             # The log goes first: without it the file is an older store, without the file the log is nothing.
             for suffix in ("-wal", "-shm", ""):
                 part = self.path.with_name(self.path.name + suffix)
                 if part.exists():
                     part.rename(aside.with_name(aside.name + suffix))
-        return f"{self.where}: was damaged; set aside as {aside.name} and rebuilt from the journals"
+        return f"{self.where}: was {why}; set aside as {aside.name} and rebuilt from the journals"
 
     def _already_replaced(self) -> bool:
         assert self.path is not None
@@ -186,10 +211,10 @@ class Sqlite(Backend):
         except FileNotFoundError:
             return True
 
-    def _free_name(self) -> Path:
+    def _free_name(self, why: str) -> Path:
         assert self.path is not None
         number = 1
-        while (name := self.path.with_name(f"{self.path.name}.damaged-{number}")).exists():
+        while (name := self.path.with_name(f"{self.path.name}.{why}-{number}")).exists():
             number += 1
         return name
 
@@ -217,6 +242,8 @@ class Sqlite(Backend):
             if self.path and self.path.suffix in SUFFIXES:
                 return DamagedError(self.where, str(error))
             return InputError(self.where, str(error), f"a new file, or a store, named {' or '.join(SUFFIXES)}")
+        if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
+            return UnreachableError(self.where, f"{error}; it and its folder have to be writable")
         if name in ("", "SQLITE_ERROR") or not isinstance(error, sqlite3.OperationalError):
             return None
         return UnreachableError(self.where, str(error))
@@ -232,9 +259,14 @@ def at_rest(path: Path) -> bool:
     False where something is in the log (the store is in use, or its last user was killed) and for a store
     without one, whose readers add no file and have to heed locks.
     """
-    with path.open("rb") as file:
-        has_log = file.read(20)[18:] == b"\2\2"  # the versions of the format: sqlite.org/fileformat.html
+    has_log = _journal_mode_of(path) == "WAL"
     try:
         return has_log and not path.with_name(f"{path.name}-wal").stat().st_size
     except FileNotFoundError:
         return has_log
+
+
+def _journal_mode_of(path: Path) -> JournalMode:
+    """By the versions of the format in the header: sqlite.org/fileformat.html, 1.3.3."""
+    with path.open("rb") as file:
+        return "WAL" if file.read(20)[18:] == b"\2\2" else "DELETE"

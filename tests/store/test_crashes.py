@@ -110,6 +110,7 @@ def test_a_disk_that_fills_up(home: Home, small_disk: Path, write: Any, dump: An
         assert dump(store) == rebuilt(home)
 
 
+WRITABLE = "it and its folder have to be writable"
 UNPRIVILEGED = """
     import os, sys
     from pathlib import Path
@@ -151,7 +152,7 @@ def test_a_read_only_home_is_one_line(campaign: Home, sqlite_file: Path, write: 
     out, err = python(UNPRIVILEGED, f"sqlite:///{sqlite_file}", campaign.folder).communicate(timeout=60)
     campaign.folder.chmod(0o755)
     assert err == ""
-    assert re.fullmatch(r"6\n.*store\.sqlite: attempt to write a readonly database\n", out)
+    assert re.fullmatch(rf"6\n.*store\.sqlite: attempt to write a readonly database; {WRITABLE}\n", out)
 
 
 @pytest.mark.usefixtures("searchable")
@@ -160,7 +161,7 @@ def test_a_read_only_home_without_a_store_is_one_line(campaign: Home, sqlite_fil
     out, err = python(UNPRIVILEGED, f"sqlite:///{sqlite_file}", campaign.folder).communicate(timeout=60)
     campaign.folder.chmod(0o755)
     assert err == ""
-    assert re.fullmatch(r"None\n.*store\.sqlite: unable to open database file\n", out)
+    assert re.fullmatch(rf"None\n.*store\.sqlite: unable to open database file; {WRITABLE}\n", out)
 
 
 def test_what_a_killed_process_left_can_be_read_only(campaign: Home, sqlite_file: Path, python: Any) -> None:

@@ -13,6 +13,7 @@ MOUNTS = r"""
 32 22 0:30 / /lustre rw - lustre mgs@tcp:/fs rw
 33 22 0:31 / /gpfs rw master:1 propagate_from:2 - gpfs fs1 rw
 34 22 0:32 / /mnt rw - nfs server:/old rw
+36 22 0:33 / /daten/größe rw - beegfs beegfs_nodev rw
 35 22 8:3 / /mnt rw - ext4 /dev/sdc rw
 """.strip()
 
@@ -26,6 +27,7 @@ MOUNTS = r"""
         ("/homework/store.sqlite", None),
         ("/lustre/store.sqlite", "lustre"),
         ("/gpfs/a/b", "gpfs"),
+        ("/daten/größe/store.sqlite", "beegfs"),
         ("/mnt/hidden/by/the/later", None),
     ],
 )

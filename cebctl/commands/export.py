@@ -1,0 +1,43 @@
+"""`cebctl export`: metrics and results for the tools people already use."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cebctl.commands.options import MatrixArgument, Only
+
+
+class Target(StrEnum):
+    """What to export to; all but csv need an optional extra of the same name."""
+
+    csv = "csv"
+    parquet = "parquet"
+    tensorboard = "tensorboard"
+    mlflow = "mlflow"
+
+
+def export(
+    matrix: MatrixArgument,
+    to: Annotated[Target, typer.Option("--to", help="The format.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new or an empty folder.")],
+    only: Only = None,
+) -> None:
+    """Write the runs, all their metrics and their newest results in the format of another tool.
+
+    Example: `cebctl export experiments/digits.yaml --to csv --out digits`
+    """
+    from cebctl.control.export import export as export_runs
+    from cebctl.control.survey import open_home
+    from cebctl.render import console
+    from experiments.matrix import load
+    from jobs.home import Home
+
+    chosen = load(matrix).only(only)
+    home = Home.from_environment()
+    with open_home(home) as store:
+        runs = export_runs(chosen, store, home, to.value, out)
+    console.err().print(f"{chosen.path}: {runs} runs exported to {out}", markup=False)

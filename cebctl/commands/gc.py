@@ -1,0 +1,55 @@
+"""`cebctl gc`: remove checkpoints that are not needed any more."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from cebctl.commands.options import MatrixArgument, Only
+
+
+class Keep(StrEnum):
+    """What stays of a finished run."""
+
+    last = "last"
+    none = "none"
+
+
+def gc(
+    matrix: MatrixArgument,
+    keep: Annotated[
+        Keep, typer.Option("--keep", help="What stays of a finished run: its last checkpoint, or none.")
+    ] = Keep.last,
+    only: Only = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+) -> None:
+    """Remove checkpoints of runs that are trained and fully evaluated; never of others, never a result or a journal.
+
+    With `--keep none` a benchmark that is added later can't run on them any more: `submit` will say so.
+
+    Example: `cebctl gc experiments/digits.yaml --keep none --dry-run`
+    """
+    from cebctl.control import gc as collecting
+    from cebctl.control.survey import open_home
+    from cebctl.render import gc_view
+    from experiments.errors import InputError
+    from experiments.matrix import load
+    from jobs.home import Home
+
+    chosen = load(matrix).only(only)
+    home = Home.from_environment()
+    with open_home(home) as store:
+        found = collecting.collect(chosen, store, home, keep.value)
+        gc_view.show(chosen, found, "would free" if dry_run or not yes else "to free")
+        if dry_run or not found.removals:
+            return
+        if not yes:
+            if not sys.stdin.isatty():
+                raise InputError("cebctl gc", "asks before it removes, and nobody is there to answer", "pass --yes")
+            typer.confirm("Remove them?", abort=True, err=True)
+        gone = collecting.remove(found, chosen, store, home, keep.value)
+    gc_view.show(chosen, gone, "freed")

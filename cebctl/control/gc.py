@@ -1,0 +1,139 @@
+"""Which checkpoints may go, and removing them.
+
+The policy: of a run that is trained and has the result of every benchmark of the matrix, all checkpoints but the
+newest intact one; with `keep="none"` that one too, unless some submission waits for another evaluation of the run, or
+the matrix asks for one that this version can't run. Of any other run, nothing. Never a journal, and so never a result.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from cebctl.control.states import RunStatus
+from cebctl.control.survey import survey
+from experiments.benchmarks import Transfer, describe
+from experiments.identity import evaluation_id
+from experiments.matrix import Matrix, PlannedRun
+from jobs import checkpoints, lease
+from jobs.home import STAGES, Home
+from store import queries
+from store.opening import Store
+
+Keep = Literal["last", "none"]
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What may go of one run."""
+
+    planned: PlannedRun
+    files: tuple[Path, ...]
+    size: int
+    """In bytes."""
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What may go of a matrix, and why not more."""
+
+    removals: tuple[Removal, ...]
+    kept: Counter[str] = field(default_factory=Counter)
+    """How many runs keep something, by the reason."""
+
+    @property
+    def files(self) -> int:
+        return sum(len(removal.files) for removal in self.removals)
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return sum(removal.size for removal in self.removals)
+
+
+def collect(matrix: Matrix, store: Store, home: Home, keep: Keep) -> Collection:
+    """What the policy lets go. Removes nothing."""
+    runs = survey(matrix, store, home)
+    waiting = _waiting(store, runs) if keep == "none" else {}
+    removals: list[Removal] = []
+    kept: Counter[str] = Counter()
+    for run in runs:
+        folder = home.run(run.planned.run_id).checkpoints
+        files = list(checkpoints.newest_first(folder))
+        if not files:
+            continue
+        going = [found.path for found in files]
+        if run.state != "done":
+            kept["is not trained and evaluated"] += 1
+            continue
+        reason = "keeps its last" if keep == "last" else waiting.get(run.planned.run_id)
+        if reason:
+            last = _newest_intact(files)
+            if last is None:
+                kept["has no intact checkpoint"] += 1
+                continue
+            kept[reason] += 1
+            going.remove(last.path)
+        going += checkpoints.leftovers(folder)
+        if going:
+            removals.append(Removal(run.planned, tuple(going), sum(path.stat().st_size for path in going)))
+    return Collection(tuple(removals), kept)
+
+
+def remove(agreed: Collection, matrix: Matrix, store: Store, home: Home, keep: Keep) -> Collection:
+    """Remove what was agreed to, as far as it may still go; what went.
+
+    Nobody can submit meanwhile, and a run that somebody works on is passed over.
+    """
+    gone: list[Removal] = []
+    with store.exclusive():
+        now = collect(matrix, store, home, keep)
+        asked = {path for removal in agreed.removals for path in removal.files}
+        kept = Counter(now.kept)
+        for removal in now.removals:
+            if not asked.issuperset(removal.files):
+                kept["has changed meanwhile"] += 1
+                continue
+            with ExitStack() as held:
+                if not _take(held, home, removal.planned.run_id):
+                    kept["is being worked on"] += 1
+                    continue
+                for path in removal.files:
+                    path.unlink(missing_ok=True)
+            gone.append(removal)
+    return Collection(tuple(gone), kept)
+
+
+def _newest_intact(files: Sequence[checkpoints.CheckpointFile]) -> checkpoints.CheckpointFile | None:
+    # A lone one stays whatever it is, so that nobody has to read its gigabytes.
+    return files[0] if len(files) == 1 else next((found for found in files if found.read() is not None), None)
+
+
+def _waiting(store: Store, runs: Sequence[RunStatus]) -> dict[str, str]:
+    """The runs whose checkpoint an evaluation needs that has no result yet, and which: an evaluation of the run
+    itself or a transfer attack from it, asked for by the matrix or by an open claim of any."""
+    data = {row.run_id: str(row.spec["data"]["name"]) for row in queries.runs(store)}
+    asked = {run.planned.run_id: list(run.planned.benchmarks) for run in runs}
+    for claim in queries.open_claims(store):
+        asked.setdefault(claim.run_id, []).extend(claim.benchmarks)
+    have = {(result.run_id, result.evaluation_id) for result in queries.results(store, asked)}
+    waiting: dict[str, str] = {}
+    for run_id, benchmarks in asked.items():
+        for benchmark in benchmarks:
+            if (run_id, evaluation_id(benchmark, data[run_id])) not in have:
+                needed = {run_id, benchmark.source} if isinstance(benchmark, Transfer) else {run_id}
+                waiting |= dict.fromkeys(needed, f"keeps its last: {describe(benchmark)} has no result")
+    return waiting
+
+
+def _take(held: ExitStack, home: Home, run_id: str) -> bool:
+    for stage in STAGES:
+        taken = lease.acquire(home.run(run_id).lease(stage))
+        if taken is None:
+            return False
+        held.callback(taken.release)
+    return True

@@ -1,0 +1,27 @@
+"""CSV: `runs.csv`, `metrics.csv`, `results.csv`, joined by `run_id`.
+
+Numbers are written so that reading them gives the same bits; null, and a value that was not finite, is empty.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+
+from cebctl.export.data import TABLES, ExportedRun
+from experiments.matrix import Matrix
+
+
+def write(matrix: Matrix, runs: Iterable[ExportedRun], folder: Path) -> None:
+    """A file for each table."""
+    with ExitStack() as files:
+        writers = {}
+        for table, columns in TABLES.items():
+            file = files.enter_context((folder / f"{table}.csv").open("w", newline="", encoding="utf-8"))
+            writers[table] = csv.writer(file)
+            writers[table].writerow(columns)
+        for run in runs:
+            for table, writer in writers.items():
+                writer.writerows(run.rows(table))

@@ -1,0 +1,55 @@
+"""MLflow, by its client: an experiment for the matrix, in a SQLite store of MLflow's within the folder.
+
+A run's spec becomes its parameters. MLflow allows few characters in a name: any other becomes `_`. It keeps no
+attempts and no counts; a value that was not finite is a NaN there.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from cebctl.export.data import ExportedRun
+from cebctl.export.libraries import library
+from experiments.matrix import Matrix
+
+FILE = "mlflow.sqlite"
+_AT_ONCE = 1000
+"""MLflow's limit on the metrics of one call."""
+_ENDED = {"done": "FINISHED", "failed": "FAILED", "lost": "KILLED", "running": "RUNNING"}
+
+
+def write(matrix: Matrix, runs: Iterable[ExportedRun], folder: Path) -> None:
+    """`mlflow ui --backend-store-uri sqlite:///FOLDER/mlflow.sqlite` shows it."""
+    mlflow, entities = library("mlflow", "mlflow"), library("mlflow.entities", "mlflow")
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder.absolute() / FILE}")
+    experiment = client.create_experiment(matrix.name, artifact_location="mlflow-artifacts:/")
+    now = int(time.time() * 1000)
+    for run in runs:
+        made = client.create_run(experiment, run_name=run.planned.name, tags={"cebctl.run_id": run.planned.run_id})
+        key = made.info.run_id
+        parameters = [entities.Param(".".join(path), str(value)) for path, value in run.planned.leaves.items()]
+        metrics = [
+            entities.Metric(_name(f"{point.stage}/{point.name}"), _value(point.value), now, point.step)
+            for point in run.metrics
+        ] + [entities.Metric(_name(f"results/{column}"), value, now, step) for column, step, value in run.measured]
+        for some in _pieces(parameters, 100):
+            client.log_batch(key, params=some)
+        for some in _pieces(metrics, _AT_ONCE):
+            client.log_batch(key, metrics=some)
+        client.set_terminated(key, _ENDED.get(run.state, "SCHEDULED"))
+
+
+def _name(text: str) -> str:
+    return re.sub(r"[^\w.\- :/]", "_", text, flags=re.ASCII)
+
+
+def _value(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _pieces(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    return [items[at : at + size] for at in range(0, len(items), size)]
