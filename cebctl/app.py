@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from cebctl import __version__
-from cebctl.commands import data, logs, plan, report, show, status, submit
+from cebctl.commands import data, doctor, export, gc, logs, plan, report, show, status, submit
 from experiments.errors import CebctlError
 
 app = typer.Typer(
@@ -52,6 +52,9 @@ app.command()(report.report)
 app.command()(logs.logs)
 app.command()(show.show)
 app.add_typer(data.app, name="data")
+app.command()(export.export)
+app.command()(gc.gc)
+app.command()(doctor.doctor)
 
 
 def main() -> None:
@@ -80,6 +83,11 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:  # `cebctl status | head`
         sys.stdout = None  # nothing is left to flush to
         return 0
+    except OSError as error:  # a disk that is full or read-only, wherever it was met
+        if os.environ.get("CEBCTL_DEBUG"):
+            raise
+        print(f"{error.filename2 or error.filename or 'cebctl'}: {error.strerror or error}", file=sys.stderr)
+        return 3
 
 
 if __name__ == "__main__":

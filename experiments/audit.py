@@ -20,7 +20,7 @@ ZERO_GRADIENT = 0.01
 """Images whose cross-entropy gradient is all zero."""
 LARGE_EPS = 0.01
 """Images still right in a ball that holds every image."""
-GAIN = 0.05
+GAIN = 0.1
 """How much accuracy another loss, or more steps and restarts, may take from plain PGD."""
 SQUARE_ALONE = 0.01
 """Images that the black-box attack breaks and no attack that sees gradients does."""

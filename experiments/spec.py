@@ -49,7 +49,10 @@ class AutoAugment(Section, frozen=True, tag="autoaugment"):
     """`crop_flip`, then a policy of AutoAugment (Cubuk et al., 2018) drawn per image."""
 
     policy: Literal["cifar10", "imagenet"]
-    """Which published policy; the family is torchvision's, the one printed in the AutoAugment paper."""
+    """Which published policy."""
+    family: Literal["torchvision"] = "torchvision"
+    """Whose statement of it: torchvision's is the one printed in the AutoAugment paper; DALI's for ImageNet is the
+    v0 family of the public TPU code, which has SolarizeAdd, and is another (FACTS section 6)."""
 
 
 class Data(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -63,6 +63,11 @@ def newest_first(folder: Path) -> Iterator[CheckpointFile]:
     return iter(sorted(_files(folder), reverse=True))
 
 
+def leftovers(folder: Path) -> list[Path]:
+    """Broken checkpoints that were set aside, and what killed writers left unfinished."""
+    return sorted([*folder.glob("*.broken"), *folder.glob(".*.part")])
+
+
 def _files(folder: Path) -> list[CheckpointFile]:
     return [CheckpointFile(int(path.name.split(".")[0]), path) for path in folder.glob("[0-9]*.*.pt")]
 

@@ -17,7 +17,7 @@ from experiments.spec import Run
 from jobs import lease, provenance
 from jobs.errors import Stopped
 from jobs.home import Home, RunPaths, Stage, data_folder
-from jobs.journal import TERMINAL, Claim, Failed, Journal, Preempted, Started, Submitted, Succeeded, read
+from jobs.journal import Claim, Failed, Journal, Preempted, Started, Submitted, Succeeded, read
 from jobs.processes import Process
 
 Work = Callable[[Claim, RunPaths, Journal, Callable[[], bool]], None]
@@ -89,7 +89,8 @@ def _attempt(
 def _train(claim: Claim, paths: RunPaths, journal: Journal, should_stop: Callable[[], bool]) -> None:
     from jobs.engine import train
 
-    paths.provenance.write_bytes(msgspec.json.format(msgspec.json.encode(provenance.environment())))
+    origin = provenance.environment() | {"gpu": _gpu()}
+    paths.provenance.write_bytes(msgspec.json.format(msgspec.json.encode(origin)))
     train.train(_spec(claim), paths, journal, data_folder(), _device(), should_stop)
 
 
@@ -121,13 +122,11 @@ def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def trained(paths: RunPaths) -> bool:
-    """Whether the newest training attempt that ended did so by succeeding."""
-    for attempt in reversed(paths.attempts("train")):
-        ends = [record for record in read(paths.journal("train", attempt)).records if isinstance(record, TERMINAL)]
-        if ends:
-            return isinstance(ends[-1], Succeeded)
-    return False
+def _gpu() -> str | None:
+    """The name of the device that trains, by which a measured speed is known to be a GPU's."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 def _tried(paths: RunPaths, stage: Stage, submission: str) -> bool:

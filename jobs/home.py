@@ -22,6 +22,10 @@ class RunPaths:
     def run_id(self) -> str:
         return self.folder.name
 
+    def beside(self, run_id: str) -> RunPaths:
+        """The directory of another run of the same home."""
+        return RunPaths(self.folder.with_name(run_id))
+
     @property
     def spec(self) -> Path:
         """The resolved spec, written before the first job is queued."""

@@ -103,11 +103,11 @@ class Metrics(Record, tag="metrics"):
 
 
 class Measure(Struct, kw_only=True, omit_defaults=True):
-    """One measured number. Accuracies are counts; others are a mean over `total` with its spread."""
+    """One measured number. Accuracies and successes are counts; others are a mean over `total` with its spread."""
 
     name: str
     unit: str
-    """`accuracy`, `error`, `nats` or `share`."""
+    """`accuracy`, `error`, `success`, `nats` or `share`."""
     total: Natural
     correct: Natural | None = None
     value: float | None = None

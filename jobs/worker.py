@@ -15,6 +15,7 @@ from pathlib import Path
 from jobs import entry, processes
 from jobs.home import STAGES, Home, Stage
 from jobs.journal import Claim, Died, Journal, Submitted, read
+from jobs.outcome import trained
 
 _STAGES_OF_ONE_RUN = dict[Stage, Claim]
 
@@ -69,14 +70,10 @@ def _run(home: Home, submission: Submitted, claims: _STAGES_OF_ONE_RUN) -> None:
         if stage not in claims:
             continue
         paths = home.run(claims[stage].run_id)
-        if stage == "evaluate" and not entry.trained(paths):
+        if stage == "evaluate" and not trained(paths):
             return
         _redirect(paths.log(stage, paths.next_attempt(stage)))
-        if (
-            not entry.run_stage(home, submission, claims[stage], stage)
-            and stage == "train"
-            and not entry.trained(paths)
-        ):
+        if not entry.run_stage(home, submission, claims[stage], stage) and stage == "train" and not trained(paths):
             return
 
 

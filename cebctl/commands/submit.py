@@ -30,25 +30,30 @@ def submit(
 ) -> None:
     """Submit the runs and evaluations that are missing; run twice, it submits nothing the second time.
 
+    Attacks made on another run (transfer) are submitted once that run is trained: by --wait, else by a later submit.
+
     The work goes on when this command ends or is interrupted. Exit code 1: some runs failed.
 
     Example: `cebctl submit experiments/digits.yaml --on local --wait`
     """
-    from cebctl.control.submit import check_data, submit_local
-    from cebctl.control.survey import survey
+    from cebctl.control.submit import check_data, held_back, submit_local
+    from cebctl.control.survey import open_home, survey
     from cebctl.render import progress, status_view
     from experiments.matrix import load
     from jobs.home import Home
-    from store.opening import open_store
 
     chosen = load(matrix).only(only)
     home = Home.from_environment()
     check_data(chosen, home, retry_failed=retry_failed)
-    with open_store(home.store_url) as store:
+    with open_home(home, create=True) as store:
         submission = submit_local(chosen, store, home, retry_failed=retry_failed, workers=workers)
         status_view.announce(submission, chosen, home)
         if wait:
+            held = held_back(survey(chosen, store, home))
             runs = progress.watch(chosen, lambda: survey(chosen, store, home))
+            if held and (following := submit_local(chosen, store, home, workers=workers, held=held)):
+                status_view.announce(following, chosen, home)
+                runs = progress.watch(chosen, lambda: survey(chosen, store, home))
             if any(run.state != "done" for run in runs):
                 status_view.failures(runs, home)
                 raise typer.Exit(1)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from store.ingest import ingest
-
 from experiments.errors import InputError
 from jobs.home import Home, RunPaths
 from store import queries
+from store.ingest import ingest
 from store.opening import Store
 from store.rows import JobRow, ResultRow, RunRow
 

@@ -16,9 +16,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
-from experiments.benchmarks import AnyBenchmark, runnable
+from experiments.benchmarks import AnyBenchmark, Transfer, runnable
 from experiments.identity import evaluation_id
 from experiments.matrix import Matrix, PlannedRun
 from jobs.home import Stage
@@ -44,6 +45,8 @@ class StageStatus:
     """Its newest attempt."""
     missing: tuple[AnyBenchmark, ...] = ()
     """For evaluate: the run's benchmarks that can run and have no result yet."""
+    waiting: tuple[AnyBenchmark, ...] = ()
+    """Those of `missing` that need a run that is not trained yet: transfer, until its source is."""
 
 
 @dataclass(frozen=True)
@@ -91,21 +94,32 @@ def counts(runs: Sequence[RunStatus]) -> dict[State, int]:
 
 
 def _run_status(planned: PlannedRun, facts: Facts) -> RunStatus:
-    train = StageStatus("train", _attempt_state(planned.run_id, "train", facts), _job(planned.run_id, "train", facts))
-    benchmarks = [benchmark for benchmark in planned.benchmarks if runnable(benchmark)]
-    if not benchmarks:
+    train = StageStatus("train", attempt_state(planned.run_id, "train", facts), _job(planned.run_id, "train", facts))
+    data = planned.run.data.name
+    evaluations = _evaluations(planned.benchmarks, data)
+    if not evaluations:
         return RunStatus(planned, (train,))
     have = {row.evaluation_id for row in facts.results.get(planned.run_id, ())}
-    data = planned.run.data.name
-    missing = tuple(benchmark for benchmark in benchmarks if evaluation_id(benchmark, data) not in have)
+    missing = tuple(benchmark for benchmark, evaluation in evaluations if evaluation not in have)
     state = _evaluate_state(planned.run_id, train.state, missing, facts)
-    return RunStatus(planned, (train, StageStatus("evaluate", state, _job(planned.run_id, "evaluate", facts), missing)))
+    job = _job(planned.run_id, "evaluate", facts)
+    return RunStatus(planned, (train, StageStatus("evaluate", state, job, missing, _waiting(missing, facts))))
+
+
+def _waiting(missing: Sequence[AnyBenchmark], facts: Facts) -> tuple[AnyBenchmark, ...]:
+    return tuple(b for b in missing if isinstance(b, Transfer) and attempt_state(b.source, "train", facts) != "done")
+
+
+@lru_cache(maxsize=1024)
+def _evaluations(benchmarks: tuple[AnyBenchmark, ...], data: str) -> tuple[tuple[AnyBenchmark, str], ...]:
+    """The benchmarks that can run, with the identities of their evaluations."""
+    return tuple((benchmark, evaluation_id(benchmark, data)) for benchmark in benchmarks if runnable(benchmark))
 
 
 def _evaluate_state(run_id: str, train: State, missing: Sequence[AnyBenchmark], facts: Facts) -> State:
     if not missing:
         return "done"
-    state = _attempt_state(run_id, "evaluate", facts)
+    state = attempt_state(run_id, "evaluate", facts)
     if state == "done":  # it succeeded at what it was given; a benchmark was added to the matrix since
         return "new"
     if state == "queued" and train not in ("queued", "running", "done"):
@@ -113,7 +127,7 @@ def _evaluate_state(run_id: str, train: State, missing: Sequence[AnyBenchmark], 
     return state
 
 
-def _attempt_state(run_id: str, stage: Stage, facts: Facts) -> State:
+def attempt_state(run_id: str, stage: Stage, facts: Facts) -> State:
     """The state of a stage by its newest attempt and its claims alone."""
     job = _job(run_id, stage, facts)
     if job is not None and job.state == "succeeded":

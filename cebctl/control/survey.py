@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,26 +10,50 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cebctl.control.states import UNFINISHED, Facts, RunStatus, State, counts, statuses
+from experiments.benchmarks import Transfer
 from experiments.errors import InputError
 from experiments.matrix import Matrix, load
 from jobs import lease
 from jobs.home import Home
 from jobs.processes import Process
 from store import queries
+from store.backend import DamagedError
 from store.ingest import ingest
 from store.opening import Store, open_existing, open_memory, open_store
 from store.rows import ClaimRow, JobRow, ResultRow, SubmissionRow
 
 
-def open_home(home: Home) -> Store:
-    """The store of this home; where nothing was ever submitted one in memory, so that looking creates none."""
-    return open_store(home.store_url) if home.folder.exists() or home.has_own_store else open_memory()
+@contextmanager
+def open_home(home: Home, *, create: bool = False) -> Iterator[Store]:
+    """The store of this home; where nothing was ever submitted one in memory, so that looking creates none.
+
+    What the store has to say, that it was damaged and set aside, goes to stderr, whatever the command.
+    """
+    there = create or home.folder.exists() or home.has_own_store
+    with open_store(home.store_url) if there else open_memory() as store:
+        say(store)
+        try:
+            yield store
+        finally:
+            say(store)
+
+
+def say(store: Store) -> None:
+    """Pass on, to stderr, what the store has to say."""
+    while store.warnings:
+        print(store.warnings.pop(0), file=sys.stderr)
 
 
 @contextmanager
 def read_only(home: Home) -> Iterator[Store]:
-    """The store as it is, unchanged; where there is none, the journals are read into one in memory."""
-    existing = open_existing(home.store_url)
+    """The store as it is, unchanged; where there is none, the journals are read into one in memory.
+
+    So they are for a damaged one, which the next command that may write sets aside.
+    """
+    try:
+        existing = open_existing(home.store_url)
+    except DamagedError:
+        existing = None
     with existing or open_memory() as store:
         if existing is None:
             ingest(store, home)
@@ -37,7 +62,7 @@ def read_only(home: Home) -> Iterator[Store]:
 
 def survey(matrix: Matrix, store: Store, home: Home, *, fresh: bool = True) -> list[RunStatus]:
     """The status of every run; `fresh=False` takes the store as it is and changes nothing."""
-    alive = _Liveness(home)
+    alive = Liveness(home)
     if fresh:
         ingest(store, home)
         now = facts(matrix, store, home, alive)
@@ -49,16 +74,17 @@ def survey(matrix: Matrix, store: Store, home: Home, *, fresh: bool = True) -> l
     return statuses(matrix, facts(matrix, store, home, alive))
 
 
-def facts(matrix: Matrix, store: Store, home: Home, alive: _Liveness | None = None) -> Facts:
+def facts(matrix: Matrix, store: Store, home: Home, alive: Liveness | None = None) -> Facts:
     """What the store and the machine say about the runs of a matrix."""
-    run_ids = [run.run_id for run in matrix.runs]
+    sources = {b.source for run in matrix.runs for b in run.benchmarks if isinstance(b, Transfer)}
+    run_ids = list(dict.fromkeys([*(run.run_id for run in matrix.runs), *sorted(sources)]))
     claims: dict[tuple[str, str], list[ClaimRow]] = defaultdict(list)
     for claim in queries.open_claims(store, run_ids):
         claims[claim.run_id, claim.stage].append(claim)
     results: dict[str, list[ResultRow]] = defaultdict(list)
     for result in queries.results(store, run_ids):
         results[result.run_id].append(result)
-    alive = alive or _Liveness(home)
+    alive = alive or Liveness(home)
     return Facts(_newest_jobs(store, run_ids), claims, results, alive.claim, alive.job)
 
 
@@ -94,7 +120,7 @@ def _counts(path: Path, store: Store, home: Home) -> dict[State, int] | None:
         return None
 
 
-class _Liveness:
+class Liveness:
     """Who lives, asked once for each process."""
 
     def __init__(self, home: Home) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 import time
 
+from experiments.benchmarks import describe
 from jobs.home import STAGES, RunPaths, Stage
-from jobs.journal import AnyRecord, Heartbeat, Metrics, read
+from jobs.journal import AnyRecord, Heartbeat, Metrics, Result, read
 
 POLL_SECONDS = 0.5
 
@@ -59,6 +60,14 @@ def _line(record: AnyRecord) -> str:
         return f"{when} step {record.step} epoch {record.epoch:.3g}  {values}"
     if isinstance(record, Heartbeat):
         return f"{when} {record.activity or 'at work'}: step {record.step}/{record.steps}"
+    if isinstance(record, Result):
+        found = "  ".join(
+            f"{measure.name} {measure.correct}/{measure.total}"
+            if measure.correct is not None
+            else f"{measure.name} {measure.value:.4g}"
+            for measure in record.measures
+        )
+        return f"{when} result  {describe(record.benchmark)}: {found}  in {record.seconds:.1f} s"
     fields = {name: getattr(record, name) for name in record.__struct_fields__ if name not in ("time", "per_sample")}
     text = "  ".join(f"{name} {value}" for name, value in fields.items() if value not in (None, "", []))
     return f"{when} {kind}  {text}"

@@ -16,7 +16,7 @@ from cebctl.control.planning import Family, Plan
 from cebctl.control.states import counts
 from cebctl.render.console import STATE_STYLE, duration, out
 from experiments import gpus
-from experiments.benchmarks import NOT_RUNNABLE, AnyBenchmark, Pgd, Transfer, parameters, runnable, tag
+from experiments.benchmarks import NOT_RUNNABLE, AnyBenchmark, Attack, Transfer, parameters, runnable, tag
 from experiments.resources import text
 
 _BASIS = {"measured": "measured", "counted": "FLOPs"}
@@ -133,7 +133,7 @@ def _benchmarks(benchmarks: Sequence[AnyBenchmark]) -> list[str]:
     for able in (True, False):
         grouped: dict[str, list[str]] = {}
         for benchmark in (b for b in benchmarks if runnable(b) == able):
-            if isinstance(benchmark, Pgd | Transfer):
+            if isinstance(benchmark, Attack):
                 eps, _, rest = parameters(benchmark).partition(",")
                 if isinstance(benchmark, Transfer):
                     rest = rest.partition(",source=")[0]

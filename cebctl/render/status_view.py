@@ -146,7 +146,7 @@ def show_matrices(rows: Sequence[MatrixRow], *, as_json: bool) -> None:
         return
     table = Table(box=None, pad_edge=False)
     for name in ("matrix", "last submitted", *STATES, "path"):
-        table.add_column(name, justify="right" if name in STATES else "left")
+        table.add_column(name, justify="right" if name in STATES else "left", overflow="fold")
     for row in rows:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(row.submitted)) if row.submitted else ""
         cells = [str(row.counts.get(state) or "·") if row.counts else "?" for state in STATES]

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from experiments.audit import Verdict
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -62,3 +64,5 @@ class Report:
     selected: Mapping[str, Any]
     """By family: `cebctl.report.selection.Selected`."""
     notes: tuple[str, ...] = field(default=())
+    verdicts: Mapping[str, Mapping[str, Verdict]] = field(default_factory=dict)
+    """Of gradient audits, by run_id and threat model."""

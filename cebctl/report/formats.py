@@ -19,7 +19,7 @@ from rich.table import Table as RichTable
 from cebctl.render.console import out, print_json
 from cebctl.report.cells import Cell, Missing, Report, Row, Table
 
-PERCENT = ("accuracy", "error", "share")
+PERCENT = ("accuracy", "error", "share", "success")
 _NONE = "–"
 _HEADINGS = {
     "rate": "R",
@@ -55,6 +55,12 @@ def to_json(report: Report) -> dict[str, Any]:
         ],
         "selected": {name: dataclasses.asdict(chosen) for name, chosen in report.selected.items()},
         "notes": report.notes,
+        "verdicts": {
+            run_id: {
+                threat: {"informative": said.informative, "reasons": said.reasons} for threat, said in mine.items()
+            }
+            for run_id, mine in report.verdicts.items()
+        },
     }
 
 
@@ -224,7 +230,7 @@ def _gaps(report: Report) -> list[str]:
     for table in report.tables:
         for row in table.rows:
             for cell in row.cells.values():
-                if isinstance(cell, Missing) and not cell.reason.startswith("not defined"):
+                if isinstance(cell, Missing) and not cell.reason.startswith(("not defined", "not asked")):
                     label = " ".join(str(part) if key == "objective" else f"{key}={part:g}" if isinstance(part, float)
                                      else f"{key}={part}" for key, part in row.axes.items())  # fmt: skip
                     reasons.setdefault(cell.reason, {})[label] = None

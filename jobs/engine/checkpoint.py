@@ -56,7 +56,7 @@ def load_newest(run: Run, folder: Path, *, set_aside: bool = False) -> Loaded | 
             continue
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         if state["run_id"] != run_id(run):
-            raise ForeignCheckpointError(found.path, state["run_id"], run_id(run))
+            raise ForeignCheckpointError(found.path, f"run {state['run_id']}", run_id(run))
         return Loaded(found.step, found.path, state)
     return None
 
@@ -64,11 +64,14 @@ def load_newest(run: Run, folder: Path, *, set_aside: bool = False) -> Loaded | 
 def load_model(run: Run, folder: Path) -> tuple[CebModel, int]:
     """The trained model of a run from its newest intact checkpoint, on the CPU in eval mode, and its step.
 
-    Raises NoCheckpointError if there is none.
+    Raises NoCheckpointError if there is none, ForeignCheckpointError if it is another run's or network's.
     """
     loaded = load_newest(run, folder)
     if loaded is None:
         raise NoCheckpointError(folder)
     model = build(run)
-    model.load_state_dict(loaded.state["model"])
+    try:
+        model.load_state_dict(loaded.state["model"])
+    except RuntimeError:  # with a line for each tensor
+        raise ForeignCheckpointError(loaded.file, "another network", f"the one of run {run_id(run)}") from None
     return model.eval(), loaded.step

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.errors import CebctlError
+from experiments.errors import CebctlError, InputError
 
 
 class DivergedError(CebctlError):
@@ -25,8 +25,8 @@ class NoCheckpointError(CebctlError):
         super().__init__(f"{folder}: no intact checkpoint; the run has to be trained first")
 
 
-class ForeignCheckpointError(CebctlError):
-    """A checkpoint lies in the folder of another run."""
+class ForeignCheckpointError(InputError):
+    """A checkpoint lies in the folder of another run, or holds another network's weights."""
 
     def __init__(self, file: Path, found: str, wanted: str) -> None:
-        super().__init__(f"{file}: a checkpoint of run {found}, not of {wanted}")
+        super().__init__(file, f"a checkpoint of {found}, not of {wanted}")

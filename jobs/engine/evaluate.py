@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from experiments.errors import InputError
 from experiments.identity import evaluation_id
 from experiments.spec import Run
 from jobs import per_sample
-from jobs.engine import checkpoint, data
+from jobs.engine import checkpoint, data, source
 from jobs.engine.attacks.precision import full_precision
 from jobs.engine.data import FolderImages, ImageSet
 from jobs.engine.evaluators import EVALUATORS, Found, Subject
@@ -42,10 +43,11 @@ def evaluate(
     model, step = checkpoint.load_model(run, paths.checkpoints)
     model = model.to(device)
     images = data.load(run.data, "test", data_root)
+    other = partial(source.trained_model, tested=run, paths=paths, device=device)
     faults = []
     for benchmark in benchmarks:
         watch = _Watch(journal, device, should_stop, full_column(benchmark, _name(benchmark)))
-        subject = Subject(images, device, _batch_size(images), watch)
+        subject = Subject(images, device, _batch_size(images), watch, other)
         try:
             with full_precision(device):
                 found = list(EVALUATORS[type(benchmark)](model, subject, benchmark, run.seed))
@@ -69,10 +71,10 @@ def evaluate(
 
 
 def measure(found: Found) -> Measure:
-    """The number that stands for all images: a count for an accuracy, else the mean and its spread over images."""
+    """The number that stands for all images: a count for an accuracy or a success, else the mean and its spread."""
     total = len(found.values_M)
-    if found.unit == "accuracy":
-        return Measure(name=found.name, unit="accuracy", total=total, correct=int(found.values_M.sum()))
+    if found.unit in ("accuracy", "success"):
+        return Measure(name=found.name, unit=found.unit, total=total, correct=int(found.values_M.sum()))
     values_M = found.values_M.double()
     std = values_M.std().item() if found.unit != "share" and total > 1 else None
     return Measure(name=found.name, unit=found.unit, total=total, value=values_M.mean().item(), std=std)

@@ -11,6 +11,8 @@ import sqlite3
 import time
 from pathlib import Path
 
+import pytest
+
 from experiments.matrix import load
 from jobs import lease
 from jobs.home import STAGES, Home
@@ -185,6 +187,38 @@ def test_a_run_that_becomes_nan_fails_alone_and_says_where(cebctl, tiny: Path, h
     assert retried.code == 1 and "submitted 1 x train" in retried.err
 
 
+@pytest.mark.data
+def test_the_same_road_on_real_cifar10(cebctl, tmp_path: Path) -> None:
+    data = Path(os.environ.get("CEBCTL_DATA") or "data")
+    if not (data / "cifar10-jpeg").is_dir():
+        pytest.skip(f"no {data / 'cifar10-jpeg'}: unpack cifar10-jpeg.tar.gz there, or name its folder in CEBCTL_DATA")
+    matrix = tmp_path / "cifar.yaml"
+    matrix.write_text(
+        "base:\n  data: {name: cifar10-jpeg, train_subset: 200, augment: crop_flip}\n"
+        "  network: {name: wide_resnet, blocks: 1, width: 1, z_dim: 16}\n"
+        "  optimiser: adam\n  epochs: 1\n  batch: 50\n"
+        "grids: [{objective: xent}, {objective: [ceb, cceb], rho: 3}]\n"
+        "evaluate: [pgd: {norm: linf, eps: 2/255, steps: 2, subset: 50}]\n"
+    )
+    answer = cebctl("submit", matrix, "--wait", CEBCTL_DATA=str(data.absolute()))
+    assert answer.code == 0, answer.err
+    report = cebctl("report", matrix, "--json")
+    (table,) = json.loads(report.out)["tables"]
+    assert [row["cells"]["pgd_linf"]["n"] for row in table["rows"]] == [50, 50, 50]
+    assert any("not comparable with CIFAR-10" in note for note in json.loads(report.out)["notes"])
+
+
+def test_a_truncated_data_file_stops_the_submission(cebctl, tiny: Path, home: Path) -> None:
+    batches = tiny.parent / "data" / "cifar-10-batches-py"
+    batches.mkdir(parents=True)
+    (batches / "data_batch_1").write_bytes(b"torn")
+    tiny.write_text(tiny.read_text().replace("data: digits", "data: cifar10"))
+    answer = cebctl("submit", tiny, CEBCTL_DATA=str(tiny.parent / "data"))
+    assert (answer.code, len(answer.err.splitlines())) == (2, 1)
+    assert f"{batches / 'data_batch_1'} is truncated or changed" in answer.err
+    assert not home.exists()
+
+
 def test_a_damaged_journal_line_is_shown(cebctl, tiny: Path, home: Path) -> None:
     assert cebctl("submit", tiny, "--wait").code == 0
     journal = Home(home).run(load(tiny).runs[0].run_id).journal("train", 1)
@@ -195,3 +229,40 @@ def test_a_damaged_journal_line_is_shown(cebctl, tiny: Path, home: Path) -> None
     assert "1 line could not be read" in answer.err
     with sqlite3.connect(home / "store.sqlite") as store:
         assert store.execute("select count(*) from runs").fetchone() == (3,)
+
+
+def test_attacks_made_on_another_run_follow_its_training_and_runs_are_compared(cebctl, tiny: Path, home: Path) -> None:
+    transfer = "transfer: {source: objective = xent, norm: linf, eps: 0.1, steps: 2, subset: 50}"
+    tiny.write_text(tiny.read_text().replace("evaluate: [clean,", f"evaluate: [clean, {transfer},"))
+    alone = cebctl("submit", tiny, "--only", "rho = 3", "--wait")
+    assert alone.code == 1 and "submitted 1 x train, 1 x evaluate" in alone.err
+    report = cebctl("report", tiny, "--only", "rho = 3").out.replace("\n", " ")
+    assert "missing, its source r" in report and "is not trained" in report
+    answer = cebctl("submit", tiny, "--wait")
+    assert answer.code == 0, answer.err
+    assert "submitted 2 x evaluate" in answer.err
+    assert "transfer_linf" in {row["column"] for row in _table(cebctl, tiny) if row["n"] == "50"}
+
+    compared = json.loads(cebctl("report", tiny, "--compare", "xent", "rho = 3", "--json").out)
+    assert {one["benchmark"] for one in compared["comparisons"]} == {"clean", "pgd_linf@eps=0.1,n=3,subset=100"}
+    assert all(0 <= one["p"] <= 1 and one["low"] <= one["difference"] <= one["high"] for one in compared["comparisons"])
+    for wrong in (("xent", "xent"), ("objective = ceb", "xent"), ("nonsense", "xent")):
+        refused = cebctl("report", tiny, "--compare", *wrong)
+        assert (refused.code, len(refused.err.splitlines())) == (2, 1)
+
+
+def test_a_source_that_is_not_there_fails_that_benchmark_alone(cebctl, tiny: Path, home: Path) -> None:
+    """Trained when it was claimed, its checkpoints gone when the job looks."""
+    assert cebctl("submit", tiny, "--wait").code == 0
+    source = load(tiny).runs[0].run_id
+    for path in Home(home).run(source).checkpoints.iterdir():
+        path.unlink()
+    extra = "transfer: {source: objective = xent, norm: linf, eps: 0.1, steps: 2}, pgd: {norm: l2, eps: 0.5, steps: 2}"
+    tiny.write_text(tiny.read_text().replace("evaluate: [clean,", f"evaluate: [clean, {extra},"))
+    answer = cebctl("submit", tiny, "--only", "objective = ceb", "--wait")
+    assert answer.code == 1
+    table = _table(cebctl, tiny)
+    cells = {(row["run_ids"], row["column"]): row for row in table}
+    target = load(tiny).runs[1].run_id
+    assert cells[target, "pgd_l2"]["value"]
+    assert f"the source {source} of transfer" in cells[target, "transfer_linf"]["missing"]

@@ -8,10 +8,11 @@ import pytest
 
 from experiments.errors import InputError
 from jobs import lease, provenance
-from jobs.entry import run_stage, trained
+from jobs.entry import run_stage
 from jobs.errors import Stopped
 from jobs.home import Home, RunPaths
 from jobs.journal import AnyRecord, Checkpointed, Claim, Failed, Journal, Preempted, Started, Submitted, Succeeded, read
+from jobs.outcome import trained
 
 
 @pytest.fixture

@@ -1,20 +1,19 @@
-"""Projected gradient descent (Madry et al., 2017), untargeted; v2 section 2.4.
+"""Projected gradient descent (Madry et al., 2017), away from the label or toward a target; v2 section 2.4.
 
-Shapes: B images, C channels, H by W pixels in [0, 1], K classes. The loss is the summed cross-entropy: its
-gradient with respect to one image does not know the batch, so the batch size never changes a result.
+Shapes: B images, C channels, H by W pixels in [0, 1], K classes. The loss is summed over the batch: its gradient
+with respect to one image does not know the others, so the batch size never changes a result.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-Norm = Literal["linf", "l2"]
+from experiments.benchmarks import Loss, Norm
+from jobs.engine.attacks.losses import ascent
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,11 @@ def search(
     steps: int,
     step_size: float,
     start_BCHW: Tensor | None = None,
+    loss: Loss = "cross_entropy",
+    target_B: Tensor | None = None,
 ) -> Attacked:
-    """Climb the cross-entropy of the true class inside the ball of radius `eps` around each image.
+    """Climb a loss (`losses.ascent`) inside the ball of radius `eps` around each image: away from the label y, or
+    toward `target_B`.
 
     Starts at `start_BCHW` (within the ball, such as `random_start` draws), else at the image. Each step goes
     `step_size` along sign(grad) for linf, along grad/|grad| for l2, then back into the ball and into [0, 1].
@@ -62,10 +64,11 @@ def search(
     [0, 1] pixel units. Gradients reach the images only, never the parameters.
     """
     y_B = y_B.to(x_BCHW.device)
+    target_B = None if target_B is None else target_B.to(x_BCHW.device)
     adversarial_BCHW = x_BCHW if start_BCHW is None else start_BCHW
     zero_gradient_B = torch.zeros(len(x_BCHW), dtype=torch.bool, device=x_BCHW.device)
     for _ in range(steps):
-        gradient_BCHW = _gradient(logits_of, adversarial_BCHW, y_B)
+        gradient_BCHW = gradient(logits_of, adversarial_BCHW, y_B, loss, target_B)
         zero_gradient_B |= gradient_BCHW.flatten(1).eq(0).all(dim=1)
         stepped_BCHW = adversarial_BCHW + step_size * _direction(gradient_BCHW, norm)
         adversarial_BCHW = project(stepped_BCHW, x_BCHW, norm=norm, eps=eps)
@@ -86,11 +89,18 @@ def project(z_BCHW: Tensor, x_BCHW: Tensor, *, norm: Norm, eps: float) -> Tensor
     return (x_BCHW + change_BCHW).clamp(0, 1)
 
 
-def _gradient(logits_of: Callable[[Tensor], Tensor], x_BCHW: Tensor, y_B: Tensor) -> Tensor:
+def gradient(
+    logits_of: Callable[[Tensor], Tensor],
+    x_BCHW: Tensor,
+    y_B: Tensor,
+    loss: Loss = "cross_entropy",
+    target_B: Tensor | None = None,
+) -> Tensor:
+    """What `search` follows, at the images, of their shape; what is not a number counts as 0."""
     with torch.enable_grad():
         x_BCHW = x_BCHW.detach().requires_grad_()
-        loss = cross_entropy(logits_of(x_BCHW), y_B, reduction="sum")
-        (gradient_BCHW,) = torch.autograd.grad(loss, x_BCHW)
+        total = ascent(loss, logits_of(x_BCHW), y_B, target_B).sum()
+        (gradient_BCHW,) = torch.autograd.grad(total, x_BCHW)
     return gradient_BCHW.nan_to_num()
 
 

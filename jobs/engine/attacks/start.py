@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from experiments.benchmarks import Norm
 from jobs.engine import randomness
-from jobs.engine.attacks.pgd import Norm
 
 
 def random_start(x_BCHW: Tensor, *, norm: Norm, eps: float, seed: int, samples_B: Tensor, epoch: int = 0) -> Tensor:

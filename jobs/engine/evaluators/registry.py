@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from experiments.benchmarks import Benchmark, Clean, Information, Pgd
-from jobs.engine.evaluators import clean, information, pgd
+from experiments.benchmarks import AutoAttack, Benchmark, Clean, GradientAudit, Information, Pgd, Transfer
+from jobs.engine.evaluators import autoattack, clean, gradient_audit, information, pgd, transfer
 from jobs.engine.evaluators.subject import Found, Subject
 from jobs.engine.models import CebModel
 
@@ -17,4 +17,7 @@ EVALUATORS: dict[type[Benchmark], Evaluator] = {
     Clean: clean.evaluate,
     Information: information.evaluate,
     Pgd: pgd.evaluate,
+    Transfer: transfer.evaluate,
+    AutoAttack: autoattack.evaluate,
+    GradientAudit: gradient_audit.evaluate,
 }

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from experiments.errors import InputError
 from experiments.spec import NoAugment
 from jobs.engine.data import ImageSet, batches
 from jobs.engine.data.batches import Batch
 from jobs.engine.data.images import evenly
+from jobs.engine.models import CebModel
 
 
 @dataclass(frozen=True)
@@ -21,10 +23,14 @@ class Found:
     name: str
     """The report's column."""
     unit: str
-    """`accuracy`, `share` (values_M are bool) or `nats` (values_M are float)."""
+    """`accuracy`, `success`, `share` (values_M are bool) or `nats` (values_M are float)."""
     samples_M: Tensor
     """int64: the images' indices in the test set."""
     values_M: Tensor
+
+
+def _no_other(run_id: str) -> CebModel:
+    raise InputError(f"run {run_id}", "no other run is at hand here")
 
 
 @dataclass(frozen=True)
@@ -36,8 +42,10 @@ class Subject:
     batch: int
     """Images at a time; changes no result."""
     watch: Callable[[int, int], None] = lambda done, total: None
-    """Called before each batch, and behind the last, with the images done and the images there are; may raise to
-    stop the evaluation."""
+    """Called before each batch, and behind the last, with the images done and the images there are, and within
+    a long one; may raise to stop the evaluation."""
+    model_of: Callable[[str], CebModel] = _no_other
+    """The trained model of another run by its id; InputError if there is none, or none for these images."""
 
     def batches(self, subset: int | None = None) -> Iterator[Batch]:
         """(samples_B, x_BCHW in [0, 1], y_B) over the test set, or over this many images drawn evenly from the

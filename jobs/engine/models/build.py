@@ -37,7 +37,7 @@ def build(run: spec.Run) -> CebModel:
             backward_encoder = BackwardEncoder(info.classes, z_dim)
     if not isinstance(run.objective, spec.Xent):
         with _seeded(run.seed, "marginal"):
-            marginal = MixtureMarginal(run.objective.marginal.components or info.classes, z_dim)
+            marginal = MixtureMarginal(run.objective.marginal.components or 2 * info.classes, z_dim)
     with _seeded(run.seed, "classifier"):
         consistent = isinstance(run.objective, spec.Cceb)
         classifier = ConsistentClassifier(info.classes) if consistent else LinearClassifier(z_dim, info.classes)

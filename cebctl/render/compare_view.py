@@ -1,0 +1,36 @@
+"""The comparison of two runs on the same images."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from cebctl.render.console import out
+from cebctl.report.compare import Comparison
+
+
+def to_json(a: str, b: str, found: Sequence[Comparison]) -> dict[str, Any]:
+    """Fractions, as in a report."""
+    rows = [{**dataclasses.asdict(one), "difference": one.difference} for one in found]
+    return {"a": a, "b": b, "comparisons": rows}
+
+
+def show(a: str, b: str, found: Sequence[Comparison]) -> None:
+    """A line per benchmark: accuracies in percent, the difference in points."""
+    console = out()
+    console.print(escape(f"A: {a}\nB: {b}"))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("benchmark", "n", "A %", "B %", "A - B [95%]", "A only", "B only", "p"):
+        first = name == "benchmark"  # long names break, numbers never do
+        table.add_column(escape(name), justify="left" if first else "right", no_wrap=not first, overflow="fold")
+    for one in found:
+        difference = f"{one.difference * 100:+.1f} [{one.low * 100:+.1f}, {one.high * 100:+.1f}]"
+        accuracies = (f"{right / one.n * 100:.1f}" for right in (one.a, one.b))
+        counts = (str(one.a_only), str(one.b_only))
+        table.add_row(escape(one.benchmark), f"{one.n:,}", *accuracies, escape(difference), *counts, f"{one.p:.2g}")
+    console.print(table)
+    console.print("[dim]Same images: McNemar's exact test, paired bootstrap; over images, not over training runs.[/]")

@@ -1,0 +1,110 @@
+"""The footnotes about attacks: what was run, what stands beside it, and whether the gradients can be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from experiments.audit import MEASURES, Verdict, verdict
+from experiments.benchmarks import AutoAttack, GradientAudit, Pgd, Transfer, eps_text
+from experiments.matrix import Matrix
+from store.rows import ResultRow
+
+Verdicts = Mapping[str, Mapping[str, Verdict]]
+"""By run_id, then by threat model (`linf eps=0.15`)."""
+
+
+def attacks(matrix: Matrix, results: Sequence[ResultRow]) -> list[str]:
+    """What each attack did, and how far PGD's numbers can be taken."""
+    found = [
+        text
+        for benchmark in matrix.benchmarks
+        if isinstance(benchmark, Pgd | Transfer | AutoAttack) and (text := _attack(matrix, benchmark))
+    ]
+    if any(isinstance(benchmark, Pgd) for benchmark in matrix.benchmarks):
+        found.append(_strongest(results))
+    return [*found, _gradients(results)]
+
+
+def verdicts(results: Iterable[ResultRow]) -> dict[str, dict[str, Verdict]]:
+    """The verdict of every gradient audit there is."""
+    measured: dict[tuple[str, str], dict[str, float]] = {}
+    for row in results:
+        if isinstance(row.benchmark, GradientAudit) and row.total:
+            value = row.correct / row.total if row.correct is not None else row.value
+            threat = f"{row.benchmark.norm} eps={eps_text(row.benchmark.eps)}"
+            if value is not None:
+                measured.setdefault((row.run_id, threat), {})[row.name] = value
+    found: dict[str, dict[str, Verdict]] = {}
+    for (run_id, threat), values in sorted(measured.items()):
+        if values.keys() >= set(MEASURES):
+            found.setdefault(run_id, {})[threat] = verdict(values)
+    return found
+
+
+def audits(matrix: Matrix, found: Verdicts) -> list[str]:
+    """A footnote for each threat model's informative runs and for each suspect run, and for runs without an audit."""
+    threats = dict.fromkeys(
+        f"{b.norm} eps={eps_text(b.eps)}" for b in matrix.benchmarks if isinstance(b, GradientAudit)
+    )
+    notes = []
+    for threat in threats:
+        asked = [
+            run
+            for run in matrix.runs
+            if any(isinstance(b, GradientAudit) and f"{b.norm} eps={eps_text(b.eps)}" == threat for b in run.benchmarks)
+        ]
+        said: dict[str, list[str]] = {}
+        for run in asked:
+            mine = found.get(run.run_id, {}).get(threat)
+            said.setdefault(str(mine) if mine else "no audit yet", []).append(run.name)
+        notes += [f"gradient audit, {threat}: {verdict}: {', '.join(names)}." for verdict, names in said.items()]
+    return notes
+
+
+def _attack(matrix: Matrix, benchmark: Pgd | Transfer | AutoAttack) -> str:
+    subset = f", {benchmark.subset} images" if benchmark.subset else ""
+    eps = both_scales(benchmark.eps)
+    if isinstance(benchmark, AutoAttack):
+        kind = "standard, on mean encodings" if benchmark.version == "standard" else "rand (EOT), on sampled z"
+        return f"autoattack_{benchmark.norm}: AutoAttack {kind}, eps {eps}{subset}."
+    step = "4/3 eps/n" if benchmark.step_size is None else f"{benchmark.step_size:g}"
+    start = "random start" if benchmark.random_start else "start at the image"
+    how = f"eps {eps}, n {benchmark.steps}, step {step}, {start}"
+    if isinstance(benchmark, Transfer):
+        names = [run.name for run in matrix.runs if run.run_id == benchmark.source]
+        return f"transfer_{benchmark.norm}: PGD examples made on {(names or [benchmark.source])[0]}, {how}{subset}."
+    aim = {"none": "untargeted", "random": "random-target"}.get(str(benchmark.target), f"class-{benchmark.target}")
+    loss = "" if benchmark.loss == "cross_entropy" else f", loss {benchmark.loss}"
+    restarts = f", the worst of {benchmark.restarts} restarts" if benchmark.restarts > 1 else ""
+    return f"pgd_{benchmark.norm}: {aim} PGD, {how}{loss}{restarts}{subset}."
+
+
+def _strongest(results: Sequence[ResultRow]) -> str:
+    """Whether every model with a PGD number has one of AutoAttack too, for the same threat model."""
+    attacked: dict[tuple[str, str, float], set[str]] = {}
+    for row in results:
+        if row.unit == "accuracy" and isinstance(row.benchmark, Pgd | AutoAttack):
+            threat = (row.run_id, row.benchmark.norm, row.benchmark.eps)
+            attacked.setdefault(threat, set()).add("autoattack" if isinstance(row.benchmark, AutoAttack) else "pgd")
+    beside = [kinds for kinds in attacked.values() if "autoattack" in kinds]
+    alone = [kinds for kinds in attacked.values() if "autoattack" not in kinds]
+    if not beside:
+        return "Robust accuracies are upper bounds: no stronger attack than PGD was run on these models."
+    if alone:
+        return "Robust accuracies are upper bounds: for some, no stronger attack than PGD was run."
+    return "Accuracies under PGD are upper bounds; AutoAttack, a stronger attack, stands beside each."
+
+
+def _gradients(results: Iterable[ResultRow]) -> str:
+    shares = [row.value for row in results if row.name == "zero_gradient_share" and row.value]
+    if not shares:
+        return ""
+    return (
+        f"PGD met images whose gradient is all zero (up to {max(shares):.1%} of one model's): it may overstate those."
+    )
+
+
+def both_scales(eps: float) -> str:
+    """A radius in [0, 1] pixel units and on the 0-255 scale: `0.15 (38.25/255)`, `8/255 (0.03137)`."""
+    text = eps_text(eps)
+    return f"{text} ({eps:.4g})" if "/" in text else f"{text} ({eps * 255:g}/255)"

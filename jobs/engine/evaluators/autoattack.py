@@ -1,0 +1,46 @@
+"""Accuracy under AutoAttack (Croce & Hein, 2020), on mean encodings or on sampled z."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from experiments.benchmarks import AutoAttack, column
+from experiments.errors import InputError
+from jobs.engine.attacks.ensemble import autoattack
+from jobs.engine.evaluators import limits
+from jobs.engine.evaluators.subject import Found, Subject, found
+from jobs.engine.models import CebModel
+
+
+def evaluate(model: CebModel, subject: Subject, benchmark: AutoAttack, seed: int) -> Iterator[Found]:
+    """Yield `autoattack_linf` or `autoattack_l2`: whether the image is right before and behind every attack.
+
+    InputError for `rand` on a model without noise: there is no z to sample.
+    """
+    limits.check(benchmark, subject.images.info)
+    sampled = benchmark.version == "rand"
+    if sampled and model.marginal is None:
+        raise InputError(
+            "autoattack rand",
+            "xent samples no z",
+            "use standard, or leave xent out by `only: objective != xent`",
+        )
+    total = benchmark.subset or len(subject.images)
+    parts: list[tuple[str, str, Tensor, Tensor]] = []
+    done = 0
+    for samples_B, x_BCHW, y_B in subject.batches(benchmark.subset):
+
+        def logits_of(x_bCHW: Tensor, done: int = done) -> Tensor:
+            subject.watch(done, total)  # a batch takes thousands of passes: a request to stop is heard within it
+            f_bZ = model.encode(x_bCHW)
+            return model.logits(f_bZ + torch.randn_like(f_bZ) if sampled else f_bZ)
+
+        right_B = autoattack(
+            logits_of, x_BCHW, y_B, norm=benchmark.norm, eps=benchmark.eps, version=benchmark.version, seed=seed
+        )
+        parts.append((column(benchmark, "accuracy"), "accuracy", samples_B, right_B))
+        done += len(samples_B)
+    yield from found(parts)

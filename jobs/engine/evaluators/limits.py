@@ -1,0 +1,28 @@
+"""What no attack can be asked for: refused before it starts."""
+
+from __future__ import annotations
+
+from experiments.benchmarks import AutoAttack, GradientAudit, Pgd, Transfer, eps_text, largest_eps, tag
+from experiments.datasets import DatasetInfo
+from experiments.errors import InputError
+
+
+def check(benchmark: Pgd | Transfer | AutoAttack | GradientAudit, info: DatasetInfo) -> None:
+    """InputError for a ball that holds every image, for more images or another class than there are, and for
+    restarts that would all be the same."""
+    where = f"{tag(benchmark)} on {info.name}"
+    largest = largest_eps(benchmark.norm, info)
+    if not 0 < benchmark.eps <= largest:
+        wrong = "not positive" if benchmark.eps <= 0 else f"larger than the range of images in {benchmark.norm}"
+        raise InputError(
+            where, f"eps {eps_text(benchmark.eps)} is {wrong}", f"at most {largest:g} in [0, 1] pixel units"
+        )
+    if benchmark.subset is not None and benchmark.subset > info.test:
+        raise InputError(where, f"a subset of {benchmark.subset:,} images", f"there are {info.test:,}")
+    if isinstance(benchmark, Pgd):
+        if isinstance(benchmark.target, int) and benchmark.target >= info.classes:
+            raise InputError(where, f"there is no class {benchmark.target}", f"classes are 0 to {info.classes - 1}")
+        if benchmark.restarts > 1 and not benchmark.random_start:
+            raise InputError(
+                where, f"{benchmark.restarts} restarts from one point are all the same", "use random_start"
+            )

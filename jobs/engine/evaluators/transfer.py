@@ -1,0 +1,42 @@
+"""Accuracy on examples that PGD made on another network (v1 Figure 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from experiments.benchmarks import Transfer, column
+from jobs.engine.attacks.pgd import pgd
+from jobs.engine.attacks.start import random_start
+from jobs.engine.evaluators import limits
+from jobs.engine.evaluators.subject import Found, Subject, found
+from jobs.engine.models import CebModel
+
+
+def evaluate(model: CebModel, subject: Subject, benchmark: Transfer, seed: int) -> Iterator[Found]:
+    """Yield `transfer_linf` or `transfer_l2`: whether the model is right on the example made on the source.
+
+    Untargeted, by cross-entropy, from all images; the random starts are those of the tested run's own PGD.
+    """
+    limits.check(benchmark, subject.images.info)
+    source = subject.model_of(benchmark.source)
+    parts = []
+    for samples_B, x_BCHW, y_B in subject.batches(benchmark.subset):
+        start_BCHW = None
+        if benchmark.random_start:
+            start_BCHW = random_start(x_BCHW, norm=benchmark.norm, eps=benchmark.eps, seed=seed, samples_B=samples_B)
+        adversarial_BCHW = pgd(
+            source.classify,
+            x_BCHW,
+            y_B,
+            norm=benchmark.norm,
+            eps=benchmark.eps,
+            steps=benchmark.steps,
+            step_size=benchmark.step_size or 4 / 3 * benchmark.eps / benchmark.steps,
+            start_BCHW=start_BCHW,
+        )
+        with torch.no_grad():
+            right_B = model.classify(adversarial_BCHW).argmax(dim=1) == y_B
+        parts.append((column(benchmark, "accuracy"), "accuracy", samples_B, right_B))
+    yield from found(parts)

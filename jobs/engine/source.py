@@ -1,0 +1,32 @@
+"""The trained network of another run, for examples that are made on it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from experiments.errors import InputError
+from experiments.spec import Run
+from jobs.engine import checkpoint
+from jobs.engine.errors import NoCheckpointError
+from jobs.engine.models import CebModel
+from jobs.home import RunPaths
+from jobs.outcome import trained
+
+
+def trained_model(run_id: str, tested: Run, paths: RunPaths, device: str) -> CebModel:
+    """The model of `run_id`, which lies beside the run of `paths`, on the device in eval mode.
+
+    Its own terminal record decides whether it is trained. Raises InputError if it is not, if it has no checkpoint
+    any more or another run's, or if it was trained on other images than the tested run.
+    """
+    source, where = paths.beside(run_id), f"the source {run_id} of transfer"
+    if not trained(source):
+        raise InputError(where, "it is not trained", "train it first; its evaluations are submitted then")
+    run = msgspec.json.decode(source.spec.read_bytes(), type=Run)
+    if run.data.name != tested.data.name:
+        raise InputError(where, f"it was trained on {run.data.name}, not on {tested.data.name}")
+    try:
+        model, _ = checkpoint.load_model(run, source.checkpoints)
+    except NoCheckpointError as error:
+        raise InputError(where, str(error)) from None
+    return model.to(device)

@@ -1,0 +1,112 @@
+"""What footnotes say about attacks and audits."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cebctl.control.states import RunStatus, StageStatus
+from cebctl.report import formats
+from cebctl.report.cells import Missing, Report
+from cebctl.report.table import build
+from experiments.benchmarks import AutoAttack, GradientAudit, Pgd, measures
+from experiments.identity import evaluation_id
+from experiments.matrix import Matrix, load
+from store.rows import ResultRow
+
+MATRIX = """
+base: {data: digits, network: small_cnn, optimiser: adam, epochs: 1, batch: 8}
+grids:
+  - objective: xent
+  - {objective: ceb, rho: [1, 2]}
+evaluate:
+  - clean
+  - pgd: {norm: linf, eps: 0.1}
+  - autoattack: {norm: linf, eps: 0.1}
+  - transfer: {source: objective = xent, norm: linf, eps: 0.1}
+  - gradient_audit: {norm: linf, eps: 0.1}
+"""
+HONEST = {"audit_pgd": 40, "audit_more": 38, "audit_losses": 39, "audit_large_eps": 0}
+
+
+@pytest.fixture
+def matrix(tmp_path: Path) -> Matrix:
+    path = tmp_path / "m.yaml"
+    path.write_text(MATRIX)
+    return load(path)
+
+
+def _null(kind: Any, **given: Any) -> Any:
+    return kind(**{field.name: given.get(field.name) for field in fields(kind)})
+
+
+def _row(run_id: str, benchmark: Any, name: str, correct: int, unit: str = "accuracy") -> ResultRow:
+    evaluation = evaluation_id(benchmark, "digits")
+    number = {"correct": correct} if unit == "accuracy" else {"value": correct / 100}
+    return _null(
+        ResultRow, run_id=run_id, evaluation_id=evaluation, benchmark=benchmark, name=name, unit=unit, total=100,
+        engine="e1", **number,
+    )  # fmt: skip
+
+
+def _report(
+    matrix: Matrix, attacked: list[tuple[int, type]], audits: dict[int, dict[str, int]] | None = None
+) -> Report:
+    rows = [_row(run.run_id, matrix.benchmarks[0], "clean", 90) for run in matrix.runs]
+    for index, kind in attacked:
+        (benchmark,) = [b for b in matrix.benchmarks if isinstance(b, kind)]
+        rows.append(_row(matrix.runs[index].run_id, benchmark, measures(benchmark)[0], 30))
+    (audit,) = [b for b in matrix.benchmarks if isinstance(b, GradientAudit)]
+    for index, values in (audits or {}).items():
+        run_id = matrix.runs[index].run_id
+        rows += [_row(run_id, audit, name, value) for name, value in values.items()]
+        rows += [_row(run_id, audit, name, 0, "share") for name in ("audit_square_alone", "audit_zero_gradient")]
+    status = {}
+    for run in matrix.runs:
+        evaluate = StageStatus("evaluate", "new", None, run.benchmarks, tuple(b for b in run.benchmarks[3:4]))
+        status[run.run_id] = RunStatus(run, (StageStatus("train", "done"), evaluate))
+    return build(matrix, status, rows, "e1")
+
+
+def _said(report: Report, word: str) -> list[str]:
+    return [note for note in report.notes if word in note]
+
+
+@pytest.mark.parametrize(
+    ("attacked", "said"),
+    [
+        ([(0, Pgd), (1, Pgd)], "no stronger attack than PGD was run on these models"),
+        ([(0, Pgd), (1, Pgd), (1, AutoAttack)], "for some, no stronger attack than PGD was run"),
+        ([(0, Pgd), (0, AutoAttack)], "AutoAttack, a stronger attack, stands beside each"),
+    ],
+)
+def test_what_stands_beside_pgd(matrix: Matrix, attacked: list[tuple[int, type]], said: str) -> None:
+    (note,) = _said(_report(matrix, attacked), "upper bounds")
+    assert said in note
+
+
+def test_both_attacks_have_a_column_and_the_audit_has_words(matrix: Matrix) -> None:
+    report = _report(matrix, [(0, Pgd), (0, AutoAttack)])
+    assert report.tables[0].columns == ("clean", "pgd_linf", "autoattack_linf", "transfer_linf")
+    (note,) = _said(report, "transfer_linf")
+    assert "PGD examples made on xent, eps 0.1 (25.5/255), n 20" in note
+
+
+def test_verdicts_are_footnotes_by_run_and_in_json(matrix: Matrix) -> None:
+    report = _report(matrix, [], {0: HONEST, 1: HONEST | {"audit_more": 10}})
+    assert _said(report, "gradient audit") == [
+        "gradient audit, linf eps=0.1: gradients informative: xent.",
+        "gradient audit, linf eps=0.1: suspect, because more steps and restarts take 30.0 points more: ceb rho=1.",
+        "gradient audit, linf eps=0.1: no audit yet: ceb rho=2.",
+    ]
+    found = formats.to_json(report)["verdicts"]
+    assert found[matrix.runs[0].run_id] == {"linf eps=0.1": {"informative": True, "reasons": ()}}
+    assert found[matrix.runs[1].run_id]["linf eps=0.1"]["informative"] is False
+
+
+def test_a_transfer_without_its_source_says_so(matrix: Matrix) -> None:
+    cell = _report(matrix, []).tables[0].rows[1].cells["transfer_linf"]
+    assert cell == Missing(f"its source {matrix.runs[0].run_id} is not trained")

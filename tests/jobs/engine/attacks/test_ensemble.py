@@ -1,0 +1,89 @@
+"""AutoAttack and Square through us, against the package called directly."""
+
+from __future__ import annotations
+
+import builtins
+
+import pytest
+import torch
+from pyautoattack import AutoAttack
+from pyautoattack.square import SquareAttack
+from torch import Tensor, nn
+
+from experiments.errors import InputError
+from jobs.engine.attacks.ensemble import autoattack, square
+
+Trained = tuple[nn.Module, Tensor, Tensor]
+
+
+@pytest.fixture(scope="module")
+def trained() -> Trained:
+    """(linear network, six images, their labels by it): small, for an ensemble takes some ten thousand passes."""
+    generator = torch.Generator().manual_seed(0)
+    weights_KD = torch.randn(10, 25, generator=generator)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(25, 10, bias=False))
+    with torch.no_grad():
+        network[1].weight.copy_(weights_KD)
+        x_BCHW = torch.rand(6, 1, 5, 5, generator=generator)
+        return network, x_BCHW, network(x_BCHW).argmax(1)
+
+
+def test_equals_pyautoattack(trained: Trained) -> None:
+    network, x_BCHW, y_B = trained
+    ours_B = autoattack(network, x_BCHW, y_B, norm="linf", eps=0.05, version="standard", seed=3)
+    direct = AutoAttack(network, norm="Linf", eps=0.05, seed=3, device="cpu")
+    x_adv_BCHW, _ = direct.run_standard_evaluation(x_BCHW, y_B, batch_size=6)
+    with torch.no_grad():
+        assert torch.equal(ours_B, network(x_adv_BCHW).argmax(1) == y_B)
+    assert 0 < ours_B.sum() < 6
+
+
+def test_rand_averages_over_draws_and_is_a_function_of_the_seed(trained: Trained) -> None:
+    network, x_BCHW, y_B = trained
+
+    def noisy(z_BCHW: Tensor) -> Tensor:
+        logits_BK = network(z_BCHW)
+        return logits_BK + 0.3 * torch.randn_like(logits_BK)
+
+    found = [autoattack(noisy, x_BCHW[:2], y_B[:2], norm="l2", eps=0.2, version="rand", seed=seed) for seed in (0, 0)]
+    assert torch.equal(found[0], found[1])
+
+
+def test_square_equals_pyautoattack_and_stays_a_black_box(trained: Trained) -> None:
+    network, x_BCHW, y_B = trained
+    seen: list[bool] = []
+
+    def watched(z_BCHW: Tensor) -> Tensor:
+        seen.append(torch.is_grad_enabled())
+        return network(z_BCHW)
+
+    ours_B = square(watched, x_BCHW, y_B, norm="linf", eps=0.06, queries=200, seed=5)
+    assert not any(seen)
+    right_B = network(x_BCHW).argmax(1) == y_B
+    direct = SquareAttack(network, norm="Linf", n_queries=200, eps=0.06, seed=5)
+    with torch.no_grad():
+        found_BCHW = direct.perturb(x_BCHW[right_B], y_B[right_B])
+        assert torch.equal(ours_B[right_B], network(found_BCHW).argmax(1) == y_B[right_B])
+
+
+def test_the_generators_are_left_as_they_were(trained: Trained) -> None:
+    network, x_BCHW, y_B = trained
+    torch.manual_seed(11)
+    expected = torch.rand(3)
+    torch.manual_seed(11)
+    square(network, x_BCHW, y_B, norm="linf", eps=0.05, queries=5, seed=0)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_without_the_package_it_says_how_to_get_it(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *rest: object, **more: object) -> object:
+        if name.startswith("pyautoattack"):
+            raise ImportError(name)
+        return real(name, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    network, x_BCHW, y_B = trained
+    with pytest.raises(InputError, match=r"pip install 'cebctl\[autoattack\]'"):
+        square(network, x_BCHW, y_B, norm="linf", eps=0.05, queries=5, seed=0)
