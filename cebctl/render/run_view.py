@@ -38,7 +38,8 @@ def show(found: OneRun) -> None:
 def _attempt(job: JobRow) -> tuple[str, ...]:
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(job.started_at)) if job.started_at else ""
     took = duration(job.updated_at - job.started_at) if job.started_at and job.updated_at else ""
-    steps = f"{job.step:,}/{job.steps:,}" if job.step is not None and job.steps else ""
+    at = job.steps if job.state == "succeeded" else job.step  # the last heartbeat was before the end
+    steps = f"{at:,}/{job.steps:,}" if at is not None and job.steps else ""
     return (f"{job.stage}.{job.attempt}", job.state, began, took, job.host or "", steps, escape(job.error or ""))
 
 
