@@ -10,6 +10,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
+from experiments.errors import InputError, expected
+
 Split = Literal["train", "test"]
 
 
@@ -143,5 +145,7 @@ DATASETS = {info.name: info for info in _ALL}
 
 
 def info(name: str) -> DatasetInfo:
-    """The facts of the data set of this name (KeyError if there is none: the spec admits known names only)."""
+    """The facts of the data set of this name. InputError if the spec admits a name that has no entry here."""
+    if name not in DATASETS:
+        raise InputError("experiments/datasets.py", f"no DatasetInfo for {name!r}", expected(DATASETS, name))
     return DATASETS[name]

@@ -47,7 +47,10 @@ def submit(
     check_data(chosen, home, retry_failed=retry_failed)
     with open_home(home, create=True) as store:
         submission = submit_local(chosen, store, home, retry_failed=retry_failed, workers=workers)
-        status_view.announce(submission, chosen, home)
+        if submission is None:
+            status_view.announce_nothing(chosen, survey(chosen, store, home))
+        else:
+            status_view.announce(submission, chosen, home)
         if wait:
             held = held_back(survey(chosen, store, home))
             runs = progress.watch(chosen, lambda: survey(chosen, store, home))

@@ -148,7 +148,8 @@ def _benchmarks(benchmarks: Sequence[AnyBenchmark]) -> list[str]:
 
 def _submission(plan: Plan) -> list[str]:
     if not plan.due:
-        return ["nothing, all is done or under way"]
+        failed = any(run.state == "failed" for run in plan.runs)
+        return [f"nothing, all is done{', failed (--retry-failed)' if failed else ''} or under way"]
     alike: dict[tuple[str, str, bool], list[Array]] = {}
     for array in plan.arrays:
         alike.setdefault((array.stage, text(array.resources), array.after is not None), []).append(array)

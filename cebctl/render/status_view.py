@@ -19,11 +19,14 @@ from jobs.home import Home
 from store.rows import JobRow
 
 
-def announce(submission: Submission | None, matrix: Matrix, home: Home) -> None:
+def announce_nothing(matrix: Matrix, runs: Sequence[RunStatus]) -> None:
+    """Say that nothing was submitted, and why not."""
+    again = "; --retry-failed submits those again" if any(run.state == "failed" for run in runs) else ""
+    err().print(f"{matrix.path}: nothing to submit, {summary(runs)}{again}")
+
+
+def announce(submission: Submission, matrix: Matrix, home: Home) -> None:
     """Say what was submitted."""
-    if submission is None:
-        err().print(f"{matrix.path}: nothing to submit, all {len(matrix.runs)} runs are done or under way")
-        return
     stages = [claim.stage for claim in submission.claims]
     parts = [f"{stages.count(stage)} x {stage}" for stage in dict.fromkeys(stages)]
     workers = len(submission.launched)

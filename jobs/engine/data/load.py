@@ -7,7 +7,7 @@ from pathlib import Path
 
 from experiments import datasets
 from experiments.datasets import DatasetInfo, Split
-from experiments.errors import InputError
+from experiments.errors import InputError, expected
 from experiments.spec import Data
 from jobs.engine.data import cifar10, cifar10_jpeg, digits, fashion_mnist, imagenet
 from jobs.engine.data.images import ImageSet, evenly
@@ -30,6 +30,8 @@ def load(data: Data, split: Split, root: Path) -> ImageSet:
     info = datasets.info(data.name)
     if split == "train" and data.train_subset is not None and data.train_subset > info.train:
         raise InputError("data.train_subset", f"{data.train_subset:,} images", f"{info.name} has {info.train:,}")
+    if info.name not in _READERS:
+        raise InputError("jobs/engine/data/load.py", f"no reader for {info.name!r}", expected(_READERS, info.name))
     images = _READERS[info.name](info, split, root)
     if split == "test" or data.train_subset is None:
         return images
