@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from cebctl import __version__
-from cebctl.commands import data, doctor, export, gc, logs, plan, report, show, status, submit
+from cebctl.commands import cancel, data, doctor, export, gc, logs, plan, report, show, status, submit
 from experiments.errors import CebctlError
 
 app = typer.Typer(
@@ -49,6 +49,7 @@ app.command()(plan.plan)
 app.command()(submit.submit)
 app.command()(status.status)
 app.command()(report.report)
+app.command()(cancel.cancel)
 app.command()(logs.logs)
 app.command()(show.show)
 app.add_typer(data.app, name="data")

@@ -9,8 +9,8 @@ In a matrix a benchmark is a name, or a name with its parameters. A list of valu
       - pgd: {norm: linf, eps: 8/255, steps: 50, only: rho = 0}
       - transfer: {source: rho = 5, norm: linf, eps: 8/255, only: rho = 0}
 
-Some benchmarks are declared before their evaluator is built, so that the matrices are complete: `runnable` says
-which, and nothing submits the others.
+A benchmark may be declared before its evaluator is built, so that the matrices are complete: `runnable` says
+which can run, and nothing submits the others.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Struct
 
-from experiments.datasets import DatasetInfo
+from experiments.datasets import OTHER_TEST_SETS, DatasetInfo, OtherTestSet
 from experiments.spec import Count, Pixels
 
 Norm = Literal["linf", "l2"]
@@ -34,6 +34,14 @@ CORRUPTIONS = (
 )  # fmt: skip
 """The 15 of the Common Corruptions benchmark, in the order in which the papers print them."""
 
+EXTRA_CORRUPTIONS = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
+"""The four that its authors keep for validation."""
+
+PUBLISHED_SIZES = (224, 64, 32)
+"""The sizes of images, in pixels, for which severities were published."""
+
+Pipeline = Literal["official", "official-recrop", "in-memory", "ours"]
+
 
 class Benchmark(Struct, frozen=True, forbid_unknown_fields=True, tag_field="name"):
     """One benchmark with its parameters."""
@@ -44,6 +52,11 @@ class Benchmark(Struct, frozen=True, forbid_unknown_fields=True, tag_field="name
 
 class Clean(Benchmark, frozen=True, tag="clean"):
     """Top-1 accuracy on the test images, over mean encodings."""
+
+
+class CleanHoldout(Benchmark, frozen=True, tag="clean_holdout"):
+    """Top-1 accuracy on the training images that were held out (`data.holdout`), over mean encodings: for the choice
+    of rho*, so that it is not made on the test set."""
 
 
 class Top5(Benchmark, frozen=True, tag="top5"):
@@ -57,9 +70,39 @@ class Information(Benchmark, frozen=True, tag="information"):
     """Draws of z per image."""
 
 
+class TrainInformation(Benchmark, frozen=True, tag="information_train"):
+    """The same on the training images, as they are without augmentation; what stands against `information` tells how
+    much of it is particular to them."""
+
+    samples: Count = 8
+    """Draws of z per image."""
+    subset: Count | None = None
+    """Only this many of the training images, drawn evenly from the classes in a fixed order; null: all."""
+
+
+class Calibration(Benchmark, frozen=True, tag="calibration"):
+    """Whether confidence is right, over mean encodings: the expected calibration error (Guo et al., 2017), the negative
+    log likelihood in nats, and the Brier score (the squared distance of the probabilities from the label's, 0 to 2)."""
+
+    bins: Count = 15
+    """Of equal width, of the confidence, for the expected calibration error."""
+
+
+class OutOfDistribution(Benchmark, frozen=True, tag="ood"):
+    """How well the largest class probability tells test images from those of another set (Hendrycks & Gimpel, 2017):
+    the area under the ROC curve, and the share of the others taken for test images where 95% of those are found."""
+
+    against: Literal["digits", "cifar10", "cifar10-jpeg", "fashion_mnist", "imagenet-sample", "photographs"]
+    """Whose test images are the others, resized and coloured as the network needs them. `imagenet-sample`: one real
+    image of each ImageNet class; `photographs`: 520 windows of the two photographs that scikit-learn ships."""
+    subset: Count | None = None
+    """At most this many images of either set, drawn evenly from the classes in a fixed order; null: all."""
+
+
 class TrainingRate(Benchmark, frozen=True, tag="training_rate"):
-    """The maximum training rate of v1 Figure 1, in nats: the largest, over the epochs of training, of the rate over
-    an epoch's images. That the maximum is one over epochs is a guess: v1 says "max training rate" and no more."""
+    """The maximum training rate of v1 Figure 1, in nats: the largest, over the epochs of training behind the jump-start
+    (in which the rate says how far the marginal lags), of the rate over an epoch's images. That the maximum is one over
+    epochs, and over these, is a guess: v1 says "max training rate" and no more."""
 
 
 class Pgd(Benchmark, frozen=True, tag="pgd"):
@@ -130,19 +173,51 @@ class GradientAudit(Benchmark, frozen=True, tag="gradient_audit"):
 class CommonCorruptions(Benchmark, frozen=True, tag="common_corruptions"):
     """Errors under the 15 corruptions at 5 severities (Hendrycks & Dietterich, 2019): ImageNet-C or CIFAR-10-C."""
 
-    pipeline: Literal["official", "official-recrop", "in-memory", "ours"]
+    pipeline: Pipeline
     """`official`: the published files as they are; `official-recrop`: with the evaluation crop on top; `in-memory`:
-    corrupted behind the evaluation crop and never saved; `ours`: generated here at any size, comparable with
-    nothing published. The two papers' numbers are not on one footing (FACTS section 4)."""
+    corrupted behind the evaluation crop at the published severities and never saved; `ours`: the same at any size, at
+    the severities of the nearest published one, comparable with nothing published. The two papers' numbers are not on
+    one footing (FACTS section 4)."""
     subset: Count | None = None
     """Only this many test images, drawn evenly from the classes in a fixed order; null: all."""
 
     data_sets: ClassVar[tuple[str, ...]] = ("imagenet", "cifar10", "cifar10-jpeg", "digits", "fashion_mnist")
 
 
+class ExtraCorruptions(Benchmark, frozen=True, tag="extra_corruptions"):
+    """Errors under the four corruptions that the authors keep for validation, likewise."""
+
+    pipeline: Pipeline
+    subset: Count | None = None
+
+    data_sets: ClassVar[tuple[str, ...]] = CommonCorruptions.data_sets
+
+
 class ImagenetA(Benchmark, frozen=True, tag="imagenet_a"):
     """Natural adversarial examples (Hendrycks et al., 2019): 7,500 images of 200 classes, by the argmax over those
     200 (`imagenet_a`) and over all 1,000 (`imagenet_a_1000`)."""
+
+    data_sets: ClassVar[tuple[str, ...]] = ("imagenet",)
+
+
+class ImagenetR(Benchmark, frozen=True, tag="imagenet_r"):
+    """Renditions: 30,000 paintings, toys, … of 200 classes (Hendrycks et al., 2021), by the argmax over those 200
+    (`imagenet_r`) and over all 1,000 (`imagenet_r_1000`)."""
+
+    data_sets: ClassVar[tuple[str, ...]] = ("imagenet",)
+
+
+class ImagenetSketch(Benchmark, frozen=True, tag="imagenet_sketch"):
+    """50,889 sketches of all 1,000 classes (Wang et al., 2019)."""
+
+    data_sets: ClassVar[tuple[str, ...]] = ("imagenet",)
+
+
+class ImagenetV2(Benchmark, frozen=True, tag="imagenet_v2"):
+    """A new test set of 10,000 images (Recht et al., 2019)."""
+
+    version: Literal["matched-frequency", "threshold-0.7", "top-images"] = "matched-frequency"
+    """How its images were selected among the candidates."""
 
     data_sets: ClassVar[tuple[str, ...]] = ("imagenet",)
 
@@ -157,13 +232,14 @@ class Cifar101(Benchmark, frozen=True, tag="cifar10_1"):
 
 
 AnyBenchmark = (
-    Clean | Top5 | Information | TrainingRate | Pgd | Transfer | AutoAttack | GradientAudit | CommonCorruptions
-    | ImagenetA | Cifar101
+    Clean | CleanHoldout | Top5 | Information | TrainInformation | TrainingRate | Calibration | OutOfDistribution
+    | Pgd | Transfer | AutoAttack | GradientAudit | CommonCorruptions | ExtraCorruptions | ImagenetA | ImagenetR
+    | ImagenetSketch | ImagenetV2 | Cifar101
 )  # fmt: skip
 Attack = Pgd | Transfer | AutoAttack | GradientAudit
 """Those with a norm and a radius."""
 
-NO_EVALUATOR: tuple[type[Benchmark], ...] = (Top5, TrainingRate, CommonCorruptions, ImagenetA, Cifar101)
+NO_EVALUATOR: tuple[type[Benchmark], ...] = ()
 """Declared, but without an evaluator in `jobs.engine.evaluators`: building one takes its line from here."""
 
 NOT_RUNNABLE = "no evaluator in this version"
@@ -173,6 +249,42 @@ NOT_RUNNABLE = "no evaluator in this version"
 def runnable(benchmark: AnyBenchmark) -> bool:
     """Whether this version has an evaluator that runs the benchmark."""
     return not isinstance(benchmark, NO_EVALUATOR)
+
+
+def other_test_set(benchmark: AnyBenchmark) -> OtherTestSet | None:
+    """The published images that the benchmark takes instead of the test images, if it does; not for corruptions."""
+    match benchmark:
+        case ImagenetA() | ImagenetR() | ImagenetSketch():
+            return OTHER_TEST_SETS[tag(benchmark).replace("_", "-")]
+        case ImagenetV2():
+            return OTHER_TEST_SETS[f"imagenet-v2-{benchmark.version}"]
+        case Cifar101():
+            return OTHER_TEST_SETS[f"cifar10.1-{benchmark.version}"]
+        case _:
+            return None
+
+
+def pipelines(info: DatasetInfo) -> tuple[Pipeline, ...]:
+    """How corrupted images of a data set can be had."""
+    published: dict[str, tuple[Pipeline, ...]] = {
+        "imagenet": ("official", "official-recrop"),
+        "cifar10": ("official",),
+        "cifar10-jpeg": ("official",),
+    }
+    in_memory: tuple[Pipeline, ...] = ("in-memory",) if info.size in PUBLISHED_SIZES else ()
+    return (*published.get(info.name, ()), *in_memory, "ours")
+
+
+def corruption_note(benchmark: AnyBenchmark) -> str:
+    """What keeps the errors of a benchmark under corruptions from being compared with published ones; '' if nothing."""
+    if not isinstance(benchmark, CommonCorruptions) or benchmark.pipeline.startswith("official"):
+        return ""
+    if benchmark.pipeline == "ours":
+        return "Corruptions of pipeline ours were generated here and are comparable with nothing published."
+    return (
+        "Corruptions of pipeline in-memory were generated here at the published severities; frost is drawn, not "
+        "photographed, so that frost, average CE and mCE are not comparable with published ones."
+    )
 
 
 def tag(benchmark: AnyBenchmark) -> str:
@@ -235,12 +347,20 @@ def measures(benchmark: AnyBenchmark) -> tuple[str, ...]:
     match benchmark:
         case Information():
             return ("rate", "residual_information", "conditional_entropy")
+        case TrainInformation():
+            return ("rate_train", "residual_information_train", "conditional_entropy_train")
         case TrainingRate():
             return ("rate_train_max",)
+        case Calibration():
+            return ("ece", "nll", "brier")
+        case OutOfDistribution():
+            return ("ood_auroc", "ood_fpr95")
         case CommonCorruptions():
             return ("mce", "average_ce", *CORRUPTIONS)
-        case ImagenetA():
-            return ("imagenet_a", "imagenet_a_1000")
+        case ExtraCorruptions():
+            return EXTRA_CORRUPTIONS
+        case ImagenetA() | ImagenetR():
+            return (tag(benchmark), f"{tag(benchmark)}_1000")
         case Pgd(target=target) if target != "none":
             return (column(benchmark, "accuracy"), column(benchmark, "success"))
         case Pgd() | Transfer() | AutoAttack():

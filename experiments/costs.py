@@ -16,13 +16,16 @@ from experiments import datasets
 from experiments.benchmarks import (
     AnyBenchmark,
     AutoAttack,
-    Cifar101,
+    CleanHoldout,
     CommonCorruptions,
+    ExtraCorruptions,
     GradientAudit,
-    ImagenetA,
+    OutOfDistribution,
     Pgd,
+    TrainInformation,
     TrainingRate,
     Transfer,
+    other_test_set,
 )
 from experiments.spec import Adam, Cceb, Ceb, PgdAdversary, ResNet, Run, SmallCnn, WideResNet, Xent
 
@@ -78,13 +81,13 @@ def training_flops(run: Run, counted: Counted) -> float:
 
 def evaluation_flops(run: Run, counted: Counted, benchmarks: tuple[AnyBenchmark, ...]) -> float:
     """Floating-point operations of the benchmarks, on all test images unless they say otherwise."""
-    test = datasets.info(run.data.name).test
-    return 2.0 * counted.macs * sum(_passes(benchmark, test) for benchmark in benchmarks)
+    return 2.0 * counted.macs * sum(_passes(benchmark, run) for benchmark in benchmarks)
 
 
 def images(run: Run) -> float:
     """Training images seen, repetitions counted."""
-    return run.epochs * (run.data.train_subset or datasets.info(run.data.name).train)
+    trained_on = run.data.train_subset or datasets.info(run.data.name).train - (run.data.holdout or 0)
+    return run.epochs * trained_on
 
 
 def head_parameters(run: Run, counted: Counted) -> tuple[int, int]:
@@ -139,9 +142,12 @@ def _value_bytes(run: Run) -> int:
     return 2 * _FP32_BYTES if run.precision == "fp64" else _FP32_BYTES
 
 
-def _passes(benchmark: AnyBenchmark, test: int) -> float:
+def _passes(benchmark: AnyBenchmark, run: Run) -> float:
     """Forward passes over single images that a benchmark needs; a backward pass to the image counts as one."""
+    test = datasets.info(run.data.name).test
     match benchmark:
+        case CleanHoldout():
+            return run.data.holdout or 0
         case Pgd():
             return (benchmark.subset or test) * (2 * benchmark.steps + 1) * benchmark.restarts
         case Transfer():
@@ -153,11 +159,14 @@ def _passes(benchmark: AnyBenchmark, test: int) -> float:
             return (benchmark.subset or test) * (2 * benchmark.steps * (4 + 25) + benchmark.queries)
         case CommonCorruptions():
             return (benchmark.subset or test) * 75
-        case ImagenetA():
-            return 7_500
-        case Cifar101():
-            return 2_000
+        case ExtraCorruptions():
+            return (benchmark.subset or test) * 20
+        case OutOfDistribution():
+            return (benchmark.subset or test) * 2
+        case TrainInformation():
+            return benchmark.subset or run.data.train_subset or datasets.info(run.data.name).train
         case TrainingRate():  # read from the journal
             return 0
         case _:
-            return test
+            other = other_test_set(benchmark)
+            return other.images if other else test

@@ -149,3 +149,80 @@ def info(name: str) -> DatasetInfo:
     if name not in DATASETS:
         raise InputError("experiments/datasets.py", f"no DatasetInfo for {name!r}", expected(DATASETS, name))
     return DATASETS[name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherTestSet:
+    """Published images that networks trained on another data set are tested on."""
+
+    name: str
+    folder: str
+    """Where it lies under the data folder."""
+    images: int
+    classes: int
+    """How many of the data set's classes its images are of."""
+    source: str
+    obtain: str
+    """How a person gets it, for messages: completes `get it with …`."""
+    labels: tuple[int, ...] = ()
+    """Which classes; none: it is not checked."""
+
+
+_IMAGENET_A = (
+    6, 11, 13, 15, 17, 22, 23, 27, 30, 37, 39, 42, 47, 50, 57, 70, 71, 76, 79, 89, 90, 94, 96, 97, 99, 105, 107, 108,
+    110, 113, 124, 125, 130, 132, 143, 144, 150, 151, 207, 234, 235, 254, 277, 283, 287, 291, 295, 298, 301, 306, 307,
+    308, 309, 310, 311, 313, 314, 315, 317, 319, 323, 324, 326, 327, 330, 334, 335, 336, 347, 361, 363, 372, 378, 386,
+    397, 400, 401, 402, 404, 407, 411, 416, 417, 420, 425, 428, 430, 437, 438, 445, 456, 457, 461, 462, 470, 472, 483,
+    486, 488, 492, 496, 514, 516, 528, 530, 539, 542, 543, 549, 552, 557, 561, 562, 569, 572, 573, 575, 579, 589, 606,
+    607, 609, 614, 626, 627, 640, 641, 642, 643, 658, 668, 677, 682, 684, 687, 701, 704, 719, 736, 746, 749, 752, 758,
+    763, 765, 768, 773, 774, 776, 779, 780, 786, 792, 797, 802, 803, 804, 813, 815, 820, 823, 831, 833, 835, 839, 845,
+    847, 850, 859, 862, 870, 879, 880, 888, 890, 897, 900, 907, 913, 924, 932, 933, 934, 937, 943, 945, 947, 951, 954,
+    956, 957, 959, 971, 972, 980, 981, 984, 986, 987, 988,
+)  # fmt: skip
+_BY_WORDNET_ID = "one folder for each class, named by its WordNet id"
+_OTHER = (
+    OtherTestSet(
+        name="imagenet-c", folder="imagenet-c", images=50_000, classes=1000,
+        source="<corruption>/<severity>/<WordNet id>/*.JPEG, the validation images at 224x224 under every corruption",
+        obtain="the archives of ImageNet-C, their folders put into imagenet-c/",
+    ),
+    OtherTestSet(
+        name="imagenet-a", folder="imagenet-a", images=7_500, classes=200, source=_BY_WORDNET_ID,
+        obtain="the archive of ImageNet-A", labels=_IMAGENET_A,
+    ),
+    OtherTestSet(
+        name="imagenet-r", folder="imagenet-r", images=30_000, classes=200, source=_BY_WORDNET_ID,
+        obtain="the archive of ImageNet-R",
+    ),
+    OtherTestSet(
+        name="imagenet-sketch", folder="sketch", images=50_889, classes=1000, source=_BY_WORDNET_ID,
+        obtain="the archive of ImageNet-Sketch",
+    ),
+    *(
+        OtherTestSet(
+            name=f"imagenet-v2-{version}", folder=f"imagenetv2-{version}-format-val", images=10_000, classes=1000,
+            source="one folder for each class, named by its number",
+            obtain=f"the archive of ImageNet-V2, {version}",
+        )
+        for version in ("matched-frequency", "threshold-0.7", "top-images")
+    ),
+    OtherTestSet(
+        name="cifar10-c", folder="CIFAR-10-C", images=10_000, classes=10,
+        source="<corruption>.npy, uint8 of shape (50000, 32, 32, 3), 10,000 images for each severity, and labels.npy",
+        obtain="the archive of CIFAR-10-C",
+    ),
+    *(
+        OtherTestSet(
+            name=f"cifar10.1-{version}", folder="cifar10.1", images=images, classes=10,
+            source=f"cifar10.1_{version}_data.npy and cifar10.1_{version}_labels.npy",
+            obtain=f"the files cifar10.1_{version}_*.npy of the public repository modestyachts/CIFAR-10.1",
+        )
+        for version, images in (("v4", 2_021), ("v6", 2_000))
+    ),
+    OtherTestSet(
+        name="imagenet-sample", folder="imagenet-sample/val", images=1_000, classes=1000, source=_BY_WORDNET_ID,
+        obtain="the public repository EliSchwartz/imagenet-sample-images, as imagenet-sample/val/<WordNet id>/*.JPEG",
+    ),
+)  # fmt: skip
+
+OTHER_TEST_SETS = {one.name: one for one in _OTHER}

@@ -12,13 +12,23 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from experiments import selection, yaml12
 from experiments.axes import read_axis
-from experiments.benchmarks import AnyBenchmark, Attack, AutoAttack, Benchmark, eps_text, largest_eps
+from experiments.benchmarks import (
+    AnyBenchmark,
+    Attack,
+    AutoAttack,
+    Benchmark,
+    CleanHoldout,
+    eps_text,
+    largest_eps,
+    pipelines,
+)
 from experiments.errors import Fault, InputError, expected
 from experiments.fields import TAG, describe, schema
 from experiments.spec import Xent
 from experiments.yaml12 import fault_at
 
 if TYPE_CHECKING:
+    from experiments.datasets import DatasetInfo
     from experiments.matrix import PlannedRun
 
 ONLY, SOURCE = "only", "source"
@@ -102,13 +112,28 @@ def _check_data(entry: Asked, found: Sequence[AnyBenchmark], runs: Sequence[Plan
         info = datasets.info(name)
         if any(target >= info.classes for target in targets):
             faults.append(fault_at(entry.node, f"target: {name} has the classes 0 to {info.classes - 1}"))
+        faults.extend(fault_at(entry.node, wrong) for b in found if (wrong := _wrong_images(b, info)))
         for attack in (b for b in found if isinstance(b, Attack) and b.eps > largest_eps(b.norm, info)):
             wrong = f"eps: {eps_text(attack.eps)} is larger than the range of {name} in {attack.norm}"
             allowed = f"at most {largest_eps(attack.norm, info):g} in [0, 1] pixel units"
             faults.append(fault_at(entry.node, f"{wrong}; {allowed}"))
+    if issubclass(entry.kind, CleanHoldout) and not all(run.run.data.holdout for run in held):
+        faults.append(
+            fault_at(entry.node, "nothing is held out of training for it; set data.holdout to how many images")
+        )
     sampled = any(isinstance(b, AutoAttack) and b.version == "rand" for b in found)
     if sampled and any(isinstance(run.run.objective, Xent) for run in held):
         faults.append(fault_at(entry.node, "version: rand attacks sampled z; xent has none, only: objective != xent"))
+
+
+def _wrong_images(benchmark: AnyBenchmark, info: DatasetInfo) -> str:
+    """What is wrong with the images it asks for beside those of the data set; '' if nothing."""
+    pipeline = getattr(benchmark, "pipeline", None)
+    if pipeline is not None and pipeline not in pipelines(info):
+        return f"pipeline: {info.name} has no {pipeline}; {expected(pipelines(info), pipeline)}"
+    if getattr(benchmark, "against", None) == info.name:
+        return f"against: {info.name} is what the runs are trained on"
+    return ""
 
 
 def _entry(item: Node, faults: list[Fault]) -> Asked | None:

@@ -16,7 +16,7 @@ from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from experiments import yaml12
@@ -112,10 +112,11 @@ class Schema:
                 if _structs(info.type):
                     self._add((*path, name), info.type)
                 else:
-                    known = self.leaves.setdefault((*path, name), info.type)
+                    kind = _given(info.type)
+                    known = self.leaves.setdefault((*path, name), kind)
                     # The same leaf in two kinds may differ in its default, or in which literals it allows.
-                    if known != info.type:
-                        self.leaves[(*path, name)] = Union[known, info.type]  # noqa: UP007
+                    if known != kind:
+                        self.leaves[(*path, name)] = Union[known, kind]  # noqa: UP007
 
 
 @cache
@@ -185,15 +186,15 @@ def read_value(kind: Any, node: Node, name: str, faults: list[Fault]) -> Value |
     return Value(value + 0.0 if isinstance(value, float) else value, node)  # + 0.0: -0.0 is 0.0
 
 
-def flatten(value: Struct, prefix: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """The leaves of a struct value, tags included."""
+def flatten(value: Struct, prefix: Path = (), *, unset: bool = False) -> Iterator[tuple[Path, Any]]:
+    """The leaves of a struct value, tags included; those that are unset only if asked for."""
     if _tag(type(value)):
         yield (*prefix, TAG), _tag(type(value))
     for name in value.__struct_fields__:
         item = getattr(value, name)
         if isinstance(item, Struct):
-            yield from flatten(item, (*prefix, name))
-        else:
+            yield from flatten(item, (*prefix, name), unset=unset)
+        elif unset or item is not UNSET:
             yield (*prefix, name), item
 
 
@@ -270,6 +271,13 @@ def _literals(kind: Any) -> tuple[str, ...]:
     if get_origin(kind) in (Union, types.UnionType) and all(_literals(arg) for arg in get_args(kind)):
         return tuple(value for arg in get_args(kind) for value in _literals(arg))
     return ()
+
+
+def _given(kind: Any) -> Any:
+    """What a file may give for a leaf of this type: that it may be left unset is no value."""
+    if get_origin(kind) not in (Union, types.UnionType):
+        return kind
+    return Union[tuple(arg for arg in get_args(kind) if arg is not UnsetType)]  # noqa: UP007
 
 
 def _structs(kind: Any) -> tuple[type[Struct], ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from experiments.fields import TAG, Path, flatten, schema
 from experiments.spec import Run
@@ -39,7 +39,7 @@ class _Columns:
         """By field of the run and the section's id, or the value itself where the field is no section."""
         for name in Run.__struct_fields__:
             for value in {_key(value): value for run in runs for value in (getattr(run, name),)}.values():
-                leaves = flatten(value, (name,)) if isinstance(value, Struct) else [((name,), value)]
+                leaves = flatten(value, (name,), unset=True) if isinstance(value, Struct) else [((name,), value)]
                 self._leaves[name, _key(value)] = dict(leaves)
 
     def varied(self) -> list[Path]:
@@ -63,7 +63,7 @@ class _Columns:
         """For each run its values of these leaves, under these names, in this order."""
         names = list(dict.fromkeys(path[0] for path in shorts))
         parts = {
-            key: {short: section[path] for path, short in shorts.items() if path in section}
+            key: {short: section[path] for path, short in shorts.items() if section.get(path, UNSET) is not UNSET}
             for key, section in self._leaves.items()
         }
         found = []

@@ -2,7 +2,7 @@
 
     resources:
       train: {gpus_per_node: 8, gpu_type: a100, cpus_per_gpu: 12, memory: 480G, time: 48:00:00}
-      evaluate: {gpus_per_node: 1, time: 8:00:00}
+      evaluate: {gpus_per_node: 1, time: 8:00:00, retries: {failed: 1}}
       when:                                  # later entries override earlier ones, field by field
         - only: depth = 152, width = 2
           train: {nodes: 4}
@@ -41,10 +41,32 @@ Time = Annotated[
 Constraint = Annotated[
     str, Meta(pattern=r"\A[A-Za-z0-9_.&|*()\[\],!-]{1,255}\Z", description="features such as a100&nvlink")
 ]
+OWN_OPTIONS = (
+    "array", "chdir", "dependency", "error", "export", "job-name", "kill-on-invalid-dep", "open-mode", "output",
+    "parsable", "requeue", "no-requeue", "signal", "test-only", "wait", "wrap",
+)  # fmt: skip
+"""The sbatch options that only `jobs.cluster` sets: with another value a run could be lost."""
 Directive = Annotated[
-    str, Meta(pattern=r"\A[a-z][a-z0-9-]*(=[A-Za-z0-9_./:,@%+-]+)?\Z", description="an option such as mail-type=END")
+    str,
+    Meta(
+        pattern=rf"\A(?!({'|'.join(OWN_OPTIONS)})(=|\Z))[a-z][a-z0-9-]*(=[A-Za-z0-9_./:,@%+-]+)?\Z",
+        description="an option such as mail-type=END, and none that cebctl sets itself",
+    ),
 ]
 Line = Annotated[str, Meta(pattern=r"\A[^\n\r\x00]{1,1000}\Z", description="one line of shell")]
+
+
+class Retries(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How often the cluster starts a stage again by itself, for each reason; then the run has failed."""
+
+    preempted: Annotated[int, Meta(ge=0)] | Literal["unlimited"] = "unlimited"
+    """Somebody else needed the node."""
+    timeout: Annotated[int, Meta(ge=0)] = 10
+    """The time limit was reached: it goes on from its checkpoint."""
+    node_failure: Annotated[int, Meta(ge=0)] = 3
+    """It vanished without a word, as it does with its node."""
+    failed: Annotated[int, Meta(ge=0)] = 0
+    """It ended by an error or was killed. A NaN, a loss that exploded and wrong input are never tried again."""
 
 
 class Resources(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,6 +93,7 @@ class Resources(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Further sbatch options, without the two dashes."""
     setup: tuple[Line, ...] = ()
     """Lines of shell run before the job, such as `module load cuda`."""
+    retries: Retries = Retries()
 
     @property
     def gpus(self) -> int:
@@ -90,12 +113,16 @@ def text(resources: Resources) -> str:
     return ", ".join(parts)
 
 
+Assigned = Mapping[Path, Any]
+"""What a mapping sets, leaf by leaf."""
+
+
 @dataclass(frozen=True)
 class Rules:
     """The section, read: what every run asks for, and what some ask for instead."""
 
-    base: Mapping[Stage, Mapping[str, Any]] = field(default_factory=dict)
-    overrides: tuple[tuple[selection.Selection, Mapping[Stage, Mapping[str, Any]]], ...] = ()
+    base: Mapping[Stage, Assigned] = field(default_factory=dict)
+    overrides: tuple[tuple[selection.Selection, Mapping[Stage, Assigned]], ...] = ()
     _made: dict[tuple[Stage, tuple[int, ...]], Resources] = field(default_factory=dict, compare=False)
 
     def of(self, leaves: Mapping[Path, Any], stage: Stage) -> Resources:
@@ -105,7 +132,7 @@ class Rules:
             merged = dict(self.base.get(stage, {}))
             for index in holding:
                 merged |= self.overrides[index][1].get(stage, {})
-            made = msgspec.convert(merged, Resources)
+            made = msgspec.convert(_nested(merged), Resources)
             self._made[stage, holding] = next((known for known in self._made.values() if known == made), made)
         return self._made[stage, holding]
 
@@ -125,7 +152,17 @@ def read(node: Node | None, faults: list[Fault]) -> Rules:
     return Rules(base, tuple(overrides))
 
 
-def _override(item: Node, faults: list[Fault]) -> tuple[selection.Selection, Mapping[Stage, Mapping[str, Any]]] | None:
+def _nested(assigned: Assigned) -> dict[str, Any]:
+    whole: dict[str, Any] = {}
+    for path, value in assigned.items():
+        section = whole
+        for name in path[:-1]:
+            section = section.setdefault(name, {})
+        section[path[-1]] = value
+    return whole
+
+
+def _override(item: Node, faults: list[Fault]) -> tuple[selection.Selection, Mapping[Stage, Assigned]] | None:
     only = [value for key, value in item.value if key.value == "only"] if isinstance(item, MappingNode) else []
     if not isinstance(item, MappingNode) or not only or not isinstance(only[0], ScalarNode):
         faults.append(fault_at(item, "when: expected `only: a selection` and the resources of some stages"))
@@ -138,12 +175,12 @@ def _override(item: Node, faults: list[Fault]) -> tuple[selection.Selection, Map
         return None
 
 
-def _stages(node: MappingNode, also: tuple[str, ...], faults: list[Fault]) -> dict[Stage, Mapping[str, Any]]:
-    found: dict[Stage, Mapping[str, Any]] = {}
+def _stages(node: MappingNode, also: tuple[str, ...], faults: list[Fault]) -> dict[Stage, Assigned]:
+    found: dict[Stage, Assigned] = {}
     for key, value in node.value:
         if key.value in get_args(Stage):
             values: dict[Path, Value] = read_assignments(schema(Resources), value, (), faults)
-            found[key.value] = {path[0]: item.value for path, item in values.items()}
+            found[key.value] = {path: item.value for path, item in values.items()}
         elif key.value not in also:
             allowed = (*get_args(Stage), *also)
             faults.append(fault_at(key, f"unknown field {key.value!r} of resources; {expected(allowed, key.value)}"))

@@ -9,14 +9,15 @@ because they may not change what is learned, only where and how fast:
 - what the trained network is evaluated on (`experiments.benchmarks`; an evaluation has its own identity)
 
 A field without effect does not exist: the objective, network, optimiser, … are tagged unions, so `xent` has
-no rho to differ in. All fields are resolved and hashed, defaults included.
+no rho to differ in. All fields are resolved and hashed, defaults included; a field that runs had no need of before
+it came (`Data.holdout`) is absent where it is unset, so that their identities stay.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 Positive = Annotated[float, Meta(gt=0)]
 NonNegative = Annotated[float, Meta(ge=0)]
@@ -63,6 +64,10 @@ class Data(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     train_subset: Count | None = None
     """Use only this many training images, drawn evenly from the classes in a fixed order; null: all."""
     augment: NoAugment | CropFlip | AutoAugment = NoAugment()
+    holdout: Count | UnsetType = UNSET
+    """Keep this many training images out of training, drawn evenly from the classes, to select on (the benchmark
+    `clean_holdout`). They are the last of each class, `train_subset` takes the first: with and without a holdout, a
+    small subset is the same."""
 
 
 # --- network ---
@@ -219,6 +224,9 @@ class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Passes over the training images; a fraction stops in the middle of one."""
     batch: Count
     """Images per optimiser step over all GPUs and accumulation steps."""
+    replica_batch: Count | UnsetType = UNSET
+    """How many of them are computed at a time, by one GPU: BatchNorm's statistics are over so many, whatever the number
+    of GPUs, and gradients are added up. Unset: each GPU's share of the batch at once."""
     precision: Literal["fp32", "bf16", "fp64"] = "fp32"
     """Of the network; the head and the loss are fp32 at least."""
     seed: Seed = 0

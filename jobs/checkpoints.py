@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from jobs import trust
 from jobs.journal import fsync_folder
 
 KEPT = 2
@@ -27,9 +28,14 @@ class CheckpointFile:
     path: Path
 
     def read(self) -> bytes | None:
-        """The bytes as they were written, or None if they are not those any more."""
+        """The bytes as they were written, or None if they are not those any more.
+
+        Raises InputError if they are somebody's who is not believed.
+        """
         try:
-            data = self.path.read_bytes()
+            with self.path.open("rb") as file:
+                trust.check(self.path, os.fstat(file.fileno()).st_uid)
+                data = file.read()
         except OSError:
             return None
         return data if _digest(data) == self.path.name.split(".")[1] else None

@@ -1,23 +1,209 @@
-"""Handing jobs to an executor: the only file that knows submitit."""
+"""Handing jobs to an executor: the only file that knows submitit.
+
+Of submitit it takes the local executor and, on Slurm, the text of the batch script. An array is sent by `sbatch`
+itself: submitit's own way writes and reads a pickle per element, calls a hung controller without a time limit, and
+ignores the SIGTERM of a preemption.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from experiments.errors import UnreachableError
+from experiments.errors import InputError, UnreachableError
+from experiments.resources import Resources
+from jobs import slurm, trust
 from jobs.home import Home, data_folder
 from jobs.journal import Launched
 from jobs.processes import Process
 from jobs.provenance import Snapshot
 
-_INHERITED_PREFIXES = ("PYTHON", "SLURM_", "SUBMITIT_", "CEBCTL_", "VIRTUAL_ENV")
+_INHERITED_PREFIXES = ("PYTHON", "SUBMITIT_", "CEBCTL_", "VIRTUAL_ENV", *slurm.ENVIRONMENT)
+_KEPT_ON_SLURM = re.compile(
+    r"PATH|HOME|USER|LOGNAME|SHELL|TMPDIR|TZ|LANG|LC_\w+|SLURM_CONF|MODULE\w*|LMOD_\w*|BASH_ENV|BASH_FUNC_m\w+%%"
+)
+"""What a job keeps of the submitter's environment: where things are and how `module` works, and no more."""
 _NO_TIMEOUT_MINUTES = 60 * 24 * 365
+_SIGNAL_SECONDS = 120
+"""How long before its time limit a job is told, or a sixth of the limit if that is less."""
+
+
+@dataclass(frozen=True)
+class Array:
+    """One array to be sent."""
+
+    name: str
+    """Unique: by it the array is found again."""
+    resources: Resources
+    indices: Sequence[int]
+    """Of its elements, ascending."""
+    at_once: int | None = None
+    """How many of them may run at a time."""
+    after: Sequence[str] = ()
+    """sbatch's dependencies: `aftercorr:4711`."""
+    avoid: Sequence[str] = ()
+    """Nodes it may not run on."""
+
+
+def send(home: Home, snapshot: Snapshot, submission: str, array: Array) -> Launched:
+    """Send an array to Slurm.
+
+    Raises InputError if Slurm refuses it, TooManyJobsError if only its size is refused, UnreachableError if the
+    controller can't be reached, and NoAnswerError if it did not answer: it may accept the array yet.
+    """
+    folder = home.workers(submission)
+    folder.mkdir(parents=True, exist_ok=True)
+    script = folder / f"{array.name}.sh"
+    script.write_text(_script(home, snapshot, submission, array))
+    kept = {key: value for key, value in os.environ.items() if _KEPT_ON_SLURM.fullmatch(key)}
+    try:
+        done = subprocess.run(
+            ["sbatch", "--parsable", str(script)],
+            env=kept,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            cwd=home.folder,
+            timeout=_SBATCH_SECONDS,
+        )
+    except FileNotFoundError:
+        raise UnreachableError("Slurm", "there is no `sbatch` on the PATH") from None
+    except subprocess.TimeoutExpired:
+        raise slurm.NoAnswerError("Slurm", f"sbatch had no answer within {_SBATCH_SECONDS:g} s") from None
+    if done.returncode:
+        raise _refusal(done.stderr)
+    return Launched(job=array.name, executor_id=done.stdout.strip().partition(";")[0])
+
+
+def rehearse(resources: Resources) -> str:
+    """When and where sbatch says that one job with these resources could start; it is not sent.
+
+    Raises InputError if it would be refused, UnreachableError if the controller does not answer.
+    """
+    options = _options(Array("rehearsal", resources, [0])) | {
+        "nodes": str(resources.nodes), "ntasks-per-node": str(_tasks(resources)),
+        "cpus-per-task": str(_cpus(resources)), "wrap": "true",
+    }  # fmt: skip
+    del options["array"]
+    given = [f"--{option}" if value is True else f"--{option}={value}" for option, value in options.items()]
+    kept = {key: value for key, value in os.environ.items() if _KEPT_ON_SLURM.fullmatch(key)}
+    try:
+        done = subprocess.run(["sbatch", "--test-only", *given], env=kept, stdin=subprocess.DEVNULL, text=True,
+                              capture_output=True, errors="replace", timeout=_SBATCH_SECONDS)  # fmt: skip
+    except (FileNotFoundError, subprocess.TimeoutExpired) as error:
+        raise UnreachableError("Slurm", f"sbatch: {error}") from None
+    if done.returncode:
+        raise _refusal(done.stderr)
+    found = re.search(r"to start at (\S+) .*on nodes (\S+)", done.stderr)
+    return f"it could start at {found[1]} on {found[2]}" if found else done.stderr.strip()
+
+
+_SBATCH_SECONDS = 60.0
+
+
+class TooManyJobsError(UnreachableError):
+    """The site does not let this user queue so many jobs."""
+
+
+def _refusal(text: str) -> Exception:
+    said = " ".join(re.sub(r"sbatch: (error: )?", "", text).split())[:500] or "sbatch failed without a word"
+    if re.search(r"SubmitJob(s)?(PerUser|PerAccount)?Limit|MaxSubmit|submit limit", said, re.IGNORECASE):
+        return TooManyJobsError("Slurm", said)
+    if re.search(r"timed out|Zero Bytes", said, re.IGNORECASE):
+        return slurm.NoAnswerError("Slurm", said)
+    if re.search(r"Unable to contact|connect|temporarily|MaxJobCount|Resource temporarily", said, re.IGNORECASE):
+        return UnreachableError("Slurm", said)
+    return InputError("resources", f"Slurm refuses them: {said}", "`cebctl doctor MATRIX` says what this cluster has")
+
+
+def _script(home: Home, snapshot: Snapshot, submission: str, array: Array) -> str:
+    """The batch script: submitit's text, which quotes every option."""
+    from submitit.slurm.slurm import _make_sbatch_string
+
+    resources = array.resources
+    call = shlex.join([sys.executable, "-m", "jobs.element", str(home.folder), submission, array.name])
+    environment = _set_in_jobs(home, snapshot) | {"OMP_NUM_THREADS": str(_cpus(resources))}
+    by_itself: dict[str, Any] = {"time": None, "wckey": None}  # no five minutes, no key that accounting may not know
+    text: str = _make_sbatch_string(
+        command=call,
+        folder=home.workers(submission),
+        job_name=array.name,
+        map_count=len(array.indices),
+        nodes=resources.nodes,
+        ntasks_per_node=_tasks(resources),
+        cpus_per_task=_cpus(resources),
+        signal_delay_s=_signal_seconds(resources.time),
+        stderr_to_stdout=True,
+        setup=[*(f"export {key}={shlex.quote(value)}" for key, value in environment.items()), *resources.setup],
+        srun_args=["--kill-on-bad-exit=1", f"--cpus-per-task={_cpus(resources)}", "--export=ALL"],
+        teardown=["code=$?", f'exec {call} --ended "$code"'],
+        additional_parameters=_options(array),
+        **by_itself,
+    )
+    return text
+
+
+def _tasks(resources: Resources) -> int:
+    """Per node: one for each GPU."""
+    return max(resources.gpus_per_node, 1)
+
+
+def _cpus(resources: Resources) -> int:
+    """Cores per task."""
+    return max(resources.cpus // _tasks(resources), 1) if resources.cpus else resources.cpus_per_gpu or 1
+
+
+def _options(array: Array) -> dict[str, str | bool]:
+    """The options of sbatch, but for those that submitit has parameters of its own for."""
+    resources = array.resources
+    kind = f"{resources.gpu_type}:" if resources.gpu_type else ""
+    asked = {
+        "partition": resources.partition,
+        "account": resources.account,
+        "qos": resources.qos,
+        "reservation": resources.reservation,
+        "constraint": resources.constraint,
+        "mem": resources.memory,
+        "time": resources.time,
+        "gpus-per-node": f"{kind}{resources.gpus_per_node}" if resources.gpus_per_node else None,
+        "exclude": ",".join(array.avoid),
+        "dependency": ",".join(array.after),
+    }
+    own = {option: value or True for option, _, value in (line.partition("=") for line in resources.directives)}
+    limit = f"%{array.at_once}" if array.at_once else ""
+    return (
+        own
+        | {option: value for option, value in asked.items() if value}
+        | {"array": _ranges(array.indices) + limit, "export": "ALL", "requeue": True, "kill-on-invalid-dep": "yes"}
+    )
+
+
+def _ranges(indices: Sequence[int]) -> str:
+    """Ascending indices as sbatch writes them: `0-3,5`."""
+    ranges: list[list[int]] = []
+    for index in indices:
+        if ranges and index == ranges[-1][1] + 1:
+            ranges[-1][1] = index
+        else:
+            ranges.append([index, index])
+    return ",".join(f"{first}-{last}" if last > first else f"{first}" for first, last in ranges)
+
+
+def _signal_seconds(limit: str | None) -> int:
+    """How long before its time limit a job is told."""
+    seconds = slurm.seconds(limit) if limit else None
+    return min(_SIGNAL_SECONDS, seconds // 6) if seconds else _SIGNAL_SECONDS
 
 
 def launch_local(home: Home, snapshot: Snapshot, submission: str, workers: int) -> list[Launched]:
@@ -50,14 +236,17 @@ def launch_local(home: Home, snapshot: Snapshot, submission: str, workers: int) 
 def job_environment(home: Home, snapshot: Snapshot) -> dict[str, str]:
     """A clean environment: the caller's without what would leak into a job, and the code from the snapshot alone."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(_INHERITED_PREFIXES)}
-    return kept | {
+    return kept | _set_in_jobs(home, snapshot) | {"OMP_NUM_THREADS": "1"}
+
+
+def _set_in_jobs(home: Home, snapshot: Snapshot) -> dict[str, str]:
+    return {
         "PYTHONPATH": str(snapshot.folder),
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
-        "OMP_NUM_THREADS": "1",
         "CEBCTL_HOME": str(home.folder),
         "CEBCTL_DATA": str(data_folder()),
-    }
+    } | ({"CEBCTL_SHARED": trust.GROUP} if trust.shared() else {})
 
 
 def _start_workers(home: Home, submission: str, workers: int) -> list[Launched]:

@@ -5,108 +5,155 @@ Torch and the engine are imported inside, so that what surrounds them can be tes
 
 from __future__ import annotations
 
-import signal
+import os
 import traceback
 from collections.abc import Callable
-from types import FrameType
+from dataclasses import dataclass, field
 
 import msgspec
 
 from experiments.errors import CebctlError
 from experiments.spec import Run
 from jobs import lease, provenance
-from jobs.errors import Stopped
+from jobs.errors import PeerLostError, Stopped
 from jobs.home import Home, RunPaths, Stage, data_folder
-from jobs.journal import Claim, Failed, Journal, Preempted, Started, Submitted, Succeeded, read
+from jobs.journal import Claim, Died, Failed, Journal, Preempted, Started, Submitted, Succeeded, read
 from jobs.processes import Process
+from jobs.stop import StopRequest
 
-Work = Callable[[Claim, RunPaths, Journal, Callable[[], bool]], None]
+Work = Callable[[Claim, RunPaths, Journal | None, Callable[[], bool]], None]
+"""The journal is None in every process of a job but its first."""
+End = Succeeded | Failed | Preempted | Died
 
 
-def run_stage(home: Home, submission: Submitted, claim: Claim, stage: Stage, work: Work | None = None) -> bool:
-    """Run one attempt of a stage and write its terminal record; True if it succeeded.
+@dataclass(frozen=True)
+class Start:
+    """Which start of which job of an executor an attempt is; by default a local worker's, which is the only one."""
 
-    Nothing happens, and False is returned, while another attempt holds the lease, or if this submission
-    already tried this stage: a second try is for the next submission to decide.
+    job: str = ""
+    """The executor's id of the job; a worker's has none."""
+    restart: int = 0
+    asked: StopRequest = field(default_factory=StopRequest)
+
+    def newer_than(self, submission: str, holder: lease.Holder) -> bool:
+        """Whether the holder of the lease is an earlier start, whose node is cut off: a worker takes nobody's."""
+        return bool(self.job) and (submission, self.restart) > holder.age
+
+
+def run_stage(
+    home: Home, submission: Submitted, claim: Claim, stage: Stage, work: Work | None = None, start: Start | None = None
+) -> End | None:
+    """Run one attempt of a stage and write how it ended, which is returned.
+
+    Nothing happens, and None is returned, while another attempt holds the lease, or if this submission already
+    tried this stage: a second try is for the next submission to decide, or for the executor that starts it again.
     """
+    start = start or Start()
     paths = home.run(claim.run_id)
-    held = lease.acquire(paths.lease(stage))
+    held = lease.acquire(paths.lease(stage), lambda holder: start.newer_than(submission.name, holder))
     if held is None:
-        return False
-    if _tried(paths, stage, submission.name):
+        return None
+    if not start.job and _tried(paths, stage, submission.name):
         held.release()
-        return False
+        return None
     attempt = paths.next_attempt(stage)  # under the lock: two attempts never get one number
-    held.enter(attempt)
-    asked = _StopRequest()
+    held.enter(attempt, submission.name, start.restart)
     with Journal(paths.journal(stage, attempt)) as journal:
-        process = Process.current()
-        journal.write(
-            Started(
-                submission=submission.name,
-                host=process.host,
-                pid=process.pid,
-                code=submission.code,
-                engine=provenance.engine_digest(),
-            )
-        )
-        succeeded = _attempt(stage, submission, claim, paths, journal, lambda: asked() or held.superseded(), work)
+        journal.write(started(submission, start.job, start.restart))
+        end = _end(stage, submission, claim, paths, journal, held, start.asked, work)
+        journal.write(end)
     held.release()
-    return succeeded
+    return end
 
 
-def _attempt(
+def follow(submission: Submitted, claim: Claim, stage: Stage, paths: RunPaths, asked: StopRequest) -> bool:
+    """The part of every process of a job but its first: the same work, without lease and journal; whether it went
+    well. What went wrong is printed, and is for the first to tell."""
+    try:
+        provenance.verify(submission.code)
+        _WORK[stage](claim, paths, None, asked)
+    except Stopped:
+        return True
+    except Exception:
+        traceback.print_exc()
+        return False
+    return True
+
+
+def started(submission: Submitted, job: str, restart: int) -> Started:
+    """The first record of an attempt, by this process."""
+    process = Process.current()
+    return Started(
+        submission=submission.name,
+        host=os.environ.get("SLURMD_NODENAME") or process.host,  # as the cluster calls it
+        pid=process.pid,
+        code=submission.code,
+        engine=provenance.engine_digest(),
+        job=job,
+        restart=restart,
+    )
+
+
+def _end(
     stage: Stage,
     submission: Submitted,
     claim: Claim,
     paths: RunPaths,
     journal: Journal,
-    should_stop: Callable[[], bool],
+    held: lease.Lease,
+    asked: StopRequest,
     work: Work | None,
-) -> bool:
+) -> End:
+    """Do the work; how it ended."""
+    superseded = False
+
+    def should_stop() -> bool:
+        nonlocal superseded
+        superseded = superseded or held.superseded()
+        return asked() or superseded
+
     try:
         provenance.verify(submission.code)
         (work or _WORK[stage])(claim, paths, journal, should_stop)
     except Stopped:
-        journal.write(Preempted())
-        return False
+        return Preempted(reason="superseded" if superseded and not asked() else asked.reason())
+    except PeerLostError as error:
+        return Died(reason=str(error))
     except CebctlError as error:
-        journal.write(
-            Failed(error=str(error), kind=getattr(error, "kind", "input" if error.exit_code == 2 else "error"))
-        )
-        return False
+        return Failed(error=str(error), kind=getattr(error, "kind", "input" if error.exit_code == 2 else "error"))
     except Exception as error:
         first = str(error).strip().splitlines()
         text = f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
         # Python's own, and torch's OutOfMemoryError, which is known here by name only.
         kind = "memory" if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ else "error"
-        journal.write(Failed(error=text, traceback=traceback.format_exc(), kind=kind))
-        return False
-    journal.write(Succeeded())
-    return True
+        return Failed(error=text, traceback=traceback.format_exc(), kind=kind)
+    return Succeeded()
 
 
-def _train(claim: Claim, paths: RunPaths, journal: Journal, should_stop: Callable[[], bool]) -> None:
-    from jobs.engine import train
+def _train(claim: Claim, paths: RunPaths, journal: Journal | None, should_stop: Callable[[], bool]) -> None:
+    from jobs.engine import distributed, train
 
-    origin = provenance.environment() | {"gpu": _gpu()}
-    paths.provenance.write_bytes(msgspec.json.format(msgspec.json.encode(origin)))
-    train.train(_spec(claim), paths, journal, data_folder(), _device(), should_stop)
+    if journal is not None:
+        origin = provenance.environment() | {"gpu": _gpu()}
+        paths.provenance.write_bytes(msgspec.json.format(msgspec.json.encode(origin)))
+    with distributed.joined():
+        train.train(_spec(claim), paths, journal, data_folder(), _device(), should_stop)
 
 
-def _evaluate(claim: Claim, paths: RunPaths, journal: Journal, should_stop: Callable[[], bool]) -> None:
-    from jobs.engine import evaluate
+def _evaluate(claim: Claim, paths: RunPaths, journal: Journal | None, should_stop: Callable[[], bool]) -> None:
+    from jobs.engine import distributed, evaluate
 
-    evaluate.evaluate(
-        _spec(claim),
-        claim.benchmarks,
-        paths,
-        journal,
-        data_folder(),
-        _device(),
-        should_stop,
-        provenance.engine_digest(),
-    )
+    with distributed.joined():
+        evaluate.evaluate(
+            _spec(claim),
+            claim.benchmarks,
+            paths,
+            journal,
+            data_folder(),
+            _device(),
+            should_stop,
+            provenance.engine_digest(),
+        )
 
 
 _WORK: dict[Stage, Work] = {"train": _train, "evaluate": _evaluate}
@@ -135,17 +182,3 @@ def _tried(paths: RunPaths, stage: Stage, submission: str) -> bool:
         for attempt in paths.attempts(stage)
         for record in read(paths.journal(stage, attempt), limit=4096).records
     )
-
-
-class _StopRequest:
-    """Turns true when the scheduler asks the job to stop."""
-
-    def __init__(self) -> None:
-        self._asked = False
-        signal.signal(signal.SIGTERM, self._ask)
-
-    def _ask(self, _signum: int, _frame: FrameType | None) -> None:
-        self._asked = True
-
-    def __call__(self) -> bool:
-        return self._asked

@@ -9,6 +9,10 @@ class Stopped(Exception):
     """The stage was asked to stop, wrote its checkpoint and can go on in another attempt."""
 
 
+class PeerLostError(Exception):
+    """Another process of the same job is gone: this one can't go on, and has done nothing wrong."""
+
+
 class CodeChangedError(CebctlError):
     """A job's code is not the code of its submission."""
 

@@ -41,9 +41,9 @@ class RunPaths:
         return self.folder / "checkpoints"
 
     @property
-    def submitit(self) -> Path:
-        """Where submitit keeps pickles and logs of a Slurm job; nothing in it decides a state."""
-        return self.folder / "submitit"
+    def partial(self) -> Path:
+        """What evaluations that are under way have found so far; empty once they are done."""
+        return self.folder / "partial"
 
     def journal(self, stage: Stage, attempt: int) -> Path:
         return self.folder / "journal" / f"{stage}.{attempt}.jsonl"
@@ -100,9 +100,18 @@ class Home:
     def submission(self, name: str) -> Path:
         return self.submissions / f"{name}.jsonl"
 
+    @property
+    def queue(self) -> Path:
+        """The cluster's queue as it was last seen: see `cebctl.control.queue`."""
+        return self.folder / "queue.json"
+
     def workers(self, submission: str) -> Path:
-        """submitit's folder (pickles, logs) of a submission's local workers."""
+        """submitit's folder of a submission: batch scripts and logs of arrays, pickles and logs of local workers."""
         return self.folder / "workers" / submission
+
+    def array_log(self, submission: str, job: str) -> Path:
+        """What an element printed before its attempt had a log, by Slurm's id of it."""
+        return self.workers(submission) / f"{job}_0_log.out"
 
     def run(self, run_id: str) -> RunPaths:
         return RunPaths(self.runs / run_id)

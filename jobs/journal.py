@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any, BinaryIO, Literal
 
 import msgspec
 from msgspec import Meta, Struct, field
 
 from experiments.benchmarks import AnyBenchmark
+from experiments.resources import Resources
+from jobs import trust
 
 SYNC_SECONDS = 5.0
 """A line may wait this long for its fsync, unless it is a state or a result."""
@@ -46,6 +49,10 @@ class Started(Record, tag="started"):
     engine: str = ""
     """Digest of the code that may change a number: experiments' spec and jobs/engine."""
     resumed_step: Natural | None = None
+    job: str = ""
+    """The executor's id of the job, such as Slurm's `4711_3`; empty for a local worker's."""
+    restart: Natural = 0
+    """How often the executor had started this job before."""
 
 
 class Checkpointed(Record, tag="checkpointed"):
@@ -59,6 +66,8 @@ class Preempted(Record, tag="preempted"):
     """The job was asked to stop and wrote a checkpoint; not terminal: it comes back."""
 
     step: Natural | None = None
+    reason: str = ""
+    """Why, as far as it could be told: `timeout`, `preempted`, `cancelled`, `superseded`."""
 
 
 class Succeeded(Record, tag="succeeded"):
@@ -127,9 +136,45 @@ class Result(Record, tag="result"):
     per_sample: str | None = None
     """Correct or not for each image in data set order: base64 of zlib of packed bits."""
     seconds: float = 0.0
+    libraries: dict[str, str] = {}
+    """Versions of the packages that made the numbers."""
+
+
+# --- written by a job, into partial/<evaluation_id>.<share>.jsonl, and no business of the store's ---
+
+
+class Piece(Struct, kw_only=True):
+    """One number for each of some images: arrays as zlib of their bytes, little-endian."""
+
+    name: str
+    unit: str
+    kind: Literal["bool", "float32", "float64"]
+    samples: bytes
+    """Their indices, int64."""
+    values: bytes
+    """Of `kind`."""
+
+
+class Partial(Record, tag="partial", kw_only=True):
+    """All that an evaluation found on one batch: an attempt that follows does not measure it again."""
+
+    origin: str
+    """What made it: numbers of another origin are not mixed with it."""
+    data_digest: str
+    part: str
+    """Which of the image sets of the evaluation, where there are several; else empty."""
+    batch: Natural
+    pieces: list[Piece] = []
+    corrupt: dict[int, str] = {}
+    """Why images could not be decoded, by index."""
+    seconds: float = 0.0
 
 
 # --- written by `cebctl submit`, into submissions/<name>.jsonl ---
+
+
+NOBODY = "none"
+"""The executor of a submission that only gives claims back: a cancellation."""
 
 
 class Submitted(Record, tag="submitted"):
@@ -145,6 +190,17 @@ class Submitted(Record, tag="submitted"):
     host: str = ""
 
 
+class Array(Record, tag="array"):
+    """An array of jobs is about to be sent; the claims that name it are its elements."""
+
+    job: str
+    """Its unique name, by which it is found again."""
+    stage: str
+    resources: Resources
+    after: list[str] = []
+    """The names of the arrays it waits for."""
+
+
 class Claim(Record, tag="claim"):
     """This submission, and no other, will run this stage of this run."""
 
@@ -153,6 +209,10 @@ class Claim(Record, tag="claim"):
     stage: str
     spec: dict[str, Any]
     benchmarks: list[AnyBenchmark] = []
+    job: str | None = None
+    """The array that works on it; None: any worker of the submission."""
+    index: Natural | None = None
+    """Of its element."""
 
 
 class Launched(Record, tag="launched"):
@@ -175,11 +235,24 @@ class Released(Record, tag="released"):
 
 
 JobRecord = Started | Checkpointed | Preempted | Succeeded | Failed | Died | Heartbeat | Metrics | Result
-SubmissionRecord = Submitted | Claim | Launched | Released
-AnyRecord = JobRecord | SubmissionRecord
+SubmissionRecord = Submitted | Array | Claim | Launched | Released
+AnyRecord = JobRecord | SubmissionRecord | Partial
 
 TERMINAL = (Succeeded, Failed)
-_DURABLE = (Started, Checkpointed, Preempted, Succeeded, Failed, Died, Result, Submitted, Claim, Launched, Released)
+_DURABLE = (
+    Started,
+    Checkpointed,
+    Preempted,
+    Succeeded,
+    Failed,
+    Died,
+    Result,
+    Submitted,
+    Array,
+    Claim,
+    Launched,
+    Released,
+)
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(AnyRecord)
@@ -236,8 +309,17 @@ def read(path: Path, offset: int = 0, limit: int = 64 << 20) -> Chunk:
         return read_open(file, offset, limit)
 
 
+def records(path: Path) -> Iterator[AnyRecord]:
+    """Every record of a journal, however long it is."""
+    offset = 0
+    while (chunk := read(path, offset)).offset > offset:
+        yield from chunk.records
+        offset = chunk.offset
+
+
 def read_open(file: BinaryIO, offset: int, limit: int) -> Chunk:
-    """`read`, of a file that is open already."""
+    """`read`, of a file that is open already. Raises InputError if it is somebody's who is not believed."""
+    trust.check(Path(file.name), os.fstat(file.fileno()).st_uid)
     file.seek(offset)
     data = file.read(limit)
     end = data.rfind(b"\n") + 1

@@ -1,7 +1,8 @@
 """The lease of a run's stage: one attempt at a time, and an older attempt can tell that a newer one took over.
 
-On one machine the kernel's file lock makes it exclusive and gives it up when the holder dies, however it dies.
-The file says who holds it, so that others need not touch the lock to see whether the holder lives.
+The kernel's file lock makes it exclusive and gives it up when the holder dies, however it dies. A node that is cut
+off but alive still holds its lock, so that a newer start of the same job may put a new file in its place: the older
+attempt sees another number there and stops. The file says who holds it, so that others need not touch the lock.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -19,11 +22,18 @@ from jobs.processes import Process
 _CHECK_SECONDS = 2.0
 
 
-class Holder(Struct, frozen=True):
+class Holder(Struct, frozen=True, omit_defaults=True):
     """What the lease file says."""
 
     attempt: int
     process: str
+    submission: str = ""
+    restart: int = 0
+
+    @property
+    def age(self) -> tuple[str, int]:
+        """What orders starts: the name of a submission begins with its time."""
+        return self.submission, self.restart
 
 
 class Lease:
@@ -33,10 +43,10 @@ class Lease:
         self._path, self._fd, self._attempt = path, fd, 0
         self._checked = time.monotonic()
 
-    def enter(self, attempt: int) -> None:
+    def enter(self, attempt: int, submission: str = "", restart: int = 0) -> None:
         """Write this process and its attempt into the file."""
         self._attempt = attempt
-        text = msgspec.json.encode(Holder(attempt, str(Process.current())))
+        text = msgspec.json.encode(Holder(attempt, str(Process.current()), submission, restart))
         os.pwrite(self._fd, text, 0)
         os.ftruncate(self._fd, len(text))
 
@@ -52,16 +62,46 @@ class Lease:
         os.close(self._fd)
 
 
-def acquire(path: Path) -> Lease | None:
-    """Take the lease, or return None if a living process holds it."""
+def acquire(path: Path, newer_than: Callable[[Holder], bool] = lambda _: False) -> Lease | None:
+    """Take the lease, or return None if a living process holds it that this one is not `newer_than`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664)
+    with _one_at_a_time(path):
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664)
+        if _locked(fd):
+            return Lease(path, fd)
+        os.close(fd)
+        now = holder(path)
+        if now is None or not newer_than(now):
+            return None
+        return Lease(path, _put_in_place(path))
+
+
+@contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    """A lock held for the moment of the taking, because two may want to replace the file."""
+    fd = os.open(path.with_suffix(".taking"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _locked(fd: int) -> bool:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        os.close(fd)
-        return None
-    return Lease(path, fd)
+        return False
+    return True
+
+
+def _put_in_place(path: Path) -> int:
+    """A new file, locked before it is seen, in the place of one whose lock can't be had."""
+    beside = path.with_suffix(f".{os.getpid()}.new")
+    fd = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    beside.rename(path)
+    return fd
 
 
 def holder(path: Path) -> Holder | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from jobs.home import RunPaths
-from jobs.journal import TERMINAL, Succeeded, read
+from jobs.journal import TERMINAL, Succeeded, records
 
 
 def trained(paths: RunPaths) -> bool:
     """Whether the newest training attempt that ended did so by succeeding."""
     for attempt in reversed(paths.attempts("train")):
-        ends = [record for record in read(paths.journal("train", attempt)).records if isinstance(record, TERMINAL)]
+        ends = [record for record in records(paths.journal("train", attempt)) if isinstance(record, TERMINAL)]
         if ends:
             return isinstance(ends[-1], Succeeded)
     return False

@@ -66,3 +66,12 @@ def die_with_parent() -> None:
 
 def _boot() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def redirect(log: Path) -> None:
+    """From now on this process prints, output and errors together, into this file."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o664)
+    for stream in (1, 2):
+        os.dup2(fd, stream)
+    os.close(fd)

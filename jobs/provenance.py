@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -29,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 _JOB_PACKAGES = ("experiments", "jobs")
 _ENGINE = ("experiments/benchmarks.py", "experiments/datasets.py", "experiments/spec.py", "jobs/engine")
-_LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "scikit-learn", "submitit", "msgspec")
+_LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "scikit-learn", "submitit", "msgspec", "pyautoattack")
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def freeze(home: Home) -> Snapshot:
             shutil.copyfile(ROOT / path, beside / path)
         origin = {"commit": commit, "digest": digest, "diff": _git("diff", "HEAD", "--", *_JOB_PACKAGES)}
         (beside / "origin.json").write_bytes(msgspec.json.format(msgspec.json.encode(origin)))
-        beside.chmod(0o775)
+        beside.chmod(home.code.stat().st_mode)
         try:
             beside.rename(folder)
         except OSError:  # another submission was quicker with the same content
@@ -85,12 +86,21 @@ def environment() -> dict[str, Any]:
         "code": code_digest(),
         "engine": engine_digest(),
         "python": platform.python_version(),
-        "libraries": {name: metadata.version(name) for name in _LIBRARIES},
+        "libraries": libraries(),
         "host": platform.node(),
         "system": platform.platform(),
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
     }
+
+
+def libraries() -> dict[str, str]:
+    """Versions of the packages that may change a number, as far as they are installed."""
+    installed = {}
+    for name in _LIBRARIES:
+        with suppress(metadata.PackageNotFoundError):
+            installed[name] = metadata.version(name)
+    return installed
 
 
 def _digest(parts: tuple[str, ...]) -> str:

@@ -12,10 +12,12 @@ import sys
 import traceback
 from pathlib import Path
 
-from jobs import entry, processes
+from jobs import entry, processes, trust
 from jobs.home import STAGES, Home, Stage
-from jobs.journal import Claim, Died, Journal, Submitted, read
+from jobs.journal import Claim, Died, Journal, Submitted, records
 from jobs.outcome import trained
+from jobs.releases import given_back
+from jobs.stop import StopRequest
 
 _STAGES_OF_ONE_RUN = dict[Stage, Claim]
 
@@ -23,6 +25,7 @@ _STAGES_OF_ONE_RUN = dict[Stage, Claim]
 def work(home_folder: str, submission_name: str) -> None:
     """Run every claim of the submission that no other worker has taken."""
     home = Home(Path(home_folder))
+    trust.keep_private(home.folder)
     submission, runs = _claims(home, submission_name)
     import jobs.engine.evaluate
     import jobs.engine.train  # noqa: F401  imported here so that every forked child has it
@@ -40,10 +43,10 @@ def work(home_folder: str, submission_name: str) -> None:
 
 def _claims(home: Home, name: str) -> tuple[Submitted, dict[str, _STAGES_OF_ONE_RUN]]:
     """What was submitted, and its claims by run in the order of the submission."""
-    records = read(home.submission(name)).records
-    submission = next(record for record in records if isinstance(record, Submitted))
+    found = list(records(home.submission(name)))
+    submission = next(record for record in found if isinstance(record, Submitted))
     runs: dict[str, _STAGES_OF_ONE_RUN] = {}
-    for record in records:
+    for record in found:
         if isinstance(record, Claim):
             stage: Stage = "train" if record.stage == "train" else "evaluate"
             runs.setdefault(record.run_id, {})[stage] = record
@@ -72,17 +75,15 @@ def _run(home: Home, submission: Submitted, claims: _STAGES_OF_ONE_RUN) -> None:
         paths = home.run(claims[stage].run_id)
         if stage == "evaluate" and not trained(paths):
             return
-        _redirect(paths.log(stage, paths.next_attempt(stage)))
-        if not entry.run_stage(home, submission, claims[stage], stage) and stage == "train" and not trained(paths):
+        if given_back(home, submission.name, paths.run_id, stage):
             return
+        processes.redirect(paths.log(stage, paths.next_attempt(stage)))
+        start = entry.Start(asked=_stop_request(home, submission, paths.run_id, stage))
+        entry.run_stage(home, submission, claims[stage], stage, start=start)
 
 
-def _redirect(log: Path) -> None:
-    log.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o664)
-    for stream in (1, 2):
-        os.dup2(fd, stream)
-    os.close(fd)
+def _stop_request(home: Home, submission: Submitted, run_id: str, stage: Stage) -> StopRequest:
+    return StopRequest(why=lambda _: "cancelled" if given_back(home, submission.name, run_id, stage) else "")
 
 
 def _journals(home: Home, run_id: str) -> list[Path]:

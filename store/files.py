@@ -23,7 +23,13 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 def network_file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str | None:
-    """The kind of network file system a path lies on (`nfs4`, `lustre`, `gpfs`, …); None if it is local.
+    """The kind of network file system a path lies on (`nfs4`, `lustre`, `gpfs`, …); None if it is local."""
+    kind = file_system(path, mounts)
+    return kind if kind in NETWORK_FILE_SYSTEMS else None
+
+
+def file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str | None:
+    """The kind of file system a path lies on (`ext4`, `tmpfs`, …); None if it can't be told.
 
     A path that does not exist yet is judged by the folder it would lie in. Format: proc_pid_mountinfo(5).
     """
@@ -35,7 +41,7 @@ def network_file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo"))
         # A later mount at the same place hides the earlier one.
         if place.is_relative_to(point) and len(point.parts) >= best:
             best, kind = len(point.parts), after.split()[0]
-    return kind if kind in NETWORK_FILE_SYSTEMS else None
+    return kind
 
 
 @contextmanager

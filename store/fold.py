@@ -12,6 +12,7 @@ import msgspec
 
 from jobs.journal import (
     AnyRecord,
+    Array,
     Checkpointed,
     Claim,
     Died,
@@ -81,6 +82,8 @@ def _tell(job: Row, record: AnyRecord) -> bool:
                 code=record.code,
                 engine=record.engine,
                 resumed_step=record.resumed_step,
+                executor_job=record.job or None,
+                restart=record.restart or None,
             )
         case Heartbeat():
             job.update(
@@ -95,7 +98,7 @@ def _tell(job: Row, record: AnyRecord) -> bool:
         case Checkpointed():
             job.update(checkpoint_step=record.step, checkpoint_file=record.file)
         case Preempted():
-            job.update(state="preempted")
+            job.update(state="preempted", error=record.reason or None, error_kind="preempted")
         case Succeeded():
             job.update(state="succeeded", error=None, error_kind=None, traceback=None)
         case Failed():
@@ -151,6 +154,8 @@ def fold_submission(name: str, first: bool, records: list[AnyRecord]) -> Submiss
     rows = SubmissionRows(submission=_UNKNOWN | {"name": name} if first else None)
     for record in records:
         match record:
+            case Array():
+                pass  # for the jobs themselves; its claims name it
             case Submitted():
                 rows.submission = _submission(name, record)
             case Claim():
@@ -204,5 +209,7 @@ def _claim(rows: SubmissionRows, name: str, claim: Claim) -> None:
             "label": claim.label,
             "benchmarks": msgspec.to_builtins(claim.benchmarks),
             "claimed_at": claim.time,
+            "job": claim.job,
+            "array_index": claim.index,
         }
     )

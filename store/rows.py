@@ -60,6 +60,9 @@ class ClaimRow:
     executor: str
     host: str
     submitted_by: str
+    job: str | None
+    """The unique name of the array that works on it; None: any worker of the submission."""
+    array_index: int | None
     workers: tuple[WorkerRow, ...]
 
 
@@ -93,6 +96,10 @@ class JobRow:
     checkpoint_file: str | None
     code: str | None
     engine: str | None
+    executor_job: str | None
+    """The executor's id of the job, such as Slurm's `4711_3`."""
+    restart: int | None
+    """How often the executor had started it before; None for never."""
 
 
 @dataclass(frozen=True, slots=True)

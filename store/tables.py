@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Column, Double, ForeignKey, ForeignKeyConstraint, Index, Integer, Table, Text
 
-SCHEMA = "0001"
+SCHEMA = "0002"
 """The newest revision in `store/migrations/versions`."""
 
 VERSION_TABLE = "cebctl_schema"
@@ -65,6 +65,8 @@ claims = Table(
     Column("label", Text, nullable=False),
     Column("benchmarks", sa.JSON, nullable=False),
     Column("claimed_at", Double, nullable=False),
+    Column("job", Text, doc="the unique name of the array that works on it; null: any worker of the submission"),
+    Column("array_index", BigInteger, doc="of its element"),
 )
 
 releases = Table(
@@ -117,6 +119,8 @@ jobs = Table(
     Column("checkpoint_file", Text),
     Column("code", Text, doc="digest of the code snapshot"),
     Column("engine", Text, doc="digest of the code that may change a number"),
+    Column("executor_job", Text, doc="the executor's id of the job"),
+    Column("restart", Integer, doc="how often the executor had started it before, null for never"),
 )
 
 metrics = Table(

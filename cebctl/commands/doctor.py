@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,27 +11,32 @@ from cebctl.commands.options import AsJson
 
 
 def doctor(
+    matrix: Annotated[
+        Path | None, typer.Argument(metavar="[MATRIX]", help="A matrix whose jobs are checked against the cluster.")
+    ] = None,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="First set the store aside and rebuild it from the journals.")
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Examine the home, the store, work whose workers died, data sets, packages and GPUs. Exit code 1: something is
-    wrong.
+    """Examine the home, the store, work whose workers died, data sets, packages, GPUs and the Slurm cluster; with a
+    matrix, whether its jobs could run there. Exit code 1: something is wrong.
 
     Every row of the store is compared with its journal: seconds for each million of metrics.
 
-    Example: `cebctl doctor --rebuild`
+    Example: `cebctl doctor experiments/imagenet.yaml`
     """
     from cebctl.control import doctor as examining
     from cebctl.control import findings
     from cebctl.render import console, doctor_view
+    from experiments.matrix import load
     from jobs.home import Home
 
+    chosen = load(matrix) if matrix else None
     home = Home.from_environment()
     if rebuild:
         doctor_view.rebuilt(examining.rebuild(home))
-    found = examining.examine(home)
+    found = examining.examine(home, chosen)
     if json:
         console.print_json(findings.to_json(found))
     else:

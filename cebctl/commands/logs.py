@@ -11,19 +11,26 @@ from cebctl.commands.show import RunArgument
 
 def logs(
     run: RunArgument,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Stay and print what comes, across attempts.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="Journal lines of each attempt at first.")] = 20,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", "-f", help="Stay and print what comes, across attempts, until the run has ended."),
+    ] = False,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=1, help="Lines of each attempt's journal and output at first.")
+    ] = 20,
 ) -> None:
-    """Print what a run's attempts journalled and what they wrote to stdout and stderr, oldest attempt first.
+    """Print what a run's attempts journalled and what they wrote to stdout and stderr, oldest attempt first, and
+    where the run stands.
 
     Example: `cebctl logs r70b5b4 --follow`
     """
     from cebctl.control.one_run import find
     from cebctl.control.survey import open_home
+    from cebctl.control.whereabouts import whereabouts
     from cebctl.render import log_view
     from jobs.home import Home
 
     home = Home.from_environment()
     with open_home(home) as store:
         found = find(run, store, home)
-    log_view.show(found.paths, lines=lines, follow=follow)
+        log_view.show(found.paths, lambda: whereabouts(found.run.run_id, store, home), lines=lines, follow=follow)

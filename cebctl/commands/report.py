@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,9 +11,12 @@ import typer
 from cebctl.commands.options import AsJson, MatrixArgument, Only
 
 if TYPE_CHECKING:
+    from cebctl.control.evidence import Evidence
+    from cebctl.report.cells import Report
     from experiments.matrix import Matrix
     from jobs.home import Home
     from store.opening import Store
+    from store.rows import ResultRow
 
 
 class Format(StrEnum):
@@ -29,16 +33,23 @@ def report(
     matrix: MatrixArgument,
     only: Only = None,
     format: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.table,
+    figures: Annotated[Path | None, typer.Option("--figures", help="Write every figure here: PNG, SVG, PDF.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write one page of everything, for a browser.")] = None,
     compare: Annotated[
         tuple[str, str] | None,
-        typer.Option("--compare", metavar="A B", help="Two runs (name, id or selection) on the same images instead."),
+        typer.Option(
+            "--compare",
+            metavar="A B",
+            help="Two runs, or the seeds of two (name, id or selection), on the same images instead.",
+        ),
     ] = None,
     json: AsJson = False,
 ) -> None:
     """Print the results of a matrix: mean over seeds, intervals, the published numbers, and what is missing and why.
 
-    Example: `cebctl report experiments/digits.yaml --format md`
+    Example: `cebctl report experiments/digits.yaml --format md`, or `--html report.html` for a page
     """
+    from cebctl.control.evidence import collect
     from cebctl.control.survey import open_home, survey
     from cebctl.report import formats
     from cebctl.report.table import build
@@ -55,18 +66,61 @@ def report(
             return
         runs = survey(chosen, store, home)
         rows = queries.results(store, [run.run_id for run in chosen.runs])
-    built = build(chosen, {run.planned.run_id: run for run in runs}, rows, provenance.engine_digest())
-    formats.write(built, "json" if json else format.value)
+        evidence = collect(runs, store, home) if figures or html else []
+    status = {run.planned.run_id: run for run in runs}
+    built = build(chosen, status, rows, provenance.engine_digest(), _absent(chosen))
+    if figures or html:
+        _pictures(chosen, built, rows, evidence, figures, html)
+    else:
+        formats.write(built, "json" if json else format.value)
+
+
+def _absent(matrix: Matrix) -> dict[str, str]:
+    """The matrix's data sets that are not there, with what is wrong."""
+    from jobs import fetch
+    from jobs.home import data_folder
+
+    names = {run.run.data.name for run in matrix.runs}
+    there = [fetch.present(name, data_folder()) for name in sorted(names)]
+    return {one.name: one.state for one in there if one.state != "ready"}
+
+
+def _pictures(
+    matrix: Matrix,
+    built: Report,
+    rows: list[ResultRow],
+    evidence: list[Evidence],
+    figures: Path | None,
+    html: Path | None,
+) -> None:
+    from cebctl.render.console import err
+    from cebctl.report.figures import build, draw
+    from experiments.errors import InputError
+
+    curves = {one.status.planned.run_id: one.curves for one in evidence}
+    drawn = build.build(matrix, built, rows, curves)
+    try:
+        if figures is not None:
+            files = draw.save(drawn, figures)
+            err().print(f"{figures}: {len(files)} files of {len(drawn)} figures", markup=False)
+        if html is not None:
+            from cebctl.report.page import build as page
+
+            html.parent.mkdir(parents=True, exist_ok=True)
+            html.write_text(page.html(built, drawn, evidence, rows), "utf-8")
+            err().print(f"a page of it all, for a browser: {html}", markup=False)
+    except OSError as error:
+        raise InputError(error.filename or html or figures or "", error.strerror or str(error)) from None
 
 
 def _compare(matrix: Matrix, store: Store, home: Home, names: tuple[str, str], json: bool) -> None:
-    from cebctl.control.pairing import comparisons, one_run
+    from cebctl.control.pairing import comparisons, family, name
     from cebctl.render import compare_view
     from cebctl.render.console import print_json
 
-    a, b = (one_run(matrix, name) for name in names)
+    a, b = (family(matrix, text) for text in names)
     found = comparisons(matrix, store, home, a, b)
     if json:
-        print_json(compare_view.to_json(a.name, b.name, found))
+        print_json(compare_view.to_json(name(a[0]), name(b[0]), found))
     else:
-        compare_view.show(a.name, b.name, found)
+        compare_view.show(name(a[0]), name(b[0]), found)

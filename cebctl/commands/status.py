@@ -23,7 +23,8 @@ def status(
 
     Example: `cebctl status experiments/digits.yaml --watch`
     """
-    from cebctl.control.survey import open_home, submitted_matrices, survey
+    from cebctl.control.lookout import lookout
+    from cebctl.control.survey import open_home, submitted_matrices
     from cebctl.render import console, progress, status_view
     from experiments.matrix import load
     from jobs.home import Home
@@ -33,13 +34,16 @@ def status(
     if matrix is not None:
         chosen = load(matrix).only(only)
         with open_home(home) as store:
-            runs = progress.watch(chosen, lambda: survey(chosen, store, home)) if watch else survey(chosen, store, home)
+            look = lookout(chosen, store, home)
+            seen = progress.watch(chosen, look) if watch else look()
             damaged = queries.damaged(store)
+        runs = seen.runs
         if json:
             console.print_json(status_view.to_json(chosen, runs, home))
         elif not watch:
             status_view.show(chosen, runs)
         status_view.failures(runs, home)
+        status_view.warn(seen.warnings)
         status_view.warn_damaged(damaged)
         if any(run.state == "failed" for run in runs):
             raise typer.Exit(1)

@@ -1,7 +1,8 @@
 """The job arrays that a submission consists of: one per distinct resource set, evaluations behind their training.
 
-`aftercorr` lets element i of an array start when element i of the other has succeeded, so the evaluations that wait
-for a training are in an array of the same runs in the same order as its training's.
+`aftercorr` lets element i of an array start when element i of the other has succeeded, so an evaluation has the index
+that its training has. Those whose benchmarks need other runs of the submission (transfer) are in arrays of their own,
+which wait for those runs' training to end as well.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ class Array:
     after: str | None = None
     """The train array that each element waits for the element of (aftercorr)."""
     run_ids: list[str] = field(default_factory=list)
+    indices: list[int] = field(default_factory=list)
+    """Of its elements in the order of `run_ids`, ascending."""
+    sources: frozenset[str] = frozenset()
+    """The runs whose training every element waits for the end of."""
 
 
 @dataclass(frozen=True)
@@ -36,22 +41,33 @@ class Job:
     gpus: int
 
 
-def arrays(matrix: Matrix, due: Sequence[tuple[PlannedRun, str]]) -> list[Array]:
-    """The arrays for these stages of runs, in their order."""
-    found: dict[tuple[Stage, int, str | None], Array] = {}  # equal resources are one object
-    trained_in: dict[str, str] = {}
+Due = Sequence[tuple[PlannedRun, Stage, frozenset[str]]]
+"""Stages of runs, each with the runs whose training it needs besides its own."""
+
+
+def arrays(matrix: Matrix, due: Due, largest: int | None = None) -> list[Array]:
+    """The arrays for these stages of runs, in their order, of at most `largest` elements each (MaxArraySize, which
+    caps the index)."""
+    found: list[Array] = []
+    open_arrays: dict[tuple[Stage, int, str | None, frozenset[str]], Array] = {}  # equal resources are one object
+    trained_in: dict[str, tuple[str, int]] = {}
     stages: tuple[Stage, ...] = ("train", "evaluate")
     for stage in stages:
-        for run in (run for run, claimed in due if claimed == stage):
-            resources, after = matrix.resources(run, stage), trained_in.get(run.run_id)
-            key = (stage, id(resources), after)
-            if key not in found:
-                number = 1 + sum(array.stage == stage for array in found.values())
-                found[key] = Array(f"{stage}-{number}", stage, resources, after)
-            found[key].run_ids.append(run.run_id)
+        for run, sources in ((run, sources) for run, claimed, sources in due if claimed == stage):
+            after, at = trained_in.get(run.run_id, (None, None)) if stage == "evaluate" else (None, None)
+            resources = matrix.resources(run, stage)
+            key = (stage, id(resources), after, sources)
+            array = open_arrays.get(key)
+            if array is None or (after is None and largest and len(array.run_ids) == largest):
+                number = 1 + sum(other.stage == stage for other in found)
+                array = open_arrays[key] = Array(f"{stage}-{number}", stage, resources, after, sources=sources)
+                found.append(array)
+            index = len(array.run_ids) if at is None else at
+            array.run_ids.append(run.run_id)
+            array.indices.append(index)
             if stage == "train":
-                trained_in[run.run_id] = found[key].name
-    return list(found.values())
+                trained_in[run.run_id] = (array.name, index)
+    return found
 
 
 def wall_hours(jobs: Sequence[Job], gpus: int) -> float:

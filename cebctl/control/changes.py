@@ -17,6 +17,7 @@ from experiments.benchmarks import AnyBenchmark, describe, runnable
 from experiments.fields import flatten, schema
 from experiments.matrix import Matrix
 from experiments.spec import Run
+from jobs.journal import NOBODY
 from store import queries
 from store.opening import Store
 
@@ -53,7 +54,7 @@ class Changes:
 def changes(matrix: Matrix, runs: Sequence[RunStatus], store: Store) -> Changes:
     """Compare the matrix with the submissions of its file."""
     path = str(matrix.path.absolute())
-    submissions = [row for row in queries.submissions(store) if row.matrix_path == path]
+    submissions = [row for row in queries.submissions(store) if row.matrix_path == path and row.executor != NOBODY]
     if not submissions:
         return Changes(None, tuple(run.name for run in matrix.runs), (), (), (), ())
     names = {row.name for row in submissions}

@@ -77,8 +77,8 @@ def _costly(run: Run) -> tuple[Any, ...]:
     """Everything the cost of a run depends on."""
     marginal = getattr(run.objective, "marginal", None)
     return (
-        run.network, run.data.name, run.data.train_subset, run.batch, run.epochs, run.precision,
-        run.adversary, run.optimiser, type(run.objective), marginal,
+        run.network, run.data.name, run.data.train_subset, run.data.holdout, run.batch, run.replica_batch, run.epochs,
+        run.precision, run.adversary, run.optimiser, type(run.objective), marginal,
     )  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def _estimate(
     benchmarks: tuple[AnyBenchmark, ...] = tuple(b for b in planned.benchmarks if runnable(b))
     judge = gpu if evaluate.gpus else None
     rate = judge.rate("fp32") if judge else CPU_CORE_FLOPS
-    batch = -(-run.batch // devices)
+    batch = min(-(-run.batch // devices), run.replica_batch or run.batch)  # unset is false
     return Estimate(
         train_hours=hours,
         evaluate_hours=costs.evaluation_flops(run, counted, benchmarks) / rate / 3600,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from cebctl.control import surroundings
+from cebctl.control import cluster_checks, surroundings
 from cebctl.control.findings import Finding
+from cebctl.control.liveness import Liveness
 from cebctl.control.states import Facts, attempt_state
-from cebctl.control.survey import Liveness, say
+from cebctl.control.survey import say
 from experiments.errors import CebctlError, InputError
+from experiments.matrix import Matrix
 from jobs.home import Home, Stage, data_folder
 from store import queries
 from store.ingest import Ingested, ingest
@@ -34,8 +36,9 @@ def rebuild(home: Home) -> Ingested:
             return rebuild_rows(store, home)
 
 
-def examine(home: Home) -> list[Finding]:
-    """Everything that can be found without changing anything, but that new journal lines are read as ever."""
+def examine(home: Home, matrix: Matrix | None = None) -> list[Finding]:
+    """Everything that can be found without changing anything, but that new journal lines are read as ever; and what
+    would keep the jobs of a matrix from running on the cluster."""
     found = surroundings.home(home)
     store, of_store = _opened(home)
     with store:
@@ -47,7 +50,8 @@ def examine(home: Home) -> list[Finding]:
         except CebctlError as error:
             found.append(Finding("store", "wrong", str(error), AGAIN))
             used = set()
-    return found + surroundings.data(data_folder(), used) + surroundings.software() + surroundings.gpus()
+    found += surroundings.data(data_folder(), used) + surroundings.software() + surroundings.gpus()
+    return found + cluster_checks.examine(home, matrix)
 
 
 def _opened(home: Home) -> tuple[Store, list[Finding]]:
@@ -92,6 +96,7 @@ def _work(store: Store, home: Home) -> list[Finding]:
         claims[claim.run_id, claim.stage].append(claim)
     jobs = {(job.run_id, job.stage): job for job in sorted(queries.jobs(store), key=lambda job: job.attempt)}
     alive = Liveness(home)
+    alive.expect(claims, jobs)
     facts = Facts(jobs, claims, {}, alive.claim, alive.job)
     stale: Counter[str] = Counter()
     for (run_id, stage), held in claims.items():

@@ -14,7 +14,7 @@ class Finding:
     """One thing that was looked at."""
 
     area: str
-    """`home`, `store`, `work`, `data`, `software` or `gpu`."""
+    """`home`, `store`, `work`, `data`, `software`, `gpu` or `cluster`."""
     level: Level
     """`note`: worth knowing; `wrong`: to be put right."""
     text: str

@@ -1,6 +1,8 @@
-"""From two runs of a matrix, each an id, a name or a selection, to their comparison on the same images."""
+"""From two runs of a matrix, or two families of seeds, to their comparison on the same images."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from cebctl.report.compare import Comparison, compare
 from experiments import selection
@@ -15,45 +17,59 @@ from store.ingest import ingest
 from store.opening import Store
 
 
-def one_run(matrix: Matrix, text: str) -> PlannedRun:
-    """The run that a name, the beginning of an id or a selection leaves; InputError unless it is one."""
+def family(matrix: Matrix, text: str) -> list[PlannedRun]:
+    """The run that a name, the beginning of an id or a selection leaves, or the runs if only their seeds differ.
+
+    InputError otherwise.
+    """
     found = [run for run in matrix.runs if run.name == text or (text and run.run_id.startswith(text))]
     if not found:
         chosen = selection.parse(text)
         found = [run for run in matrix.runs if chosen.holds(run.leaves)]
-    if len(found) != 1:
+    if len({name(run) for run in found}) != 1:
         names = ", ".join(run.name for run in (found or matrix.runs)[:6])
         more = ", …" if len(found or matrix.runs) > 6 else ""
         raise InputError(
-            f"--compare {text!r}", f"it is {len(found)} of the {len(matrix.runs)} runs", f"name one: {names}{more}"
+            f"--compare {text!r}",
+            f"it is {len(found)} of the {len(matrix.runs)} runs",
+            f"name one, or the seeds of one: {names}{more}",
         )
-    return found[0]
+    return found
 
 
-def comparisons(matrix: Matrix, store: Store, home: Home, a: PlannedRun, b: PlannedRun) -> list[Comparison]:
-    """One for each benchmark whose correctness, image by image, is there for both runs.
+def name(run: PlannedRun) -> str:
+    """The run's name without its seed."""
+    return " ".join(part for part in run.name.split() if not part.startswith("seed="))
 
-    InputError if the two are one run or learnt from different data, or if there is none.
+
+def comparisons(
+    matrix: Matrix, store: Store, home: Home, a: Sequence[PlannedRun], b: Sequence[PlannedRun]
+) -> list[Comparison]:
+    """One for each benchmark whose correctness, image by image, is there for all the runs.
+
+    InputError if the two share a run or learnt from different data, or if there is none.
     """
-    if a.run_id == b.run_id:
-        raise InputError("--compare", f"{a.name} is one run", "name two")
-    if a.run.data.name != b.run.data.name:
-        raise InputError("--compare", f"{a.name} and {b.name} are measured on different images")
+    if shared := {run.run_id for run in a} & {run.run_id for run in b}:
+        raise InputError("--compare", f"{sorted(shared)[0]} is on both sides", "name two")
+    data = {run.run.data.name for run in (*a, *b)}
+    if len(data) > 1:
+        raise InputError("--compare", f"{name(a[0])} and {name(b[0])} are measured on different images")
     ingest(store, home)
-    rows = {(row.run_id, row.evaluation_id, row.name): row for row in queries.results(store, [a.run_id, b.run_id])}
+    every = [run.run_id for run in (*a, *b)]
+    rows = {(row.run_id, row.evaluation_id, row.name): row for row in queries.results(store, every)}
     found = []
     for benchmark in matrix.benchmarks:
-        evaluation = evaluation_id(benchmark, a.run.data.name)
-        flags = [queries.per_sample(store, run.run_id, evaluation) for run in (a, b)]
-        name = next(iter(measures(benchmark)), "")
-        both = [rows.get((run.run_id, evaluation, name)) for run in (a, b)]
-        if flags[0] is None or flags[1] is None or both[0] is None or both[1] is None:
+        evaluation = evaluation_id(benchmark, a[0].run.data.name)
+        measure = next(iter(measures(benchmark)), "")
+        flags = [queries.per_sample(store, run_id, evaluation) for run_id in every]
+        totals = {row.total for run_id in every if (row := rows.get((run_id, evaluation, measure)))}
+        if None in flags or len(totals) != 1:
             continue
-        count = _count(a.run.data.name)
+        count = _count(a[0].run.data.name)
         right = [per_sample.unpack(text, count) for text in flags if text is not None]
-        found.append(compare(full_column(benchmark, name), right[0], right[1], both[0].total))
+        found.append(compare(full_column(benchmark, measure), right[: len(a)], right[len(a) :], totals.pop()))
     if not found:
-        raise InputError("--compare", f"{a.name} and {b.name} have no result in common")
+        raise InputError("--compare", f"{name(a[0])} and {name(b[0])} have no result in common")
     return found
 
 

@@ -14,16 +14,13 @@ from cebctl.control import costing
 from cebctl.control.arrays import Array, Job, arrays, wall_hours
 from cebctl.control.changes import Changes, changes
 from cebctl.control.costing import Basis, Estimate
+from cebctl.control.families import family_axes
 from cebctl.control.states import RunStatus, StageStatus, State, counts
 from cebctl.control.submit import due
 from cebctl.control.survey import read_only, survey
 from experiments.benchmarks import NOT_RUNNABLE, describe, runnable
 from experiments.matrix import Matrix
 from jobs.home import Home
-
-FAMILY_SECTIONS = ("data", "network", "adversary")
-"""Runs that differ in a field of these, or in their objective, are of different families; in others, along its axes."""
-
 
 DEFAULT_GPUS = 8
 """At once, where nobody says how many there are and no job needs more."""
@@ -74,7 +71,7 @@ class Plan:
     @cached_property
     def families(self) -> tuple[Family, ...]:
         """In the order of the matrix."""
-        paths = self._family_axes
+        paths = family_axes(run.planned for run in self.runs)
         grouped: dict[tuple[Any, ...], tuple[list[RunStatus], list[Estimate]]] = {}
         for run, estimate in zip(self.runs, self.estimates, strict=True):
             axes = run.planned.axes
@@ -87,18 +84,8 @@ class Plan:
         )
 
     @cached_property
-    def _family_axes(self) -> list[str]:
-        from experiments.fields import schema
-        from experiments.spec import Run
-
-        tree = schema(Run)
-        names = dict.fromkeys(key for run in self.runs for key in run.planned.axes)
-        found = [k for k in names if k != "objective" and tree.resolve(k)[0] in FAMILY_SECTIONS]
-        return ["objective", *found]
-
-    @cached_property
     def arrays(self) -> list[Array]:
-        return arrays(self.matrix, [(run.planned, stage.stage) for run, stage in self.due])
+        return arrays(self.matrix, [(run.planned, stage.stage, frozenset()) for run, stage in self.due])
 
     @property
     def on_gpus(self) -> bool:

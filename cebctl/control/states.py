@@ -3,8 +3,9 @@
 One vocabulary, here and in every output:
 
     new      never run, or given back
-    queued   claimed by a submission whose workers live
-    running  its newest attempt holds the lease and lives, or its machine can't be asked but it was heard of lately
+    queued   claimed by a submission whose workers live or whose job waits in the cluster's queue
+    running  its newest attempt holds the lease and lives, or its machine can't be asked but it was heard of lately;
+             on a cluster: its job runs
     done     train: its newest attempt succeeded; evaluate: every benchmark of the matrix has its result
     failed   its newest attempt ended by an error of its own
     lost     its newest attempt is gone without a terminal record, or was stopped; it goes on from its checkpoint
@@ -47,6 +48,8 @@ class StageStatus:
     """For evaluate: the run's benchmarks that can run and have no result yet."""
     waiting: tuple[AnyBenchmark, ...] = ()
     """Those of `missing` that need a run that is not trained yet: transfer, until its source is."""
+    note: str = ""
+    """What the cluster says of its job, in words: why it waits, or how it ended."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,12 @@ class Facts:
     """Claims that nobody released, by (run_id, stage)."""
     results: Mapping[str, Sequence[ResultRow]]
     """By run_id."""
-    claim_alive: Callable[[ClaimRow], bool]
-    """Whether somebody lives who will work on the claim."""
+    claim_alive: Callable[[ClaimRow, JobRow | None], bool]
+    """Whether somebody lives who will yet begin to work on the claim, given its stage's newest attempt."""
     job_alive: Callable[[JobRow], bool | None]
     """Whether the attempt's process lives; None if it can't be known from here."""
+    told: Callable[[ClaimRow, JobRow | None], str] = lambda *_: ""
+    """What the cluster says of the claim's job, in words."""
 
 
 def statuses(matrix: Matrix, facts: Facts) -> list[RunStatus]:
@@ -94,7 +99,12 @@ def counts(runs: Sequence[RunStatus]) -> dict[State, int]:
 
 
 def _run_status(planned: PlannedRun, facts: Facts) -> RunStatus:
-    train = StageStatus("train", attempt_state(planned.run_id, "train", facts), _job(planned.run_id, "train", facts))
+    train = StageStatus(
+        "train",
+        attempt_state(planned.run_id, "train", facts),
+        _job(planned.run_id, "train", facts),
+        note=_note(planned.run_id, "train", facts),
+    )
     data = planned.run.data.name
     evaluations = _evaluations(planned.benchmarks, data)
     if not evaluations:
@@ -103,7 +113,13 @@ def _run_status(planned: PlannedRun, facts: Facts) -> RunStatus:
     missing = tuple(benchmark for benchmark, evaluation in evaluations if evaluation not in have)
     state = _evaluate_state(planned.run_id, train.state, missing, facts)
     job = _job(planned.run_id, "evaluate", facts)
-    return RunStatus(planned, (train, StageStatus("evaluate", state, job, missing, _waiting(missing, facts))))
+    waiting, note = _waiting(missing, facts), _note(planned.run_id, "evaluate", facts)
+    return RunStatus(planned, (train, StageStatus("evaluate", state, job, missing, waiting, note)))
+
+
+def _note(run_id: str, stage: Stage, facts: Facts) -> str:
+    claims = facts.claims.get((run_id, stage), ())
+    return facts.told(claims[-1], _job(run_id, stage, facts)) if claims else ""
 
 
 def _waiting(missing: Sequence[AnyBenchmark], facts: Facts) -> tuple[AnyBenchmark, ...]:
@@ -130,15 +146,14 @@ def _evaluate_state(run_id: str, train: State, missing: Sequence[AnyBenchmark], 
 def attempt_state(run_id: str, stage: Stage, facts: Facts) -> State:
     """The state of a stage by its newest attempt and its claims alone."""
     job = _job(run_id, stage, facts)
+    claims = facts.claims.get((run_id, stage), ())
     if job is not None and job.state == "succeeded":
-        later = [c for c in facts.claims.get((run_id, stage), ()) if c.submission != job.submission]
-        waiting = stage == "evaluate" and any(facts.claim_alive(claim) for claim in later)
+        later = [claim for claim in claims if claim.submission != job.submission]
+        waiting = stage == "evaluate" and any(facts.claim_alive(claim, job) for claim in later)
         return "queued" if waiting else "done"
     if job is not None and job.state in UNFINISHED and _runs(job, facts):
         return "running"
-    tried = job.submission if job is not None else None
-    claims = facts.claims.get((run_id, stage), ())
-    if any(claim.submission != tried and facts.claim_alive(claim) for claim in claims):
+    if any(facts.claim_alive(claim, job) for claim in claims):
         return "queued"
     if job is None:
         return "new"

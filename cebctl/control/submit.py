@@ -7,21 +7,23 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
+from cebctl.control.senders import Order, Sender, Sent, claim
 from cebctl.control.states import RunStatus, StageStatus, State
 from cebctl.control.survey import facts, read_only, survey
 from experiments.benchmarks import Transfer
 from experiments.errors import CebctlError, InputError
-from experiments.matrix import Matrix, PlannedRun
-from jobs import checkpoints, cluster, fetch, provenance
+from experiments.matrix import Matrix
+from jobs import checkpoints, fetch, provenance
 from jobs.home import Home, data_folder
 from jobs.journal import Claim, Journal, Launched, Released, Submitted
 from store.ingest import ingest
 from store.opening import Store
+from store.rows import ClaimRow
 
 
 @dataclass(frozen=True)
@@ -29,22 +31,30 @@ class Submission:
     """What one call submitted."""
 
     name: str
+    executor: str
     claims: tuple[Claim, ...]
     launched: tuple[Launched, ...]
+    left_over: tuple[tuple[Claim, str], ...] = ()
+    """What was claimed and given back at once, because the executor would not have it, and why."""
+    error: CebctlError | None = None
+    """The first that was met in sending."""
 
 
 def wanted(runs: Iterable[RunStatus], *, retry_failed: bool) -> list[Claim]:
     """The claims that would be taken, on everything that is `due`."""
-    return [_claim(run.planned, stage) for run, stage in due(runs, retry_failed=retry_failed)]
+    return [claim(run.planned, stage) for run, stage in due(runs, retry_failed=retry_failed)]
 
 
-def due(runs: Iterable[RunStatus], *, retry_failed: bool) -> list[tuple[RunStatus, StageStatus]]:
+def due(
+    runs: Iterable[RunStatus], *, retry_failed: bool, behind: Collection[str] = ()
+) -> list[tuple[RunStatus, StageStatus]]:
     """What nobody does: every stage that is new or lost, and failed ones if asked.
 
     An evaluation is claimed with its training, or once that is done; never ahead of one that another
     submission holds, which claims its own evaluations. A benchmark that needs another run (transfer) is claimed
-    only once that run is trained: a worker that met it earlier would have to wait for another one, which may
-    never come to it. So such a benchmark is for a later `submit`; `submit --wait` is one itself.
+    once that run is trained, or where the executor can have it wait for that run, one of `behind`: a local worker
+    that met it earlier would have to wait for another one, which may never come to it. So such a benchmark is for a
+    later `submit`; `submit --wait` is one itself.
     """
     offered: set[State] = {"new", "lost"}
     if retry_failed:
@@ -53,8 +63,8 @@ def due(runs: Iterable[RunStatus], *, retry_failed: bool) -> list[tuple[RunStatu
     for run in runs:
         trained = run.stages[0].state == "done" or run.stages[0].state in offered
         for stage in run.stages:
-            possible = stage.stage == "train" or (trained and len(stage.waiting) < len(stage.missing))
-            if stage.state in offered and possible:
+            ready = [b for b in stage.missing if b not in stage.waiting or getattr(b, "source", None) in behind]
+            if stage.state in offered and (stage.stage == "train" or (trained and ready)):
                 found.append((run, stage))
     return found
 
@@ -64,39 +74,75 @@ def held_back(runs: Iterable[RunStatus]) -> frozenset[str]:
     return frozenset(run.planned.run_id for run in runs for stage in run.stages if stage.waiting)
 
 
-def submit_local(
+def submit(
     matrix: Matrix,
     store: Store,
     home: Home,
+    sender: Sender,
     *,
     retry_failed: bool = False,
-    workers: int | None = None,
     held: Collection[str] | None = None,
 ) -> Submission | None:
-    """Submit what is missing to local workers; None if nothing is. Call `check_data` first.
+    """Submit what is missing; None if nothing is. Call `check_data` first.
 
-    With `held`, only the evaluations of these runs that had to wait for another run (`held_back`).
+    With `held`, only the evaluations of these runs that had to wait for another run (`held_back`). What the executor
+    does not take is given back: where it takes nothing, its error is raised.
     """
     name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
     with store.exclusive():
-        claims = wanted(survey(matrix, store, home), retry_failed=retry_failed)
+        status = survey(matrix, store, home)
+        known = facts(matrix, store, home)
+        offered = due(status, retry_failed=retry_failed, behind=sender.behind(status, known, retry_failed=retry_failed))
         if held is not None:
-            claims = [c for c in claims if c.run_id in held and any(isinstance(b, Transfer) for b in c.benchmarks)]
-        if not claims:
+            offered = [(run, stage) for run, stage in offered if _was_held(run, stage, held)]
+        if not offered:
             return None
         snapshot = provenance.freeze(home)
+        orders = sender.orders(name, matrix, offered, known)
+        claims = [one for order in orders for one in order.claims]
         _write_specs(home, matrix, claims)
         with Journal(home.submission(name)) as journal:
-            journal.write(_submitted(name, matrix, snapshot), *_given_back(claims, matrix, store, home), *claims)
-            try:
-                count = workers or min(len(os.sched_getaffinity(0)), len({claim.run_id for claim in claims}))
-                launched = cluster.launch_local(home, snapshot, name, count)
-            except CebctlError as error:
-                journal.write(*(_released(name, claim, str(error)) for claim in claims))
-                raise
-            journal.write(*launched)
+            journal.write(_submitted(name, matrix, snapshot, sender.executor), *_given_back(claims, known.claims))
+            journal.write(*(record for order in orders for record in order.records))
+            sent, left_over, error = _send(sender, orders, home, snapshot, journal, name)
         ingest(store, home)
-    return Submission(name, tuple(claims), tuple(launched))
+    if error is not None and not sent:
+        raise error
+    return Submission(
+        name,
+        sender.executor,
+        tuple(claim for one in sent for claim in one.claims),
+        tuple(launched for one in sent for launched in one.launched),
+        tuple(left_over),
+        error,
+    )
+
+
+def _send(
+    sender: Sender, orders: Sequence[Order], home: Home, snapshot: provenance.Snapshot, journal: Journal, name: str
+) -> tuple[list[Sent], list[tuple[Claim, str]], CebctlError | None]:
+    """Send the orders one by one and journal what became of each: what was taken, what was left, the first error."""
+    sent: list[Sent] = []
+    left_over: list[tuple[Claim, str]] = []
+    first: CebctlError | None = None
+    for order in orders:
+        try:
+            one = sender.send(home, snapshot, name, order, sent)
+        except CebctlError as error:
+            first = first or error
+            left = [] if sender.may_come_yet(error) else [(claim, str(error)) for claim in order.claims]
+        else:
+            sent.append(one)
+            journal.write(*one.launched)
+            taken = {(claim.run_id, claim.stage) for claim in one.claims}
+            left = [(c, one.why_not) for c in order.claims if (c.run_id, c.stage) not in taken]
+        left_over += left
+        journal.write(*(_released(name, claim, why) for claim, why in left))
+    return sent, left_over, first
+
+
+def _was_held(run: RunStatus, stage: StageStatus, held: Collection[str]) -> bool:
+    return run.planned.run_id in held and any(isinstance(b, Transfer) for b in stage.missing)
 
 
 def check_data(matrix: Matrix, home: Home, *, retry_failed: bool) -> None:
@@ -131,22 +177,12 @@ def _check_checkpoints(claims: Sequence[Claim], home: Home) -> None:
         )
 
 
-def _claim(planned: PlannedRun, stage: StageStatus) -> Claim:
-    return Claim(
-        run_id=planned.run_id,
-        label=planned.name,
-        stage=stage.stage,
-        spec=msgspec.to_builtins(planned.run),
-        benchmarks=[benchmark for benchmark in stage.missing if benchmark not in stage.waiting],
-    )
-
-
-def _submitted(name: str, matrix: Matrix, snapshot: provenance.Snapshot) -> Submitted:
+def _submitted(name: str, matrix: Matrix, snapshot: provenance.Snapshot, executor: str) -> Submitted:
     return Submitted(
         name=name,
         matrix=matrix.name,
         matrix_path=str(matrix.path.absolute()),
-        executor="local",
+        executor=executor,
         code=snapshot.digest,
         commit=snapshot.commit,
         user=getpass.getuser(),
@@ -154,11 +190,10 @@ def _submitted(name: str, matrix: Matrix, snapshot: provenance.Snapshot) -> Subm
     )
 
 
-def _given_back(claims: Sequence[Claim], matrix: Matrix, store: Store, home: Home) -> list[Released]:
+def _given_back(claims: Sequence[Claim], old: Mapping[tuple[str, str], Sequence[ClaimRow]]) -> list[Released]:
     """The dead claims that the new ones replace."""
-    old = facts(matrix, store, home).claims
     return [
-        Released(submission=row.submission, run_id=row.run_id, stage=row.stage, reason="its workers are gone")
+        Released(submission=row.submission, run_id=row.run_id, stage=row.stage, reason="nobody works on it any more")
         for claim in claims
         for row in old.get((claim.run_id, claim.stage), ())
     ]
@@ -170,9 +205,10 @@ def _released(name: str, claim: Claim, reason: str) -> Released:
 
 def _write_specs(home: Home, matrix: Matrix, claims: Sequence[Claim]) -> None:
     """spec.json of every run that has none; another spec under the same identity is an error, never a merge."""
+    claimed = {claim.run_id for claim in claims}
     for planned in matrix.runs:
         path = home.run(planned.run_id).spec
-        if not any(claim.run_id == planned.run_id for claim in claims):
+        if planned.run_id not in claimed:
             continue
         text = msgspec.json.format(msgspec.json.encode(planned.run)) + b"\n"
         if path.exists():

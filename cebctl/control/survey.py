@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cebctl.control.liveness import Liveness
 from cebctl.control.states import UNFINISHED, Facts, RunStatus, State, counts, statuses
 from experiments.benchmarks import Transfer
 from experiments.errors import InputError
 from experiments.matrix import Matrix, load
-from jobs import lease
 from jobs.home import Home
-from jobs.processes import Process
+from jobs.journal import NOBODY
 from store import queries
 from store.backend import DamagedError
 from store.ingest import ingest
@@ -62,7 +62,7 @@ def read_only(home: Home) -> Iterator[Store]:
 
 def survey(matrix: Matrix, store: Store, home: Home, *, fresh: bool = True) -> list[RunStatus]:
     """The status of every run; `fresh=False` takes the store as it is and changes nothing."""
-    alive = Liveness(home)
+    alive = Liveness(home, remember=fresh)
     if fresh:
         ingest(store, home)
         now = facts(matrix, store, home, alive)
@@ -77,15 +77,23 @@ def survey(matrix: Matrix, store: Store, home: Home, *, fresh: bool = True) -> l
 def facts(matrix: Matrix, store: Store, home: Home, alive: Liveness | None = None) -> Facts:
     """What the store and the machine say about the runs of a matrix."""
     sources = {b.source for run in matrix.runs for b in run.benchmarks if isinstance(b, Transfer)}
-    run_ids = list(dict.fromkeys([*(run.run_id for run in matrix.runs), *sorted(sources)]))
+    return facts_of(list(dict.fromkeys([*(run.run_id for run in matrix.runs), *sorted(sources)])), store, home, alive)
+
+
+def facts_of(run_ids: list[str], store: Store, home: Home, alive: Liveness | None = None) -> Facts:
+    """What the store and the machine say about some runs; that Slurm does not answer is added to `store.warnings`."""
     claims: dict[tuple[str, str], list[ClaimRow]] = defaultdict(list)
     for claim in queries.open_claims(store, run_ids):
         claims[claim.run_id, claim.stage].append(claim)
     results: dict[str, list[ResultRow]] = defaultdict(list)
     for result in queries.results(store, run_ids):
         results[result.run_id].append(result)
+    jobs = _newest_jobs(store, run_ids)
     alive = alive or Liveness(home)
-    return Facts(_newest_jobs(store, run_ids), claims, results, alive.claim, alive.job)
+    alive.expect(claims, jobs)
+    if alive.warning and alive.warning not in store.warnings:
+        store.warnings.append(alive.warning)
+    return Facts(jobs, claims, results, alive.claim, alive.job, alive.told)
 
 
 def _newest_jobs(store: Store, run_ids: list[str]) -> dict[tuple[str, str], JobRow]:
@@ -106,7 +114,8 @@ class MatrixRow:
 def submitted_matrices(store: Store, home: Home) -> list[MatrixRow]:
     """Every matrix that was ever submitted, by its newest submission."""
     ingest(store, home)
-    newest: dict[str, SubmissionRow] = {row.matrix_path: row for row in queries.submissions(store)}
+    submissions = [row for row in queries.submissions(store) if row.executor != NOBODY]
+    newest: dict[str, SubmissionRow] = {row.matrix_path: row for row in submissions}
     return [
         MatrixRow(row.matrix, path, row.submitted_at, _counts(Path(path), store, home))
         for path, row in sorted(newest.items())
@@ -118,33 +127,3 @@ def _counts(path: Path, store: Store, home: Home) -> dict[State, int] | None:
         return counts(survey(load(path), store, home))
     except InputError:
         return None
-
-
-class Liveness:
-    """Who lives, asked once for each process."""
-
-    def __init__(self, home: Home) -> None:
-        self._home = home
-        self._jobs: dict[tuple[str, str, int], bool | None] = {}
-        self._processes: dict[str, bool | None] = {}
-
-    def job(self, job: JobRow) -> bool | None:
-        key = (job.run_id, job.stage, job.attempt)
-        if key not in self._jobs:
-            holder = lease.holder(self._home.run(job.run_id).lease("train" if job.stage == "train" else "evaluate"))
-            ours = holder is not None and holder.attempt == job.attempt
-            self._jobs[key] = self._process(holder.process) if ours and holder else False
-        return self._jobs[key]
-
-    def claim(self, claim: ClaimRow) -> bool:
-        """A claim holds while one of its submission's workers lives.
-
-        Without any, its submitter is still launching them, under the lock that the next one waits for, or is gone.
-        """
-        return any(self._process(worker.executor_id) is not False for worker in claim.workers)
-
-    def _process(self, text: str) -> bool | None:
-        if text not in self._processes:
-            process = Process.parse(text)
-            self._processes[text] = process.alive() if process else False
-        return self._processes[text]

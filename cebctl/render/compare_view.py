@@ -1,4 +1,4 @@
-"""The comparison of two runs on the same images."""
+"""The comparison of two runs, or of the seeds of two, on the same images."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ def to_json(a: str, b: str, found: Sequence[Comparison]) -> dict[str, Any]:
 def show(a: str, b: str, found: Sequence[Comparison]) -> None:
     """A line per benchmark: accuracies in percent, the difference in points."""
     console = out()
-    console.print(escape(f"A: {a}\nB: {b}"))
+    seeds = [f" ({count} seeds)" if count > 1 else "" for count in (found[0].seeds_a, found[0].seeds_b)]
+    console.print(escape(f"A: {a}{seeds[0]}\nB: {b}{seeds[1]}"))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("benchmark", "n", "A %", "B %", "A - B [95%]", "A only", "B only", "p"):
         first = name == "benchmark"  # long names break, numbers never do
         table.add_column(escape(name), justify="left" if first else "right", no_wrap=not first, overflow="fold")
     for one in found:
         difference = f"{one.difference * 100:+.1f} [{one.low * 100:+.1f}, {one.high * 100:+.1f}]"
-        accuracies = (f"{right / one.n * 100:.1f}" for right in (one.a, one.b))
+        accuracies = (f"{accuracy * 100:.1f}" for accuracy in (one.accuracy_a, one.accuracy_b))
         counts = (str(one.a_only), str(one.b_only))
         table.add_row(escape(one.benchmark), f"{one.n:,}", *accuracies, escape(difference), *counts, f"{one.p:.2g}")
     console.print(table)
-    console.print("[dim]Same images: McNemar's exact test, paired bootstrap; over images, not over training runs.[/]")
+    test = "McNemar's exact test" if found[0].seeds_a == found[0].seeds_b == 1 else "sign-flip randomisation test"
+    console.print(f"[dim]Same images: {test}, paired bootstrap; over images, not over training runs.[/]")

@@ -8,14 +8,9 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-STATE_STYLE = {
-    "new": "dim",
-    "queued": "cyan",
-    "running": "blue",
-    "done": "green",
-    "failed": "red",
-    "lost": "yellow",
-}
+from cebctl.render.vocabulary import LOOKS
+
+STATE_STYLE = {state: look.terminal for state, look in LOOKS.items()}
 
 
 def out() -> Console:

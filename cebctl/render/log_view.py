@@ -4,52 +4,84 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
+from cebctl.control.whereabouts import Whereabouts
 from experiments.benchmarks import describe
-from jobs.home import STAGES, RunPaths, Stage
+from jobs.home import STAGES, RunPaths
 from jobs.journal import AnyRecord, Heartbeat, Metrics, Result, read
 
 POLL_SECONDS = 0.5
+LOOK_SECONDS = 2.0
+"""Between two looks at the run's state; files are read more often."""
+
+Look = Callable[[], Whereabouts]
 
 
-def show(paths: RunPaths, *, lines: int, follow: bool) -> None:
-    """Print the last `lines` journal records of every attempt and what it wrote; with `follow`, then what comes."""
-    offsets: dict[tuple[Stage, int], int] = {}
-    logs: dict[tuple[Stage, int], int] = {}
-    tail: int | None = lines
-    while True:
-        for stage in STAGES:
-            for attempt in paths.attempts(stage):
-                _print_new(paths, stage, attempt, offsets, logs, tail)
+def show(paths: RunPaths, look: Look, *, lines: int, follow: bool) -> None:
+    """Print the last lines of every attempt's journal and output; with `follow`, then what comes, until the run has
+    ended."""
+    pages = _Pages(paths, lines)
+    seen = look()
+    pages.print(seen)
+    while follow and seen.under_way:
         sys.stdout.flush()
-        if not follow:
+        until = time.monotonic() + LOOK_SECONDS
+        while time.monotonic() < until:
+            time.sleep(POLL_SECONDS)
+            pages.print(seen)
+        seen = look()
+    pages.print(seen, to_the_end=True)
+    sys.stdout.flush()
+
+
+class _Pages:
+    """How far each journal and each output was printed."""
+
+    def __init__(self, paths: RunPaths, lines: int) -> None:
+        self._paths, self._lines = paths, lines
+        self._offsets: dict[Path, int] = {}
+        self._said: dict[str, str] = {}
+
+    def print(self, seen: Whereabouts, *, to_the_end: bool = False) -> None:
+        for stage in STAGES:
+            for attempt in self._paths.attempts(stage):
+                self._journal(self._paths.journal(stage, attempt), f"{stage}.{attempt}")
+                self._output(self._paths.log(stage, attempt), f"{stage}.{attempt}", to_the_end)
+            for path in seen.printed.get(stage, ()):
+                self._output(path, stage, to_the_end)
+            self._standing(stage, seen)
+
+    def _standing(self, stage: str, seen: Whereabouts) -> None:
+        """A line whenever a stage is in another state, or the cluster says something else of it."""
+        for at, (state, note) in seen.stages.items():
+            text = f"{state}: {note}" if note else state
+            if at == stage and self._said.get(stage) != text:
+                self._said[stage] = text
+                print(f"{stage}  {time.strftime('%H:%M:%S')} is {text}")
+
+    def _journal(self, path: Path, label: str) -> None:
+        first = path not in self._offsets
+        chunk = read(path, self._offsets.get(path, 0))
+        self._offsets[path] = chunk.offset
+        for record in chunk.records[-self._lines :] if first else chunk.records:
+            print(f"{label}  {_line(record)}")
+
+    def _output(self, path: Path, label: str, to_the_end: bool) -> None:
+        """Whole lines only, as the rest of one may be on its way; `to_the_end`, the rest too."""
+        try:
+            with path.open("rb") as file:
+                file.seek(self._offsets.get(path, 0))
+                printed = file.read()
+        except FileNotFoundError:
             return
-        tail = None
-        time.sleep(POLL_SECONDS)
-
-
-def _print_new(
-    paths: RunPaths,
-    stage: Stage,
-    attempt: int,
-    offsets: dict[tuple[Stage, int], int],
-    logs: dict[tuple[Stage, int], int],
-    tail: int | None,
-) -> None:
-    key = (stage, attempt)
-    chunk = read(paths.journal(stage, attempt), offsets.get(key, 0))
-    offsets[key] = chunk.offset
-    records = chunk.records[-tail:] if tail else chunk.records
-    for record in records:
-        print(f"{stage}.{attempt}  {_line(record)}")
-    log = paths.log(stage, attempt)
-    if log.exists():
-        with log.open("rb") as file:
-            file.seek(logs.get(key, 0))
-            printed = file.read()
-        logs[key] = logs.get(key, 0) + len(printed)
-        for line in printed.decode(errors="replace").splitlines():
-            print(f"{stage}.{attempt}  | {line}")
+        whole = len(printed) if to_the_end else printed.rfind(b"\n") + 1
+        first = path not in self._offsets
+        self._offsets[path] = self._offsets.get(path, 0) + whole
+        lines = printed[:whole].decode(errors="replace").splitlines()
+        for line in lines[-self._lines :] if first else lines:
+            print(f"{label}  | {line}")
 
 
 def _line(record: AnyRecord) -> str:

@@ -211,7 +211,8 @@ def _warnings(plan: Plan) -> list[str]:
         for estimate in family.estimates:
             if not estimate.fits:
                 needs = f"{estimate.batch_per_gpu} images per GPU need {estimate.memory_gib:.0f} GiB"
-                found[f"{name}: {needs} and won't fit {estimate.gpu}; {estimate.fitting_batch} at once would"] = None
+                would = f"`replica_batch: {estimate.fitting_batch}` would"
+                found[f"{name}: {needs} and won't fit {estimate.gpu}; {would}"] = None
     most = max(estimate.gpus for estimate in plan.estimates)
     if plan.gpus < most:
         found[f"the largest job asks for {most} GPUs at once, more than {plan.gpus}: it will not start"] = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,11 +30,17 @@ def announce(submission: Submission, matrix: Matrix, home: Home) -> None:
     """Say what was submitted."""
     stages = [claim.stage for claim in submission.claims]
     parts = [f"{stages.count(stage)} x {stage}" for stage in dict.fromkeys(stages)]
-    workers = len(submission.launched)
+    number = len(submission.launched)
+    to = "local worker" if submission.executor == "local" else "Slurm array"
     err().print(
-        f"{matrix.path}: submitted {', '.join(parts)} to {workers} local worker{'s' * (workers > 1)} "
+        f"{matrix.path}: submitted {', '.join(parts)} to {number} {to}{'s' * (number > 1)} "
         f"(submission {submission.name}, home {home.folder})"
     )
+    if submission.left_over:
+        why = Counter(reason for _, reason in submission.left_over)
+        for reason, count in why.items():
+            err().print(f"[yellow]not submitted[/] {count} stage{'s' * (count > 1)}: {escape(reason)}")
+        err().print(f"`cebctl submit {matrix.path}` offers them again")
 
 
 def show(matrix: Matrix, runs: Sequence[RunStatus]) -> None:
@@ -85,12 +92,17 @@ def progress(job: JobRow | None) -> str:
 
 def reason(run: RunStatus) -> str:
     """Why a run is where it is, in a few words; empty where there is nothing to say."""
-    job = run.current.job
+    job, note = run.current.job, run.current.note
     if run.state == "failed" and job is not None:
         return job.error or "failed without a message"
     if run.state == "lost" and job is not None:
         where = f"; checkpoint of step {job.checkpoint_step:,}" if job.checkpoint_step else ""
-        return f"{job.error or 'its process is gone'}{where}; `submit` goes on from there"
+        why = "; ".join(text for text in (job.error, note) if text) or "its process is gone"
+        return f"{why}{where}; `submit` goes on from there"
+    if run.state == "queued":
+        return note
+    if run.state == "new" and note:
+        return f"{note}; `submit` offers it again"
     if run.state == "new" and run.stages[0].state == "done":
         return f"{len(run.current.missing)} benchmarks to run"
     return ""
@@ -162,6 +174,12 @@ def show_matrices(rows: Sequence[MatrixRow], *, as_json: bool) -> None:
         cells = [str(row.counts.get(state) or "·") if row.counts else "?" for state in STATES]
         table.add_row(row.matrix, when, *cells, row.path)
     out().print(table)
+
+
+def warn(warnings: Sequence[str]) -> None:
+    """Pass on what kept the look from being whole."""
+    for warning in warnings:
+        err().print(f"[yellow]note[/] {escape(warning)}")
 
 
 def warn_damaged(damaged: Mapping[str, int]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from msgspec import structs
+
 from experiments.audit import MEASURES, Verdict, verdict
 from experiments.benchmarks import AutoAttack, GradientAudit, Pgd, Transfer, eps_text
 from experiments.matrix import Matrix
@@ -15,11 +17,11 @@ Verdicts = Mapping[str, Mapping[str, Verdict]]
 
 def attacks(matrix: Matrix, results: Sequence[ResultRow]) -> list[str]:
     """What each attack did, and how far PGD's numbers can be taken."""
-    found = [
-        text
-        for benchmark in matrix.benchmarks
-        if isinstance(benchmark, Pgd | Transfer | AutoAttack) and (text := _attack(matrix, benchmark))
-    ]
+    radii: dict[Pgd | Transfer | AutoAttack, list[float]] = {}
+    for benchmark in matrix.benchmarks:
+        if isinstance(benchmark, Pgd | Transfer | AutoAttack):
+            radii.setdefault(structs.replace(benchmark, eps=1.0), []).append(benchmark.eps)
+    found = [_attack(matrix, attack, ", ".join(map(both_scales, eps))) for attack, eps in radii.items()]
     if any(isinstance(benchmark, Pgd) for benchmark in matrix.benchmarks):
         found.append(_strongest(results))
     return [*found, _gradients(results)]
@@ -61,13 +63,13 @@ def audits(matrix: Matrix, found: Verdicts) -> list[str]:
     return notes
 
 
-def _attack(matrix: Matrix, benchmark: Pgd | Transfer | AutoAttack) -> str:
+def _attack(matrix: Matrix, benchmark: Pgd | Transfer | AutoAttack, eps: str) -> str:
+    """What attacks did that are alike but for their radii, `eps`."""
     subset = f", {benchmark.subset} images" if benchmark.subset else ""
-    eps = both_scales(benchmark.eps)
     if isinstance(benchmark, AutoAttack):
         kind = "standard, on mean encodings" if benchmark.version == "standard" else "rand (EOT), on sampled z"
         return f"autoattack_{benchmark.norm}: AutoAttack {kind}, eps {eps}{subset}."
-    step = "4/3 eps/n" if benchmark.step_size is None else f"{benchmark.step_size:g}"
+    step = "4/3 eps/n" if benchmark.step_size is None else eps_text(benchmark.step_size)
     start = "random start" if benchmark.random_start else "start at the image"
     how = f"eps {eps}, n {benchmark.steps}, step {step}, {start}"
     if isinstance(benchmark, Transfer):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from experiments.audit import Verdict
+
+ERRORS = ("error", "relative_error", "success")
+"""Measures of which less is better; of an accuracy more is."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +26,24 @@ class Cell:
     """Sample standard deviation over seeds; 0 for one."""
     measure: str
     published: float | None = None
-    """The paper's number for such a run, in the same measure."""
+    """The paper's number for such a run, in the same measure; None too where it gives a bound or a range."""
+    published_text: str = ""
+    """What it prints, in that measure: `19.1%`, `> 80%`, `93.9–95.1%`."""
     stale: bool = False
     """Made by engine code that has changed since."""
+    best: bool = False
+    """The best of its architecture, which the papers print bold."""
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the published."""
+        return None if self.published is None else self.value - self.published
+
+    def as_error(self) -> Cell:
+        """An accuracy as an error; anything else as it is."""
+        if self.measure != "accuracy":
+            return self
+        return replace(self, value=1 - self.value, low=1 - self.high, high=1 - self.low, measure="error")
 
 
 @dataclass(frozen=True)
@@ -33,7 +51,9 @@ class Missing:
     """Why there is no number."""
 
     reason: str
+    """`not run`, `running`, `failed: …`, `no data: …`: what stands before the colon is enough for a cell."""
     published: float | None = None
+    published_text: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,6 +63,8 @@ class Row:
     run_ids: tuple[str, ...]
     axes: Mapping[str, Any]
     cells: Mapping[str, Cell | Missing]
+    heads: tuple[str, ...] = ()
+    """Where a paper's table has models across: what it prints above this one."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +74,12 @@ class Table:
     name: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    heads: tuple[str, ...] = ()
+    """Names of the rows' heads. Where there are any, models stand across and measures down, as the papers have them."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """The paper's name of a column, where it has one."""
+    supplement: bool = False
+    """Too long for a page of paper: for CSV, JSON and the HTML page only."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from cebctl.report import attack_notes
+from cebctl.report import attack_notes, paper_notes, words
 from cebctl.report.cells import Cell, Row
 from cebctl.report.selection import Selected
 from experiments.benchmarks import Information
@@ -26,8 +26,7 @@ def notes(
         *attack_notes.audits(matrix, attack_notes.verdicts(results)),
         _encodings(matrix),
     ]
-    if selected:
-        found.append(f"* rho: {next(iter(selected.values())).rule}, as in the paper.")
+    found += [*_selection(selected), *paper_notes.notes(matrix)]
     if any(cell.stale for cell in cells):
         found.append("† made by an earlier version of the engine; delete the run's evaluate journals to measure again.")
     for data in sorted({run.run.data.name for run in matrix.runs}):
@@ -43,6 +42,17 @@ def _intervals(seeds: int, rows: Sequence[Row]) -> str:
     if seeds > 1:
         return f"Mean ± standard deviation over {seeds} seeds [95% interval, Student's t]."
     return "One seed: 95% intervals over the test images (Wilson for accuracies), not over training runs."
+
+
+def _selection(selected: Mapping[str, Selected]) -> list[str]:
+    if not selected:
+        return []
+    found = [f"* rho: {next(iter(selected.values())).rule}."]
+    for name, one in selected.items():
+        if one.without:
+            among = ", ".join(map(words.axis, one.among))
+            found.append(f"* rho of {name} is that among {among}; without a number yet: {len(one.without)} more.")
+    return found
 
 
 def _encodings(matrix: Matrix) -> str:

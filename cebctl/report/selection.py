@@ -1,6 +1,7 @@
-"""rho* by the paper's rule: the lowest rho whose clean top-1 accuracy is within 0.1 point of the best (v2 section 3.2).
+"""rho* by the paper's rule: the lowest rho whose clean top-1 accuracy is within 0.1 point of the best (v2 section 3.2),
+or the rho of the best mCE (v1 Figure 4), or the first rule by another column, such as held-out images.
 
-The paper selects on the test set and calls it cross-validation; so does this, and the report says so.
+Both papers select on the images they report, v2 calls it cross-validation; where that is done here the report says so.
 """
 
 from __future__ import annotations
@@ -9,10 +10,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cebctl.report.cells import Cell, Row
+from cebctl.report.cells import ERRORS, Cell, Row
 
 TIE = 0.001
 """0.1 point, as a fraction."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """By what rho* is chosen."""
+
+    column: str
+    within: float
+    """As good as the best: a fraction, inclusive."""
+    text: str
 
 
 @dataclass(frozen=True)
@@ -21,25 +32,54 @@ class Selected:
 
     rho: float
     run_ids: tuple[str, ...]
-    rule: str = "lowest rho within 0.1 point of the best clean accuracy, on the test set"
+    rule: str
+    column: str
+    among: tuple[float, ...]
+    """Every rho of the family that has the number."""
+    without: tuple[float, ...]
+    """Every rho of the family that does not have it yet."""
 
 
-def select_rho(rows: Sequence[Row]) -> dict[str, Selected]:
-    """The selected row of every family (rows equal but for rho) in which several rho have a clean accuracy."""
-    families: dict[str, list[tuple[float, float, Row]]] = {}
+RULES = {
+    "clean": Rule("clean", TIE, "lowest rho within 0.1 point of the best clean accuracy, on the test set (v2)"),
+    "mce": Rule("mce", 0.0, "lowest rho of the best mCE, on the test set (v1)"),
+    "clean_holdout": Rule(
+        "clean_holdout",
+        TIE,
+        "lowest rho within 0.1 point of the best accuracy on held-out training images (clean_holdout), which no other "
+        "column reports",
+    ),
+}
+"""By the `rho_star` of a matrix's report."""
+
+
+def select_rho(rows: Sequence[Row], by: Rule) -> dict[str, Selected]:
+    """The selected row of every family (rows equal but for rho) in which several rho have the rule's number."""
+    families: dict[str, list[Row]] = {}
     for row in rows:
-        clean = row.cells.get("clean")
-        if "rho" in row.axes and isinstance(clean, Cell):
-            families.setdefault(family(row.axes), []).append((row.axes["rho"], clean.value, row))
-    selected = {}
-    for name, members in families.items():
-        best = max(accuracy for _, accuracy, _ in members)
-        rho, _, row = min(
-            (member for member in members if member[1] >= best - TIE - 1e-12), key=lambda member: member[0]
-        )
-        if len(members) > 1:
-            selected[name] = Selected(rho, row.run_ids)
-    return selected
+        if "rho" in row.axes:
+            families.setdefault(family(row.axes), []).append(row)
+    found = {name: _select(members, by) for name, members in families.items()}
+    return {name: chosen for name, chosen in found.items() if chosen is not None}
+
+
+def _select(members: Sequence[Row], by: Rule) -> Selected | None:
+    losses = {row.run_ids: _loss(row.cells.get(by.column)) for row in members}
+    known = {ids: loss for ids, loss in losses.items() if loss is not None}
+    if len(known) < 2:
+        return None
+    best = min(known.values())
+    good = [row for row in members if row.run_ids in known and known[row.run_ids] <= best + by.within + 1e-12]
+    chosen = min(good, key=lambda row: row.axes["rho"])
+    among = tuple(sorted(row.axes["rho"] for row in members if row.run_ids in known))
+    without = tuple(sorted(row.axes["rho"] for row in members if row.run_ids not in known))
+    return Selected(chosen.axes["rho"], chosen.run_ids, by.text, by.column, among, without)
+
+
+def _loss(cell: object) -> float | None:
+    if not isinstance(cell, Cell):
+        return None
+    return cell.value if cell.measure in ERRORS else 1 - cell.value
 
 
 def family(axes: Mapping[str, Any]) -> str:

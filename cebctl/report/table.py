@@ -6,33 +6,23 @@ A pure function of the matrix, the states, the result rows and `experiments.publ
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
 from cebctl.control.states import RunStatus
-from cebctl.report import attack_notes, notes
+from cebctl.report import attack_notes, columns, notes, table1
 from cebctl.report.cells import Cell, Missing, Report, Row, Table
-from cebctl.report.intervals import mean_and_std, student, wilson
-from cebctl.report.selection import select_rho
+from cebctl.report.columns import Column
+from cebctl.report.intervals import mean_and_std, student
+from cebctl.report.measured import Measured, Results, measured
+from cebctl.report.selection import RULES, select_rho
 from experiments import published
-from experiments.benchmarks import NOT_RUNNABLE, AnyBenchmark, Transfer, column, full_column, measures, runnable
+from experiments.benchmarks import NOT_RUNNABLE, Transfer, runnable
 from experiments.identity import evaluation_id
 from experiments.matrix import Matrix, PlannedRun
+from experiments.published import Normaliser, Published
 from store.rows import ResultRow
-
-Results = Mapping[tuple[str, str, str], ResultRow]
-"""By (run_id, evaluation_id, measure)."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: a measure of a benchmark."""
-
-    name: str
-    benchmark: AnyBenchmark
-    measure: str
-    """The name of the measure in the results."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +33,13 @@ class _Source:
     results: Results
     engine: str
     paper: Literal["v1", "v2"]
+    mce_baseline: Normaliser
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+    def baseline(self, run: PlannedRun) -> Mapping[str, float]:
+        """Errors by corruption that mCE is relative to; none on other images than those."""
+        ours = run.run.data.name.removesuffix("-jpeg") == self.mce_baseline.data
+        return self.mce_baseline.errors if ours else {}
 
     @cached_property
     def evaluated(self) -> set[tuple[str, str]]:
@@ -50,29 +47,43 @@ class _Source:
         return {(run_id, evaluation) for run_id, evaluation, _ in self.results}
 
 
-def build(matrix: Matrix, status: Mapping[str, RunStatus], results: Iterable[ResultRow], engine: str) -> Report:
-    """The report of a matrix; `engine` is the digest of the code as it is now, by which stale results are seen."""
+def build(
+    matrix: Matrix,
+    status: Mapping[str, RunStatus],
+    results: Iterable[ResultRow],
+    engine: str,
+    absent: Mapping[str, str] | None = None,
+) -> Report:
+    """The report of a matrix; `engine` is the digest of the code as it is now, by which stale results are seen.
+
+    `absent` names the data sets that are not there, with what is wrong. InputError where the matrix's `report` section
+    names a column that none of its benchmarks has.
+    """
     found = {(row.run_id, row.evaluation_id, row.name): row for row in results}
-    columns = _columns(matrix.benchmarks)
-    source = _Source(status, found, engine, matrix.report.published)
-    rows = tuple(_row(group, columns, source) for group in _groups(matrix.runs))
-    table = Table(matrix.title, tuple(column.name for column in columns), rows)
-    selected = select_rho(rows)
-    said = notes.notes(matrix, rows, selected, found.values())
-    return Report(matrix.name, matrix.title, (table,), selected, said, attack_notes.verdicts(found.values()))
+    all_columns, headline, said = columns.with_headlines(columns.every(matrix.benchmarks), matrix, found)
+    baseline = published.normaliser(matrix.report.mce_baseline)
+    source = _Source(status, found, engine, matrix.report.published, baseline, absent or {})
+    rows = tuple(_row(group, all_columns, source) for group in _groups(matrix.runs))
+    whole = Table(matrix.title, tuple(column.name for column in all_columns), rows)
+    selected = select_rho(rows, RULES[matrix.report.rho_star])
+    papers = _papers(matrix, rows, selected, headline)
+    tables = (*papers, replace(whole, name=f"{matrix.title}: every measure of every run", supplement=True))
+    said = [*notes.notes(matrix, rows, selected, found.values()), *said]
+    verdicts = attack_notes.verdicts(found.values())
+    return Report(matrix.name, matrix.title, tables if papers else (whole,), selected, tuple(said), verdicts)
 
 
-def _columns(benchmarks: Sequence[AnyBenchmark]) -> list[Column]:
-    """One per measure; the threat model is spelt out where a short name would stand for two."""
-    short = [column(benchmark, measure) for benchmark in benchmarks for measure in measures(benchmark)]
-    columns = []
-    for benchmark in benchmarks:
-        for measure in measures(benchmark):
-            name = column(benchmark, measure)
-            columns.append(
-                Column(name if short.count(name) == 1 else full_column(benchmark, measure), benchmark, measure)
-            )
-    return columns
+def _papers(
+    matrix: Matrix, rows: tuple[Row, ...], selected: Mapping[str, Any], headline: Mapping[str, Sequence[Column]]
+) -> tuple[Table, ...]:
+    """The tables that the matrix's `report` section asks for."""
+    found = []
+    if matrix.report.table == "table1":
+        found.append(table1.build(matrix, rows, selected))
+    if headline:
+        names = tuple(column.name for chosen in headline.values() for column in chosen)
+        found.append(Table(matrix.title, names, rows))
+    return tuple(found)
 
 
 def _groups(runs: Sequence[PlannedRun]) -> list[list[PlannedRun]]:
@@ -83,58 +94,39 @@ def _groups(runs: Sequence[PlannedRun]) -> list[list[PlannedRun]]:
     return list(groups.values())
 
 
-def _row(
-    group: Sequence[PlannedRun],
-    columns: Sequence[Column],
-    source: _Source,
-) -> Row:
+def _row(group: Sequence[PlannedRun], columns: Sequence[Column], source: _Source) -> Row:
     axes = {key: value for key, value in group[0].axes.items() if key != "seed"}
     cells = {column.name: _cell(group, column, source) for column in columns}
     return Row(tuple(run.run_id for run in group), axes, cells)
 
 
 def _cell(group: Sequence[PlannedRun], column: Column, source: _Source) -> Cell | Missing:
-    rows = []
+    found = []
     for run in group:
         evaluation = evaluation_id(column.benchmark, run.run.data.name)
-        row = source.results.get((run.run_id, evaluation, column.measure))
-        if row is not None:
-            rows.append(row)
-    if not rows:
-        paper = _published(group[0], column, "accuracy", source.paper)
-        return Missing(_why_missing(group[0], column, source), paper)
-    values = [_value(row) for row in rows]
-    mean, std = mean_and_std(values)
-    low, high = _interval(rows, mean, std)
-    stale = any(row.engine != source.engine for row in rows)
-    unit = rows[0].unit
-    paper = _published(group[0], column, unit, source.paper)
-    return Cell(mean, low, high, rows[0].total, len(rows), std, unit, paper, stale)
+        one = measured(source.results, run.run_id, evaluation, column.measure, source.baseline(run))
+        if one is not None:
+            found.append(one)
+    printed = column.published(group[0], source.paper)
+    if not found:
+        return beside(Missing(_why_missing(group[0], column, source)), printed, "accuracy")
+    mean, std = mean_and_std([one.value for one in found])
+    low, high = (found[0].low, found[0].high) if len(found) == 1 else student(mean, std, len(found))
+    cell = Cell(mean, low, high, found[0].total, len(found), std, found[0].unit, stale=_stale(found, source))
+    return beside(cell, printed, cell.measure)
 
 
-def _published(planned: PlannedRun, column: Column, measure: str, paper: Literal["v1", "v2"]) -> float | None:
-    """The paper's number for this run and this threat model, in the same measure."""
-    name = full_column(column.benchmark, column.measure)
-    found = published.lookup(paper, published.axes_of(planned.run), name)
-    same = found.as_measure(measure) if found else None
-    return same.value if same else None
+def _stale(found: Sequence[Measured], source: _Source) -> bool:
+    return any(one.engine != source.engine for one in found)
 
 
-def _value(row: ResultRow) -> float:
-    if row.correct is not None:
-        return row.correct / row.total
-    assert row.value is not None
-    return row.value
-
-
-def _interval(rows: Sequence[ResultRow], mean: float, std: float) -> tuple[float, float]:
-    """Over seeds where there are several; else over the images of the one."""
-    if len(rows) > 1:
-        return student(mean, std, len(rows))
-    (row,) = rows
-    if row.correct is not None:
-        return wilson(row.correct, row.total)
-    return student(mean, row.std or 0.0, row.total) if row.total > 1 else (mean, mean)
+def beside(cell: Cell | Missing, printed: Published | None, measure: str) -> Cell | Missing:
+    """The cell with the paper's number beside it, in this measure where it can be had in it."""
+    same = printed and printed.as_measure(measure)
+    if same is None:
+        return cell
+    exact = same.relation in ("equal", "about")
+    return replace(cell, published=same.value if exact else None, published_text=same.text)
 
 
 def _why_missing(run: PlannedRun, column: Column, source: _Source) -> str:
@@ -144,10 +136,13 @@ def _why_missing(run: PlannedRun, column: Column, source: _Source) -> str:
     if not runnable(column.benchmark):
         return NOT_RUNNABLE
     if (run.run_id, evaluation) in source.evaluated:
-        return f"not defined for {run.axes['objective']}"
+        what = run.run.data.name if column.measure == "mce" else run.axes["objective"]
+        return f"not defined for {what}"
     current = source.status[run.run_id].current
     if isinstance(column.benchmark, Transfer) and column.benchmark in current.waiting:
         return f"its source {column.benchmark.source} is not trained"
     if current.state == "failed" and current.job is not None:
         return f"failed: {current.job.error}"
+    if current.state == "new" and run.run.data.name in source.absent:
+        return f"no data: {run.run.data.name}, {source.absent[run.run.data.name]}"
     return {"new": "not run", "done": "no result"}.get(current.state, current.state)

@@ -10,7 +10,7 @@ import io
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -61,8 +61,17 @@ def load_newest(run: Run, folder: Path, *, set_aside: bool = False) -> Loaded | 
     return None
 
 
-def load_model(run: Run, folder: Path) -> tuple[CebModel, int]:
-    """The trained model of a run from its newest intact checkpoint, on the CPU in eval mode, and its step.
+class Trained(NamedTuple):
+    """A model in eval mode, and what it was read from."""
+
+    model: CebModel
+    step: int
+    """Optimiser steps it was trained for."""
+    file: Path
+
+
+def load_model(run: Run, folder: Path) -> Trained:
+    """The trained model of a run from its newest intact checkpoint, on the CPU.
 
     Raises NoCheckpointError if there is none, ForeignCheckpointError if it is another run's or network's.
     """
@@ -74,4 +83,4 @@ def load_model(run: Run, folder: Path) -> tuple[CebModel, int]:
         model.load_state_dict(loaded.state["model"])
     except RuntimeError:  # with a line for each tensor
         raise ForeignCheckpointError(loaded.file, "another network", f"the one of run {run_id(run)}") from None
-    return model.eval(), loaded.step
+    return Trained(model.eval(), loaded.step, loaded.file)

@@ -14,12 +14,15 @@ from experiments.benchmarks import AnyBenchmark, full_column
 from experiments.errors import InputError
 from experiments.identity import evaluation_id
 from experiments.spec import Run
-from jobs import per_sample
-from jobs.engine import checkpoint, data, source
+from jobs import per_sample, provenance
+from jobs.engine import checkpoint, data, history, source
 from jobs.engine.attacks.precision import full_precision
-from jobs.engine.data import FolderImages, ImageSet
-from jobs.engine.evaluators import EVALUATORS, Found, Subject
+from jobs.engine.data import ImageSet
+from jobs.engine.evaluators import EVALUATORS, Found, Subject, Summary
+from jobs.engine.models import CebModel
+from jobs.engine.partial import PartialNotes, origin
 from jobs.engine.progress import HEARTBEAT_SECONDS, memory_mb
+from jobs.engine.share import Share
 from jobs.errors import Stopped
 from jobs.home import RunPaths
 from jobs.journal import Heartbeat, Journal, Measure, Result
@@ -29,49 +32,81 @@ def evaluate(
     run: Run,
     benchmarks: Sequence[AnyBenchmark],
     paths: RunPaths,
-    journal: Journal,
+    journal: Journal | None,
     data_root: Path,
     device: str,
     should_stop: Callable[[], bool],
     engine: str,
+    share: Share | None = None,
 ) -> None:
     """Write the results of `benchmarks`, in order, to the journal; `engine` is the digest of the code that made them.
+
+    Goes on at the batch where an attempt before was stopped or killed. `share` is what this process measures of
+    the batches: None takes its place in the torch.distributed group, or the whole where there is none. The first
+    process of a group writes for all; the others need no journal. Of several jobs, each with its share and
+    journal, the last to be done writes the result.
 
     A benchmark that can't be run as asked leaves the others alone: InputError at the end names each. Raises
     InputError at once if the images or a checkpoint are not there, Stopped between two batches if asked to stop.
     """
-    model, step = checkpoint.load_model(run, paths.checkpoints)
-    model = model.to(device)
+    share = Share.of_group() if share is None else share
+    trained = checkpoint.load_model(run, paths.checkpoints)
+    model = trained.model.to(device)
     images = data.load(run.data, "test", data_root)
     other = partial(source.trained_model, tested=run, paths=paths, device=device)
+    load = partial(data.load, run.data, root=data_root)
+    epochs = partial(history.epochs, paths)
+    made_by = origin(trained.file, engine, device)
     faults = []
     for benchmark in benchmarks:
-        watch = _Watch(journal, device, should_stop, full_column(benchmark, _name(benchmark)))
-        subject = Subject(images, device, _batch_size(images), watch, other)
+        identity = evaluation_id(benchmark, run.data.name)
+        activity = full_column(benchmark, _name(benchmark))
+        watch = _Watch(journal if share.writes else None, device, should_stop, activity)
+        notes = PartialNotes(paths.partial, identity, made_by, share)
+        new_subject = partial(
+            Subject, images, device, _batch_size(images), watch, other, load, data_root, share, notes, epochs
+        )
         try:
             with full_precision(device):
-                found = list(EVALUATORS[type(benchmark)](model, subject, benchmark, run.seed))
+                found, subject = _walk(model, new_subject(), benchmark, run.seed)
+                if not subject.complete:  # other jobs have a share of it, and may be done meanwhile
+                    notes.reread()
+                    found, subject = _walk(model, new_subject(), benchmark, run.seed)
         except InputError as error:
             faults.append(str(error))
             continue
+        finally:
+            notes.close()
+        if journal is None or not share.writes or not subject.complete:
+            continue
         journal.write(
             Result(
-                evaluation_id=evaluation_id(benchmark, run.data.name),
+                evaluation_id=identity,
                 benchmark=benchmark,
-                data_digest=images.digest,
-                checkpoint_step=step,
+                data_digest=subject.digest(),
+                checkpoint_step=trained.step,
                 engine=engine,
-                measures=[measure(one) for one in found] + _left_out(images),
-                per_sample=_flags(found, len(images)),
-                seconds=watch.seconds(),
+                measures=[measure(one) for one in found] + _left_out(subject),
+                per_sample=_flags(found, subject.largest),
+                seconds=subject.seconds,
+                libraries=provenance.libraries(),
             )
         )
+        notes.forget()
     if faults:
         raise InputError("evaluate", "; ".join(faults))
 
 
-def measure(found: Found) -> Measure:
+def _walk(
+    model: CebModel, subject: Subject, benchmark: AnyBenchmark, seed: int
+) -> tuple[list[Found | Summary], Subject]:
+    return list(EVALUATORS[type(benchmark)](model, subject, benchmark, seed)), subject
+
+
+def measure(found: Found | Summary) -> Measure:
     """The number that stands for all images: a count for an accuracy or a success, else the mean and its spread."""
+    if isinstance(found, Summary):
+        return Measure(name=found.name, unit=found.unit, total=found.total, value=found.value)
     total = len(found.values_M)
     if found.unit in ("accuracy", "success"):
         return Measure(name=found.name, unit=found.unit, total=total, correct=int(found.values_M.sum()))
@@ -80,21 +115,22 @@ def measure(found: Found) -> Measure:
     return Measure(name=found.name, unit=found.unit, total=total, value=values_M.mean().item(), std=std)
 
 
-def _flags(found: Sequence[Found], count: int) -> str | None:
-    """The first accuracy, image by image over the whole test set; an image that was not measured counts as wrong."""
+def _flags(found: Sequence[Found | Summary], count: int) -> str | None:
+    """The first accuracy, image by image over the whole image set; an image that was not measured counts as wrong."""
     for one in found:
-        if one.unit == "accuracy":
+        if isinstance(one, Found) and one.unit == "accuracy" and "/" not in one.name:  # `fog/3`: of one set among many
             flags_N = torch.zeros(count, dtype=torch.bool)
             flags_N[one.samples_M] = one.values_M
             return per_sample.pack(flags_N.tolist())
     return None
 
 
-def _left_out(images: ImageSet) -> list[Measure]:
-    """The share of test images that could not be decoded, if any."""
-    if not isinstance(images, FolderImages) or not images.corrupt:
+def _left_out(subject: Subject) -> list[Measure]:
+    """The share of the images that could not be decoded, if any."""
+    if not subject.corrupt:
         return []
-    return [Measure(name="corrupt_images", unit="share", total=len(images), value=len(images.corrupt) / len(images))]
+    share = subject.corrupt / subject.asked
+    return [Measure(name="corrupt_images", unit="share", total=subject.asked, value=share)]
 
 
 def _batch_size(images: ImageSet) -> int:
@@ -109,25 +145,27 @@ def _name(benchmark: AnyBenchmark) -> str:
 class _Watch:
     """Heartbeats, and the place where a request to stop is heard."""
 
-    journal: Journal
+    journal: Journal | None
+    """None for a process that does not report."""
     device: str
     should_stop: Callable[[], bool]
     activity: str
     started: float = field(default_factory=time.monotonic)
     last: float = float("-inf")
+    found: int | None = None
+    """Images that were done before this attempt began."""
 
     def __call__(self, done: int, total: int) -> None:
         if self.should_stop():
             raise Stopped
         now = time.monotonic()
-        if now - self.last < HEARTBEAT_SECONDS:
+        if self.found is None:
+            self.found = done
+        if self.journal is None or now - self.last < HEARTBEAT_SECONDS:
             return
         self.last = now
-        speed = done / (now - self.started) if done else None
+        speed = (done - self.found) / (now - self.started) if done > self.found else None
         memory = memory_mb(self.device)
         self.journal.write(
             Heartbeat(step=done, steps=total, images_per_second=speed, memory_mb=memory, activity=self.activity)
         )
-
-    def seconds(self) -> float:
-        return time.monotonic() - self.started

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from jobs.engine.distributed import Group
 from jobs.engine.errors import DivergedError
 
 EXPLODED = 1e6
@@ -49,15 +50,15 @@ class Pending:
         """Note a step's scalars, means over this many images."""
         self._rows.append((step, images, values))
 
-    def collect(self, good: Path | None, *meters: Meter) -> None:
-        """Fetch the values and add them to the meters.
+    def collect(self, good: Path | None, group: Group, *meters: Meter) -> None:
+        """Fetch the values and add their means over the group to the meters.
 
         Raises DivergedError at the first step with a value that is no finite number, or a loss above EXPLODED;
         `good` is the checkpoint it names.
         """
         rows, self._rows = self._rows, []
         for step, images, tensors in rows:
-            fetched = torch.stack(list(tensors.values())).tolist()
+            images, fetched = group.means(images, torch.stack(list(tensors.values())).tolist())
             values = dict(zip(tensors, fetched, strict=True))
             for name, value in values.items():
                 if math.isnan(value):

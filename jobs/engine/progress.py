@@ -33,9 +33,9 @@ class Stopwatch:
 
 
 class Progress:
-    """Writes at most one heartbeat a second, and metrics when told to."""
+    """Writes at most one heartbeat a second, and metrics when told to; nothing without a journal."""
 
-    def __init__(self, journal: Journal, device: str, steps: int, steps_per_epoch: int) -> None:
+    def __init__(self, journal: Journal | None, device: str, steps: int, steps_per_epoch: int) -> None:
         self._journal, self._device = journal, device
         self._steps, self._steps_per_epoch = steps, steps_per_epoch
         self._beaten = 0.0
@@ -56,7 +56,7 @@ class Progress:
         """A step is done, of this many images; write a heartbeat if one is due."""
         self._beat_watch.images += images
         self._metrics_watch.images += images
-        if time.perf_counter() - self._beaten < HEARTBEAT_SECONDS:
+        if self._journal is None or time.perf_counter() - self._beaten < HEARTBEAT_SECONDS:
             return
         self._journal.write(
             Heartbeat(
@@ -83,7 +83,8 @@ class Progress:
             "data_wait_share": watch.data_wait_share(),
             "memory_mb": memory_mb(self._device),
         }
-        self._journal.write(Metrics(step=step, epoch=step / self._steps_per_epoch, values=values))
+        if self._journal is not None:
+            self._journal.write(Metrics(step=step, epoch=step / self._steps_per_epoch, values=values))
 
 
 def memory_mb(device: str) -> float:

@@ -26,7 +26,7 @@ def trained_model(run_id: str, tested: Run, paths: RunPaths, device: str) -> Ceb
     if run.data.name != tested.data.name:
         raise InputError(where, f"it was trained on {run.data.name}, not on {tested.data.name}")
     try:
-        model, _ = checkpoint.load_model(run, source.checkpoints)
+        model = checkpoint.load_model(run, source.checkpoints).model
     except NoCheckpointError as error:
         raise InputError(where, str(error)) from None
     return model.to(device)

@@ -7,17 +7,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from experiments import datasets, spec
 from experiments.spec import Run
 from jobs.engine import checkpoint, optimisers
 from jobs.engine.checkpoint import Loaded
+from jobs.engine.distributed import Group
 from jobs.engine.errors import DivergedError
 from jobs.engine.meter import Meter
 from jobs.engine.models import CebModel, build
 from jobs.engine.models.classifiers import ConsistentClassifier
+from jobs.engine.replica import Losses
 
 
 @dataclass
@@ -26,6 +28,9 @@ class State:
 
     run: Run
     model: CebModel
+    replica: nn.Module
+    """The model's `Losses`, which give it the gradient over all processes."""
+    group: Group
     optimiser: Optimizer
     marginal_optimiser: Optimizer | None
     step: int = 0
@@ -56,8 +61,9 @@ class State:
         return self.good
 
 
-def initial(run: Run, labels_N: Tensor, device: str) -> State:
-    """The state before the first step, for training images with these labels."""
+def initial(run: Run, labels_N: Tensor, device: str, group: Group | None = None) -> State:
+    """The state before the first step, for training images with these labels; by default of a process alone."""
+    group = group or Group()
     model = build(run)
     if isinstance(model.classifier, ConsistentClassifier):
         model.classifier.set_label_counts(torch.bincount(labels_N, minlength=datasets.info(run.data.name).classes))
@@ -65,7 +71,8 @@ def initial(run: Run, labels_N: Tensor, device: str) -> State:
     marginal_optimiser = None
     if model.marginal is not None and not isinstance(run.objective, spec.Xent):
         marginal_optimiser = optimisers.build_marginal(run.objective.marginal.marginal_lr, model.marginal)
-    return State(run, model, optimisers.build(run.optimiser, model), marginal_optimiser)
+    replica = group.replicate(Losses(run, model))
+    return State(run, model, replica, group, optimisers.build(run.optimiser, model), marginal_optimiser)
 
 
 def restore(state: State, loaded: Loaded) -> None:

@@ -1,18 +1,23 @@
-"""One optimiser step. Shapes: B images, C channels, H by W pixels, Z dimensions of z."""
+"""One optimiser step. Shapes: B images in M parts of P, C channels, H by W pixels, Z dimensions of z."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from msgspec import UnsetType
 from torch import Tensor
 
 from experiments import spec
-from jobs.engine import objectives, optimisers, randomness, schedules
+from experiments.spec import Run
+from jobs.engine import objectives, optimisers, schedules
 from jobs.engine.attacks.pgd import pgd
 from jobs.engine.attacks.start import random_start
+from jobs.engine.distributed import accumulating
 from jobs.engine.length import Length
 from jobs.engine.precision import encode
+from jobs.engine.replica import RunningStatistics
 from jobs.engine.state import State
 
 
@@ -48,34 +53,56 @@ def in_force(state: State, length: Length) -> InForce:
 
 
 def take(state: State, now: InForce, epoch: int, samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> dict[str, Tensor]:
-    """Update the weights on one batch of images in [0, 1], the samples `samples_B` of this epoch.
+    """Update the weights on one batch, of which these are this process's images in [0, 1], the samples `samples_B` of
+    this epoch.
 
-    Returns the batch's means as scalars on the device: loss, conditional_entropy, residual_information and rate
+    Every process of the group takes the step at once, with the gradient of the mean over all their images. Returns
+    the means over this one's as scalars on the device: loss, conditional_entropy, residual_information and rate
     where the objective has them, over the sampled z, and train_accuracy over the mean encodings, all before
     the update.
     """
-    run, model = state.run, state.model
-    objective = objectives.of(run.objective)
-    x_BCHW = _adversarial(state, epoch, samples_B, x_BCHW, y_B)
-    f_BZ = encode(model, run, x_BCHW)
-    z_BZ = f_BZ
-    if objective.noisy:
-        samples_B = samples_B.to(f_BZ.device)
-        z_BZ = f_BZ + randomness.normal(run.seed, "noise", epoch, samples_B, f_BZ.shape[1], f_BZ.dtype)
-    terms = objective.loss(model, f_BZ, z_BZ, y_B, now.gamma)
-    with torch.no_grad():
-        accuracy = (model.logits(f_BZ).argmax(dim=1) == y_B).to(f_BZ.dtype).mean()
-
-    # One backward pass for both: the two losses have no parameter in common.
+    group = state.group
+    (images,) = group.sums([len(y_B)])  # asked, because some may have been left out
+    parts = _parts(state.run, samples_B, x_BCHW, y_B)
+    statistics = RunningStatistics(state.model) if group.size > 1 or len(parts) > 1 else None
     for optimiser, lr in ((state.optimiser, now.lr), (state.marginal_optimiser, now.marginal_lr)):
         if optimiser is not None:
             optimisers.set_lr(optimiser, lr)
             optimiser.zero_grad()
-    (terms.loss + model.marginal_loss(z_BZ)).backward()  # type: ignore[no-untyped-call]
+    found = []
+    for number, (samples_P, x_PCHW, y_P) in enumerate(parts):
+        if statistics:
+            statistics.begin_part()
+        x_PCHW = _adversarial(state, epoch, samples_P, x_PCHW, y_P)
+        with accumulating(state.replica, last=number == len(parts) - 1):
+            loss, values = state.replica(x_PCHW, y_P, samples_P, epoch, now.gamma)
+            # The group takes the mean over its processes, of what are sums divided by the images of all.
+            (loss * (group.size * len(y_P) / images)).backward()
+        if statistics:
+            statistics.end_part(len(y_P) / images)
+        found.append(values)
+    if statistics:
+        statistics.end_step(group)
     state.optimiser.step()
     if state.marginal_optimiser is not None:
         state.marginal_optimiser.step()
-    return {**terms.values(), "train_accuracy": accuracy}
+    return _means(found, [len(y_P) for _, _, y_P in parts])
+
+
+def _parts(run: Run, *batch_B: Tensor) -> list[tuple[Tensor, ...]]:
+    """The images that are computed at a time, and that BatchNorm's statistics are over."""
+    if isinstance(run.replica_batch, UnsetType):
+        return [batch_B]
+    return list(zip(*(torch.split(tensor, run.replica_batch) for tensor in batch_B), strict=True))
+
+
+def _means(found: Sequence[dict[str, Tensor]], images: Sequence[int]) -> dict[str, Tensor]:
+    """The means over all images of what are means over the images of each part."""
+    if len(found) == 1:
+        return found[0]
+    weights_M = torch.tensor(images, dtype=torch.float64) / sum(images)
+    stacked = {name: torch.stack([values[name] for values in found]) for name in found[0]}
+    return {name: (values_M * weights_M.to(values_M)).sum() for name, values_M in stacked.items()}
 
 
 def _adversarial(state: State, epoch: int, samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Tensor:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from msgspec import UnsetType
 
 from experiments.spec import Run, Xent
 from jobs.engine import checkpoint, schedules, step
 from jobs.engine.attacks.precision import full_precision
 from jobs.engine.data import FolderImages, ImageSet, batches, load
+from jobs.engine.distributed import Group
 from jobs.engine.length import Length
 from jobs.engine.meter import Meter, Pending
 from jobs.engine.progress import Progress
@@ -31,7 +33,7 @@ CHANCE_FACTOR = 1.5
 def train(
     run: Run,
     paths: RunPaths,
-    journal: Journal,
+    journal: Journal | None,
     data_root: Path,
     device: str,
     should_stop: Callable[[], bool],
@@ -41,20 +43,25 @@ def train(
 
     Raises Stopped, with a checkpoint written, once `should_stop()` is true; DivergedError if a loss is not finite
     or has exploded; InputError for data that is missing or damaged. Journals heartbeats, metrics and checkpoints.
+
+    The processes of a torch.distributed group train together; the first one writes for all, the others need no journal.
+    PeerLostError if one of them is gone.
     """
     images = load(run.data, "train", data_root)
     length = Length(run, len(images))
-    state = initial(run, images.labels_N, device)
-    loaded = checkpoint.load_newest(run, paths.checkpoints, set_aside=True)
+    group = Group.default()
+    state = initial(run, images.labels_N, device, group)
+    # Read by one and told to all: on other machines the folder may look older.
+    loaded = group.from_first(checkpoint.load_newest(run, paths.checkpoints, set_aside=True) if group.leads else None)
     if loaded is not None:
         restore(state, loaded)
-    training = _Training(state, images, length, journal, paths.checkpoints, device, checkpoint_seconds)
+    training = Training(state, images, length, journal, paths.checkpoints, device, checkpoint_seconds)
     with full_precision(device):
         while state.step < length.steps:
             training.epoch(should_stop)
 
 
-class _Training:
+class Training:
     """The loop over steps and what happens between them."""
 
     def __init__(
@@ -62,7 +69,7 @@ class _Training:
         state: State,
         images: ImageSet,
         length: Length,
-        journal: Journal,
+        journal: Journal | None,
         folder: Path,
         device: str,
         checkpoint_seconds: float,
@@ -72,6 +79,8 @@ class _Training:
         self.checkpoint_seconds, self.saved = checkpoint_seconds, time.monotonic()
         self.progress = Progress(journal, device, length.steps, length.steps_per_epoch)
         self.pending, self.window = Pending(), Meter()
+        self.corrupt = images.corrupt if isinstance(images, FolderImages) else {}
+        self.corrupt_told = 0
         self.collect_steps = COLLECT_STEPS[torch.device(device).type]
         self.chance = (images.labels_N.bincount().max() / len(images)).item()
 
@@ -79,8 +88,9 @@ class _Training:
         """Train to the end of the epoch that is under way."""
         run, state = self.state.run, self.state
         number = state.step // self.length.steps_per_epoch
-        index_batches = self.length.rest_of_epoch(state.step)
-        loader = batches(self.images, index_batches, run.data.augment, run.seed, number, self.device)
+        unit = 1 if isinstance(run.replica_batch, UnsetType) else run.replica_batch
+        mine = [state.group.share(samples_B, unit) for samples_B in self.length.rest_of_epoch(state.step)]
+        loader = batches(self.images, mine, run.data.augment, run.seed, number, self.device)
         for samples_B, x_BCHW, y_B in self.progress.timed(loader):
             now = step.in_force(state, self.length)
             self.pending.add(state.step, len(y_B), step.take(state, now, number, samples_B, x_BCHW, y_B))
@@ -90,11 +100,13 @@ class _Training:
     def after_step(self, now: step.InForce, images: int, stop: bool) -> None:
         """Journal, pass the gate and save, as far as each is due; raise Stopped if asked to stop before the end."""
         state, done = self.state, self.state.step == self.length.steps
+        save_due = state.group.leads and time.monotonic() - self.saved >= self.checkpoint_seconds
+        images, stop, save_due = self.agreed(images, stop, save_due)
         epoch_ends = done or state.step % self.length.steps_per_epoch == 0
         window_ends = self.window.steps + len(self.pending) >= METRICS_STEPS
-        save = done or stop or time.monotonic() - self.saved >= self.checkpoint_seconds
+        save = done or stop or save_due
         if epoch_ends or window_ends or save or len(self.pending) >= self.collect_steps:
-            self.pending.collect(state.good, state.epoch, self.window)
+            self.pending.collect(state.good, state.group, state.epoch, self.window)
         if epoch_ends:
             self.end_epoch(now)
         elif window_ends:
@@ -104,6 +116,16 @@ class _Training:
             self.save()
         if stop and not done:
             raise Stopped
+
+    def agreed(self, images: int, stop: bool, save: bool) -> tuple[int, bool, bool]:
+        """What all processes go by: the images of all, and whether any of them asks to stop or to save."""
+        group, untold = self.state.group, len(self.corrupt) - self.corrupt_told
+        all_images, stops, saves, all_untold = group.sums([images, stop, save, untold])
+        if all_untold and group.size > 1 and isinstance(self.images, FolderImages):
+            for index, why in group.gather(dict(list(self.corrupt.items())[self.corrupt_told :])).items():
+                self.images.leave_out(index, why)
+        self.corrupt_told = len(self.corrupt)
+        return int(all_images), stops > 0, saves > 0
 
     def end_epoch(self, now: step.InForce) -> None:
         """Journal the means over the epoch, and let its training accuracy pass the gate of the jump-start."""
@@ -118,14 +140,17 @@ class _Training:
     def write_metrics(self, now: step.InForce, meter: Meter, **others: float) -> None:
         """Journal the means of a meter; a new window begins."""
         if isinstance(self.images, FolderImages):
-            others["corrupt_images"] = float(len(self.images.corrupt))
+            others["corrupt_images"] = float(len(self.corrupt))
         self.progress.metrics(self.state.step, meter, **now.metrics(self.state.run.objective), **others)
         self.window = Meter()
 
     def save(self) -> None:
-        """Write a checkpoint and say so."""
-        before = time.perf_counter()
-        file = self.state.save(self.folder)
-        seconds = time.perf_counter() - before
-        self.journal.write(Checkpointed(step=self.state.step, file=file.name, seconds=seconds))
-        self.saved = time.monotonic()
+        """Write a checkpoint and say so; the other processes wait until it is there."""
+        if self.state.group.leads:
+            before = time.perf_counter()
+            file = self.state.save(self.folder)
+            seconds = time.perf_counter() - before
+            if self.journal is not None:
+                self.journal.write(Checkpointed(step=self.state.step, file=file.name, seconds=seconds))
+            self.saved = time.monotonic()
+        self.state.group.sums([0])  # a meeting: who is done early would look like one that is lost

@@ -12,7 +12,22 @@ import pytest
 from experiments.matrix import load
 
 HEAVY = ("torch", "torchvision", "sqlalchemy", "alembic", "submitit", "sklearn", "scipy", "numpy", "matplotlib")
-COMMANDS = ("plan", "submit", "status", "report", "logs", "show", "data list", "data fetch", "export", "gc", "doctor")
+COMMANDS = (
+    *(
+        "plan",
+        "submit",
+        "status",
+        "report",
+        "cancel",
+        "logs",
+        "show",
+        "data list",
+        "data fetch",
+        "export",
+        "gc",
+        "doctor",
+    ),
+)
 
 
 def test_nothing_heavy_is_imported_at_start() -> None:

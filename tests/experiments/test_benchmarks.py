@@ -1,20 +1,33 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
+from experiments import datasets
 from experiments.benchmarks import (
     AnyBenchmark,
     AutoAttack,
+    Calibration,
     Cifar101,
     Clean,
     CommonCorruptions,
+    ExtraCorruptions,
+    ImagenetR,
+    ImagenetV2,
+    OutOfDistribution,
     Pgd,
+    TrainInformation,
     Transfer,
     column,
+    corruption_note,
     describe,
     full_column,
     measures,
+    other_test_set,
+    pipelines,
 )
+from experiments.errors import InputError
 
 RANDOM = Pgd(norm="linf", eps=16 / 255, step_size=2 / 255, target="random")
 TRANSFER = Transfer(source="r0123456789abcdef", norm="l2", eps=1.0)
@@ -30,6 +43,16 @@ TRANSFER = Transfer(source="r0123456789abcdef", norm="l2", eps=1.0)
         (AutoAttack(norm="linf", eps=8 / 255), ("autoattack_linf",), "autoattack_linf@eps=8/255"),
         (AutoAttack(norm="l2", eps=1, version="rand"), ("autoattack_l2",), "autoattack_l2@eps=1,version=rand"),
         (Cifar101(version="v4"), ("cifar10_1",), "cifar10_1@version=v4"),
+        (ImagenetV2(version="top-images"), ("imagenet_v2",), "imagenet_v2@version=top-images"),
+        (ImagenetR(), ("imagenet_r", "imagenet_r_1000"), "imagenet_r"),
+        (Calibration(), ("ece", "nll", "brier"), "ece"),
+        (OutOfDistribution(against="digits"), ("ood_auroc", "ood_fpr95"), "ood_auroc@against=digits"),
+        (TrainInformation(), ("rate_train", "residual_information_train", "conditional_entropy_train"), "rate_train"),
+        (
+            ExtraCorruptions(pipeline="ours", subset=9),
+            ("speckle_noise", "gaussian_blur", "spatter", "saturate"),
+            "speckle_noise@pipeline=ours,subset=9",
+        ),
     ],
     ids=lambda value: str(value)[:20],
 )
@@ -42,3 +65,47 @@ def test_columns(benchmark: AnyBenchmark, columns: tuple[str, ...], full: str) -
 def test_corruptions_come_with_both_summaries() -> None:
     found = measures(CommonCorruptions(pipeline="official"))
     assert found[:2] == ("mce", "average_ce") and len(found) == 17
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        ("imagenet", ("official", "official-recrop", "in-memory", "ours")),
+        ("cifar10", ("official", "in-memory", "ours")),
+        ("digits", ("ours",)),
+        ("fashion_mnist", ("ours",)),
+    ],
+)
+def test_pipelines_that_a_data_set_has(data: str, found: tuple[str, ...]) -> None:
+    assert pipelines(datasets.info(data)) == found
+
+
+def test_numbers_that_are_not_comparable_say_so() -> None:
+    notes = {
+        pipeline: corruption_note(CommonCorruptions(pipeline=pipeline))
+        for pipeline in ("official", "in-memory", "ours")
+    }
+    assert notes["official"] == corruption_note(Clean()) == ""
+    assert "frost is drawn" in notes["in-memory"] and "nothing published" in notes["ours"]
+
+
+def test_the_images_of_other_sets() -> None:
+    found = {one.name: one.images for benchmark in (ImagenetR(), ImagenetV2(), Cifar101(version="v4"), Clean())
+             if (one := other_test_set(benchmark))}  # fmt: skip
+    assert found == {"imagenet-r": 30_000, "imagenet-v2-matched-frequency": 10_000, "cifar10.1-v4": 2_021}
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("common_corruptions: {pipeline: in-memory}", "pipeline: digits has no in-memory; allowed: ours"),
+        ("extra_corruptions: {pipeline: [ours, official]}", "pipeline: digits has no official; allowed: ours"),
+        ("ood: {against: digits}", "against: digits is what the runs are trained on"),
+        ("imagenet_r", "not for digits; it is for imagenet"),
+        ("common_corruptions", "common_corruptions: pipeline is missing"),
+    ],
+)
+def test_what_a_matrix_cant_ask_for(entry: str, said: str, expand: Callable[..., object]) -> None:
+    with pytest.raises(InputError, match=said):
+        expand(f"grids: [{{objective: xent}}]\nevaluate: [{{{entry}}}]" if ":" in entry else
+               f"grids: [{{objective: xent}}]\nevaluate: [{entry}]")  # fmt: skip

@@ -9,9 +9,21 @@ import pytest
 from experiments.errors import InputError
 from jobs import lease, provenance
 from jobs.entry import run_stage
-from jobs.errors import Stopped
+from jobs.errors import PeerLostError, Stopped
 from jobs.home import Home, RunPaths
-from jobs.journal import AnyRecord, Checkpointed, Claim, Failed, Journal, Preempted, Started, Submitted, Succeeded, read
+from jobs.journal import (
+    AnyRecord,
+    Checkpointed,
+    Claim,
+    Died,
+    Failed,
+    Journal,
+    Preempted,
+    Started,
+    Submitted,
+    Succeeded,
+    read,
+)
 from jobs.outcome import trained
 
 
@@ -69,6 +81,15 @@ def test_a_failure_says_what_and_of_which_kind(run, error: Exception, kind: str,
 
 def test_a_stop_is_no_end(run) -> None:
     assert _ends(run(_raise(Stopped()))) == [Preempted]
+
+
+def test_a_stop_that_another_process_heard_is_not_taken_for_a_newer_attempt(run) -> None:
+    assert [record.reason for record in run(_raise(Stopped())) if isinstance(record, Preempted)] == [""]
+
+
+def test_the_loss_of_another_process_is_a_death_and_no_failure(run) -> None:
+    last = run(_raise(PeerLostError("another process is gone")))[-1]
+    assert isinstance(last, Died) and last.reason == "another process is gone"
 
 
 def test_a_submission_tries_once_and_the_next_one_again(run) -> None:

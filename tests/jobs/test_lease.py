@@ -77,3 +77,19 @@ def test_a_zombie_has_ended() -> None:
         time.sleep(0.01)
     assert Process.of(child) is None
     os.waitpid(child, 0)
+
+
+def test_a_newer_start_takes_it_from_a_holder_that_lives(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "_CHECK_SECONDS", 0.0)
+    path = paths.lease("train")
+    old = lease.acquire(path)
+    assert old is not None
+    old.enter(1, "s1", 0)
+    assert lease.acquire(path, lambda holder: holder.age > ("s1", 0)) is None
+    new = lease.acquire(path, lambda holder: holder.age < ("s1", 1))
+    assert new is not None
+    new.enter(2, "s1", 1)
+    assert old.superseded() and not new.superseded()
+    assert lease.acquire(path, lambda holder: holder.age < ("s1", 1)) is None  # once, not in turn
+    old.release()
+    assert lease.acquire(path) is None  # the newer one holds it still

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from experiments.benchmarks import Loss, Norm
+from jobs.engine.attacks.layout import quick
 from jobs.engine.attacks.losses import ascent
 
 
@@ -65,11 +66,12 @@ def search(
     """
     y_B = y_B.to(x_BCHW.device)
     target_B = None if target_B is None else target_B.to(x_BCHW.device)
-    adversarial_BCHW = x_BCHW if start_BCHW is None else start_BCHW
+    x_BCHW = quick(x_BCHW)
+    adversarial_BCHW = x_BCHW if start_BCHW is None else quick(start_BCHW)
     zero_gradient_B = torch.zeros(len(x_BCHW), dtype=torch.bool, device=x_BCHW.device)
     for _ in range(steps):
         gradient_BCHW = gradient(logits_of, adversarial_BCHW, y_B, loss, target_B)
-        zero_gradient_B |= gradient_BCHW.flatten(1).eq(0).all(dim=1)
+        zero_gradient_B |= ~gradient_BCHW.any(dim=(1, 2, 3))
         stepped_BCHW = adversarial_BCHW + step_size * _direction(gradient_BCHW, norm)
         adversarial_BCHW = project(stepped_BCHW, x_BCHW, norm=norm, eps=eps)
     return Attacked(adversarial_BCHW.detach(), zero_gradient_B)

@@ -1,8 +1,8 @@
 """Augmentation: what is drawn for an image is a function of (seed, epoch, sample) alone.
 
-Small images are cropped and flipped as a whole batch by integers that are drawn for each of them. Where
-torchvision draws (AutoAugment, crops of random area), it does so from the global generator, seeded for each
-image and restored behind it.
+Small images are cropped, flipped and put through AutoAugment as a whole batch, wherever it lies, by numbers that are
+drawn for each of them. Where torchvision draws (crops of random area, and AutoAugment behind them), it does so from
+the global generator, seeded for each image and restored behind it.
 """
 
 from __future__ import annotations
@@ -20,42 +20,38 @@ from torchvision.transforms import functional
 from experiments.datasets import DatasetInfo
 from experiments.spec import AutoAugment, CropFlip, NoAugment
 from jobs.engine import randomness
+from jobs.engine.data.autoaugment import GREY, POLICIES, autoaugment
 
 Augment = NoAugment | CropFlip | AutoAugment
 BICUBIC = transforms.InterpolationMode.BICUBIC
-GREY = 128
-"""What AutoAugment's shears, shifts and rotations move in, as in the authors' TPU code."""
 
 
 def augment_small(
     images_BCHW: Tensor, augment: Augment, info: DatasetInfo, seed: int, epoch: int, samples_B: Tensor
 ) -> Tensor:
-    """Augment uint8 images of one size; for samples_B (int64) they are images_BCHW[i] of the set."""
+    """Augment uint8 images of one size, the samples `samples_B` (int64, on the CPU), on the device where they lie."""
     if isinstance(augment, NoAugment):
         return images_BCHW
     images_BCHW = crop_flip(images_BCHW, info, seed, epoch, samples_B)
     if isinstance(augment, AutoAugment):
-        policy = _policy(augment, info.channels)
-        for image_CHW, sample_seed in zip(images_BCHW, sample_seeds(seed, epoch, samples_B), strict=True):
-            with seeded(sample_seed):
-                image_CHW.copy_(policy(image_CHW))
+        images_BCHW = autoaugment(images_BCHW, augment.policy, seed, epoch, samples_B)
     return images_BCHW
 
 
 def crop_flip(images_BCHW: Tensor, info: DatasetInfo, seed: int, epoch: int, samples_B: Tensor) -> Tensor:
     """A crop of the image's own size out of the image with `info.crop_padding` zeros around, and, where the data
     set allows it, a mirrored image in one of two cases. Digits are shifted by one pixel and never mirrored."""
-    padding = info.crop_padding or 0
+    padding, device = info.crop_padding or 0, images_BCHW.device
     batch, _, height, width = images_BCHW.shape
-    drawn_B3 = randomness.uniform(seed, "crop_flip", epoch, samples_B, 3)
+    drawn_B3 = randomness.uniform(seed, "crop_flip", epoch, samples_B, 3).to(device)
     top_B, left_B = (drawn_B3[:, :2] * (2 * padding + 1)).long().unbind(dim=1)
-    columns_BW = torch.arange(width).expand(batch, width)
+    columns_BW = torch.arange(width, device=device).expand(batch, width)
     if info.flips:
         columns_BW = torch.where(drawn_B3[:, 2:] < 0.5, columns_BW.flip(1), columns_BW)
-    rows_BH1 = (top_B[:, None] + torch.arange(height))[:, :, None]
+    rows_BH1 = (top_B[:, None] + torch.arange(height, device=device))[:, :, None]
     columns_B1W = (left_B[:, None] + columns_BW)[:, None, :]
     padded_BHWC = pad(images_BCHW, [padding] * 4).permute(0, 2, 3, 1)
-    cropped_BHWC = padded_BHWC[torch.arange(batch)[:, None, None], rows_BH1, columns_B1W]
+    cropped_BHWC = padded_BHWC[torch.arange(batch, device=device)[:, None, None], rows_BH1, columns_B1W]
     return cropped_BHWC.permute(0, 3, 1, 2).contiguous()
 
 
@@ -66,7 +62,7 @@ def folder_transform(augment: Augment, info: DatasetInfo) -> Callable[[Image.Ima
     crop = transforms.RandomResizedCrop(info.size, scale=(0.08, 1), ratio=(3 / 4, 4 / 3), interpolation=BICUBIC)
     steps: list[Callable[..., object]] = [crop, transforms.RandomHorizontalFlip()]
     if isinstance(augment, AutoAugment):
-        steps.append(_policy(augment, info.channels))
+        steps.append(transforms.AutoAugment(POLICIES[augment.policy], fill=[GREY] * info.channels))
     composed: Callable[[Image.Image], Image.Image] = transforms.Compose(steps)
     return composed
 
@@ -92,9 +88,3 @@ def sample_seeds(seed: int, epoch: int, samples_B: Tensor) -> list[int]:
     """What `seeded` takes for each sample of an epoch."""
     seeds: list[int] = randomness.bits(seed, "augment", epoch, samples_B, 1)[:, 0].tolist()
     return seeds
-
-
-def _policy(augment: AutoAugment, channels: int) -> Callable[..., Tensor]:
-    policy = {"cifar10": transforms.AutoAugmentPolicy.CIFAR10, "imagenet": transforms.AutoAugmentPolicy.IMAGENET}
-    made: Callable[..., Tensor] = transforms.AutoAugment(policy[augment.policy], fill=[GREY] * channels)
-    return made

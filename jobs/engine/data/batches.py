@@ -1,7 +1,8 @@
 """Batches of an image set, by index. Shapes: B images, C channels, H by W pixels.
 
-Decoding and augmentation run in worker processes where the job has more than one thread to spend. Workers take
-part in no draw, so their number changes nothing but the speed.
+Images that are held in memory live on the device, as uint8, and are augmented there in batches. Decoding, and what is
+done image by image, runs in worker processes where the job has more than one thread to spend. Workers take part in
+no draw, so their number changes nothing but the speed.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -17,9 +20,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.functional import pil_to_tensor
 
 from experiments.errors import InputError
-from experiments.spec import AutoAugment
 from jobs.engine.data.augment import Augment, augment_small, folder_transform, sample_seeds, seeded
-from jobs.engine.data.images import FolderImages, ImageSet, MemoryImages
+from jobs.engine.data.images import FolderImages, ImageSet, MemoryImages, Then
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
@@ -44,13 +46,16 @@ def batches(
     when these become too many, or when nothing is left of a batch. `workers`: loader processes; None lets the
     number of threads of this job decide.
     """
+    if isinstance(images, MemoryImages) and images.then is None and not workers:
+        yield from _resident(images, index_batches, augment, seed, epoch, torch.device(device))
+        return
     reader = _Reader(images, augment, seed, epoch)
     on_gpu = torch.device(device).type == "cuda"
     loader: DataLoader[_Read] = DataLoader(
         reader,
         batch_size=None,
         sampler=index_batches,
-        num_workers=_workers(images, augment) if workers is None else workers,
+        num_workers=_workers() if workers is None else workers,
         pin_memory=on_gpu,
         generator=torch.Generator(),  # else the loader takes a number from the global one
     )
@@ -64,10 +69,20 @@ def batches(
         yield read.samples_B, x_BCHW, read.labels_B.to(device, non_blocking=on_gpu)
 
 
-def _workers(images: ImageSet, augment: Augment) -> int:
-    slow = isinstance(images, FolderImages) or isinstance(augment, AutoAugment)
+def _resident(
+    images: MemoryImages, index_batches: Sequence[Tensor], augment: Augment, seed: int, epoch: int, device: torch.device
+) -> Iterator[Batch]:
+    """Batches of images that stay on the device as uint8 and are augmented there."""
+    images_NCHW, labels_N = images.on(device)
+    for samples_B in index_batches:
+        there_B = samples_B.to(device, non_blocking=True)
+        images_BCHW = augment_small(images_NCHW[there_B], augment, images.info, seed, epoch, samples_B)
+        yield samples_B, images_BCHW.float().div_(255), labels_N[there_B]
+
+
+def _workers() -> int:
     threads = torch.get_num_threads()
-    return threads if slow and threads > 1 else 0
+    return threads if threads > 1 else 0
 
 
 @dataclass(frozen=True)
@@ -91,9 +106,13 @@ class _Reader(Dataset[_Read]):
         self._images, self._augment, self._seed, self._epoch = images, augment, seed, epoch
 
     def __getitem__(self, samples_B: Tensor) -> _Read:
-        if isinstance(self._images, MemoryImages):
-            return self._from_memory(self._images, samples_B)
-        return self._from_folder(self._images, samples_B)
+        images = self._images
+        read = (
+            self._from_memory(images, samples_B)
+            if isinstance(images, MemoryImages)
+            else self._from_folder(images, samples_B)
+        )
+        return read if images.then is None else _afterwards(read, images.then)
 
     def _from_memory(self, images: MemoryImages, samples_B: Tensor) -> _Read:
         images_BCHW = images.images_NCHW[samples_B]
@@ -101,21 +120,34 @@ class _Reader(Dataset[_Read]):
         return _Read(samples_B, images_BCHW, images.labels_N[samples_B], {})
 
     def _from_folder(self, images: FolderImages, samples_B: Tensor) -> _Read:
-        transform = folder_transform(self._augment, images.info)
         size = images.info.size
+        transform = folder_transform(self._augment, images.info) if images.crop else partial(_as_it_is, size=size)
         pixels_BCHW = torch.empty(len(samples_B), images.info.channels, size, size, dtype=torch.uint8)
         kept, corrupt = torch.ones(len(samples_B), dtype=torch.bool), {}
         seeds = sample_seeds(self._seed, self._epoch, samples_B)
         for number, (index, sample_seed) in enumerate(zip(samples_B.tolist(), seeds, strict=True)):
             try:
                 image = _decode(images, index)
+                with seeded(sample_seed):
+                    pixels_BCHW[number] = pil_to_tensor(transform(image))
             except _UNREADABLE as error:
                 kept[number], corrupt[index] = False, f"{type(error).__name__}: {error}"
-                continue
-            with seeded(sample_seed):
-                pixels_BCHW[number] = pil_to_tensor(transform(image))
         samples_B = samples_B[kept]
         return _Read(samples_B, pixels_BCHW[kept], images.labels_N[samples_B], corrupt)
+
+
+def _afterwards(read: _Read, then: Then) -> _Read:
+    pixels_BHWC = read.images_BCHW.permute(0, 2, 3, 1).numpy()
+    made = [then(pixels_HWC, index) for pixels_HWC, index in zip(pixels_BHWC, read.samples_B.tolist(), strict=True)]
+    if not made:
+        return read
+    return replace(read, images_BCHW=torch.from_numpy(np.stack(made)).permute(0, 3, 1, 2))
+
+
+def _as_it_is(image: Image.Image, size: int) -> Image.Image:
+    if image.size != (size, size):
+        raise ValueError(f"{image.size[0]}x{image.size[1]} pixels, expected {size}x{size}")
+    return image
 
 
 def _decode(images: FolderImages, index: int) -> Image.Image:

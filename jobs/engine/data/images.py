@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from experiments.errors import InputError
 
 MAX_CORRUPT_SHARE = 0.001
 """A run ends when more than this share of a set's images can't be decoded; fewer are left out by name."""
+
+Then = Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]
+"""What becomes of an image behind its decoding and cropping: (uint8 of shape (H, W, C), its index) to uint8."""
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +37,9 @@ class MemoryImages:
     """int64, 0 to classes - 1."""
     images_NCHW: Tensor
     """uint8."""
+    then: Then | None = None
+    """Done to each image as it is used; `digest` tells it apart."""
+    _resident: dict[torch.device, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.labels_N)
@@ -40,6 +47,12 @@ class MemoryImages:
     def subset(self, indices_M: Tensor) -> MemoryImages:
         """The images at these indices, renumbered from 0."""
         return replace(self, labels_N=self.labels_N[indices_M], images_NCHW=self.images_NCHW[indices_M])
+
+    def on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """(images_NCHW uint8, labels_N) on a device, where they stay."""
+        if device not in self._resident:
+            self._resident[device] = self.images_NCHW.to(device), self.labels_N.to(device)
+        return self._resident[device]
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,10 @@ class FolderImages:
     """Paths below `folder`. One array, because a million Python strings would be copied into every loader process."""
     corrupt: dict[int, str] = field(default_factory=dict)
     """What was wrong with each image that could not be decoded, by index: it was left out of its batch."""
+    crop: bool = True
+    """Whether the evaluation crop is taken; else an image must have the size of `info` already."""
+    then: Then | None = None
+    """Done to each image as it is used; `digest` tells it apart."""
 
     def __len__(self) -> int:
         return len(self.labels_N)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
+
+import torch
 
 from experiments import datasets
 from experiments.datasets import DatasetInfo, Split
@@ -21,18 +24,34 @@ _READERS: dict[str, Callable[[DatasetInfo, Split, Path], ImageSet]] = {
 }
 
 
-def load(data: Data, split: Split, root: Path) -> ImageSet:
-    """Read one split from the data folder `root`, verified; of the training split, `train_subset` if one is asked.
+def load(data: Data, split: Split | Literal["holdout"], root: Path) -> ImageSet:
+    """Read one split from the data folder `root`, verified: of the published training images those that are trained
+    on (`train`) or those that are kept out of it (`holdout`).
 
     Raises InputError, one line that names the file, if the set is missing, truncated or not the published one,
-    or smaller than the subset.
+    or smaller than what is asked of it; also if nothing is held out.
     """
     info = datasets.info(data.name)
-    if split == "train" and data.train_subset is not None and data.train_subset > info.train:
-        raise InputError("data.train_subset", f"{data.train_subset:,} images", f"{info.name} has {info.train:,}")
+    if split == "holdout" and not data.holdout:
+        raise InputError("data.holdout", "nothing was held out in training", "say how many images")
+    asked = (data.train_subset or 0) + (data.holdout or 0)
+    if split != "test" and asked > info.train - (data.train_subset is None):
+        raise InputError(_asked(data), f"{asked:,} images", f"{info.name} has {info.train:,}")
     if info.name not in _READERS:
         raise InputError("jobs/engine/data/load.py", f"no reader for {info.name!r}", expected(_READERS, info.name))
-    images = _READERS[info.name](info, split, root)
-    if split == "test" or data.train_subset is None:
+    images = _READERS[info.name](info, "test" if split == "test" else "train", root)
+    if split == "test":
         return images
-    return images.subset(evenly(images.labels_N, data.train_subset))
+    if data.holdout:
+        held_M = len(images) - 1 - evenly(images.labels_N.flip(0), data.holdout).flip(0)
+        if split == "holdout":
+            return images.subset(held_M)
+        trained_on_N = torch.ones(len(images), dtype=torch.bool)
+        trained_on_N[held_M] = False
+        images = images.subset(trained_on_N.nonzero()[:, 0])
+    return images if data.train_subset is None else images.subset(evenly(images.labels_N, data.train_subset))
+
+
+def _asked(data: Data) -> str:
+    given = {"data.train_subset": data.train_subset, "data.holdout": data.holdout}
+    return " and ".join(name for name, value in given.items() if value)

@@ -11,7 +11,7 @@ from experiments.benchmarks import AutoAttack, column
 from experiments.errors import InputError
 from jobs.engine.attacks.ensemble import autoattack
 from jobs.engine.evaluators import limits
-from jobs.engine.evaluators.subject import Found, Subject, found
+from jobs.engine.evaluators.subject import Found, Subject
 from jobs.engine.models import CebModel
 
 
@@ -28,19 +28,16 @@ def evaluate(model: CebModel, subject: Subject, benchmark: AutoAttack, seed: int
             "xent samples no z",
             "use standard, or leave xent out by `only: objective != xent`",
         )
-    total = benchmark.subset or len(subject.images)
-    parts: list[tuple[str, str, Tensor, Tensor]] = []
-    done = 0
-    for samples_B, x_BCHW, y_B in subject.batches(benchmark.subset):
 
-        def logits_of(x_bCHW: Tensor, done: int = done) -> Tensor:
-            subject.watch(done, total)  # a batch takes thousands of passes: a request to stop is heard within it
-            f_bZ = model.encode(x_bCHW)
-            return model.logits(f_bZ + torch.randn_like(f_bZ) if sampled else f_bZ)
+    def logits_of(x_bCHW: Tensor) -> Tensor:
+        subject.hear()  # a batch takes thousands of passes
+        f_bZ = model.encode(x_bCHW)
+        return model.logits(f_bZ + torch.randn_like(f_bZ) if sampled else f_bZ)
 
+    def of_batch(samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Iterator[Found]:
         right_B = autoattack(
             logits_of, x_BCHW, y_B, norm=benchmark.norm, eps=benchmark.eps, version=benchmark.version, seed=seed
         )
-        parts.append((column(benchmark, "accuracy"), "accuracy", samples_B, right_B))
-        done += len(samples_B)
-    yield from found(parts)
+        yield Found(column(benchmark, "accuracy"), "accuracy", samples_B, right_B)
+
+    return subject.each_batch(of_batch, benchmark.subset)

@@ -12,7 +12,7 @@ from jobs.engine.attacks.ensemble import square
 from jobs.engine.attacks.pgd import gradient
 from jobs.engine.evaluators import limits
 from jobs.engine.evaluators.pgd import attack
-from jobs.engine.evaluators.subject import Found, Subject, found
+from jobs.engine.evaluators.subject import Found, Subject
 from jobs.engine.models import CebModel
 
 MORE = 5
@@ -33,17 +33,16 @@ def evaluate(model: CebModel, subject: Subject, benchmark: GradientAudit, seed: 
     cross-entropy's gradient is all zero at the image.
     """
     limits.check(benchmark, subject.images.info)
-    parts = []
-    for samples_B, x_BCHW, y_B in subject.batches(benchmark.subset):
+
+    def of_batch(samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Iterator[Found]:
         right = _attacks(model, samples_B, x_BCHW, y_B, benchmark, seed, subject)
         alone_B = right["audit_white_box"] & ~right["audit_square"]
         zero_B = gradient(model.classify, x_BCHW, y_B).flatten(1).eq(0).all(dim=1)
-        parts += [(name, "accuracy", samples_B, right_B) for name, right_B in right.items()]
-        parts += [
-            ("audit_square_alone", "share", samples_B, alone_B),
-            ("audit_zero_gradient", "share", samples_B, zero_B),
-        ]
-    yield from found(parts)
+        yield from (Found(name, "accuracy", samples_B, right_B) for name, right_B in right.items())
+        yield Found("audit_square_alone", "share", samples_B, alone_B)
+        yield Found("audit_zero_gradient", "share", samples_B, zero_B)
+
+    return subject.each_batch(of_batch, benchmark.subset)
 
 
 def _attacks(
@@ -55,17 +54,21 @@ def _attacks(
     seed: int,
     subject: Subject,
 ) -> dict[str, Tensor]:
+    def classify(x_bCHW: Tensor) -> Tensor:
+        subject.hear()  # a batch takes thousands of passes
+        return model.classify(x_bCHW)
+
     def under(eps: float = benchmark.eps, loss: Loss = "cross_entropy", more: int = 1) -> Tensor:
         steps = benchmark.steps * more
         asked = Pgd(norm=benchmark.norm, eps=eps, steps=steps, restarts=more, loss=loss)
-        return attack(model.classify, samples_B, x_BCHW, y_B, asked, seed).right_B
+        return attack(classify, samples_B, x_BCHW, y_B, asked, seed).right_B
 
     plain_B = under()
     more_B, losses_B = plain_B & under(more=MORE), plain_B & under(loss="margin") & under(loss="dlr")
     with torch.no_grad():
         white_box_B = more_B & losses_B & (model.classify(x_BCHW).argmax(dim=1) == y_B)
     square_B = square(
-        model.classify, x_BCHW, y_B, norm=benchmark.norm, eps=benchmark.eps, queries=benchmark.queries, seed=seed
+        classify, x_BCHW, y_B, norm=benchmark.norm, eps=benchmark.eps, queries=benchmark.queries, seed=seed
     )
     return {
         "audit_white_box": white_box_B,

@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from experiments.benchmarks import Information
+from experiments.benchmarks import Information, TrainInformation
 from jobs.engine import randomness
-from jobs.engine.evaluators.subject import Found, Subject, found
+from jobs.engine.evaluators.subject import Found, OfBatch, Subject
 from jobs.engine.models import CebModel
 
 
-@torch.no_grad()
 def evaluate(model: CebModel, subject: Subject, benchmark: Information, seed: int) -> Iterator[Found]:
     """Yield for each image the mean over `benchmark.samples` draws of
 
@@ -25,23 +24,39 @@ def evaluate(model: CebModel, subject: Subject, benchmark: Information, seed: in
     - `residual_information` = log e(z|x) - log b(z|y), which bounds I(X;Z|Y); for ceb and cceb, which have b
     - `conditional_entropy` = -log c(y|z), which bounds H(Y|Z); for xent, which has no noise, at z = f(x)
     """
-    parts = []
-    for samples_B, x_BCHW, y_B in subject.batches():
+
+    return subject.each_batch(_of_batch(model, benchmark.samples, seed))
+
+
+def evaluate_train(model: CebModel, subject: Subject, benchmark: TrainInformation, seed: int) -> Iterator[Found]:
+    """Yield the same over the images it was trained on, without augmentation, as `rate_train`, …"""
+    of_batch = _of_batch(model, benchmark.samples, seed, "_train")
+    return subject.each_batch(of_batch, benchmark.subset, images=subject.load("train"), part="train")
+
+
+def _of_batch(model: CebModel, samples: int, seed: int, suffix: str = "") -> OfBatch:
+    @torch.no_grad()
+    def of_batch(samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Iterator[Found]:
         f_BZ = model.encode(x_BCHW)
         if model.marginal is None:
-            parts.append(("conditional_entropy", "nats", samples_B, _surprise(model, f_BZ, y_B)))
-            continue
-        draws = [_draw(model, f_BZ, y_B, samples_B, seed, number) for number in range(benchmark.samples)]
+            yield Found(f"conditional_entropy{suffix}", "nats", samples_B, _surprise(model, f_BZ, y_B))
+            return
+        noises_BZ = (_noise(f_BZ, samples_B, seed, f"information{suffix}", number) for number in range(samples))
+        draws = [_draw(model, f_BZ, f_BZ + noise_BZ, y_B) for noise_BZ in noises_BZ]
         for name in draws[0]:
             mean_B = torch.stack([values[name] for values in draws]).mean(dim=0)
-            parts.append((name, "nats", samples_B, mean_B))
-    yield from found(parts)
+            yield Found(f"{name}{suffix}", "nats", samples_B, mean_B)
+
+    return of_batch
 
 
-def _draw(model: CebModel, f_BZ: Tensor, y_B: Tensor, samples_B: Tensor, seed: int, number: int) -> dict[str, Tensor]:
-    """What one z for each image says; the draw's number stands where training has the epoch."""
-    samples_B = samples_B.to(f_BZ.device)
-    z_BZ = f_BZ + randomness.normal(seed, "information", number, samples_B, f_BZ.shape[1], f_BZ.dtype)
+def _noise(f_BZ: Tensor, samples_B: Tensor, seed: int, stream: str, number: int) -> Tensor:
+    """Of one z for each image; the draw's number stands where training has the epoch."""
+    return randomness.normal(seed, stream, number, samples_B.to(f_BZ.device), f_BZ.shape[1], f_BZ.dtype)
+
+
+def _draw(model: CebModel, f_BZ: Tensor, z_BZ: Tensor, y_B: Tensor) -> dict[str, Tensor]:
+    """What one z for each image says."""
     log_e_B = model.log_encoder(z_BZ, f_BZ).double()
     values = {"rate": log_e_B - model.log_marginal(z_BZ)}
     if model.backward_encoder is not None:

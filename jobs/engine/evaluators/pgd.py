@@ -16,7 +16,7 @@ from jobs.engine import randomness
 from jobs.engine.attacks.pgd import search
 from jobs.engine.attacks.start import random_start
 from jobs.engine.evaluators import limits
-from jobs.engine.evaluators.subject import Found, Subject, found
+from jobs.engine.evaluators.subject import Found, Subject
 from jobs.engine.models import CebModel
 
 
@@ -33,19 +33,21 @@ def evaluate(model: CebModel, subject: Subject, benchmark: Pgd, seed: int) -> It
     limits.check(benchmark, subject.images.info)
     classes = subject.images.info.classes
     name, success = column(benchmark, "accuracy"), column(benchmark, "success")
-    parts = []
-    for samples_B, x_BCHW, y_B in subject.batches(benchmark.subset):
+
+    def of_batch(samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Iterator[Found]:
         target_B = targets(benchmark.target, y_B, samples_B, classes, seed)
         ended = attack(model.classify, samples_B, x_BCHW, y_B, benchmark, seed, target_B)
-        parts.append((name, "accuracy", samples_B, ended.right_B))
-        parts.append(("zero_gradient_share", "share", samples_B, ended.zero_gradient_B))
-        if target_B is not None:
-            counted_B = torch.ones_like(ended.right_B)
-            if benchmark.target != "random":
-                with torch.no_grad():
-                    counted_B = (model.classify(x_BCHW).argmax(dim=1) == y_B) & (y_B != target_B)
-            parts.append((success, "success", samples_B[counted_B.to(samples_B.device)], ended.hit_B[counted_B]))
-    yield from (one for one in found(parts) if len(one.values_M))
+        yield Found(name, "accuracy", samples_B, ended.right_B)
+        yield Found("zero_gradient_share", "share", samples_B, ended.zero_gradient_B)
+        if target_B is None:
+            return
+        counted_B = torch.ones_like(ended.right_B)
+        if benchmark.target != "random":
+            with torch.no_grad():
+                counted_B = (model.classify(x_BCHW).argmax(dim=1) == y_B) & (y_B != target_B)
+        yield Found(success, "success", samples_B[counted_B.to(samples_B.device)], ended.hit_B[counted_B])
+
+    return subject.each_batch(of_batch, benchmark.subset)
 
 
 def targets(target: int | str, y_B: Tensor, samples_B: Tensor, classes: int, seed: int) -> Tensor | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 from experiments.benchmarks import Transfer, column
 from jobs.engine.attacks.pgd import pgd
 from jobs.engine.attacks.start import random_start
 from jobs.engine.evaluators import limits
-from jobs.engine.evaluators.subject import Found, Subject, found
+from jobs.engine.evaluators.subject import Found, Subject
 from jobs.engine.models import CebModel
 
 
@@ -21,8 +22,8 @@ def evaluate(model: CebModel, subject: Subject, benchmark: Transfer, seed: int) 
     """
     limits.check(benchmark, subject.images.info)
     source = subject.model_of(benchmark.source)
-    parts = []
-    for samples_B, x_BCHW, y_B in subject.batches(benchmark.subset):
+
+    def of_batch(samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Iterator[Found]:
         start_BCHW = None
         if benchmark.random_start:
             start_BCHW = random_start(x_BCHW, norm=benchmark.norm, eps=benchmark.eps, seed=seed, samples_B=samples_B)
@@ -38,5 +39,6 @@ def evaluate(model: CebModel, subject: Subject, benchmark: Transfer, seed: int) 
         )
         with torch.no_grad():
             right_B = model.classify(adversarial_BCHW).argmax(dim=1) == y_B
-        parts.append((column(benchmark, "accuracy"), "accuracy", samples_B, right_B))
-    yield from found(parts)
+        yield Found(column(benchmark, "accuracy"), "accuracy", samples_B, right_B)
+
+    return subject.each_batch(of_batch, benchmark.subset)

@@ -143,6 +143,10 @@ def test_what_does_not_fit_a_gpu_is_said(here: Home, write) -> None:
     unfit = {run.planned.axes["depth"] for run, e in zip(plan.runs, plan.estimates, strict=True) if not e.fits}
     assert unfit == {152}
     assert {e.batch_per_gpu for e in plan.estimates if not e.fits} == {256}
+    in_parts = make_plan(
+        write(text.replace("  batch: 8192\n", "  batch: 8192\n  replica_batch: 64\n")), here, gpu="a100-40gb"
+    )
+    assert {(e.batch_per_gpu, e.fits) for e in in_parts.estimates} == {(64, True)}
 
 
 # --- the time it takes ---

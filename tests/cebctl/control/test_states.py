@@ -63,7 +63,7 @@ def _status(matrix, jobs=(), claims=(), results=0, claim_alive=False, job_alive=
         {(row.run_id, row.stage): row for row in rows},
         claimed,
         {run.run_id: found},
-        lambda _: claim_alive,
+        lambda claim, job: claim_alive and not (job and job.submission == claim.submission),
         lambda _: job_alive,
     )
     return statuses(matrix, facts)[0]

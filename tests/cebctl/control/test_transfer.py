@@ -41,7 +41,7 @@ def _runs(matrix: Matrix, trained: dict[str, str], clean: tuple[str, ...] = ()) 
         for run in matrix.runs
         if run.axes["objective"] in clean
     }
-    return statuses(matrix, Facts(jobs, {}, results, lambda _: False, lambda _: False))
+    return statuses(matrix, Facts(jobs, {}, results, lambda *_: False, lambda _: False))
 
 
 def _claims(runs: list[RunStatus]) -> list[tuple[str, str, list[str]]]:

@@ -6,19 +6,22 @@ import csv
 import io
 import json
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from cebctl.control.states import RunStatus, StageStatus
 from cebctl.report import formats
 from cebctl.report.cells import Cell, Missing, Report
 from cebctl.report.intervals import wilson
 from cebctl.report.table import build
+from experiments.errors import InputError
 from experiments.identity import evaluation_id
-from experiments.matrix import Matrix, load
+from experiments.matrix import Matrix, PlannedRun, load
+from jobs.journal import Measure
 from store.rows import JobRow, ResultRow
 
 MATRIX = """
@@ -151,4 +154,51 @@ def test_latex_escapes_what_tex_would_read(written: Callable[[str], str]) -> Non
     assert r"\toprule" in body and r"\bottomrule" in body
     assert r"pgd\_linf@eps=0.1,n=20" in "\n".join(body)
     rows = [line for line in body if line.endswith(r" \\")]
-    assert {line.count(" & ") for line in rows} == {7}
+    assert [line for line in body if "begin{tabular}" in line] == [
+        r"\begin{tabular}{llrrrrr}",
+        r"\begin{tabular}{llr}",  # all six columns are too wide for a page
+    ]
+    assert {line.count(" & ") for line in rows} == {6, 2}
+
+
+HELD_OUT = """
+base: {data: {name: digits, holdout: 100}, network: small_cnn, optimiser: adam, epochs: 1, batch: 8}
+grids: [{objective: ceb, rho: [1, 2, 3]}]
+evaluate: [clean, clean_holdout]
+report: {rho_star: clean_holdout}
+"""
+
+
+def test_rho_star_can_be_chosen_on_held_out_images(tmp_path: Path, reported: Callable[..., Report]) -> None:
+    """The test images would have it at 3; the report says what it was chosen on."""
+    path = tmp_path / "h.yaml"
+    path.write_text(HELD_OUT)
+    right = {"clean": {1: 300, 2: 310, 3: 350}, "clean_holdout": {1: 90, 2: 97, 3: 95}}
+
+    def measured(run: PlannedRun) -> dict[Any, list[Measure]]:
+        return {
+            benchmark: [Measure(name=name, unit="accuracy", total=400, correct=right[name][run.axes["rho"]])]
+            for benchmark, name in zip(run.benchmarks, right, strict=True)
+        }
+
+    report = reported(load(path), measured)
+    assert (report.selected["ceb"].rho, report.selected["ceb"].column) == (2.0, "clean_holdout")
+    assert any("held-out" in note for note in report.notes)
+
+
+def test_a_column_that_no_benchmark_has_is_refused(matrix: Matrix) -> None:
+    asked = replace(matrix, report=structs.replace(matrix.report, columns=("clean", "pgd_l3")))
+    with pytest.raises(InputError, match=r"no column 'pgd_l3'.*pgd_linf"):
+        _report(asked, {})
+
+
+def test_the_printed_columns_and_the_rest(matrix: Matrix, capsys: pytest.CaptureFixture[str]) -> None:
+    """A short name stands for all its threat models; what is not printed is in CSV and JSON."""
+    asked = replace(matrix, report=structs.replace(matrix.report, columns=("pgd_linf",)))
+    report = _report(asked, SWEEP)
+    assert report.tables[0].columns == ("pgd_linf@eps=0.1,n=20", "pgd_linf@eps=8/255,n=20")
+    formats.write(report, "table")
+    printed = capsys.readouterr().out
+    assert "Rex" not in printed and "--format csv" in printed
+    formats.write(report, "csv")
+    assert "conditional_entropy" in capsys.readouterr().out

@@ -1,7 +1,8 @@
-"""Tiny runs on the digits, one thread."""
+"""Tiny runs on the digits, one thread; the real images where there are any."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import msgspec
 import pytest
 import torch
 
-from experiments import spec
+from experiments import datasets, spec
 from jobs.engine.train import train
 from jobs.home import RunPaths
 from jobs.journal import AnyRecord, Journal, read
@@ -76,3 +77,22 @@ def attempt(tmp_path: Path) -> Trained:
 def new_attempt(tmp_path: Path) -> Callable[[str], Trained]:
     """Run folders by name."""
     return lambda name: Trained(tmp_path / name)
+
+
+def _real(part: str, obtain: str) -> Path:
+    root = Path(os.environ.get("CEBCTL_DATA") or "data").absolute()
+    if not (root / part).is_dir():
+        pytest.skip(f"no {root / part}: point CEBCTL_DATA at the folder that holds {part}; get it with {obtain}")
+    return root
+
+
+@pytest.fixture(scope="session")
+def real_cifar10_jpeg() -> Path:
+    """The data folder, if the real images are in it."""
+    return _real("cifar10-jpeg", datasets.info("cifar10-jpeg").obtain)
+
+
+@pytest.fixture(scope="session")
+def real_imagenet_sample() -> Path:
+    """The data folder, if the 1,000 real images, one per class, are in it."""
+    return _real("imagenet-sample", "the public repository EliSchwartz/imagenet-sample-images, as val/<wnid>/*.JPEG")

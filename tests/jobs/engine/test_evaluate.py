@@ -5,34 +5,37 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from experiments import datasets
-from experiments.benchmarks import AnyBenchmark, Clean, Information, Pgd
+from experiments.benchmarks import AnyBenchmark, Clean, CleanHoldout, Information, Pgd, Transfer
 from experiments.errors import InputError
 from experiments.identity import evaluation_id, run_id
 from experiments.spec import Adam, Ceb, Data, ResNet, Run, SmallCnn
-from jobs import per_sample
+from jobs import per_sample, provenance
 from jobs.engine import checkpoint
 from jobs.engine.data import load
 from jobs.engine.errors import NoCheckpointError
 from jobs.engine.evaluate import evaluate
 from jobs.engine.models import build
+from jobs.entry import run_stage
 from jobs.errors import Stopped
 from jobs.home import Home, RunPaths
-from jobs.journal import Heartbeat, Journal, Result, read
+from jobs.journal import Claim, Failed, Heartbeat, Journal, Result, Submitted, Succeeded, read
 
 RUN = Run(
     data=Data(name="digits"),
     network=SmallCnn(width=4, z_dim=6),
-    objective=Ceb(rho=1),
+    objective=Ceb(rho=1.0),
     optimiser=Adam(),
-    epochs=1,
+    epochs=1.0,
     batch=32,
 )
 
@@ -80,6 +83,7 @@ def test_one_result_for_each_benchmark(paths: RunPaths) -> None:
         assert result.evaluation_id == evaluation_id(result.benchmark, "digits")
         assert result.data_digest == datasets.info("digits").digest
         assert (result.checkpoint_step, result.engine) == (7, "engine 1")
+        assert result.libraries["pyautoattack"] == version("pyautoattack")
         assert result.seconds > 0 and all(measure.total == 360 for measure in result.measures)
     assert [[measure.name for measure in result.measures] for result in results] == [
         ["clean"],
@@ -113,6 +117,24 @@ def test_a_subset_marks_its_images_among_all(paths: RunPaths) -> None:
     assert all(right <= whole for right, whole in zip(flags, per_sample.unpack(clean.per_sample, 360), strict=True))
 
 
+def test_images_held_out_of_training(tmp_path: Path) -> None:
+    run = msgspec.structs.replace(RUN, data=Data(name="digits", train_subset=50, holdout=300))
+    paths = checkpointed(run, tmp_path)
+    (clean, held), _, raised = evaluated(paths, [Clean(), CleanHoldout()], run=run)
+    assert raised is None and held.measures[0].name == "clean_holdout"
+    images, model = load(run.data, "holdout", paths.folder), checkpoint.load_model(run, paths.checkpoints).model
+    right_N = model.classify(images.images_NCHW.float() / 255).argmax(1) == images.labels_N  # type: ignore[union-attr]
+    assert (held.measures[0].correct, held.measures[0].total) == (right_N.sum(), 300)
+    assert held.per_sample and per_sample.unpack(held.per_sample, 300) == right_N.tolist()
+    assert held.data_digest == datasets.info("digits").train_digest != clean.data_digest
+
+
+def test_nothing_held_out_is_one_line(paths: RunPaths) -> None:
+    results, _, raised = evaluated(paths, [CleanHoldout(), Clean()])
+    assert [type(result.benchmark) for result in results] == [Clean]
+    assert "data.holdout: nothing was held out in training" in str(raised)
+
+
 def test_an_impossible_benchmark_leaves_the_others_alone(paths: RunPaths) -> None:
     too_far = [Pgd(norm="linf", eps=2), Pgd(norm="l2", eps=9)]
     results, _, raised = evaluated(paths, [too_far[0], Clean(), too_far[1], Information(samples=1)])
@@ -126,6 +148,39 @@ def test_a_request_to_stop_is_heard_between_batches(paths: RunPaths) -> None:
     results, _, raised = evaluated(paths, [Clean(), Information(samples=1)], lambda: next(answers))
     assert isinstance(raised, Stopped)
     assert [type(result.benchmark) for result in results] == [Clean]
+
+
+def foreign(run: Run, paths: RunPaths) -> None:
+    """Weights of another network in the run's checkpoint."""
+    for path in paths.checkpoints.iterdir():
+        path.unlink()
+    wider = build(msgspec.structs.replace(run, network=SmallCnn(width=5, z_dim=6)))
+    checkpoint.save(run, paths.checkpoints, 7, wider)
+
+
+def test_a_checkpoint_of_another_network_ends_the_attempt_in_one_line(tmp_path: Path) -> None:
+    paths = checkpointed(RUN, tmp_path)
+    foreign(RUN, paths)
+    submitted = Submitted(name="s1", matrix="", matrix_path="", executor="local", code=provenance.code_digest())
+    claim = Claim(run_id=run_id(RUN), label="", stage="evaluate", spec=msgspec.to_builtins(RUN), benchmarks=[Clean()])
+    run_stage(Home(tmp_path), submitted, claim, "evaluate")
+    *_, end = read(paths.journal("evaluate", 1)).records
+    assert isinstance(end, Failed) and end.kind == "input" and not end.traceback
+    assert "a checkpoint of another network, not of the one of run" in end.error and "\n" not in end.error
+
+
+def test_a_source_of_another_network_leaves_the_other_benchmarks_alone(paths: RunPaths) -> None:
+    other = msgspec.structs.replace(RUN, seed=1)
+    source = checkpointed(other, paths.folder.parents[1])
+    foreign(other, source)
+    source.spec.write_bytes(msgspec.json.encode(other))
+    with Journal(source.journal("train", 1)) as journal:
+        journal.write(Succeeded())
+    transfer = Transfer(source=run_id(other), norm="linf", eps=0.1)
+    results, _, raised = evaluated(paths, [transfer, Clean()])
+    assert [type(result.benchmark) for result in results] == [Clean]
+    assert isinstance(raised, InputError) and "a checkpoint of another network" in str(raised)
+    assert "\n" not in str(raised)
 
 
 def test_no_checkpoint(tmp_path: Path) -> None:
@@ -157,7 +212,11 @@ def test_corrupt_images_are_counted_in_the_result(tmp_path: Path, monkeypatch: p
     run = Run(
         data=Data(name="imagenet"), network=ResNet(depth=50), objective=Ceb(rho=1), optimiser=Adam(), epochs=1, batch=2
     )
-    (clean, information), _, raised = evaluated(checkpointed(run, tmp_path), [Clean(), Information(samples=1)], run=run)
+    monkeypatch.setattr("jobs.engine.evaluate._batch_size", lambda images: 2)
+    paths, asked = checkpointed(run, tmp_path), iter([False, False, True])
+    _, _, raised = evaluated(paths, [Clean()], lambda: next(asked), run=run)
+    assert isinstance(raised, Stopped)  # behind the last image: nothing is read again
+    (clean, information), _, raised = evaluated(paths, [Clean(), Information(samples=1)], run=run)
     assert raised is None
     for result in (clean, information):
         left_out = result.measures[-1]

@@ -133,7 +133,7 @@ def test_a_damaged_checkpoint_costs_steps_and_nothing_else(
         damage(path)
     # Stopped again before it is as far as the damaged ones: what it writes now must be kept, not they.
     assert not interrupt(broken, tiny, 1, stop, 60.0)
-    _, at = checkpoint.load_model(tiny, broken.paths.checkpoints)
+    at = checkpoint.load_model(tiny, broken.paths.checkpoints).step
     assert at == (9 if files == 1 else 1)
     assert len(list(broken.paths.checkpoints.glob("*.broken"))) == files
     assert_same(to_the_end(broken, tiny), to_the_end(new_attempt("whole"), tiny))
@@ -143,7 +143,7 @@ def test_a_reader_falls_back_and_changes_nothing(attempt: Any, tiny: spec.Run) -
     attempt(tiny, checkpoint_seconds=0)
     older, newest = sorted(attempt.paths.checkpoints.iterdir())
     truncate(newest)
-    _, at = checkpoint.load_model(tiny, attempt.paths.checkpoints)
+    at = checkpoint.load_model(tiny, attempt.paths.checkpoints).step
     assert at == STEPS - 1
     assert sorted(attempt.paths.checkpoints.iterdir()) == [older, newest]
 

@@ -105,7 +105,7 @@ def test_a_finished_run_is_left_as_it_is(attempt: Any, tiny: spec.Run) -> None:
 def test_a_run_that_is_asked_to_stop_writes_a_checkpoint_and_stops(attempt: Any, tiny: spec.Run) -> None:
     with pytest.raises(Stopped):
         attempt(tiny, after(5, lambda: True))
-    _, at = checkpoint.load_model(tiny, attempt.paths.checkpoints)
+    at = checkpoint.load_model(tiny, attempt.paths.checkpoints).step
     assert at == 5
 
 
@@ -193,7 +193,7 @@ def test_a_gate_that_is_never_passed_holds(attempt: Any, change: Change) -> None
 def test_other_precisions_train(attempt: Any, change: Change, precision: str) -> None:
     run = change(precision=precision, epochs=1)
     assert metrics(attempt(run))[-1].values["loss"] > 0
-    model, _ = checkpoint.load_model(run, attempt.paths.checkpoints)
+    model = checkpoint.load_model(run, attempt.paths.checkpoints).model
     expected = torch.float64 if precision == "fp64" else torch.float32
     assert {parameter.dtype for parameter in model.parameters()} == {expected}
 
@@ -236,7 +236,7 @@ def test_evaluating_before_training_says_so(tiny: spec.Run, tmp_path: Path) -> N
 def test_a_loaded_model_is_the_trained_one_in_eval_mode(attempt: Any, change: Change) -> None:
     run = change(objective=spec.Cceb(rho=1.0))
     attempt(run)
-    model, at = checkpoint.load_model(run, attempt.paths.checkpoints)
+    model, at, _ = checkpoint.load_model(run, attempt.paths.checkpoints)
     assert at == STEPS and not model.training
     # p(y) comes with it: 60 images of ten classes, six of each.
     torch.testing.assert_close(model.classifier.log_prior_K.exp(), torch.full((10,), 0.1))

@@ -1,11 +1,10 @@
-"""Data folders: the real one where there is one, and small ones in the published formats."""
+"""Data folders: small ones in the published formats."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
 import io
-import os
 import pickle
 import struct
 from collections.abc import Callable
@@ -24,25 +23,6 @@ from experiments.datasets import DataFile, DatasetInfo
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
-
-
-def _real(part: str, obtain: str) -> Path:
-    root = Path(os.environ.get("CEBCTL_DATA") or "data").absolute()
-    if not (root / part).is_dir():
-        pytest.skip(f"no {root / part}: point CEBCTL_DATA at the folder that holds {part}; get it with {obtain}")
-    return root
-
-
-@pytest.fixture(scope="session")
-def real_cifar10_jpeg() -> Path:
-    """The data folder, if the real images are in it."""
-    return _real("cifar10-jpeg", datasets.info("cifar10-jpeg").obtain)
-
-
-@pytest.fixture(scope="session")
-def real_imagenet_sample() -> Path:
-    """The data folder, if the 1,000 real images, one per class, are in it."""
-    return _real("imagenet-sample", "the public repository EliSchwartz/imagenet-sample-images, as val/<wnid>/*.JPEG")
 
 
 Declare = Callable[..., DatasetInfo]

@@ -110,30 +110,6 @@ class TestCropFlip:
         assert not datasets.info("digits").flips and datasets.info("digits").crop_padding == 1
 
 
-class TestAutoAugment:
-    @pytest.mark.parametrize("policy", ["cifar10", "imagenet"])
-    @pytest.mark.parametrize("name", ["digits", "cifar10", "fashion_mnist"])
-    def test_each_image_gets_a_policy_of_its_own_from_torchvision(self, policy: str, name: str) -> None:
-        from torchvision.transforms import AutoAugment as Torchvision
-        from torchvision.transforms import AutoAugmentPolicy
-
-        images, samples_B = memory_set(name), torch.arange(24)
-        made_BCHW = augment.augment_small(
-            images.images_NCHW,
-            AutoAugment(policy=policy),
-            images.info,
-            1,
-            2,
-            samples_B,  # type: ignore[arg-type]
-        )
-        cropped_BCHW = augment.crop_flip(images.images_NCHW, images.info, 1, 2, samples_B)
-        theirs = Torchvision(AutoAugmentPolicy[policy.upper()], fill=[128] * images.info.channels)
-        for sample, seed in enumerate(augment.sample_seeds(1, 2, samples_B)):
-            with augment.seeded(seed):
-                assert torch.equal(made_BCHW[sample], theirs(cropped_BCHW[sample]))
-        assert not torch.equal(made_BCHW, cropped_BCHW)
-
-
 class TestFolder:
     @pytest.fixture
     def images(self, small_imagenet: Path) -> FolderImages:

@@ -19,7 +19,7 @@ from jobs.engine.data import FolderImages, MemoryImages, load
 from jobs.engine.data.images import evenly
 
 
-def memory(name: str, split: datasets.Split, root: Path, **options: int) -> MemoryImages:
+def memory(name: str, split: str, root: Path, **options: int) -> MemoryImages:
     images = load(Data(name=name, **options), split, root)  # type: ignore[arg-type]
     assert isinstance(images, MemoryImages)
     assert images.images_NCHW.dtype == torch.uint8 and images.labels_N.dtype == torch.int64
@@ -49,6 +49,43 @@ class TestDigits:
         declare("digits", digest="sha256:0")
         with pytest.raises(InputError, match=r"digits\.csv\.gz: the test images have sha256:7985"):
             load(Data(name="digits"), "test", tmp_path)
+
+
+class TestHoldout:
+    def test_parts_the_training_images(self, tmp_path: Path) -> None:
+        whole = memory("digits", "train", tmp_path)
+        kept, held = (memory("digits", split, tmp_path, holdout=203) for split in ("train", "holdout"))
+        assert (len(kept), len(held)) == (1234, 203)
+        counts = held.labels_N.bincount(minlength=10)
+        assert counts.min() == 20 and counts.max() == 21
+        pixels = [one.images_NCHW.flatten(1).tolist() for one in (whole, kept, held)]
+        both = iter(pixels[1]), iter(pixels[2])  # each in the order of the whole
+        upcoming = [next(part) for part in both]
+        for image in pixels[0]:
+            index = upcoming.index(image)
+            upcoming[index] = next(both[index], None)
+        assert upcoming == [None, None]
+
+    def test_is_the_last_of_each_class(self, tmp_path: Path) -> None:
+        """So that a small subset of the first of each is the same with it and without."""
+        subset = memory("digits", "train", tmp_path, train_subset=500)
+        beside = memory("digits", "train", tmp_path, train_subset=500, holdout=700)
+        assert torch.equal(subset.images_NCHW, beside.images_NCHW)
+        larger, smaller = (memory("digits", "holdout", tmp_path, holdout=count) for count in (700, 100))
+        seen = {tuple(image) for image in larger.images_NCHW.flatten(1).tolist()}
+        assert all(tuple(image) in seen for image in smaller.images_NCHW.flatten(1).tolist())
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            ({}, "data.holdout: nothing was held out in training"),
+            ({"holdout": 1437}, "data.holdout: 1,437 images; digits has 1,437"),
+            ({"train_subset": 1000, "holdout": 438}, "data.train_subset and data.holdout: 1,438 images; digits has"),
+        ],
+    )
+    def test_what_cant_be_held_out(self, options: dict[str, int], said: str, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=said):
+            memory("digits", "holdout", tmp_path, **options)
 
 
 class TestCifar10:

@@ -171,5 +171,5 @@ class TestPgd:
 def test_the_subject_tells_how_far_it_is(digits: ImageSet) -> None:
     seen: list[tuple[int, int]] = []
     subject = Subject(digits, "cpu", 100, lambda done, total: seen.append((done, total)))
-    list(subject.batches())
+    list(subject.each_batch(lambda *_: []))
     assert seen == [(0, 360), (100, 360), (200, 360), (300, 360), (360, 360)]

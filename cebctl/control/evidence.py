@@ -1,0 +1,70 @@
+"""What the page shows of each run beside its numbers: from the store, and from the run's own folder."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cebctl.control.states import RunStatus
+from jobs.home import Home
+from store import queries
+from store.opening import Store
+from store.rows import JobRow, MetricPoint
+
+POINTS = 60
+"""At most so many of a curve: the ends, the range and every spike stay (`store.thin`)."""
+TAIL_BYTES = 4000
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One run."""
+
+    status: RunStatus
+    jobs: tuple[JobRow, ...]
+    """Every attempt."""
+    curves: tuple[MetricPoint, ...]
+    provenance: Mapping[str, Any]
+    """Empty where the run has not started."""
+    log: str
+    """The last lines that its newest attempt printed."""
+
+
+def collect(runs: Sequence[RunStatus], store: Store, home: Home, points: int = POINTS) -> list[Evidence]:
+    """The evidence of every run, in order."""
+    jobs: dict[str, list[JobRow]] = defaultdict(list)
+    for job in queries.jobs(store, [run.planned.run_id for run in runs]):
+        jobs[job.run_id].append(job)
+    return [_of(run, jobs[run.planned.run_id], store, home, points) for run in runs]
+
+
+def _of(run: RunStatus, jobs: Sequence[JobRow], store: Store, home: Home, points: int) -> Evidence:
+    paths = home.run(run.planned.run_id)
+    curves = queries.metrics(store, run.planned.run_id, at_most=points) if jobs else []
+    newest = max(jobs, key=lambda job: job.updated_at, default=None)
+    log = _tail(paths.log(newest.stage, newest.attempt)) if newest else ""  # type: ignore[arg-type]
+    return Evidence(run, tuple(jobs), tuple(curves), _provenance(paths.provenance), log)
+
+
+def _provenance(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _tail(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            size = file.tell()
+            file.seek(max(0, size - TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return text.partition("\n")[2] if size > TAIL_BYTES else text

@@ -1,0 +1,204 @@
+"""Where claims go: to workers on this machine, or to arrays on a Slurm cluster. Both are sent in orders.
+
+An order is sent whole or not at all; what is claimed by one that is not sent is given back by `submit`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from cebctl.control import arrays
+from cebctl.control.states import Facts, RunStatus, StageStatus
+from experiments.benchmarks import Transfer
+from experiments.errors import CebctlError, UnreachableError
+from experiments.matrix import Matrix, PlannedRun
+from jobs import cluster, journal, slurm
+from jobs.home import Home
+from jobs.journal import Claim, Launched
+from jobs.provenance import Snapshot
+
+Offered = Sequence[tuple[RunStatus, StageStatus]]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is sent at once: claims and, on a cluster, the array whose elements they are."""
+
+    claims: tuple[Claim, ...]
+    record: journal.Array | None = None
+    at_once: int | None = None
+    """How many of the elements may run at a time."""
+    sources: tuple[tuple[str, int], ...] = ()
+    """Elements of the submission's own arrays whose end it waits for."""
+    others: tuple[str, ...] = ()
+    """Elements of other submissions' arrays, by Slurm's ids, whose end it waits for."""
+
+    @property
+    def records(self) -> tuple[journal.AnyRecord, ...]:
+        return ((self.record,) if self.record else ()) + self.claims
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What the executor took of an order."""
+
+    launched: tuple[Launched, ...]
+    claims: tuple[Claim, ...]
+    why_not: str = ""
+    """Why it did not take the others."""
+
+
+class Sender(Protocol):
+    """An executor, as `submit` uses it."""
+
+    @property
+    def executor(self) -> str:
+        """Its name in the journal."""
+
+    def behind(self, runs: Sequence[RunStatus], known: Facts, *, retry_failed: bool) -> Collection[str]:
+        """The runs that a benchmark can wait for, because their training is under way or will be."""
+
+    def orders(self, name: str, matrix: Matrix, offered: Offered, known: Facts) -> list[Order]:
+        """The orders of a submission of this name, in the order of their sending."""
+
+    def send(self, home: Home, snapshot: Snapshot, name: str, order: Order, sent: Sequence[Sent]) -> Sent:
+        """Send one, behind those `sent`. Raises CebctlError if nothing of it is taken."""
+
+    def may_come_yet(self, error: CebctlError) -> bool:
+        """Whether an order that met this error may be under way all the same."""
+
+
+def claim(planned: PlannedRun, stage: StageStatus, behind: Collection[str] = ()) -> Claim:
+    """The claim on a stage: on all of its benchmarks but those that wait for a run which is not in `behind`."""
+    waiting = [b for b in stage.waiting if getattr(b, "source", None) not in behind]
+    return Claim(
+        run_id=planned.run_id,
+        label=planned.name,
+        stage=stage.stage,
+        spec=msgspec.to_builtins(planned.run),
+        benchmarks=[benchmark for benchmark in stage.missing if benchmark not in waiting],
+    )
+
+
+@dataclass(frozen=True)
+class Local:
+    """Workers on this machine, which share all claims."""
+
+    workers: int | None = None
+    executor: str = "local"
+
+    def behind(self, runs: Sequence[RunStatus], known: Facts, *, retry_failed: bool) -> Collection[str]:
+        return ()
+
+    def orders(self, name: str, matrix: Matrix, offered: Offered, known: Facts) -> list[Order]:
+        return [Order(tuple(claim(run.planned, stage) for run, stage in offered))]
+
+    def send(self, home: Home, snapshot: Snapshot, name: str, order: Order, sent: Sequence[Sent]) -> Sent:
+        count = self.workers or min(len(os.sched_getaffinity(0)), len({one.run_id for one in order.claims}))
+        return Sent(tuple(cluster.launch_local(home, snapshot, name, count)), order.claims)
+
+    def may_come_yet(self, error: CebctlError) -> bool:
+        return False
+
+
+@dataclass(frozen=True)
+class Slurm:
+    """Arrays, an element for each claim."""
+
+    at_once: int | None = None
+    """How many elements may run at a time, over all arrays; each array gets its share, at least one."""
+    avoid: tuple[str, ...] = ()
+    """Nodes that are not to be used."""
+    executor: str = "slurm"
+
+    def behind(self, runs: Sequence[RunStatus], known: Facts, *, retry_failed: bool) -> Collection[str]:
+        offered = {"new", "lost", "failed"} if retry_failed else {"new", "lost"}
+        return {run.planned.run_id for run in runs if run.stages[0].state in offered} | set(_in_queue(known))
+
+    def orders(self, name: str, matrix: Matrix, offered: Offered, known: Facts) -> list[Order]:
+        queued = _in_queue(known)
+        ahead = {run.planned.run_id for run, stage in offered if stage.stage == "train"} | set(queued)
+        stages = {(run.planned.run_id, stage.stage): (run.planned, stage) for run, stage in offered}
+        due = [(run.planned, stage.stage, _sources(stage, ahead)) for run, stage in offered]
+        trained_by: dict[str, tuple[str, int]] = {}
+        orders = []
+        for array in arrays.arrays(matrix, due, slurm.max_array_size()):
+            job = f"ceb-{name}-{array.name}"
+            claims = [
+                msgspec.structs.replace(claim(*stages[run_id, array.stage], ahead), job=job, index=index)
+                for run_id, index in zip(array.run_ids, array.indices, strict=True)
+            ]
+            if array.stage == "train":
+                trained_by |= {run_id: (job, i) for run_id, i in zip(array.run_ids, array.indices, strict=True)}
+            order = Order(
+                claims=tuple(claims),
+                record=journal.Array(
+                    job=job,
+                    stage=array.stage,
+                    resources=array.resources,
+                    after=[f"ceb-{name}-{array.after}"] if array.after else [],
+                ),
+                at_once=max(self.at_once * len(claims) // len(offered), 1) if self.at_once else None,
+                sources=tuple(trained_by[run] for run in sorted(array.sources) if run in trained_by),
+                others=tuple(queued[run] for run in sorted(array.sources) if run not in trained_by),
+            )
+            orders.append(order)
+        return orders
+
+    def send(self, home: Home, snapshot: Snapshot, name: str, order: Order, sent: Sequence[Sent]) -> Sent:
+        assert order.record
+        ids = {launched.job: launched.executor_id for one in sent for launched in one.launched}
+        there = {(claim.job, claim.index) for one in sent for claim in one.claims}
+        claims = order.claims
+        why_not = ""
+        for job in order.record.after:
+            claims = tuple(claim for claim in claims if (job, claim.index) in there)
+            why_not = "its training was not accepted"
+        if not claims:
+            raise UnreachableError(order.record.job, why_not)
+        after = [f"aftercorr:{ids[job]}" for job in order.record.after]
+        after += [f"afterany:{ids[job]}_{index}" for job, index in order.sources if (job, index) in there]
+        after += [f"afterany:{element}" for element in order.others]
+        while True:
+            try:
+                launched = cluster.send(home, snapshot, name, self._array(order, claims, after))
+                return Sent((launched,), claims, why_not)
+            except cluster.TooManyJobsError as error:
+                if len(claims) == 1:
+                    raise
+                claims, why_not = claims[: len(claims) // 2], str(error)
+
+    def _array(self, order: Order, claims: Sequence[Claim], after: Sequence[str]) -> cluster.Array:
+        assert order.record
+        return cluster.Array(
+            name=order.record.job,
+            resources=order.record.resources,
+            indices=[claim.index or 0 for claim in claims],
+            at_once=order.at_once,
+            after=after,
+            avoid=self.avoid,
+        )
+
+    def may_come_yet(self, error: CebctlError) -> bool:
+        return isinstance(error, slurm.NoAnswerError)
+
+
+def _sources(stage: StageStatus, within: Collection[str]) -> frozenset[str]:
+    """The runs whose training a stage can wait for."""
+    return frozenset(b.source for b in stage.waiting if isinstance(b, Transfer) and b.source in within)
+
+
+def _in_queue(known: Facts) -> dict[str, str]:
+    """The runs that an element of an earlier array trains, by Slurm's id of it."""
+    found = {}
+    for (run_id, stage), claims in known.claims.items():
+        for row in claims if stage == "train" else ():
+            ids = [worker.executor_id for worker in row.workers if worker.job == row.job]
+            if ids and known.claim_alive(row, known.jobs.get((run_id, stage))):
+                found[run_id] = f"{ids[-1]}_{row.array_index}"
+    return found

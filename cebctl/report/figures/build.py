@@ -1,0 +1,25 @@
+"""All figures of a report: the papers' that its matrix asks for, and those of the runs themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cebctl.report import columns
+from cebctl.report.cells import Report
+from cebctl.report.figures import papers, runs
+from cebctl.report.figures.marks import Figure
+from cebctl.report.figures.runs import Curves
+from experiments.matrix import Matrix
+from store.rows import ResultRow
+
+
+def build(matrix: Matrix, report: Report, results: Iterable[ResultRow], curves: Curves) -> list[Figure]:
+    """The figures there are numbers for."""
+    found = {(row.run_id, row.evaluation_id, row.name): row for row in results}
+    source = papers.Source(matrix, report, columns.every(matrix.benchmarks))
+    figures = [figure for name in matrix.report.figures for figure in papers.BUILDERS[name](source)]
+    figures += runs.information_plane(matrix, source.rows)
+    selected = {one.run_ids for one in report.selected.values()}
+    figures += runs.reliability(matrix, source.rows, found, selected)
+    figures += runs.training(matrix, source.rows, curves)
+    return figures

@@ -1,0 +1,205 @@
+"""The papers' figures, from the rows of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from cebctl.report import table1
+from cebctl.report.cells import Cell, Report, Row
+from cebctl.report.columns import Column
+from cebctl.report.figures.families import by_family, mark, over_rho, short_name, styles, unit
+from cebctl.report.figures.marks import Figure, Mark, Panel, Series
+from experiments import published
+from experiments.benchmarks import Pgd, Transfer
+from experiments.matrix import Matrix
+
+RHO = "ρ"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What figures are made from."""
+
+    matrix: Matrix
+    report: Report
+    columns: Sequence[Column]
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Every measure of every run: the last table of a report."""
+        return self.report.tables[-1].rows
+
+    def named(self, short: str) -> list[str]:
+        """The columns a short name stands for in the printed table, else in all."""
+        found = [column.name for column in self.columns if column.short == short]
+        printed = [name for table in self.report.tables[:-1] for name in table.columns if name in found]
+        return printed or found
+
+
+def accuracy_and_rate(source: Source) -> Iterator[Figure]:
+    """v1 Figure 1: accuracy, the maximum training rate and robustness to both attacks over rho."""
+    wanted = [("clean", "Clean"), ("rate_train_max", "Maximum training rate"), ("rate", "Rate on the test images")]
+    wanted += [(f"pgd_{norm}{end}", f"PGD {sign}{what}") for norm, sign in (("l2", "L2"), ("linf", "L∞"))
+               for end, what in (("_success", ", success"), ("", ""))]  # fmt: skip
+    panels = []
+    look = styles(source.rows)
+    for short, title in wanted:
+        for name in source.named(short)[:1]:
+            if _measured(source.rows, name):
+                series = tuple(over_rho(source.rows, name, look))
+                panels.append(Panel(title, RHO, unit(source.rows, name), series))
+    shown = _without_doubles(panels)
+    if shown:
+        title = "Accuracy, rate and robustness over ρ"
+        caption = (
+            f"{source.matrix.title}: each objective over ρ, the deterministic network as a line across (v1 Figure 1)."
+        )
+        yield Figure("v1-1", title, caption, tuple(shown))
+
+
+def _without_doubles(panels: Sequence[Panel]) -> list[Panel]:
+    """The rate on the test images stands in for the training rate; success for accuracy under a targeted attack."""
+    titles = {panel.title for panel in panels}
+    hidden = {"Rate on the test images"} if "Maximum training rate" in titles else set()
+    hidden |= {title.removesuffix(", success") for title in titles if title.endswith(", success")}
+    return [panel for panel in panels if panel.title not in hidden]
+
+
+def accuracy_and_attacks(name: str, source: Source) -> Iterator[Figure]:
+    """v1 Figure 2, v2 Figure 1: rho against clean accuracy and both attacks, the baselines across."""
+    measures = [("clean", "clean"), ("pgd_l2", "PGD L2"), ("pgd_linf", "PGD L∞")]
+    series: list[Series] = []
+    for style, (short, title) in enumerate(measures):
+        for column in source.named(short)[:1]:
+            for one in over_rho(source.rows, column, dict.fromkeys(by_family(source.rows), style)):
+                series.append(replace(one, name=f"{title}: {one.name}"))
+    if series:
+        caption = (
+            "Test accuracy on clean images and under L2 and L∞ PGD over ρ; models without ρ as lines across. Hollow "
+            "marks are the papers' numbers."
+        )
+        yield Figure(name, "Accuracy and attacks over ρ", caption, (Panel("", RHO, "accuracy, %", tuple(series)),))
+
+
+def accuracy_over_radius(name: str, source: Source) -> Iterator[Figure]:
+    """v1 Figure 3, v2 Figure 2: accuracy over eps, logarithmic past 100 of 255."""
+    panels = [_radius_panel(norm, title, source) for norm, title in (("linf", "L∞"), ("l2", "L2"))]
+    if any(panel.series for panel in panels):
+        caption = (
+            "Accuracy under untargeted PGD over the radius on the 0-255 scale, logarithmic past 100. Lines are attacks "
+            "of 20 steps, single marks of more (n); A ⇒ B are examples made on A and tested on B."
+        )
+        shown = tuple(panel for panel in panels if panel.series)
+        yield Figure(name, "Accuracy over the attack's radius", caption, shown)
+
+
+def _radius_panel(norm: str, title: str, source: Source) -> Panel:
+    """Those runs that were attacked at more than half as many radii as any."""
+    radii = {row.run_ids: _radii(row, norm, source) for row in source.rows}
+    most = max(radii.values(), default=0)
+    swept = [row for row in source.rows if radii[row.run_ids] > max(2, most / 2)]
+    series = [one for style, row in enumerate(swept) for one in _radius_series(row, norm, style, source)]
+    return Panel(title, f"{title} ε of 255", "accuracy, %", tuple(series), radius=True)
+
+
+def _radius_series(row: Row, norm: str, style: int, source: Source) -> Iterator[Series]:
+    curves: dict[str, list[Mark]] = {}
+    for column in source.columns:
+        cell, attack = row.cells.get(column.name), column.benchmark
+        if isinstance(cell, Cell) and isinstance(attack, Pgd | Transfer) and attack.norm == norm:
+            kind = _kind_of_attack(attack, source)
+            if kind is not None:
+                curves.setdefault(kind, []).append(mark(row, cell, attack.eps * 255))
+    clean, name = row.cells.get("clean"), short_name(row)
+    for dash, (kind, marks) in enumerate(curves.items()):
+        more = kind.startswith("n ")
+        from_zero = [mark(row, clean, 0.0)] if isinstance(clean, Cell) and not more else []
+        ordered = tuple(sorted([*from_zero, *marks], key=lambda one: one.at))
+        label = f"{name}, {kind}" if more else f"{kind} ⇒ {name}" if kind else name
+        yield Series(label, "points" if more else "line", style, ordered, style if not kind else dash + 3)
+
+
+def _radii(row: Row, norm: str, source: Source) -> int:
+    """At how many radii a run was attacked with the most usual number of steps."""
+    return len({
+        column.benchmark.eps
+        for column in source.columns
+        if isinstance(column.benchmark, Pgd)
+        and column.benchmark.norm == norm
+        and _kind_of_attack(column.benchmark, source) == ""
+        and isinstance(row.cells.get(column.name), Cell)
+    })  # fmt: skip
+
+
+def _kind_of_attack(attack: Pgd | Transfer, source: Source) -> str | None:
+    """Empty for the plain attack of 20 steps, `n 50` for more, for transfer its source; None: not in the figure."""
+    if isinstance(attack, Transfer):
+        return next((short_name(row) for row in source.rows if attack.source in row.run_ids), None)
+    if attack.target != "none" or attack.loss != "cross_entropy" or attack.restarts != 1:
+        return None
+    return "" if attack.steps == 20 else f"n {attack.steps}"
+
+
+def errors_by_corruption(name: str, depth: str, source: Source) -> Iterator[Figure]:
+    """v1 Figure 4, v2 Figures 3 and 4: for each summary and corruption the baseline and a dot for each rho."""
+    paper = published.table(source.matrix.report.published)
+    shown = [model for model in paper.models if model.architecture.startswith(depth)]
+    consistent = {model.architecture for model in shown if model.objective == "cceb"}
+    swept = [m for m in shown if m.objective == ("cceb" if m.architecture in consistent else "ceb")]
+    order = {m.architecture: i for i, m in enumerate(sorted(swept, key=_printed_light_to_dark))}
+    above = max((row.axes["rho"] for row in source.rows if "rho" in row.axes), default=10.0) + 1  # the baselines' marks
+    panels = []
+    for printed in paper.rows:
+        series: list[Series] = []
+        for model in shown:
+            if model in swept or model.objective == "xent":
+                series += _ladder_series(model, printed.column, order[model.architecture], above, source)
+        panels.append(Panel(printed.label, "error, %" if printed.column != "mce" else "mCE, %", RHO, tuple(series)))
+    if any(panel.series for panel in panels):
+        caption = (
+            "Errors, lower is better. Upright lines are the cross-entropy baselines, dots CEB at each ρ, 10 at the top "
+            "and 1 at the bottom, large at ρ*; the widest network is cCEB where there is one. Hollow: the papers'."
+        )
+        title = f"Errors of {depth} by corruption"
+        yield Figure(name, title, caption, tuple(panels), ladder=True, summary=3)
+
+
+def _printed_light_to_dark(model: published.Model) -> tuple[bool, bool]:
+    return "x2" in model.architecture, "-aa" not in model.architecture
+
+
+def _ladder_series(model: published.Model, column: str, style: int, above: float, source: Source) -> Iterator[Series]:
+    family = table1.family(model, source.rows, {run.run_id: run for run in source.matrix.runs})
+    starred = {one.run_ids for one in source.report.selected.values()}
+    marks = []
+    for row in family:
+        cell = row.cells.get(column)
+        if isinstance(cell, Cell):
+            marks.append(mark(row, cell.as_error(), row.axes.get("rho", 0.0), row.run_ids in starred))
+    ordered = tuple(sorted(marks, key=lambda one: one.at))
+    baseline = model.objective == "xent"
+    if ordered:
+        name = f"{model.architecture} {model.objective}"
+        yield Series(name, "baseline" if baseline else "line", style, ordered, style)
+    at = above if baseline else float(model.rho_star or 0)
+    hollow = Mark(at, model.cells[column].value * 100, label=f"{model.subject}, published")
+    yield Series(f"{model.architecture} {model.objective}", "published", style, (hollow,))
+
+
+def _measured(rows: Sequence[Row], column: str) -> bool:
+    return any(isinstance(row.cells.get(column), Cell) for row in rows)
+
+
+BUILDERS: Mapping[str, Callable[[Source], Iterator[Figure]]] = {
+    "v1-1": accuracy_and_rate,
+    "v1-2": partial(accuracy_and_attacks, "v1-2"),
+    "v2-1": partial(accuracy_and_attacks, "v2-1"),
+    "v1-3": partial(accuracy_over_radius, "v1-3"),
+    "v2-2": partial(accuracy_over_radius, "v2-2"),
+    "v1-4": partial(errors_by_corruption, "v1-4", "ResNet50"),
+    "v2-3": partial(errors_by_corruption, "v2-3", "ResNet50"),
+    "v2-4": partial(errors_by_corruption, "v2-4", "ResNet152"),
+}
+"""By the name that a matrix's `report.figures` gives."""

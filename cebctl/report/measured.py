@@ -1,0 +1,82 @@
+"""One run's number in one column: read off a result, or made of several, as mCE is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
+
+from cebctl.report.intervals import student, wilson
+from experiments.benchmarks import CORRUPTIONS
+from store.rows import ResultRow
+
+Results = Mapping[tuple[str, str, str], ResultRow]
+"""By (run_id, evaluation_id, measure)."""
+
+_SHARES = ("accuracy", "error", "share", "success")
+"""Units of what lies in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A number of one run, with its interval over the images."""
+
+    value: float
+    low: float
+    high: float
+    total: int
+    unit: str
+    engine: str
+
+
+def measured(
+    results: Results, run_id: str, evaluation: str, measure: str, baseline: Mapping[str, float]
+) -> Measured | None:
+    """The number, or None where it was not measured; mCE is relative to `baseline`, errors by corruption."""
+    if measure == "mce":
+        return _over_corruptions(results, run_id, evaluation, baseline) if baseline else None
+    if measure == "average_ce":
+        return _over_corruptions(results, run_id, evaluation, None)
+    row = results.get((run_id, evaluation, measure))
+    if row is None:
+        return None
+    found = _read(row)
+    return _error(found) if measure in CORRUPTIONS else found
+
+
+def _over_corruptions(
+    results: Results, run_id: str, evaluation: str, baseline: Mapping[str, float] | None
+) -> Measured | None:
+    """The mean error, or the mean of its ratios to a baseline's (v1 eq. 9): not the ratio of the means.
+
+    The images are the same under every corruption, so the interval is that of errors that go up and down together:
+    the mean of the ends, which is the widest it can be.
+    """
+    errors = {name: measured(results, run_id, evaluation, name, {}) for name in CORRUPTIONS}
+    known = {name: error for name, error in errors.items() if error is not None}
+    if len(known) < len(CORRUPTIONS):
+        return None
+    weight = {name: 1 / baseline[name] if baseline else 1.0 for name in CORRUPTIONS}
+    value, low, high = (
+        fmean(getattr(error, end) * weight[name] for name, error in known.items()) for end in ("value", "low", "high")
+    )
+    first = known[CORRUPTIONS[0]]
+    return Measured(value, low, high, first.total, "relative_error" if baseline else "error", first.engine)
+
+
+def _read(row: ResultRow) -> Measured:
+    if row.correct is not None:
+        value, (low, high) = row.correct / row.total, wilson(row.correct, row.total)
+    else:
+        assert row.value is not None
+        value = row.value
+        low, high = student(value, row.std or 0.0, row.total) if row.total > 1 else (value, value)
+        if row.unit in _SHARES:  # Student's ends know no bounds
+            low, high = max(0.0, low), min(1.0, high)
+    return Measured(value, low, high, row.total, row.unit, row.engine)
+
+
+def _error(found: Measured) -> Measured:
+    if found.unit != "accuracy":
+        return found
+    return Measured(1 - found.value, 1 - found.high, 1 - found.low, found.total, "error", found.engine)

@@ -1,0 +1,78 @@
+"""One run as the page shows it: texts, nothing else."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import yaml
+
+from cebctl.control.evidence import Evidence
+from cebctl.control.states import State
+from cebctl.render.console import duration
+from cebctl.render.status_view import reason
+from cebctl.report.figures.runs import SHOWN, curve_marks
+from experiments.audit import Verdict
+from experiments.benchmarks import full_column
+from store.rows import JobRow, ResultRow
+
+
+@dataclass(frozen=True)
+class PageRun:
+    """Everything below the name of a run."""
+
+    run_id: str
+    name: str
+    state: State
+    error: str
+    spec: str
+    results: tuple[tuple[str, str, str], ...]
+    attempts: tuple[tuple[str, ...], ...]
+    audits: Mapping[str, str]
+    provenance: str
+    traceback: str
+    log: str
+    has_curves: bool
+
+
+def page_run(evidence: Evidence, results: Sequence[ResultRow], audits: Mapping[str, Verdict]) -> PageRun:
+    """The run of this evidence, with its results and the verdicts of its gradient audits."""
+    status = evidence.status
+    failed = status.current.job if status.state in ("failed", "lost") else None
+    provenance = (
+        yaml.safe_dump(dict(evidence.provenance), sort_keys=False, allow_unicode=True) if evidence.provenance else ""
+    )
+    return PageRun(
+        run_id=status.planned.run_id,
+        name=status.planned.name,
+        state=status.state,
+        error=reason(status) if failed else "",
+        spec=_yaml(msgspec.json.encode(status.planned.run)),
+        results=tuple(_result(row) for row in results if "/" not in row.name and not row.name.startswith("bin_")),
+        attempts=tuple(_attempt(job) for job in evidence.jobs),
+        audits={threat: str(said) for threat, said in audits.items()},
+        provenance=provenance,
+        traceback=(failed.traceback or "") if failed else "",
+        log=evidence.log,
+        has_curves=any(curve_marks(name, "", "", evidence.curves) for name in SHOWN),
+    )
+
+
+def _yaml(encoded: bytes) -> str:
+    return yaml.safe_dump(json.loads(encoded), sort_keys=False, default_flow_style=None, allow_unicode=True)
+
+
+def _result(row: ResultRow) -> tuple[str, str, str]:
+    value = row.correct / row.total if row.correct is not None and row.total else row.value
+    return full_column(row.benchmark, row.name), "–" if value is None else f"{value:.4f} {row.unit}", f"{row.total:,}"
+
+
+def _attempt(job: JobRow) -> tuple[str, ...]:
+    began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(job.started_at)) if job.started_at else ""
+    took = duration(job.updated_at - job.started_at) if job.started_at else ""
+    at = job.steps if job.state == "succeeded" else job.step  # the last heartbeat was before the end
+    steps = f"{at:,}/{job.steps:,}" if at is not None and job.steps else ""
+    return f"{job.stage}.{job.attempt}", job.state, began, took, job.host or "", steps

@@ -1,0 +1,94 @@
+"""Table 1 in the papers' layout: the baseline and CEB at rho* of every architecture across, the measures down.
+
+All numbers are errors, lower is better. A model of ours is found by what the published one's `where` says of it, all
+but rho, which is our own rho*: the paper's number beside it is that of the paper's rho*.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from cebctl.report.cells import Cell, Missing, Row, Table
+from cebctl.report.selection import Selected
+from experiments import published, selection
+from experiments.matrix import Matrix, PlannedRun
+from experiments.published import Model
+
+RHO = ("objective", "rho")
+
+
+def build(matrix: Matrix, rows: Sequence[Row], selected: Mapping[str, Selected]) -> Table:
+    """The table of the version of the paper that the matrix's `report` section names."""
+    paper = published.table(matrix.report.published)
+    planned = {run.run_id: run for run in matrix.runs}
+    models = [_model(model, family(model, rows, planned), selected) for model in paper.models]
+    architectures = [model.architecture for model in paper.models]
+    same_rule = paper.rho_star.column == matrix.report.rho_star
+    return Table(
+        f"Table 1 of {paper.paper}, errors: {paper.title}",
+        tuple(row.column for row in paper.rows),
+        tuple(_with_best(models, architectures)),
+        heads=(*paper.heads, paper.rho_label if same_rule else f"{paper.rho_label} by {matrix.report.rho_star}"),
+        labels={row.column: row.label for row in paper.rows},
+    )
+
+
+def family(model: Model, rows: Sequence[Row], planned: Mapping[str, PlannedRun]) -> list[Row]:
+    """Our rows of this architecture and objective, whatever their rho."""
+    conditions = tuple(c for c in selection.parse(model.where).conditions if c.path != RHO)
+    where = selection.Selection(conditions)
+    return [row for row in rows if where.holds(planned[row.run_ids[0]].leaves)]
+
+
+def _model(model: Model, members: Sequence[Row], selected: Mapping[str, Selected]) -> Row:
+    mine = next((one for one in selected.values() if any(row.run_ids == one.run_ids for row in members)), None)
+    chosen = next((row for row in members if len(members) == 1 or (mine and row.run_ids == mine.run_ids)), None)
+    rho = chosen.axes.get("rho") if chosen else None
+    axes: dict[str, str | float] = {"architecture": model.architecture, "objective": model.objective}
+    axes |= {} if rho is None else {"rho": rho}
+    axes |= {} if model.rho_star is None else {"published_rho": model.rho_star}
+    cells = {column: _cell(model, column, members, chosen) for column in model.cells}
+    return Row(chosen.run_ids if chosen else (), axes, cells, (*model.heads, _rho_text(model, rho)))
+
+
+def _rho_text(model: Model, rho: float | None) -> str:
+    if model.rho_star is None:
+        return "NA"
+    ours = "?" if rho is None else f"{rho:g}"
+    return ours if rho == model.rho_star else f"{ours} (paper {model.rho_star:g})"
+
+
+def _cell(model: Model, column: str, members: Sequence[Row], chosen: Row | None) -> Cell | Missing:
+    printed = model.cells[column]
+    cell = chosen.cells.get(column) if chosen else None
+    if isinstance(cell, Cell):
+        return replace(cell.as_error(), published=printed.value, published_text=printed.text)
+    reason = cell.reason if cell else _why_not_chosen(column, members)
+    return Missing(reason, printed.value, printed.text)
+
+
+def _why_not_chosen(column: str, members: Sequence[Row]) -> str:
+    """There is no rho* yet: what most runs of the family lack, or that nothing of it is in the matrix."""
+    reasons = Counter(cell.reason for row in members if isinstance(cell := row.cells.get(column), Missing))
+    if not members or not any(column in row.cells for row in members):
+        return "not in this matrix"
+    return reasons.most_common(1)[0][0] if reasons else "no rho* yet"
+
+
+def _with_best(models: Sequence[Row], architectures: Sequence[str]) -> list[Row]:
+    """The lowest of each architecture marked, at the printed precision, where all its models have a number."""
+    found = []
+    for row, architecture in zip(models, architectures, strict=True):
+        beside = [other for other, name in zip(models, architectures, strict=True) if name == architecture]
+        found.append(replace(row, cells={name: _mark(name, cell, beside) for name, cell in row.cells.items()}))
+    return found
+
+
+def _mark(column: str, cell: Cell | Missing, beside: Sequence[Row]) -> Cell | Missing:
+    cells = [row.cells[column] for row in beside]
+    values = [round(other.value, 3) for other in cells if isinstance(other, Cell)]
+    if not isinstance(cell, Cell) or len(values) < len(cells):
+        return cell
+    return replace(cell, best=round(cell.value, 3) == min(values))

@@ -1,0 +1,112 @@
+"""The words and figures that a person reads in a report: percent for fractions, nats with two decimals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cebctl.report.cells import Cell, Missing, Report, Row, Table
+
+PERCENT = ("accuracy", "error", "relative_error", "share", "success")
+NONE = "–"
+"""Where there is nothing to measure."""
+FEW = 6
+"""How many runs a footnote names before it counts them."""
+
+_SYMBOLS = {
+    "rate": "R",
+    "rate_train_max": "max. training R",
+    "residual_information": "Rex",
+    "conditional_entropy": "H(Y|Z)",
+}
+
+
+def scale(measure: str) -> tuple[float, int]:
+    """What a value is multiplied by for people, and its decimals."""
+    return (100.0, 1) if measure in PERCENT else (1.0, 2)
+
+
+def unit(measure: str) -> str:
+    return "%" if measure in PERCENT else measure
+
+
+def cell(found: Cell | Missing) -> str:
+    """`98.3 ±0.4 [96.4, 99.2] (paper 94.4%, +3.9)†`, or why there is nothing."""
+    if isinstance(found, Missing):
+        beside = f" (paper {found.published_text})" if found.published_text else ""
+        return reason(found) + beside
+    factor, digits = scale(found.measure)
+    spread = f" ±{found.std * factor:.{digits}f}" if found.seeds > 1 else ""
+    beside = f" (paper {found.published_text}{difference(found, ', ')})" if found.published_text else ""
+    return f"{found.value * factor:.{digits}f}{spread}{interval(found)}{beside}{'†' if found.stale else ''}"
+
+
+def interval(found: Cell) -> str:
+    """` [96.4, 99.2]`; empty for what is one number for all images together, as the calibration error is."""
+    factor, digits = scale(found.measure)
+    if found.low == found.high and found.seeds == 1:
+        return ""
+    return f" [{found.low * factor:.{digits}f}, {found.high * factor:.{digits}f}]"
+
+
+def narrow(found: Cell | Missing) -> str:
+    """`19.1 [18.8,19.4] 19.3 -0.2`: ours, its interval, the paper's, the difference."""
+    if isinstance(found, Missing):
+        return f"{reason(found)} {found.published_text.removesuffix('%')}".rstrip()
+    factor, digits = scale(found.measure)
+    interval = f"[{found.low * factor:.{digits}f},{found.high * factor:.{digits}f}]"
+    ours = f"{found.value * factor:.{digits}f}{'†' if found.stale else ' '}{interval}"
+    return " ".join([ours, *filter(None, [found.published_text.removesuffix("%"), difference(found)])])
+
+
+def reason(found: Missing) -> str:
+    """Why there is no number, short enough for a cell; the whole stands under the table."""
+    return NONE if _undefined(found.reason) else found.reason.partition(":")[0]
+
+
+def _undefined(reason: str) -> bool:
+    return reason.startswith(("not defined", "not asked"))
+
+
+def difference(found: Cell, before: str = "") -> str:
+    """Ours minus the paper's, with its sign; empty where the paper has no exact number."""
+    if found.difference is None:
+        return ""
+    factor, digits = scale(found.measure)
+    return f"{before}{round(found.difference * factor, digits) + 0.0:+.{digits}f}"  # + 0.0: no -0.0
+
+
+def heading(table: Table, name: str) -> str:
+    """The column's name, and below it its unit and the number of images."""
+    cells = [row.cells[name] for row in table.rows]
+    numbers = [found for found in cells if isinstance(found, Cell)]
+    base = name.partition("@")[0]
+    n = f"n={numbers[0].n:,}" if numbers else ""
+    under = ", ".join(part for part in (unit(numbers[0].measure) if numbers else "", n) if part)
+    return _SYMBOLS.get(base, base) + name.removeprefix(base) + (f"\n{under}" if under else "")
+
+
+def axis(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def row_name(row: Row) -> str:
+    """`ceb rho=3 depth=50`."""
+    rest = [f"{key}={axis(part)}" for key, part in row.axes.items() if key != "objective"]
+    return " ".join([axis(row.axes["objective"]), *rest])
+
+
+def gaps(report: Report) -> list[str]:
+    """Why cells are missing, a line per reason, except where the measure does not exist for the objective."""
+    reasons: dict[str, dict[str, None]] = {}
+    for table in report.tables:
+        for row in table.rows:
+            for found in row.cells.values():
+                if isinstance(found, Missing) and not _undefined(found.reason) and not table.heads:
+                    reasons.setdefault(found.reason, {})[row_name(row)] = None
+    return [f"missing, {reason}: {_names(list(names))}" for reason, names in reasons.items()]
+
+
+def _names(names: list[str]) -> str:
+    if len(names) <= FEW:
+        return ", ".join(names)
+    return f"{len(names)} rows, {names[0]}, {names[1]} … {names[-1]}"

@@ -1,0 +1,305 @@
+"""One element of an array on the cluster: its claim, the signals, one attempt, and what comes after it.
+
+    python -m jobs.element HOME SUBMISSION ARRAY             the work, by srun, once for each GPU
+    python -m jobs.element HOME SUBMISSION ARRAY --ended N   behind it, in the batch script: srun's exit code
+
+Of the tasks that srun starts, the first holds the lease and writes the journal; the others `follow` it.
+Whether Slurm should start the element again is decided here, from the journals alone: for each reason as often as
+the matrix's `retries` allow. Nothing waits on the login node for it.
+"""
+
+from __future__ import annotations
+
+from jobs.stop import TIME_LIMIT, StopRequest  # first of all, and listening before the rest is imported
+
+if __name__ == "__main__":
+    _asked = StopRequest(TIME_LIMIT)
+
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from experiments.errors import CebctlError
+from experiments.resources import Retries
+from jobs import entry, lease, processes, slurm, trust
+from jobs.home import Home, RunPaths, Stage
+from jobs.journal import (
+    TERMINAL,
+    Array,
+    Claim,
+    Died,
+    Failed,
+    Journal,
+    Preempted,
+    Started,
+    Submitted,
+    Succeeded,
+    read,
+    records,
+)
+from jobs.outcome import trained
+from jobs.releases import given_back
+
+AGAIN = 75
+"""The exit code of an element that is to start again (EX_TEMPFAIL)."""
+REFUSED = 69
+"""The exit code of an element that has said why it did not begin (EX_UNAVAILABLE)."""
+FOR_GOOD = ("nan", "exploded", "input", "code", "retries")
+"""The kinds of failures that another try would only repeat."""
+
+LOOK_SECONDS = 0.5
+"""How often a task that follows looks whether the first one has begun."""
+LAST_WORDS_SECONDS = 10.0
+"""How long a task that failed waits for the first to say why, before its own end makes srun kill all."""
+
+Telling = Started | Preempted | Died | Succeeded | Failed
+"""The records that say how an attempt began and ended."""
+Reason = Literal["preempted", "timeout", "node_failure", "failed"]
+
+
+class GaveUpError(CebctlError):
+    """A stage was started as often as its `retries` allow."""
+
+    kind = "retries"
+
+    def __init__(self, reason: str, allowed: object, hosts: Sequence[str]) -> None:
+        where = f" (on {', '.join(hosts)})" if hosts else ""
+        super().__init__(f"gave up: {reason.replace('_', ' ')} more than {allowed} times{where}; see `retries`")
+
+
+@dataclass(frozen=True)
+class Element:
+    """What an element is to do, and which start of which job this is."""
+
+    home: Home
+    submission: Submitted
+    claim: Claim
+    retries: Retries
+    job: str
+    """Slurm's id of the element."""
+    restart: int
+
+    @property
+    def stage(self) -> Stage:
+        return "train" if self.claim.stage == "train" else "evaluate"
+
+    @property
+    def paths(self) -> RunPaths:
+        return self.home.run(self.claim.run_id)
+
+    def attempts(self) -> list[tuple[int, list[Telling]]]:
+        """The numbers of this submission's attempts at the stage and their records, metrics apart."""
+        found = []
+        for number in self.paths.attempts(self.stage):
+            kept = [r for r in records(self.paths.journal(self.stage, number)) if isinstance(r, Telling)]
+            if kept and isinstance(kept[0], Started) and kept[0].submission == self.submission.name:
+                found.append((number, kept))
+        return found
+
+
+def find(home: Home, submission: str, array: str) -> Element | None:
+    """The element this process runs, by the variables that Slurm sets; None if its claim was given back since."""
+    index = int(os.environ["SLURM_ARRAY_TASK_ID"])
+    submitted, claim, retries = None, None, Retries()
+    for record in records(home.submission(submission)):
+        match record:
+            case Submitted():
+                submitted = record
+            case Array(job=name, resources=resources) if name == array:
+                retries = resources.retries
+            case Claim(job=name, index=number) if name == array and number == index:
+                claim = record
+    if submitted is None or claim is None:
+        raise CebctlError(f"{home.submission(submission)}: has no claim for element {index} of {array}")
+    job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{index}"
+    restart = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
+    element = Element(home, submitted, claim, retries, job, restart)
+    gone = given_back(home, submission, claim.run_id, claim.stage)  # taken for dead, or cancelled
+    return None if gone else element
+
+
+def work(element: Element, asked: StopRequest, payload: entry.Work | None = None) -> int:
+    """Run one attempt; the exit code. 0 alone lets an evaluation that depends on this element start."""
+    stage, paths = element.stage, element.paths
+    past = element.attempts()
+    ended = [record for _, found in past for record in found[-1:] if isinstance(record, TERMINAL)]
+    if ended and (isinstance(ended[-1], Succeeded) or not may_retry(element, ended[-1])):
+        print(f"{paths.folder}: {stage} has ended before: {ended[-1]}")
+        return 0 if isinstance(ended[-1], Succeeded) else REFUSED
+    if stage == "evaluate" and not trained(paths):
+        print(f"{paths.folder}: is not trained, so that there is nothing to evaluate")
+        return REFUSED
+    processes.redirect(paths.log(stage, paths.next_attempt(stage)))
+    end = entry.run_stage(
+        element.home,
+        element.submission,
+        element.claim,
+        stage,
+        _refusal(element) or payload,
+        entry.Start(element.job, element.restart, asked),
+    )
+    if isinstance(end, Succeeded):
+        return 0
+    if end is None:
+        print("another attempt, a newer one, is at work")
+        return REFUSED
+    return start_again(element) if may_retry(element, end) else 1
+
+
+def follow(element: Element, asked: StopRequest, rank: int) -> int:
+    """The part of a task that is not the first of its job: the same work as soon as that one has begun; the exit code.
+
+    How an attempt ended is the first one's to say, and its exit code decides.
+    """
+    while (attempt := _begun(element)) is None:
+        if asked() or any(isinstance(record, Succeeded) for _, found in element.attempts() for record in found):
+            return 0
+        time.sleep(LOOK_SECONDS)
+    processes.redirect(element.paths.log(element.stage, attempt).with_suffix(f".rank{rank}.log"))
+    if entry.follow(element.submission, element.claim, element.stage, element.paths, asked):
+        return 0
+    time.sleep(LAST_WORDS_SECONDS)
+    return 1
+
+
+def _begun(element: Element) -> int | None:
+    """The number of the attempt that the first task of this start has begun."""
+    for number in element.paths.attempts(element.stage)[-1:]:
+        first = read(element.paths.journal(element.stage, number), limit=4096).records[:1]
+        if first and isinstance(first[0], Started) and _is_start(first[0], element):
+            return number
+    return None
+
+
+def _refusal(element: Element) -> entry.Work | None:
+    """Work that only says that there were enough attempts; None if there were not."""
+    counts = reasons(element)
+    for reason, count in counts.items():
+        allowed = getattr(element.retries, reason)
+        if allowed != "unlimited" and count > allowed:
+            hosts = [r.host for _, found in element.attempts() for r in found if isinstance(r, Started)]
+            error = GaveUpError(reason, allowed, list(dict.fromkeys(hosts)))
+
+            def refuse(*_: object, error: GaveUpError = error) -> None:
+                raise error
+
+            return refuse
+    return None
+
+
+def reasons(element: Element) -> Counter[Reason]:
+    """Why the attempts of this submission came to their ends, each counted once."""
+    found: Counter[Reason] = Counter()
+    for _, kept in element.attempts():
+        match kept[-1]:
+            case Preempted(reason="timeout"):
+                found["timeout"] += 1
+            case Preempted(reason="preempted" | ""):
+                found["preempted"] += 1
+            case Failed() | Died():
+                found["failed"] += 1
+            case Started() | Preempted(reason="superseded"):  # without a word, or a word from a node that was cut off
+                found["node_failure"] += 1
+    return found
+
+
+def may_retry(element: Element, end: entry.End | Died) -> bool:
+    """Whether the element should start again behind this end."""
+    match end:
+        case Preempted(reason=reason):
+            # What is cancelled is not wanted; a newer start has the work of a superseded one already.
+            return reason in ("timeout", "preempted", "")
+        case Failed(kind=kind):
+            return kind not in FOR_GOOD and reasons(element)["failed"] <= element.retries.failed
+        case Died():
+            return reasons(element)["failed"] <= element.retries.failed
+        case _:
+            return False
+
+
+def start_again(element: Element) -> int:
+    """Ask Slurm to requeue the element, unless it did so itself or is ending it; the exit code."""
+    try:
+        state, restarts, _ = slurm.fate(element.job)
+        if state == "RUNNING" and restarts == element.restart:
+            slurm.requeue(element.job)
+    except CebctlError as error:
+        print(f"could not be requeued, `cebctl submit` will go on with it: {error}", file=sys.stderr)
+    return AGAIN
+
+
+def why(element: Element, asked: StopRequest) -> str:
+    """Why Slurm asked it to stop, for `Preempted.reason`."""
+    try:
+        state, restarts, left = slurm.fate(element.job)
+    except CebctlError:
+        state, restarts, left = "", element.restart, None
+    if restarts > element.restart:
+        return "preempted"
+    if signal.SIGTERM not in asked.heard:
+        return "timeout"
+    if state in ("CANCELLED", "COMPLETING", "FAILED", ""):
+        return "cancelled"
+    return "timeout" if left == 0 else "preempted"
+
+
+def note_death(element: Element, code: int) -> int:
+    """Behind the work: if it ended without a word, write one in its place; the exit code of the job."""
+    past = element.attempts()
+    ours = [(n, found) for n, found in past if _is_start(found[0], element)]
+    if ours and (isinstance(ours[-1][1][-1], (*TERMINAL, Preempted, Died)) or _lives(element, ours[-1][0])):
+        return code
+    if not ours and code in (0, REFUSED):  # it said itself why it did not begin
+        return code
+    number = ours[-1][0] if ours else element.paths.next_attempt(element.stage)
+    died = Died(reason=_death(code, begun=bool(ours)))
+    with Journal(element.paths.journal(element.stage, number)) as journal:
+        if not ours:
+            journal.write(entry.started(element.submission, element.job, element.restart))
+        journal.write(died)
+    return start_again(element) if may_retry(element, died) else code or 1
+
+
+def _is_start(record: Telling, element: Element) -> bool:
+    return isinstance(record, Started) and (record.job, record.restart) == (element.job, element.restart)
+
+
+def _lives(element: Element, attempt: int) -> bool:
+    """Whether the attempt is at work all the same: srun leaves it to itself when its node is cut off."""
+    lease_file = element.paths.lease(element.stage)
+    holder = lease.holder(lease_file)
+    return holder is not None and holder.attempt == attempt and lease.held(lease_file) is not False
+
+
+def _death(code: int, *, begun: bool) -> str:
+    when = "" if begun else " before it began: see its array's log"
+    if code > 128 and code - 128 in set(signal.Signals):
+        name = signal.Signals(code - 128).name
+        return f"killed by signal {code - 128}, {name}{' (out of memory?)' if name == 'SIGKILL' else ''}{when}"
+    return f"ended with exit code {code} and without a word{when}"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command line above."""
+    folder, submission, array, *rest = arguments
+    trust.keep_private(Path(folder))
+    element = find(Home(Path(folder)), submission, array)
+    if element is None:
+        print(f"{submission}: the claim of this element was given back: nothing to do")
+        return REFUSED
+    if rest:
+        return note_death(element, int(rest[1]))
+    asked = StopRequest(TIME_LIMIT, signal.SIGTERM, why=lambda asked: why(element, asked))
+    asked.heard += _asked.heard
+    rank = int(os.environ.get("SLURM_PROCID") or 0)
+    return follow(element, asked, rank) if rank else work(element, asked)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,215 @@
+"""Asking Slurm and telling it: every call has a time limit, and what it does not answer is not known.
+
+Jobs are found by their unique names, never by their numbers alone, which a controller that lost its memory
+gives out again.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from experiments.errors import UnreachableError
+
+SECONDS = 20.0
+"""How long a call may take."""
+ENVIRONMENT = ("SBATCH_", "SRUN_", "SALLOC_", "SQUEUE_", "SINFO_", "SACCT_", "SCANCEL_", "SLURM_")
+"""How the variables begin by which Slurm's commands change their ways."""
+_NAMES_AT_ONCE = 200
+
+FINAL = frozenset(
+    ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "PREEMPTED",
+     "REVOKED")
+)  # fmt: skip
+"""The states in which a job will not run again. Every other one, known here or not, counts as alive."""
+WAITING = frozenset(("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "CONFIGURING"))
+"""The states before a start."""
+
+_WORDS = {
+    "Resources": "waits for free resources",
+    "Priority": "waits behind jobs of higher priority",
+    "Dependency": "waits for its training",
+    "DependencyNeverSatisfied": "its training failed: it will never start",
+    "BeginTime": "starts again shortly",
+    "JobArrayTaskLimit": "as many run as --max-parallel allows",
+    "PartitionConfig": "asks for more than its partition has: it will never start",
+    "PartitionNodeLimit": "asks for more nodes than its partition allows: it will never start",
+    "PartitionTimeLimit": "asks for more time than its partition allows: it will never start",
+    "PartitionDown": "its partition is down",
+    "PartitionInactive": "its partition is inactive",
+    "BadConstraints": "no node has what its constraint asks for: it will never start",
+    "ReqNodeNotAvail": "the nodes it needs are down, drained or reserved",
+    "NodeDown": "the nodes it needs are down",
+    "JobHeldUser": "held: `scontrol release` lets it go",
+    "JobHeldAdmin": "held by an administrator",
+    "launch_failed_requeued_held": "could not be launched and is held: see its node, then `scontrol release`",
+    "AssocMaxJobsLimit": "as many of your jobs run as your account allows",
+    "QOSMaxJobsPerUserLimit": "as many of your jobs run as the QOS allows",
+    "QOSMaxGRESPerUser": "as many of your GPUs are in use as the QOS allows",
+    "AssocGrpGRES": "as many GPUs are in use as your account allows",
+    "Licenses": "waits for a licence",
+    "Reservation": "waits for its reservation",
+    "Prolog": "its node is being prepared",
+}
+_ENDED = {
+    "CANCELLED": "cancelled",
+    "TIMEOUT": "killed at its time limit",
+    "NODE_FAIL": "its node failed",
+    "OUT_OF_MEMORY": "out of memory: ask for more `memory`",
+    "PREEMPTED": "preempted",
+    "BOOT_FAIL": "its node did not boot",
+    "DEADLINE": "its deadline passed",
+}
+
+
+class Element(Struct, frozen=True):
+    """What Slurm says of one element of an array."""
+
+    name: str
+    index: int
+    job: str
+    """Slurm's id of it: `4711_3`."""
+    state: str
+    reason: str = ""
+    restarts: int = 0
+    nodes: str = ""
+
+    @property
+    def final(self) -> bool:
+        return self.state in FINAL
+
+    @property
+    def waiting(self) -> bool:
+        return self.state in WAITING
+
+    @property
+    def words(self) -> str:
+        """Why it waits or how it ended; empty where there is nothing to say."""
+        if self.final:
+            return _ENDED.get(self.state, "")
+        if not self.waiting:
+            return "" if self.state in ("RUNNING", "COMPLETING") else self.state.lower().replace("_", " ")
+        reason = self.reason.partition(",")[0].replace(" ", "_")
+        return _WORDS.get(reason, "" if reason in ("None", "") else f"waits: {self.reason}")
+
+
+def queue(names: Iterable[str]) -> list[Element]:
+    """What the controller knows of the arrays of these names, whosever they are; a finished job it forgets.
+
+    Raises UnreachableError if it does not answer: then nothing is known.
+    """
+    form = "JobArrayID:|,Name:|,State:|,Reason:|,RestartCnt:|,NodeList:|"
+    lines = _by_names(["squeue", "-h", "-r", "-a", "-t", "all", "-O", form], names)
+    return [element for line in lines if (element := _queued(line))]
+
+
+def accounted(names: Iterable[str], days: int = 60) -> list[Element] | None:
+    """The same from the accounting, which does not forget; None where there is none.
+
+    Raises UnreachableError if it does not answer.
+    """
+    form = "JobID%60,JobName%120,State%40,NodeList%200"
+    command = ["sacct", "-n", "-X", "-D", "-P", "-a", "-S", f"now-{days}days", "-o", form]
+    try:
+        lines = _by_names(command, names)
+    except UnreachableError as error:
+        if "accounting storage is disabled" in str(error).lower():
+            return None
+        raise
+    return [element for line in lines if (element := _accounted(line))]
+
+
+def _queued(line: str) -> Element | None:
+    fields = [field.strip() for field in line.split("|")]
+    if len(fields) < 6:
+        return None
+    job, name, state, reason, restarts, nodes = fields[:6]
+    _, _, index = job.partition("_")
+    count = int(restarts) if restarts.isdecimal() else 0
+    return Element(name, int(index), job, state, reason, count, nodes) if index.isdecimal() else None
+
+
+def _accounted(line: str) -> Element | None:
+    fields = [field.strip() for field in line.split("|")]
+    if len(fields) < 4 or not fields[2]:
+        return None
+    job, name, state, nodes = fields[:4]
+    _, _, index = job.partition("_")
+    state = state.split()[0]  # CANCELLED by 1000
+    return Element(name, int(index), job, state, "", 0, nodes) if index.isdecimal() else None
+
+
+def fate(job: str) -> tuple[str, int, int | None]:
+    """State, restarts and the seconds left of one job, for the job itself. Raises UnreachableError."""
+    lines = call(["squeue", "-h", "-a", "-j", job, "-O", "State:|,RestartCnt:|,TimeLeft:|"], limit=5).splitlines()
+    state, restarts, left = [field.strip() for field in lines[0].split("|")[:3]] if lines else ("", "", "")
+    return state, int(restarts) if restarts.isdecimal() else 0, seconds(left)
+
+
+def requeue(job: str) -> None:
+    """Have a running job start again. Raises UnreachableError if Slurm does not take the order."""
+    call(["scontrol", "requeue", job], limit=15)
+
+
+def cancel(jobs: Sequence[str]) -> None:
+    """End jobs, named by Slurm's ids; one that is gone already is no error. Raises UnreachableError."""
+    for first in range(0, len(jobs), _NAMES_AT_ONCE):
+        call(["scancel", *jobs[first : first + _NAMES_AT_ONCE]])
+
+
+def max_array_size() -> int:
+    """One more than the largest index of an array on this cluster. Raises UnreachableError."""
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", call(["scontrol", "show", "config"]), re.MULTILINE)
+    return int(found.group(1)) if found else 1001
+
+
+def call(command: Sequence[str], limit: float = SECONDS) -> str:
+    """What a command of Slurm's prints. Raises UnreachableError, and NoAnswerError if it may have acted."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(ENVIRONMENT) or k == "SLURM_CONF"}
+    environment["SLURM_TIME_FORMAT"] = "%s"
+    if (conf := environment.get("SLURM_CONF")) and not Path(conf).exists():  # which Slurm waits a minute for
+        raise UnreachableError("Slurm", f"SLURM_CONF names {conf}, which is not there")
+    try:
+        done = subprocess.run(
+            list(command), capture_output=True, text=True, errors="replace", timeout=limit, env=environment,
+        )  # fmt: skip
+    except FileNotFoundError:
+        raise UnreachableError("Slurm", f"there is no `{command[0]}` on the PATH") from None
+    except subprocess.TimeoutExpired:
+        raise NoAnswerError(command[0], f"no answer within {limit:g} s") from None
+    if done.returncode:
+        text = " ".join((done.stderr or done.stdout).split()) or f"exit code {done.returncode}"
+        kind = NoAnswerError if _SILENCE.search(text) else UnreachableError
+        raise kind("Slurm", re.sub(r"^\w+: (error: )?", f"{command[0]}: ", text)[:500])
+    return done.stdout
+
+
+class NoAnswerError(UnreachableError):
+    """The controller did not answer in time: what was asked of it may happen yet."""
+
+
+_SILENCE = re.compile(
+    r"timed out|Unable to contact|Connection (refused|reset)|connect failure|Zero Bytes", re.IGNORECASE
+)
+
+
+def _by_names(command: list[str], names: Iterable[str]) -> list[str]:
+    wanted = sorted(set(names))
+    lines: list[str] = []
+    for first in range(0, len(wanted), _NAMES_AT_ONCE):
+        lines += call([*command, "--name=" + ",".join(wanted[first : first + _NAMES_AT_ONCE])]).splitlines()
+    return lines
+
+
+def seconds(left: str) -> int | None:
+    """`1-02:03:04` in seconds; None for what is no time."""
+    found = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", left)
+    if not found:
+        return None
+    days, hours, minutes, rest = (int(part or 0) for part in found.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + rest

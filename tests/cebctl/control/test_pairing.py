@@ -1,0 +1,73 @@
+"""From a store to comparisons: of two runs, and of the seeds of two."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cebctl.control.pairing import comparisons, family, name
+from experiments.errors import InputError
+from experiments.identity import evaluation_id
+from experiments.matrix import Matrix, load
+from jobs.home import Home
+from jobs.journal import Journal, Measure, Result, Started
+from jobs.per_sample import pack
+from store.opening import open_memory
+
+IMAGES = 360
+MATRIX = """
+base: {data: digits, network: small_cnn, optimiser: adam, epochs: 1, batch: 8}
+grids: [{objective: xent}, {objective: ceb, rho: [1, 3]}]
+seeds: [0, 1]
+evaluate: [clean]
+"""
+
+
+@pytest.fixture
+def matrix(tmp_path: Path) -> Matrix:
+    path = tmp_path / "m.yaml"
+    path.write_text(MATRIX)
+    return load(path)
+
+
+def _write(home: Home, matrix: Matrix, right: dict[str, int]) -> None:
+    """So many of the first images right, by the run's name."""
+    (clean,) = matrix.benchmarks
+    for run in matrix.runs:
+        if run.name in right:
+            measure = Measure(name="clean", unit="accuracy", total=IMAGES, correct=right[run.name])
+            flags = pack(image < right[run.name] for image in range(IMAGES))
+            result = Result(
+                evaluation_id=evaluation_id(clean, "digits"), benchmark=clean, data_digest="d", checkpoint_step=1,
+                engine="e", measures=[measure], per_sample=flags,
+            )  # fmt: skip
+            with Journal(home.run(run.run_id).journal("evaluate", 1)) as journal:
+                journal.write(Started(), result)
+
+
+def test_seeds_are_compared_as_families(matrix: Matrix, home: Path) -> None:
+    there = Home(home)
+    _write(there, matrix, {"xent seed=0": 300, "xent seed=1": 320, "ceb rho=3 seed=0": 330, "ceb rho=3 seed=1": 350})
+    a, b = family(matrix, "objective = xent"), family(matrix, "rho = 3")
+    assert (name(a[0]), name(b[0])) == ("xent", "ceb rho=3")
+    with open_memory() as store:
+        (both,) = comparisons(matrix, store, there, a, b)
+        (single,) = comparisons(
+            matrix, store, there, family(matrix, "xent seed=0"), family(matrix, "rho = 3, seed = 1")
+        )
+    assert (both.seeds_a, both.seeds_b, both.n) == (2, 2, IMAGES)
+    assert both.difference == pytest.approx((310 - 340) / IMAGES)
+    assert (both.a_only, both.b_only) == (0, 50)
+    assert both.p < 0.001 and both.low < both.difference < both.high < 0
+    assert (single.a_only, single.b_only) == (0, 50) and single.p == pytest.approx(2 * 0.5**50)
+
+
+@pytest.mark.parametrize(("a", "b", "says"), [
+    ("objective = ceb", "objective = xent", "it is 4 of the 6 runs"),
+    ("rho = 1", "rho = 1, seed = 0", "on both sides"),
+    ("rho = 1", "objective = xent", "no result in common"),
+])  # fmt: skip
+def test_what_is_no_comparison_is_refused(matrix: Matrix, home: Path, a: str, b: str, says: str) -> None:
+    with open_memory() as store, pytest.raises(InputError, match=says):
+        comparisons(matrix, store, Home(home), family(matrix, a), family(matrix, b))

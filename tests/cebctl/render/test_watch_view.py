@@ -1,0 +1,107 @@
+"""The live picture fits every terminal, and shows what matters first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cebctl.control.lookout import Seen
+from cebctl.control.states import STATES, RunStatus, StageStatus, State
+from cebctl.render import progress
+from cebctl.render.watch_view import Picture
+from experiments.errors import UnreachableError
+from experiments.matrix import Matrix, load
+from store.rows import JobRow
+
+
+@pytest.fixture(scope="module")
+def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
+    """1,000 runs in four families."""
+    path = tmp_path_factory.mktemp("watch") / "wide.yaml"
+    path.write_text(
+        "base: {data: digits, network: {name: small_cnn, width: 4}, optimiser: adam, epochs: 4, batch: 64}\n"
+        "grids: [{objective: [ceb, vib], width: [4, 8], rho: {from: 0, to: 24.9, by: 0.1}}]\n"
+    )
+    return load(path)
+
+
+def job(**given: Any) -> JobRow:
+    return JobRow(**dict.fromkeys(field.name for field in fields(JobRow)) | {"updated_at": time.time()} | given)
+
+
+def stage(state: State) -> StageStatus:
+    match state:
+        case "running":
+            now = job(step=50, steps=100, epoch=2.0, epochs=4.0, images_per_second=4210.0, host="node7",
+                      started_at=time.time() - 60)  # fmt: skip
+            return StageStatus("train", state, now)
+        case "failed":
+            return StageStatus("train", state, job(error="the loss is nan at step 7"))
+        case "queued":
+            return StageStatus("train", state, note="waits for free resources")
+    return StageStatus("train", state)
+
+
+def picture(matrix: Matrix, states: Sequence[State], warnings: tuple[str, ...] = ()) -> Picture:
+    runs = [RunStatus(planned, (stage(states[i % len(states)]),)) for i, planned in enumerate(matrix.runs)]
+    return Picture(matrix, Seen(runs, warnings), 0, 600.0)
+
+
+def test_everything_is_there(matrix: Matrix) -> None:
+    text = picture(matrix, ["running", "failed", "queued", "done"], ("Slurm: no answer",)).text(120, 24).plain
+    lines = text.splitlines()
+    assert lines[0].startswith("wide  1000 runs: 250 queued, 250 running, 250 done, 250 failed, 30 min left")
+    assert lines[1] == "! Slurm: no answer"
+    assert lines[2].split()[:3] == ["ceb", "4", "62/250"] or lines[2].split()[:3] == ["ceb", "4", "63/250"]
+    assert "train     epoch 2/4, 4,210 img/s, 1 min left  node7  ceb width=4 rho=0" in text
+    assert "250 queued  waits for free resources" in text
+    assert "failed  ceb width=4 rho=0.1  the loss is nan at step 7" in text
+    assert "… and 24" in text
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.sampled_from(STATES), min_size=1, max_size=12), st.integers(1, 150), st.integers(1, 80), st.booleans()
+)
+def test_it_fits(matrix: Matrix, states: list[State], width: int, height: int, warned: bool) -> None:
+    lines = picture(matrix, states, ("Slurm: no answer",) * warned).text(width, height).plain.split("\n")
+    assert len(lines) <= height
+    assert max(map(len, lines)) <= width
+
+
+def test_a_thousand_runs_are_drawn_at_once(matrix: Matrix) -> None:
+    now = picture(matrix, STATES)
+    now.text(120, 40)
+    began = time.process_time()
+    for _ in range(10):
+        now.text(120, 40)
+    assert (time.process_time() - began) / 10 < 0.2  # 0.03 s where nothing else runs
+
+
+def test_watching_outlives_a_store_and_a_slurm_that_do_not_answer(
+    matrix: Matrix, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "POLL_SECONDS", 0.0)
+    busy, ended = picture(matrix, ["running"]).seen, picture(matrix, ["done"]).seen
+    looks: list[Any] = [
+        *(busy, UnreachableError("the store", "gone away"), UnreachableError("the store", "gone away")),
+        *(OSError(5, "Input/output error"), Seen(busy.runs, ("Slurm: no answer",)), busy, ended),
+    ]
+
+    def look() -> Seen:
+        now = looks.pop(0)
+        if isinstance(now, Exception):
+            raise now
+        return now  # type: ignore[no-any-return]
+
+    assert progress.watch(matrix, look) == ended
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("this is as of ")
+    assert lines[1:4] == ["the store: gone away", "[Errno 5] Input/output error", "Slurm: no answer"]
+    assert lines[-1].startswith("1000 runs: 1000 done after ")

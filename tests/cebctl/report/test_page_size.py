@@ -1,0 +1,53 @@
+"""The page of the largest matrix, every run of it with all it can have, stays small enough to be sent."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from cebctl.control.evidence import POINTS, TAIL_BYTES, collect
+from cebctl.control.survey import open_home, survey
+from cebctl.report.figures.build import build as figures_of
+from cebctl.report.figures.runs import SHOWN
+from cebctl.report.page.build import html
+from cebctl.report.table import build
+from experiments.identity import evaluation_id
+from experiments.matrix import load
+from jobs.home import Home
+from jobs.journal import Journal, Metrics, Result, Started, Succeeded
+from store import queries
+
+ROOT = Path(__file__).parents[3]
+LIMIT = 5_000_000
+
+
+def test_a_page_of_86_runs_is_under_5_megabytes(home: Path, printed: Any) -> None:
+    matrix, there = load(ROOT / "experiments" / "imagenet.yaml"), Home(home)
+    numbers = printed.numbers("v2")
+    for order, run in enumerate(matrix.runs):
+        points = [
+            Metrics(step=step, epoch=step / 3, values={name: math.exp(-step / 9.7) + order / 97 for name in SHOWN})
+            for step in range(2 * POINTS)
+        ]
+        results = [
+            Result(evaluation_id=evaluation_id(benchmark, "imagenet"), benchmark=benchmark, data_digest="d",
+                   checkpoint_step=1, engine="e", measures=measures)
+            for benchmark, measures in numbers(run).items()
+        ]  # fmt: skip
+        for stage, records in (("train", points), ("evaluate", results)):
+            with Journal(there.run(run.run_id).journal(stage, 1)) as journal:  # type: ignore[arg-type]
+                journal.write(Started(), *records, Succeeded())
+        log = there.run(run.run_id).log("evaluate", 1)
+        log.parent.mkdir()
+        log.write_text("a line of the log & more\n" * TAIL_BYTES)
+    with open_home(there, create=True) as store:
+        runs = survey(matrix, store, there)
+        rows = queries.results(store, [run.run_id for run in matrix.runs])
+        evidence = collect(runs, store, there)
+    report = build(matrix, {run.planned.run_id: run for run in runs}, rows, "e")
+    curves = {one.status.planned.run_id: one.curves for one in evidence}
+    page = html(report, figures_of(matrix, report, rows, curves), evidence, rows)
+    assert len(page.encode()) < LIMIT
+    assert page.count("a line of the log &amp; more") > 86 * 100
+    assert page.count('<details class="run"') == 86

@@ -1,0 +1,51 @@
+"""`cancel` of local workers: what runs stops with a checkpoint, what waits is passed over, and submit offers both."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from experiments.matrix import load
+from jobs.home import Home
+
+MATRIX = """
+base: {data: digits, network: {name: small_cnn, width: 4, z_dim: 4}, optimiser: adam, epochs: 100000, batch: 256}
+grids: [{objective: ceb, rho: [3, 2, 1]}]
+evaluate: [clean]
+"""
+
+
+def _until(journal: Path, record: bytes, seconds: float = 120) -> None:
+    """Return once a journal holds a record."""
+    deadline = time.monotonic() + seconds
+    while not (journal.exists() and record in journal.read_bytes()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_cancelled_runs_stop_and_are_offered_again(cebctl, home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "long.yaml"
+    path.write_text(MATRIX)
+    runs = [Home(home).run(planned.run_id) for planned in load(path).runs]
+
+    def states() -> list[str]:
+        return [run["state"] for run in json.loads(cebctl("status", path, "--json").out)["runs"]]
+
+    cebctl("submit", path, "--workers", "1")
+    _until(runs[0].journal("train", 1), b'"heartbeat"')
+    waiting = cebctl("cancel", path, "--only", "rho = 2")
+    assert (waiting.code, waiting.err) == (
+        0, f"{path}: cancelled 1 x train, 1 x evaluate; `cebctl submit` offers them again\n",
+    )  # fmt: skip
+    assert states() == ["running", "new", "queued"]
+
+    both = cebctl("cancel", path)
+    assert "cancelled 2 x train, 2 x evaluate, 1 of them running" in both.err
+    _until(runs[0].journal("train", 1), b'"preempted"')
+    assert states() == ["lost", "new", "new"]
+    assert any(runs[0].checkpoints.iterdir())
+    assert [len(run.attempts("train")) for run in runs] == [1, 0, 0]
+    assert "rho=3, train: cancelled; checkpoint of step" in cebctl("status", path).err
+    assert "nothing to cancel, none of its 3 runs is queued or running" in cebctl("cancel", path).err
+    assert cebctl("plan", path, "--detailed-exitcode").code == 4

@@ -1,0 +1,59 @@
+"""A held-out split of the training images: in matrices and identities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from experiments import costs
+from experiments.benchmarks import CleanHoldout, measures
+from experiments.errors import MatrixError
+from experiments.identity import canonical, run_id
+from experiments.matrix import Matrix
+from experiments.spec import Run
+
+Expand = Callable[[str], Matrix]
+
+
+def test_absent_where_nothing_is_held_out(expand: Expand) -> None:
+    """So that the runs of before keep their identities (`test_identity`), and the specs in journals stay equal."""
+    plain, held = expand("grids: [{objective: xent}, {objective: xent, holdout: 100}]").runs
+    assert b"holdout" not in canonical(plain.run) and "holdout" not in msgspec.to_builtins(plain.run)["data"]
+    assert plain.run_id != held.run_id and held.run.data.holdout == 100
+    assert ("data", "holdout") not in plain.leaves and held.leaves["data", "holdout"] == 100
+    back = msgspec.convert(msgspec.to_builtins(held.run), Run)
+    assert back == held.run and run_id(back) == held.run_id
+    assert (plain.name, held.name) == ("xent", "xent holdout=100")
+
+
+def test_is_an_axis_and_selects(expand: Expand) -> None:
+    matrix = expand("grids: [{objective: xent, holdout: [100, 200]}]")
+    assert [run.axes["holdout"] for run in matrix.runs] == [100, 200]
+    assert [run.run.data.holdout for run in matrix.only("holdout = 200").runs] == [200]
+
+
+def test_less_to_train_on_costs_less(expand: Expand) -> None:
+    plain, held = expand("grids: [{objective: xent}, {objective: xent, holdout: 437}]").runs
+    assert (costs.images(plain.run), costs.images(held.run)) == (1437, 1000)
+
+
+def test_its_benchmark(expand: Expand) -> None:
+    matrix = expand("grids: [{objective: xent, holdout: 100}]\nevaluate: [clean, clean_holdout]")
+    assert matrix.benchmarks[1] == CleanHoldout() and measures(CleanHoldout()) == ("clean_holdout",)
+
+
+@pytest.mark.parametrize(
+    ("rest", "said"),
+    [
+        ("evaluate: [clean_holdout]", ":2:12: nothing is held out of training for it; set data.holdout"),
+        ("grids: [{objective: xent, holdout: 0}]", "holdout: expected a whole number >= 1, got 0"),
+        ("grids: [{objective: xent, holdout: null}]", "holdout: expected a whole number >= 1, got None"),
+    ],
+)
+def test_faults(rest: str, said: str, expand: Expand) -> None:
+    rest = rest if rest.startswith("grids") else f"{rest}\ngrids: [{{objective: xent}}]"
+    with pytest.raises(MatrixError) as raised:
+        expand(rest)
+    assert said in str(raised.value) and len(raised.value.faults) == 1

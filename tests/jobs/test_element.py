@@ -1,0 +1,258 @@
+"""What an element decides from its journals alone: to begin, to refuse, to start again, to give up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from experiments.resources import Resources, Retries
+from jobs import element as elements
+from jobs import lease, provenance
+from jobs.element import AGAIN, REFUSED, Element
+from jobs.errors import Stopped
+from jobs.home import Home
+from jobs.journal import (
+    AnyRecord,
+    Array,
+    Claim,
+    Died,
+    Failed,
+    Journal,
+    Preempted,
+    Released,
+    Started,
+    Submitted,
+    Succeeded,
+    read,
+)  # fmt: skip
+from jobs.stop import StopRequest
+
+NAME = "20260101-000000-aaaa"
+
+
+@pytest.fixture(autouse=True)
+def no_redirection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(elements.processes, "redirect", lambda _: None)
+
+
+@pytest.fixture
+def asked_again(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The jobs that Slurm was asked to start again."""
+    asked: list[str] = []
+    monkeypatch.setattr(elements.slurm, "fate", lambda _: ("RUNNING", 0, 1000))
+    monkeypatch.setattr(elements.slurm, "requeue", asked.append)
+    return asked
+
+
+@pytest.fixture
+def element(tmp_path: Path) -> Callable[..., Element]:
+    def make(stage: str = "train", restart: int = 0, **retries: int) -> Element:
+        submitted = Submitted(
+            name=NAME, matrix="m", matrix_path="", executor="slurm", code=provenance.code_digest()
+        )  # fmt: skip
+        claim = Claim(run_id="r1", label="", stage=stage, spec={}, job="ceb-a", index=0)
+        return Element(Home(tmp_path), submitted, claim, Retries(**retries), "7_0", restart)
+
+    return make
+
+
+def ended(element: Element, *ends: AnyRecord | None) -> None:
+    """Attempts of this submission that came to these ends; None: without a word."""
+    for restart, end in enumerate(ends, element.restart):
+        attempt = element.paths.next_attempt(element.stage)
+        with Journal(element.paths.journal(element.stage, attempt)) as journal:
+            journal.write(Started(submission=NAME, host=f"n{attempt}", job="7_0", restart=restart))
+            if end is not None:
+                journal.write(end)
+
+
+def last(element: Element) -> AnyRecord:
+    attempt = element.paths.attempts(element.stage)[-1]
+    return read(element.paths.journal(element.stage, attempt)).records[-1]
+
+
+def run(element: Element, error: BaseException | None = None) -> int:
+    def payload(*_: object) -> None:
+        if error:
+            raise error
+
+    return elements.work(element, StopRequest(why=lambda _: "preempted"), payload)
+
+
+def test_success(element, asked_again) -> None:
+    assert run(element()) == 0
+    assert isinstance(last(element()), Succeeded) and not asked_again
+
+
+def test_a_stop_starts_again_and_says_why(element, asked_again) -> None:
+    asked = StopRequest(why=lambda _: "timeout")
+
+    def payload(*_: object) -> None:
+        asked.heard.append(elements.signal.SIGUSR2)
+        raise Stopped
+
+    assert elements.work(element(), asked, payload) == AGAIN
+    assert last(element()).reason == "timeout" and asked_again == ["7_0"]
+
+
+@pytest.mark.parametrize(
+    ("state", "restarts"), [("CANCELLED", 0), ("COMPLETING", 0), ("PENDING", 1), ("RUNNING", 1), ("", 0)]
+)
+def test_what_slurm_ended_or_restarted_itself_is_not_requeued(
+    element, asked_again, monkeypatch: pytest.MonkeyPatch, state: str, restarts: int
+) -> None:
+    monkeypatch.setattr(elements.slurm, "fate", lambda _: (state, restarts, None))
+    elements.start_again(element())
+    assert not asked_again
+
+
+def test_failures_are_tried_again_as_often_as_allowed(element, asked_again) -> None:
+    one = element(failed=1)
+    assert run(one, ValueError("no")) == AGAIN and asked_again
+    assert run(one, ValueError("no")) == 1
+    assert run(one) == REFUSED  # a requeue of what has failed for good
+
+
+@pytest.mark.parametrize("kind", elements.FOR_GOOD)
+def test_some_failures_never_are(element, asked_again, kind: str) -> None:
+    ended(element(failed=9), Failed(error="", kind=kind))
+    assert run(element(failed=9)) == REFUSED and not asked_again
+
+
+def test_what_has_succeeded_is_not_run_again(element, asked_again) -> None:
+    ended(element(), Succeeded())
+    assert run(element(), ValueError("run all the same")) == 0
+
+
+@pytest.mark.parametrize(
+    ("ends", "retries", "said"),
+    [
+        ([None] * 4, {}, "node failure more than 3 times (on n1, n2, n3, n4)"),
+        ([Preempted(reason="timeout")] * 2, {"timeout": 1}, "timeout more than 1 times"),
+        ([Preempted(reason="superseded")], {"node_failure": 0}, "node failure more than 0 times"),
+    ],
+)
+def test_it_gives_up_and_says_where_it_was(element, asked_again, ends, retries, said: str) -> None:
+    one = element(restart=9, **retries)
+    ended(one, *ends)
+    assert run(one) == 1 and not asked_again
+    assert said in last(one).error and last(one).kind == "retries"
+
+
+def test_preemptions_are_not_counted(element, asked_again) -> None:
+    ended(element(), *[Preempted(reason="preempted")] * 30)
+    assert run(element(restart=30)) == 0
+
+
+def test_an_evaluation_of_what_is_not_trained_refuses(element) -> None:
+    assert run(element("evaluate")) == REFUSED
+    assert not element("evaluate").paths.attempts("evaluate")
+
+
+def test_a_death_is_noted_once_and_only_if_nothing_was_said(element, asked_again) -> None:
+    one = element()
+    ended(one, None)
+    assert elements.note_death(one, 137) == 137
+    assert "signal 9, SIGKILL (out of memory?)" in last(one).reason
+    assert elements.note_death(one, 137) == 137
+    assert sum(isinstance(record, Died) for record in read(one.paths.journal("train", 1)).records) == 1
+    ended(again := element(restart=1), Failed(error="x"))
+    assert elements.note_death(again, 1) == 1 and isinstance(last(again), Failed)
+
+
+def test_a_death_before_the_beginning_has_a_journal_of_its_own(element, asked_again) -> None:
+    ended(element(), Preempted())
+    assert elements.note_death(element(restart=1), 1) == 1
+    assert element().paths.attempts("train") == [1, 2]
+    assert "before it began" in last(element()).reason
+
+
+def test_a_success_that_was_only_claimed_is_a_death(element) -> None:
+    ended(element(), None)
+    assert elements.note_death(element(), 0) == 1
+
+
+def test_who_is_cut_off_is_not_dead(element) -> None:
+    one = element()
+    held = lease.acquire(one.paths.lease("train"))
+    assert held is not None
+    held.enter(1, NAME)
+    ended(one, None)
+    assert elements.note_death(one, 0) == 0
+    assert isinstance(last(one), Started)
+
+
+def test_it_finds_its_claim_unless_that_was_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Home(tmp_path)
+    for name, value in {"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_JOB_ID": "7", "SLURM_RESTART_COUNT": "2"}.items():
+        monkeypatch.setenv(name, value)
+    resources = Resources(retries=Retries(failed=5))
+    with Journal(home.submission(NAME)) as journal:
+        journal.write(Submitted(name=NAME, matrix="m", matrix_path="", executor="slurm", code=""))
+        journal.write(Array(job="ceb-a", stage="train", resources=resources))
+        for index in range(5):
+            claim = Claim(run_id=f"r{index}", label="", stage="train", spec={}, job="ceb-a", index=index)
+            journal.write(claim)
+    found = elements.find(home, NAME, "ceb-a")
+    assert found and (found.claim.run_id, found.job, found.restart, found.retries.failed) == ("r3", "7_3", 2, 5)
+    with Journal(home.submission("20260101-000001-bbbb")) as journal:
+        journal.write(Released(submission=NAME, run_id="r2", stage="train", reason=""))
+        assert elements.find(home, NAME, "ceb-a")
+        journal.write(Released(submission=NAME, run_id="r3", stage="train", reason=""))
+    assert elements.find(home, NAME, "ceb-a") is None
+
+
+# --- the other tasks of a job ---
+
+
+def follow(
+    element: Element, monkeypatch: pytest.MonkeyPatch, error: Exception | None = None, asked: StopRequest | None = None
+) -> tuple[int, list[object]]:
+    """The exit code of a task that is not the first, and the journals that its work was given."""
+    given: list[object] = []
+
+    def payload(_claim: object, _paths: object, journal: object, _should_stop: object) -> None:
+        given.append(journal)
+        if error:
+            raise error
+
+    monkeypatch.setitem(elements.entry._WORK, "train", payload)
+    monkeypatch.setattr(elements, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(elements, "LAST_WORDS_SECONDS", 0.01)
+    return elements.follow(element, asked or StopRequest(), 1), given
+
+
+@pytest.mark.parametrize(("error", "code"), [(None, 0), (Stopped(), 0), (ValueError("no"), 1)])
+def test_another_task_does_the_same_work_without_a_journal(element, monkeypatch, error, code) -> None:
+    ended(element(), None)
+    assert follow(element(), monkeypatch, error) == (code, [None])
+    assert element().paths.attempts("train") == [1]
+    assert isinstance(last(element()), Started)
+
+
+def test_another_task_waits_for_the_first_one_of_its_own_start(element, monkeypatch) -> None:
+    ended(element(), Preempted(reason="timeout"))
+    begun = iter([lambda: None, lambda: None, lambda: ended(element(restart=1), None)])
+    monkeypatch.setattr(elements.time, "sleep", lambda _: next(begun, lambda: None)())
+    assert follow(element(restart=1), monkeypatch) == (0, [None])
+    assert next(begun, None) is None
+
+
+def test_another_task_goes_where_there_is_nothing_to_do(element, monkeypatch) -> None:
+    ended(element(), Succeeded())
+    assert follow(element(restart=1), monkeypatch) == (0, [])
+
+
+def test_another_task_that_is_asked_to_stop_waits_no_longer(element, monkeypatch) -> None:
+    asked = StopRequest()
+    asked.heard.append(elements.signal.SIGTERM)
+    assert follow(element(), monkeypatch, asked=asked) == (0, [])
+
+
+def test_a_death_that_was_noted_is_not_noted_again(element, asked_again) -> None:
+    ended(element(), Died(reason="another process of this job is gone"))
+    assert elements.note_death(element(), 1) == 1
+    attempt = read(element().paths.journal("train", 1)).records
+    assert [type(record) for record in attempt] == [Started, Died]

@@ -1,0 +1,56 @@
+"""Files of strangers: a home keeps them out, and what lies in it all the same is not believed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from experiments.errors import InputError
+from jobs import checkpoints, trust
+from jobs.home import RunPaths
+from jobs.journal import Journal, Succeeded, read
+
+STRANGER, COLLEAGUE = 64_001, 64_002
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+
+
+def test_a_home_is_private_unless_the_group_shares_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trust.keep_private(tmp_path / "mine")
+    with Journal(tmp_path / "mine" / "runs" / "r" / "journal" / "train.1.jsonl"):
+        pass
+    assert {path.stat().st_mode & 0o077 for path in [tmp_path / "mine", *(tmp_path / "mine").rglob("*")]} == {0}
+    monkeypatch.setenv("CEBCTL_SHARED", "group")
+    trust.keep_private(tmp_path / "ours")
+    assert (tmp_path / "ours").stat().st_mode & 0o7777 == 0o2770
+    monkeypatch.setenv("CEBCTL_SHARED", "everybody")
+    with pytest.raises(InputError, match=r"CEBCTL_SHARED: is 'everybody'; allowed: group"):
+        trust.keep_private(tmp_path / "theirs")
+
+
+@root_only
+def test_a_strangers_checkpoint_and_journal_are_refused(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoints.write(paths.checkpoints, 1, lambda file: file.write(b"weights"))
+    (checkpoint,) = checkpoints.newest_first(paths.checkpoints)
+    with Journal(paths.journal("train", 1)) as journal:
+        journal.write(Succeeded())
+    for path, look in (
+        (checkpoint.path, checkpoint.read),
+        (paths.journal("train", 1), lambda: read(paths.journal("train", 1))),
+    ):
+        os.chown(path, STRANGER, -1)
+        with pytest.raises(InputError, match=f"{path.name}: belongs to user {STRANGER}, and its folder to root"):
+            look()
+        with monkeypatch.context() as patch:
+            patch.setenv("CEBCTL_SHARED", "group")
+            assert look()
+
+
+@root_only
+def test_a_colleagues_own_run_is_read(paths: RunPaths) -> None:
+    with Journal(paths.journal("train", 1)) as journal:
+        journal.write(Succeeded())
+    for path in (paths.journal("train", 1), paths.journal("train", 1).parent):
+        os.chown(path, COLLEAGUE, -1)
+    assert len(read(paths.journal("train", 1)).records) == 1

@@ -1,0 +1,148 @@
+"""`doctor` on real clusters: what it says is what the cluster does."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab import Lab, eventually
+
+from cebctl.app import run
+from cebctl.control.obstacles import obstacles
+from experiments.matrix import load
+from jobs import site
+
+MakeLab = Callable[..., Lab]
+Doctor = Callable[..., Any]
+
+BASE = "base: {objective: xent, data: digits, network: small_cnn, optimiser: adam, epochs: 1, batch: 64}"
+
+
+@pytest.fixture
+def doctor(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Doctor:
+    """The findings of `doctor` about the cluster, given the resources of a matrix."""
+
+    def doctor(resources: str = "") -> Any:
+        matrix = tmp_path / "m.yaml"
+        matrix.write_text(f"{BASE}\nresources: {{{resources}}}\n")
+        run(["doctor", str(matrix), "--json"])
+        said = capsys.readouterr()
+        assert said.err == ""
+        found = json.loads(said.out)["findings"]
+        return [(one["level"], one["text"], one["todo"]) for one in found if one["area"] == "cluster"]
+
+    return doctor
+
+
+TROUBLE = {
+    "partition: cpu": "there is no partition cpu; did you mean 'gpu'? (allowed: cautious, closed, gpu, last,",
+    "partition: closed": "partition closed is INACTIVE",
+    "partition: private, account: lab": "partition private takes only the accounts physics",
+    "gpus_per_node: 1, gpu_type: h100": "partition gpu has no GPU of type h100; it has a100 (8 per node)",
+    "gpus_per_node: 9": "partition gpu has at most 8 GPUs in a node, not 9",
+    "cpus: 17": "partition gpu gives at most 16 cores of a node, not 17",
+    "gpus_per_node: 4, cpus_per_gpu: 5": "partition gpu gives at most 16 cores of a node, not 20",
+    "memory: 16G": "partition gpu gives at most 16000M of memory in a node, not 16G",
+    "nodes: 5": "partition gpu gives a job 1 to 4 nodes, not 5",
+    "partition: short, time: 00:30:01": "partition short allows 00:30:00 at most, not 00:30:01",
+    "constraint: infiniband": "no node of partition gpu has the feature infiniband; they have none",
+    "account: nobody": "account nobody is not yours; allowed: lab, root",
+    "qos: express": "QOS express is not yours; allowed: normal",
+    "reservation: workshop": "there is no reservation workshop",
+}
+
+
+@pytest.mark.parametrize("resources", TROUBLE)
+def test_what_would_never_start_is_said(lab_accounting: Lab, doctor: Doctor, resources: str) -> None:
+    wrong = [(text, todo) for level, text, todo in doctor(f"train: {{{resources}}}") if level == "wrong"]
+    assert [text for text, _ in wrong] == [text for text, _ in wrong if TROUBLE[resources] in text] != []
+    assert all(todo for _, todo in wrong)
+
+
+def test_what_would_start_is_not_held_up(lab_accounting: Lab, doctor: Doctor) -> None:
+    """Nothing at all, the most there is, and alternatives of which one will do."""
+    for resources in (
+        "",
+        "train: {nodes: 4, gpus_per_node: 8, gpu_type: a100, cpus: 16, memory: 16000M, time: 7-00:00:00}",
+        "train: {partition: 'closed,short', time: 00:30:00, account: lab, qos: normal, memory: 4G}",
+    ):
+        found = doctor(resources)
+        assert [text for level, text, _ in found if level == "wrong"] == []
+        assert any("sbatch would take it, it could start at" in text for _, text, _ in found)
+
+
+def test_what_is_worth_knowing(lab_accounting: Lab, doctor: Doctor) -> None:
+
+    def notes(resources: str) -> list[str]:
+        found = doctor(f"train: {{{resources}}}")
+        return [text for level, text, _ in found if level == "note" and "resources.train" in text]
+
+    expected = {
+        "partition: short, memory: 4G": "it names no time: partition short ends each attempt after 00:10:00",
+        "partition: scavenge, memory: 4G": "with GraceTime 0 s, then KillWait 5 s: too short for a large network",
+        "partition: last, memory: 4G": "are cancelled for others (PreemptMode=CANCEL)",
+        "cpus: 3": "it names no memory: partition gpu gives a job 300M",
+    }
+    for resources, text in expected.items():
+        assert [text in note for note in notes(resources)] == [True], resources
+    assert notes("partition: cautious, memory: 4G, time: 01:00:00") == []
+
+
+def test_limits_of_what_may_be_queued(lab_accounting: Lab, tmp_path: Path) -> None:
+    def limit(jobs: int) -> None:
+        lab_accounting.run("sacctmgr", "-i", "modify", "user", lab_accounting.user, "set", f"MaxSubmitJobs={jobs}")
+
+    path = tmp_path / "m.yaml"
+    path.write_text(
+        f"{BASE}\nresources: {{train: {{memory: 4G}}}}\ngrids: [{{objective: ceb, rho: {{from: 0, to: 6, by: 1}}}}]\n"
+    )
+    limit(5)
+    try:
+        found = obstacles(load(path), site.ask())
+    finally:
+        limit(-1)
+    assert [one.text for one in found] == [f"{path}: 7 jobs are more than the 5 that account lab lets you queue"]
+
+
+def test_a_cluster_without_accounting(lab: Lab, doctor: Doctor) -> None:
+    found = doctor()
+    assert any(level == "note" and text.startswith("no accounting:") for level, text, _ in found)
+    assert not [text for level, text, _ in found if level == "wrong"]
+
+
+def test_a_controller_that_is_down(make_lab: MakeLab, doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = make_lab(nodes=1, conf={"MessageTimeout": 2})
+    lab.stop("slurmctld", signal.SIGKILL)
+    [(level, text, _)] = doctor()
+    assert level == "wrong" and "does not answer" in text
+    monkeypatch.setenv("SLURM_CONF", "/nowhere/slurm.conf")
+    [(level, text, _)] = doctor()
+    assert level == "wrong" and "SLURM_CONF names /nowhere/slurm.conf, which is not there" in text
+
+
+def test_submit_sends_nothing_that_would_never_start(
+    lab: Lab, tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text(f"{BASE}\nresources: {{train: {{nodes: 9, memory: 99G}}}}\n")
+    assert run(["submit", str(path), "--on", "slurm"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"{path}, resources.train: partition gpu gives a job 1 to 4 nodes, not 9 (1 job); "
+        f"set nodes in {path}, resources.train to 1 to 4",
+        f"{path}, resources.train: partition gpu gives at most 16000M of memory in a node, not 99G (1 job); "
+        f"set memory in {path}, resources.train to at most 16000M",
+    ]
+    assert lab.squeue() == []
+    assert not home.exists()
+    assert run(["submit", str(path), "--on", "slurm", "--unchecked"]) == 0
+    assert [row["State"] for row in lab.squeue()] == ["PENDING"]
+
+
+def test_what_slurm_takes_and_lets_wait_for_ever(lab_accounting: Lab) -> None:
+    """Which is why it has to be said before."""
+    jobs = {lab_accounting.sbatch("true", "--partition=short", "--time=31"): "PartitionTimeLimit"}
+    eventually(lambda: jobs.items() <= {row["JobArrayID"]: row["Reason"] for row in lab_accounting.squeue()}.items())
