@@ -9,12 +9,10 @@ demo: setup
 	@$(BIN)/cebctl report experiments/digits.yaml
 	@$(BIN)/cebctl report experiments/digits.yaml --html .cebctl/report.html
 
-# Tests on a real Slurm mostly wait for it, so that more of them than cores run side by side. Slurm's own time limits are
-# seconds there, which a busy machine may miss: what failed is run once more, alone, and must pass then.
+# Tests on a real Slurm mostly wait for it, so that more of them than cores run side by side.
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/slurm
-	$(BIN)/python -m pytest -n 4 --dist worksteal tests/slurm || \
-		$(BIN)/python -m pytest --last-failed --last-failed-no-failures none tests/slurm
+	$(BIN)/python -m pytest -n 4 --dist worksteal tests/slurm
 
 check: setup
 	$(BIN)/ruff check .

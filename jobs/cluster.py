@@ -36,6 +36,7 @@ _KEPT_ON_SLURM = re.compile(
 _NO_TIMEOUT_MINUTES = 60 * 24 * 365
 _SIGNAL_SECONDS = 120
 """How long before its time limit a job is told, or a sixth of the limit if that is less."""
+_SBATCH_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -65,24 +66,7 @@ def send(home: Home, snapshot: Snapshot, submission: str, array: Array) -> Launc
     folder.mkdir(parents=True, exist_ok=True)
     script = folder / f"{array.name}.sh"
     script.write_text(_script(home, snapshot, submission, array))
-    kept = {key: value for key, value in os.environ.items() if _KEPT_ON_SLURM.fullmatch(key)}
-    try:
-        done = subprocess.run(
-            ["sbatch", "--parsable", str(script)],
-            env=kept,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            cwd=home.folder,
-            timeout=_SBATCH_SECONDS,
-        )
-    except FileNotFoundError:
-        raise UnreachableError("Slurm", "there is no `sbatch` on the PATH") from None
-    except subprocess.TimeoutExpired:
-        raise slurm.NoAnswerError("Slurm", f"sbatch had no answer within {_SBATCH_SECONDS:g} s") from None
-    if done.returncode:
-        raise _refusal(done.stderr)
+    done = _sbatch("--parsable", str(script), cwd=home.folder)
     return Launched(job=array.name, executor_id=done.stdout.strip().partition(";")[0])
 
 
@@ -97,19 +81,32 @@ def rehearse(resources: Resources) -> str:
     }  # fmt: skip
     del options["array"]
     given = [f"--{option}" if value is True else f"--{option}={value}" for option, value in options.items()]
+    said = _sbatch("--test-only", *given).stderr
+    found = re.search(r"to start at (\S+) .*on nodes (\S+)", said)
+    return f"it could start at {found[1]} on {found[2]}" if found else said.strip()
+
+
+def _sbatch(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Call sbatch in a clean environment. Raises what `send` raises."""
     kept = {key: value for key, value in os.environ.items() if _KEPT_ON_SLURM.fullmatch(key)}
     try:
-        done = subprocess.run(["sbatch", "--test-only", *given], env=kept, stdin=subprocess.DEVNULL, text=True,
-                              capture_output=True, errors="replace", timeout=_SBATCH_SECONDS)  # fmt: skip
-    except (FileNotFoundError, subprocess.TimeoutExpired) as error:
-        raise UnreachableError("Slurm", f"sbatch: {error}") from None
+        done = subprocess.run(
+            ["sbatch", *arguments],
+            env=kept,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            cwd=cwd,
+            timeout=_SBATCH_SECONDS,
+        )
+    except FileNotFoundError:
+        raise UnreachableError("Slurm", "there is no `sbatch` on the PATH") from None
+    except subprocess.TimeoutExpired:
+        raise slurm.NoAnswerError("Slurm", f"sbatch had no answer within {_SBATCH_SECONDS:g} s") from None
     if done.returncode:
         raise _refusal(done.stderr)
-    found = re.search(r"to start at (\S+) .*on nodes (\S+)", done.stderr)
-    return f"it could start at {found[1]} on {found[2]}" if found else done.stderr.strip()
-
-
-_SBATCH_SECONDS = 60.0
+    return done
 
 
 class TooManyJobsError(UnreachableError):

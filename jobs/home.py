@@ -125,3 +125,10 @@ class Home:
 def data_folder() -> Path:
     """CEBCTL_DATA: where the data sets lie."""
     return Path(os.environ.get("CEBCTL_DATA") or "data").absolute()
+
+
+def put(path: Path, data: bytes) -> None:
+    """Write a file in the place of what is there: whoever reads sees the old one or the new one, whole."""
+    beside = path.with_suffix(f".{os.getpid()}.part")
+    beside.write_bytes(data)
+    beside.rename(path)

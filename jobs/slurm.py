@@ -30,6 +30,7 @@ FINAL = frozenset(
 WAITING = frozenset(("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "CONFIGURING"))
 """The states before a start."""
 
+_LAUNCH_FAILED = "launch_failed_requeued_held"
 _WORDS = {
     "Resources": "waits for free resources",
     "Priority": "waits behind jobs of higher priority",
@@ -47,7 +48,7 @@ _WORDS = {
     "NodeDown": "the nodes it needs are down",
     "JobHeldUser": "held: `scontrol release` lets it go",
     "JobHeldAdmin": "held by an administrator",
-    "launch_failed_requeued_held": "could not be launched and is held: see its node, then `scontrol release`",
+    _LAUNCH_FAILED: "could not be launched and is held: the next `cebctl submit` releases it",
     "AssocMaxJobsLimit": "as many of your jobs run as your account allows",
     "QOSMaxJobsPerUserLimit": "as many of your jobs run as the QOS allows",
     "QOSMaxGRESPerUser": "as many of your GPUs are in use as the QOS allows",
@@ -88,14 +89,22 @@ class Element(Struct, frozen=True):
         return self.state in WAITING
 
     @property
+    def launch_failed(self) -> bool:
+        """Whether Slurm holds it because it could not be launched, and nobody else wants it held."""
+        return self.waiting and self._reason == _LAUNCH_FAILED
+
+    @property
+    def _reason(self) -> str:
+        return self.reason.partition(",")[0].replace(" ", "_")
+
+    @property
     def words(self) -> str:
         """Why it waits or how it ended; empty where there is nothing to say."""
         if self.final:
             return _ENDED.get(self.state, "")
         if not self.waiting:
             return "" if self.state in ("RUNNING", "COMPLETING") else self.state.lower().replace("_", " ")
-        reason = self.reason.partition(",")[0].replace(" ", "_")
-        return _WORDS.get(reason, "" if reason in ("None", "") else f"waits: {self.reason}")
+        return _WORDS.get(self._reason, "" if self._reason in ("None", "") else f"waits: {self.reason}")
 
 
 def queue(names: Iterable[str]) -> list[Element]:
@@ -162,10 +171,9 @@ def cancel(jobs: Sequence[str]) -> None:
         call(["scancel", *jobs[first : first + _NAMES_AT_ONCE]])
 
 
-def max_array_size() -> int:
-    """One more than the largest index of an array on this cluster. Raises UnreachableError."""
-    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", call(["scontrol", "show", "config"]), re.MULTILINE)
-    return int(found.group(1)) if found else 1001
+def release(job: str) -> None:
+    """Have a held job wait for its start again. Raises UnreachableError if Slurm does not take the order."""
+    call(["scontrol", "release", job])
 
 
 def call(command: Sequence[str], limit: float = SECONDS) -> str:

@@ -60,7 +60,7 @@ def submit(
     """
     import shutil
 
-    from cebctl.control import cluster_checks, nodes, senders
+    from cebctl.control import cluster_checks, held, nodes, senders
     from cebctl.control.lookout import lookout
     from cebctl.control.submit import check_data, held_back
     from cebctl.control.submit import submit as submit_to
@@ -85,7 +85,9 @@ def submit(
         if site:
             avoided = nodes.suspects(store, [node.name for node in site.nodes])
             status_view.warn([f"no job goes to {node}: {why}" for node, why in avoided.items()])
-            sender = senders.Slurm(max_parallel, tuple(avoided))
+            if released := held.release(chosen, store, home):
+                status_view.warn([f"released {', '.join(released)}: Slurm held them after a launch that failed"])
+            sender = senders.Slurm(site.max_array_size, max_parallel, tuple(avoided))
         submission = submit_to(chosen, store, home, sender, retry_failed=retry_failed)
         if submission is None:
             status_view.announce_nothing(chosen, survey(chosen, store, home))
@@ -94,10 +96,10 @@ def submit(
             if submission.error:
                 raise submission.error
         if wait:
-            held = held_back(survey(chosen, store, home))
+            behind = held_back(survey(chosen, store, home))
             look = lookout(chosen, store, home)
             runs = progress.watch(chosen, look).runs
-            if held and (following := submit_to(chosen, store, home, sender, held=held)):
+            if behind and (following := submit_to(chosen, store, home, sender, held=behind)):
                 status_view.announce(following, chosen, home)
                 runs = progress.watch(chosen, look).runs
             if any(run.state != "done" for run in runs):

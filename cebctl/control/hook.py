@@ -28,7 +28,7 @@ import msgspec
 from cebctl.control.states import RunStatus
 from experiments.errors import InputError, MatrixError
 from experiments.matrix import Matrix
-from jobs.home import Home
+from jobs.home import Home, put
 
 SECONDS = 30.0
 """How long the command may take."""
@@ -110,9 +110,7 @@ def _changes(runs: Sequence[RunStatus], home: Home) -> list[dict[str, Any]]:
         told = _read(path)
         changed = [run for run in runs if told.get(run.planned.run_id, "train new") != now[run.planned.run_id]]
         if changed:
-            beside = path.with_suffix(".part")
-            beside.write_bytes(msgspec.json.encode(told | now))
-            beside.rename(path)
+            put(path, msgspec.json.encode(told | now))
     return [_change(run, told.get(run.planned.run_id, "train new")) for run in changed]
 
 

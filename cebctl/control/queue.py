@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from experiments.errors import UnreachableError
 from jobs import slurm
-from jobs.home import Home
+from jobs.home import Home, put
 from jobs.slurm import Element
 
 Key = tuple[str, int]
@@ -60,8 +60,8 @@ def look(home: Home, wanted: Collection[Key], *, remember: bool = True) -> Queue
     if before and _age(before) < _seconds() and set(before.wanted) >= set(wanted):
         return _queue(before)
     now = _ask(before, wanted)
-    if remember:
-        _write(home.queue, now)
+    if remember and home.folder.is_dir():
+        put(home.queue, msgspec.json.encode(now))
     return _queue(now)
 
 
@@ -114,11 +114,3 @@ def _read(path: Path) -> _Kept | None:
         return msgspec.json.decode(path.read_bytes(), type=_Kept)
     except (OSError, msgspec.DecodeError):
         return None
-
-
-def _write(path: Path, kept: _Kept) -> None:
-    if not path.parent.is_dir():
-        return
-    beside = path.with_suffix(f".{os.getpid()}.part")
-    beside.write_bytes(msgspec.json.encode(kept))
-    beside.rename(path)

@@ -110,6 +110,8 @@ class Local:
 class Slurm:
     """Arrays, an element for each claim."""
 
+    array_size: int
+    """One more than the largest index of an array on this cluster."""
     at_once: int | None = None
     """How many elements may run at a time, over all arrays; each array gets its share, at least one."""
     avoid: tuple[str, ...] = ()
@@ -127,7 +129,7 @@ class Slurm:
         due = [(run.planned, stage.stage, _sources(stage, ahead)) for run, stage in offered]
         trained_by: dict[str, tuple[str, int]] = {}
         orders = []
-        for array in arrays.arrays(matrix, due, slurm.max_array_size()):
+        for array in arrays.arrays(matrix, due, self.array_size):
             job = f"ceb-{name}-{array.name}"
             claims = [
                 msgspec.structs.replace(claim(*stages[run_id, array.stage], ahead), job=job, index=index)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import os
 import secrets
 import socket
 import time
@@ -19,7 +18,7 @@ from experiments.benchmarks import Transfer
 from experiments.errors import CebctlError, InputError
 from experiments.matrix import Matrix
 from jobs import checkpoints, fetch, provenance
-from jobs.home import Home, data_folder
+from jobs.home import Home, data_folder, put
 from jobs.journal import Claim, Journal, Launched, Released, Submitted
 from store.ingest import ingest
 from store.opening import Store
@@ -216,6 +215,4 @@ def _write_specs(home: Home, matrix: Matrix, claims: Sequence[Claim]) -> None:
                 raise InputError(path, f"holds another spec than {planned.name} of {matrix.path} under one run_id")
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(f".{os.getpid()}.part")
-        beside.write_bytes(text)
-        beside.rename(path)
+        put(path, text)

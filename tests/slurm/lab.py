@@ -191,6 +191,15 @@ class Lab:
     def thaw(self, daemon: str) -> None:
         os.kill(self.pid(daemon), signal.SIGCONT)
 
+    def saved(self, job: str) -> None:
+        """Return once the controller has saved what it knows now of a job, which it does every few seconds: killed
+        before, it has forgotten that the job was started."""
+        state = self.folder / "state" / "job_state"
+        for number in range(2):  # the first save may have begun before
+            before = time.time_ns()
+            self.run("scontrol", "update", f"JobId={job}", f"Comment=save {number}")
+            eventually(lambda since=before: state.exists() and state.stat().st_mtime_ns > since)  # type: ignore[misc]
+
     def restart_controller(self) -> None:
         self.stop("slurmctld")
         self.start("slurmctld")

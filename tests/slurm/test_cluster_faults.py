@@ -6,12 +6,13 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from campaign import Campaign, link
-from lab import IMPATIENT, Lab, eventually
+from lab import IMPATIENT, Lab, LabError, eventually
 
 MakeLab = Callable[..., Lab]
 STEPS = 200
@@ -26,6 +27,21 @@ def done_undisturbed(campaign: Campaign, attempts: int | None = None, word: str 
     types = campaign.types(word)
     assert types.count("succeeded") == 1
     assert attempts is None or len(types) == attempts
+
+
+def done_undisturbed_once_released(lab: Lab, campaign: Campaign, steps: int = STEPS) -> None:
+    """Slurm holds the job and drains its node; the administrator puts that back to work, the user submits again."""
+    eventually(lambda: any("held" in row["Reason"] for row in lab.squeue()), 60)
+    campaign.becomes("0", "queued")
+    assert "could not be launched" in campaign("status", COLUMNS="200").out
+    lab.run("scontrol", "update", f"NodeName={lab.nodes[0]}", "State=RESUME")
+    assert "released" in campaign.submit().err
+    assert "released" not in campaign.submit().err
+    done_undisturbed(campaign, steps=steps)
+
+
+def running(lab: Lab) -> str:
+    return next(row["JobArrayID"] for row in lab.squeue() if row["State"] == "RUNNING")
 
 
 def node_of(lab: Lab) -> str:
@@ -119,10 +135,39 @@ def test_without_an_answer_the_state_is_the_last_one_seen(make_lab: MakeLab, tmp
     campaign.submit()
     campaign.begun(step=10)
     assert campaign.states() == {"0": "running"}
+    lab.saved(running(lab))
     lab.stop("slurmctld", signal.SIGKILL)
     assert [campaign.states()["0"] for _ in range(3)] == ["running"] * 3
     lab.start("slurmctld")
     done_undisturbed(campaign, attempts=1, steps=500)  # it ends once the controller is back, not while it is away
+
+
+def test_a_start_that_the_controller_forgot(make_lab: MakeLab, tmp_path: Path) -> None:
+    """Killed before it saved that the job runs, it starts it again: the node, which has it, refuses and is drained, the
+    job is killed and held."""
+    lab = make_lab(nodes=1)
+    campaign = Campaign(lab, tmp_path, {"0": LONG})
+    lab.run("scontrol", "update", "PartitionName=gpu", "State=DOWN")
+    campaign.submit("--unchecked")
+    lab.saved(lab.squeue()[0]["JobArrayID"])
+    state = lab.folder / "state" / "job_state"
+    waiting = state.read_bytes()
+    lab.run("scontrol", "update", "PartitionName=gpu", "State=UP")
+    campaign.begun(step=5)
+    lab.stop("slurmctld", signal.SIGKILL)
+    state.write_bytes(waiting)
+    lab.start("slurmctld")
+    done_undisturbed_once_released(lab, campaign)
+
+
+def test_a_job_that_could_not_be_launched_is_held_until_the_next_submit(make_lab: MakeLab, tmp_path: Path) -> None:
+    once = tmp_path / "prolog"
+    once.write_text(f"#!/bin/sh\n[ -e {tmp_path}/failed ] || {{ touch {tmp_path}/failed; exit 1; }}\n")
+    once.chmod(0o755)
+    lab = make_lab(nodes=1, conf={"Prolog": once})
+    campaign = Campaign(lab, tmp_path)
+    campaign.submit()
+    done_undisturbed_once_released(lab, campaign, steps=20)
 
 
 def test_suspended_is_alive(make_lab: MakeLab, tmp_path: Path) -> None:
@@ -130,7 +175,7 @@ def test_suspended_is_alive(make_lab: MakeLab, tmp_path: Path) -> None:
     campaign = Campaign(lab, tmp_path, {"0": LONG})
     campaign.submit()
     campaign.begun(step=10)
-    job = next(row["JobArrayID"] for row in lab.squeue() if row["State"] == "RUNNING")
+    job = running(lab)
     lab.run("scontrol", "suspend", job)
     assert campaign.states() == {"0": "running"}
     lab.run("scontrol", "resume", job)
@@ -237,8 +282,32 @@ def test_a_disk_that_is_full(make_lab: MakeLab, tmp_path: Path) -> None:
         lab.run("umount", "-l", str(home))
 
 
-def test_a_file_system_that_hangs(make_lab: MakeLab, tmp_path: Path) -> None:
-    """As a process in an uninterruptible write looks from outside: it does nothing at all, and goes on."""
+def test_a_file_system_that_hangs_for_a_minute(make_lab: MakeLab, tmp_path: Path) -> None:
+    lab = make_lab(nodes=1)
+    home, image = tmp_path / "home", tmp_path / "disk"
+    home.mkdir()
+    image.write_bytes(b"")
+    os.truncate(image, 64 << 20)
+    lab.run("mkfs.ext4", "-q", image)
+    try:
+        lab.run("mount", "-o", "loop", image, home)
+    except LabError as error:
+        pytest.skip(f"a disk of its own can't be mounted: {error}")
+    try:
+        campaign = Campaign(lab, tmp_path, {"0": LONG})
+        campaign.submit()
+        campaign.begun(step=10)
+        lab.run("sh", "-c", 'fsfreeze -f "$0"; sleep 60; fsfreeze -u "$0"', home, timeout=90)
+        done_undisturbed(campaign, attempts=1)
+        times = [record["time"] for record in campaign.records()[0] if "time" in record]
+        assert max(after - before for before, after in pairwise(times)) > 50
+    finally:
+        lab.cancel_all()
+        lab.run("umount", "-l", home)
+
+
+def test_a_process_that_hangs(make_lab: MakeLab, tmp_path: Path) -> None:
+    """As one in an uninterruptible write looks from outside: it does nothing at all, and goes on."""
     lab = make_lab(nodes=1)
     campaign = Campaign(lab, tmp_path, {"0": LONG})
     campaign.submit()

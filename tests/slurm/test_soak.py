@@ -67,13 +67,10 @@ def _submit(_: Lab, campaign: Campaign, __: random.Random) -> None:
 
 
 def _administer(lab: Lab) -> None:
-    """What an administrator does after such days: drained nodes go back to work, held jobs are released."""
+    """What an administrator does after such days: drained nodes go back to work."""
     for node in lab.nodes:
         with contextlib.suppress(LabError):  # one that is not drained can't be resumed
             lab.run("scontrol", "update", f"NodeName={node}", "State=RESUME")
-    for row in lab.squeue():
-        if "held" in row["Reason"]:
-            lab.run("scontrol", "release", row["JobArrayID"])
 
 
 FAULTS = (_requeue, _cancel, _kill_step, _warn, _lose_node, _cut_off, _restart, _submit, _submit)

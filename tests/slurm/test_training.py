@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from campaign import Campaign
 from lab import IMPATIENT, Lab
 
@@ -36,8 +37,9 @@ def numbers(campaign: Campaign) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.timeout(600)
 def test_preempted_and_its_node_lost_it_ends_with_undisturbed_numbers(make_lab: MakeLab, tmp_path: Path) -> None:
-    lab = make_lab(nodes=2, gpus=1, conf=IMPATIENT | {"KillWait": 15})
+    lab = make_lab(nodes=2, gpus=1, conf=IMPATIENT | {"SlurmdTimeout": 10, "KillWait": 15})
     disturbed, undisturbed = (Campaign(lab, tmp_path / name) for name in ("disturbed", "undisturbed"))
     for campaign in (undisturbed, disturbed):
         campaign.matrix.write_text(MATRIX)
@@ -45,9 +47,9 @@ def test_preempted_and_its_node_lost_it_ends_with_undisturbed_numbers(make_lab: 
     assert undisturbed.ends(240)["0"]["state"] == "done"
 
     assert disturbed.submit().code == 0
-    disturbed.begun(step=300, seconds=90)
+    disturbed.begun(step=300, seconds=200)
     lab.run("sbatch", "--array=0-1", "--gres=gpu:1", "--wrap", "sleep 2", "--output=/dev/null")
-    disturbed.begun(attempt=2, step=400, seconds=120)
+    disturbed.begun(attempt=2, step=400, seconds=200)
     node = next(row["NodeList"] for row in lab.squeue() if row["Name"].startswith("ceb-") and row["State"] == "RUNNING")
     lab.kill_node(node)
     assert disturbed.ends(280)["0"]["state"] == "done", disturbed.status()
