@@ -1,19 +1,22 @@
 """The command line: commands by name, and the one place where an error becomes a line and an exit code.
 
 Exit codes: 0 done, 1 some runs failed, 2 the user's input is wrong, 3 the cluster or the store can't be
-reached, 4 (`plan --detailed-exitcode`) something would be submitted.
+reached, 4 (`plan --detailed-exitcode`) something would be submitted, 130 Ctrl-C.
 """
 
 from __future__ import annotations
 
-import os
 import sys
+import traceback
 from typing import Annotated, Any
 
 import typer
 
 from cebctl import __version__
-from cebctl.commands import cancel, data, doctor, export, gc, logs, plan, report, show, status, submit
+from cebctl.commands import cancel, data, doctor, export, gc, importing, init, logs, plan, report, show, status, submit
+from cebctl.commands.everywhere import everywhere
+from cebctl.control.interrupts import InterruptedByUserError, insist
+from cebctl.render import manner
 from experiments.errors import CebctlError
 
 app = typer.Typer(
@@ -37,58 +40,76 @@ def _version(asked: bool) -> None:
 
 
 @app.callback()
+@everywhere
 def _main(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
 ) -> None:
-    if debug:
-        os.environ["CEBCTL_DEBUG"] = "1"
+    pass
 
 
-app.command()(plan.plan)
-app.command()(submit.submit)
-app.command()(status.status)
-app.command()(report.report)
-app.command()(cancel.cancel)
-app.command()(logs.logs)
-app.command()(show.show)
-app.add_typer(data.app, name="data")
-app.command()(export.export)
-app.command()(gc.gc)
-app.command()(doctor.doctor)
+INTERRUPTED = 130
+"""The exit code of what Ctrl-C ended."""
+
+_STUDY, _RUNS, _AROUND = "A study, from matrix to table", "Single runs", "What it stands on"
+
+app.command(rich_help_panel=_STUDY)(everywhere(init.init))
+app.command(rich_help_panel=_STUDY)(everywhere(plan.plan))
+app.command(rich_help_panel=_STUDY)(everywhere(submit.submit))
+app.command(rich_help_panel=_STUDY)(everywhere(status.status))
+app.command(rich_help_panel=_STUDY)(everywhere(report.report))
+app.command(rich_help_panel=_STUDY)(everywhere(cancel.cancel))
+app.command(rich_help_panel=_RUNS)(everywhere(logs.logs))
+app.command(rich_help_panel=_RUNS)(everywhere(show.show))
+app.add_typer(data.app, name="data", rich_help_panel=_AROUND)
+app.command("import", rich_help_panel=_AROUND)(everywhere(importing.import_))
+app.command(rich_help_panel=_AROUND)(everywhere(export.export))
+app.command(rich_help_panel=_AROUND)(everywhere(gc.gc))
+app.command(rich_help_panel=_AROUND)(everywhere(doctor.doctor))
 
 
 def main() -> None:
     """Run the command line and exit."""
+    insist()
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; errors are written to stderr, a line each."""
+    manner.begin()
+    manner.ask(verbose=False, quiet=False, plain="--plain" in arguments, debug=False)  # help is asked for early
+    app.rich_markup_mode = "markdown" if manner.boxes() else None
     try:
         code = app(arguments, prog_name="cebctl", standalone_mode=False)
+        if code == INTERRUPTED:  # before the command began
+            print("interrupted", file=sys.stderr)
         return code if isinstance(code, int) else 0
-    except CebctlError as error:
-        if os.environ.get("CEBCTL_DEBUG"):
-            raise
-        print(error, file=sys.stderr)
-        return error.exit_code
-    except _UsageError as error:
-        command = error.ctx.command_path if error.ctx else "cebctl"
-        print(f"{command}: {error.format_message().rstrip('.')}; see `{command} --help`", file=sys.stderr)
-        return 2
     except typer.Exit as error:
         return error.exit_code
-    except (typer.Abort, KeyboardInterrupt):
-        return 130
     except BrokenPipeError:  # `cebctl status | head`
         sys.stdout = None  # nothing is left to flush to
         return 0
-    except OSError as error:  # a disk that is full or read-only, wherever it was met
-        if os.environ.get("CEBCTL_DEBUG"):
-            raise
-        print(f"{error.filename2 or error.filename or 'cebctl'}: {error.strerror or error}", file=sys.stderr)
-        return 3
+    except (Exception, KeyboardInterrupt) as error:
+        if manner.NOW.debug:
+            traceback.print_exc()
+        line, code = _said(error)
+        if line:
+            print(line, file=sys.stderr)
+        return code
+
+
+def _said(error: BaseException) -> tuple[str, int]:
+    """The line for an error, and its exit code."""
+    if isinstance(error, CebctlError):
+        return str(error), error.exit_code
+    if isinstance(error, _UsageError):
+        command = error.ctx.command_path if error.ctx else "cebctl"
+        message = error.format_message().rstrip(".")
+        return f"{command}: {message}; see `{command} --help`" if message else "", 2  # empty: it was help
+    if isinstance(error, OSError):  # a disk that is full or read-only, wherever it was met
+        return f"{error.filename2 or error.filename or 'cebctl'}: {error.strerror or error}", 3
+    if isinstance(error, (typer.Abort, KeyboardInterrupt, InterruptedByUserError)):
+        return " ".join(map(str, error.args)) or "interrupted", INTERRUPTED
+    return f"a fault of cebctl itself: {type(error).__name__}: {error}; --debug shows where", 1
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from yaml.nodes import Node
 
+from experiments import batch_norm, loaders, start
 from experiments.errors import Fault, expected
 from experiments.fields import TAG, Path, Value, schema
 from experiments.spec import Run
@@ -70,7 +71,13 @@ class Assembler:
         if recipe.problems:
             return None
         given = {name: self._section(name, paths, leaves) for name, paths in recipe.sections}
-        return Run(**given, **{path[0]: leaves[path].value.value for path in recipe.scalars})
+        run = Run(**given, **{path[0]: leaves[path].value.value for path in recipe.scalars})
+        if contradiction := loaders.problem(run) or start.problem(run) or batch_norm.problem(run):
+            (*section, field), message = contradiction[0].split("."), contradiction[1]
+            said = [leaves[path].value.node for path in ((*section, field), (*section, TAG)) if path in leaves]
+            faults.append(fault_at(said[0] if said else node, message))
+            return None
+        return run
 
     def _section(self, name: str, paths: tuple[Path, ...], leaves: Leaves) -> Any:
         """One top-level section from its leaves, whose values are of the right types already."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from experiments import datasets
+from experiments import datasets, start
 from experiments.benchmarks import (
     AnyBenchmark,
     AutoAttack,
@@ -27,15 +27,13 @@ from experiments.benchmarks import (
     Transfer,
     other_test_set,
 )
-from experiments.spec import Adam, Cceb, Ceb, PgdAdversary, ResNet, Run, SmallCnn, WideResNet, Xent
+from experiments.spec import Adam, Cceb, Ceb, Network, PgdAdversary, Run, Xent
 
 TABLE = Path(__file__).parent / "flops.json"
 
 _FP32_BYTES = 4
 _GPU_FIXED_GIB = 1.5
 """What CUDA, cuDNN's workspaces and the allocator's rounding take on any GPU: a guess."""
-
-Network = SmallCnn | WideResNet | ResNet
 
 
 class Counted(Struct, frozen=True):
@@ -85,9 +83,9 @@ def evaluation_flops(run: Run, counted: Counted, benchmarks: tuple[AnyBenchmark,
 
 
 def images(run: Run) -> float:
-    """Training images seen, repetitions counted."""
+    """Training images seen, repetitions counted; by what the run extends, none."""
     trained_on = run.data.train_subset or datasets.info(run.data.name).train - (run.data.holdout or 0)
-    return run.epochs * trained_on
+    return start.epochs_of_its_own(run) * trained_on
 
 
 def head_parameters(run: Run, counted: Counted) -> tuple[int, int]:

@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
+from experiments import own_data
 from experiments.errors import InputError, expected
 
 Split = Literal["train", "test"]
@@ -145,10 +146,31 @@ DATASETS = {info.name: info for info in _ALL}
 
 
 def info(name: str) -> DatasetInfo:
-    """The facts of the data set of this name. InputError if the spec admits a name that has no entry here."""
+    """The facts of the data set of this name. InputError if the spec admits a name that has no entry here, or the
+    description of a user's own is not there."""
+    if own_data.is_own(name):
+        return _own(name)
     if name not in DATASETS:
         raise InputError("experiments/datasets.py", f"no DatasetInfo for {name!r}", expected(DATASETS, name))
     return DATASETS[name]
+
+
+def names() -> list[str]:
+    """Every data set there is, a user's own behind the published ones."""
+    return [*DATASETS, *own_data.names()]
+
+
+def _own(name: str) -> DatasetInfo:
+    found = own_data.read(name)
+    return DatasetInfo(
+        name=name, classes=len(found.class_names), channels=found.channels, size=found.size,
+        train=found.train, test=found.test, mean=found.mean, std=found.std,
+        crop_padding=max(found.size // 8, 1), flips=found.flips,
+        train_digest=found.train_digest, digest=found.test_digest,
+        source=f"a user's own folders of images, described in {own_data.path_of(name)}",
+        obtain="whoever has the folder that `cebctl init` was called on",
+        folder=found.folder, class_names=found.class_names,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -268,6 +268,9 @@ def _meta_unit(meta: Meta) -> str:
 def _literals(kind: Any) -> tuple[str, ...]:
     if get_origin(kind) is Literal:
         return tuple(str(value) for value in get_args(kind))
+    if get_origin(kind) is Annotated:  # names that are listed, and others of a pattern
+        metas = (meta for meta in get_args(kind)[1:] if isinstance(meta, Meta))
+        return next((tuple(meta.extra["names"]) for meta in metas if meta.extra and "names" in meta.extra), ())
     if get_origin(kind) in (Union, types.UnionType) and all(_literals(arg) for arg in get_args(kind)):
         return tuple(value for arg in get_args(kind) for value in _literals(arg))
     return ()

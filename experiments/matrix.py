@@ -20,7 +20,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path as FilePath
@@ -95,7 +95,8 @@ class Matrix:
         chosen = selection.parse(text)
         runs = tuple(run for run in self.runs if chosen.holds(run.leaves))
         if not runs:
-            raise InputError(f"--only {text!r}", f"selects none of the {len(self.runs)} runs of {self.path}")
+            wrong = f"selects none of the {len(self.runs)} runs of {self.path}"
+            raise InputError(f"--only {text!r}", wrong, _values_there(chosen, self.runs))
         return replace(self, runs=runs)
 
 
@@ -118,8 +119,25 @@ def networks(folder: FilePath) -> list[Run]:
 
 
 def shown(value: Any) -> str:
-    """A value as a name spells it."""
+    """A value as a name spells it: of a digest the beginning."""
+    if isinstance(value, str) and value.startswith("sha256:"):
+        return value[:15]
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _values_there(chosen: selection.Selection, runs: Iterable[PlannedRun]) -> str:
+    """Of the first condition that no run satisfies, which values there are: `rho is 5, 3, 1 there`."""
+    every = [run.leaves for run in runs]
+    for condition in chosen.conditions:
+        if not any(condition.holds(leaves) for leaves in every):
+            values = dict.fromkeys(leaves[condition.path] for leaves in every if condition.path in leaves)
+            name = schema(Run).short(condition.path)
+            if not values:
+                return f"none of them has {name}"
+            if any(isinstance(value, str) for value in values):
+                return f"{name}: {expected(map(shown, values), shown(condition.values[0]))}"
+            return f"{name} is {', '.join(map(shown, values))} there"
+    return ""
 
 
 class _Reader:

@@ -69,6 +69,22 @@ class Retries(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """It ended by an error or was killed. A NaN, a loss that exploded and wrong input are never tried again."""
 
 
+class Execution(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How training is computed, as far as nothing but rounding depends on it. The defaults are what was the quickest
+    on a CPU (`benchmarks/README.md`); for a GPU none has been measured.
+
+    Not part of a run's identity, as the kind of GPU is not; `provenance.json` says how the last attempt was. An attempt
+    repeats another bit for bit only with the same settings.
+    """
+
+    compile: Literal["off", "default", "reduce-overhead"] = "off"
+    """The network by torch.compile, in this mode of it; `reduce-overhead` records CUDA graphs, for GPUs alone."""
+    channels_last: bool | None = None
+    """Images in memory with their channels last; null: on a CPU, and on a GPU in bf16 and tf32."""
+    update: Literal["fused", "foreach", "for-loop"] = "fused"
+    """The optimiser's step: one kernel for all parameters, one for each operation on all, or parameter by parameter."""
+
+
 class Resources(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One stage of one run, whole: a container of `nodes` machines. Locally only the counts matter."""
 
@@ -94,6 +110,8 @@ class Resources(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     setup: tuple[Line, ...] = ()
     """Lines of shell run before the job, such as `module load cuda`."""
     retries: Retries = Retries()
+    execution: Execution = Execution()
+    """Of training alone."""
 
     @property
     def gpus(self) -> int:
@@ -110,6 +128,8 @@ def text(resources: Resources) -> str:
     parts += [value for value in (resources.memory, resources.time) if value]
     parts += [f"{key} {value}" for key in ("partition", "qos", "account", "constraint", "reservation")
               if (value := getattr(resources, key))]  # fmt: skip
+    chosen, usual = msgspec.structs.asdict(resources.execution), msgspec.structs.asdict(Execution())
+    parts += [f"{key} {value}" for key, value in chosen.items() if value != usual[key]]
     return ", ".join(parts)
 
 
@@ -180,6 +200,12 @@ def _stages(node: MappingNode, also: tuple[str, ...], faults: list[Fault]) -> di
     for key, value in node.value:
         if key.value in get_args(Stage):
             values: dict[Path, Value] = read_assignments(schema(Resources), value, (), faults)
+            if key.value == "evaluate":
+                faults += [
+                    fault_at(item.node, f"{'.'.join(path)}: evaluations have no such choice; leave it out")
+                    for path, item in values.items()
+                    if path[0] == "execution"
+                ]
             found[key.value] = {path: item.value for path, item in values.items()}
         elif key.value not in also:
             allowed = (*get_args(Stage), *also)

@@ -26,6 +26,10 @@ Count = Annotated[int, Meta(ge=1)]
 Seed = Annotated[int, Meta(ge=0, lt=2**31)]
 Rho = Annotated[float, Meta(ge=-20, le=1000)]
 """gamma = e^-rho: 5e8 at the lower end, 0 in float64 well below the upper."""
+Sha256 = Annotated[
+    str,
+    Meta(pattern="^sha256:[0-9a-f]{64}$", description="`sha256:` and 64 hex digits, as `cebctl import` prints them"),
+]
 Pixels = Annotated[float, Meta(gt=0, le=1000, extra={"unit": "pixels"})]
 """A distance in image space, in [0, 1] pixel units; a matrix may write it `8/255` or `8 px`."""
 
@@ -35,6 +39,17 @@ class Section(Struct, frozen=True, forbid_unknown_fields=True, tag_field="name")
 
 
 # --- data ---
+
+DATA_SETS = ("digits", "cifar10", "cifar10-jpeg", "fashion_mnist", "imagenet")
+_OWN_NAME = "own:[a-z0-9_-]+"
+DataName = Annotated[
+    str,
+    Meta(
+        pattern=rf"\A({'|'.join(DATA_SETS)}|{_OWN_NAME})\Z",
+        extra={"names": (*DATA_SETS, "own:NAME")},
+        extra_json_schema={"anyOf": [{"enum": list(DATA_SETS)}, {"pattern": f"^{_OWN_NAME}$"}]},
+    ),
+]
 
 
 class NoAugment(Section, frozen=True, tag="none"):
@@ -51,16 +66,17 @@ class AutoAugment(Section, frozen=True, tag="autoaugment"):
 
     policy: Literal["cifar10", "imagenet"]
     """Which published policy."""
-    family: Literal["torchvision"] = "torchvision"
-    """Whose statement of it: torchvision's is the one printed in the AutoAugment paper; DALI's for ImageNet is the
-    v0 family of the public TPU code, which has SolarizeAdd, and is another (FACTS section 6)."""
+    family: Literal["torchvision", "v0"] = "torchvision"
+    """Whose statement of it: torchvision's is the one printed in the AutoAugment paper; `v0`, for ImageNet, is that of
+    the public TPU code, which has SolarizeAdd, and is another. The loader `dali` has v0 alone (FACTS section 6)."""
 
 
 class Data(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The images a run learns from."""
 
-    name: Literal["digits", "cifar10", "cifar10-jpeg", "fashion_mnist", "imagenet"]
-    """The data set; `cebctl data list` says where each comes from. `cifar10-jpeg` is CIFAR-10 up to JPEG loss."""
+    name: DataName
+    """The data set; `cebctl data list` says where each comes from. `cifar10-jpeg` is CIFAR-10 up to JPEG loss;
+    `own:…` a folder of one's own images, by the name that `cebctl init` gives it."""
     train_subset: Count | None = None
     """Use only this many training images, drawn evenly from the classes in a fixed order; null: all."""
     augment: NoAugment | CropFlip | AutoAugment = NoAugment()
@@ -68,6 +84,9 @@ class Data(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Keep this many training images out of training, drawn evenly from the classes, to select on (the benchmark
     `clean_holdout`). They are the last of each class, `train_subset` takes the first: with and without a holdout, a
     small subset is the same."""
+    loader: Literal["dali"] | UnsetType = UNSET
+    """Who decodes and crops images that lie in folders. Unset: torchvision, with Pillow; `dali`: NVIDIA DALI, the extra
+    of that name, on the GPU where there is one. Crops are the same, but for roundings (`experiments.loaders`)."""
 
 
 # --- network ---
@@ -100,6 +119,9 @@ class ResNet(Section, frozen=True, tag="resnet"):
 
     depth: Literal[50, 152]
     width: Count = 1
+
+
+Network = SmallCnn | WideResNet | ResNet
 
 
 # --- objective ---
@@ -172,6 +194,9 @@ class Cceb(Section, frozen=True, tag="cceb"):
     marginal: Marginal = Marginal()
 
 
+Objective = Xent | Vib | Ceb | Cceb
+
+
 # --- optimisation ---
 
 
@@ -215,18 +240,30 @@ class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One run, fully resolved."""
 
     data: Data
-    network: SmallCnn | WideResNet | ResNet
-    objective: Xent | Vib | Ceb | Cceb
+    network: Network
+    objective: Objective
     optimiser: Adam | Sgd
     schedule: Schedule = Schedule()
     adversary: NoAdversary | PgdAdversary = NoAdversary()
-    epochs: Positive
-    """Passes over the training images; a fraction stops in the middle of one."""
+    epochs: NonNegative
+    """Passes over the training images; a fraction stops in the middle of one. 0: none, for imported `weights`."""
+    extends: Annotated[tuple[Count, ...], Meta(min_length=1)] | UnsetType = UNSET
+    """Go on from the last checkpoint of the run that is equal but for its `epochs`, which are these; of several
+    lengths, in rising order, each run went on from the one before. Optimisers, jump-start and random numbers go on too,
+    and schedules count epochs and steps from the first run's start, so that on a CPU it ends, bit for bit, as the run
+    of as many epochs that extends nothing."""
+    weights: Sha256 | UnsetType = UNSET
+    """Begin with the weights of this file, which `cebctl import` took into the home, optimisers and schedules anew;
+    with `epochs: 0` they are evaluated as they are, and what says how to train may say how they were."""
     batch: Count
     """Images per optimiser step over all GPUs and accumulation steps."""
     replica_batch: Count | UnsetType = UNSET
     """How many of them are computed at a time, by one GPU: BatchNorm's statistics are over so many, whatever the number
     of GPUs, and gradients are added up. Unset: each GPU's share of the batch at once."""
-    precision: Literal["fp32", "bf16", "fp64"] = "fp32"
-    """Of the network; the head and the loss are fp32 at least."""
+    batch_norm: Literal["sync"] | UnsetType = UNSET
+    """`sync`: BatchNorm's statistics are over the whole batch, whatever the number of GPUs (SyncBatchNorm). Unset: over
+    what a GPU computes at a time, as in the papers."""
+    precision: Literal["fp32", "tf32", "bf16", "fp64"] = "fp32"
+    """Of the network; the head and the loss are fp32 at least. `tf32` is fp32 whose products, the head's too, are of
+    factors rounded to 10 bits: on GPUs alone."""
     seed: Seed = 0

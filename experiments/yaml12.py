@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from experiments.errors import Fault, InputError, MatrixError
+from experiments.errors import Fault, InputError, MatrixError, expected
 
 MAX_BYTES = 1_000_000
 """A matrix larger than this is refused unread: the largest real one is a few kilobytes."""
@@ -88,7 +88,8 @@ def compose(path: Path) -> MappingNode:
     except UnicodeDecodeError as error:
         raise InputError(path, f"byte {error.start} is not UTF-8") from None
     except OSError as error:
-        raise InputError(path, error.strerror or str(error)) from None
+        beside = {str(one) for one in path.parent.glob("*.yaml")} if isinstance(error, FileNotFoundError) else ()
+        raise InputError(path, error.strerror or str(error), expected(beside, str(path)) if beside else "") from None
     try:
         _refuse_bulk(path, text)
         root = yaml.compose(text, Loader=_ComposeOnly)

@@ -9,15 +9,23 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import socket
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from jobs import trust
 from jobs.journal import fsync_folder
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
 KEPT = 2
+ABANDONED_SECONDS = 3600.0
+"""Nobody is at work any more at an unfinished file as old as this."""
 
 
 @dataclass(frozen=True, order=True)
@@ -38,7 +46,7 @@ class CheckpointFile:
                 data = file.read()
         except OSError:
             return None
-        return data if _digest(data) == self.path.name.split(".")[1] else None
+        return data if _name(hashlib.sha256(data)) == self.path.name.split(".")[1] else None
 
     def set_aside(self) -> None:
         """Rename a broken file, so that it no longer counts among those kept: it may be newer than the next one
@@ -49,16 +57,17 @@ class CheckpointFile:
 def write(folder: Path, step: int, dump: Callable[[BinaryIO], None]) -> Path:
     """Write what `dump` produces as the checkpoint of `step`, then drop all but the newest two."""
     folder.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    dump(buffer)
-    data = buffer.getvalue()
-    beside = folder / f".{step:09d}.{os.getpid()}.part"
-    with beside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    path = folder / f"{step:09d}.{_digest(data)}.pt"
-    beside.rename(path)
+    beside = folder / f".{step:09d}.{socket.gethostname()}.{os.getpid()}.part"
+    try:
+        with _Digested(beside) as file:
+            dump(file)
+            file.flush()
+            os.fsync(file.fileno())
+        path = folder / f"{step:09d}.{_name(file.digest)}.pt"
+        beside.rename(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)  # on a full disk it would be in the way of what is written next
+        raise
     fsync_folder(folder)
     _prune(folder)
     return path
@@ -82,8 +91,22 @@ def _prune(folder: Path) -> None:
     for old in sorted(_files(folder), reverse=True)[KEPT:]:
         old.path.unlink(missing_ok=True)
     for part in folder.glob(".*.part"):
-        part.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another attempt's, whose node is cut off, may be at work at its own
+            if time.time() - part.stat().st_mtime > ABANDONED_SECONDS:
+                part.unlink()
 
 
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:16]
+class _Digested(io.BufferedWriter):
+    """A new file, and the digest of what was written into it: the widest states are gigabytes, to be held once."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path, "w"))
+        self.digest = hashlib.sha256()
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        self.digest.update(data)
+        return super().write(data)
+
+
+def _name(digest: hashlib._Hash) -> str:
+    return digest.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Handing jobs to an executor: the only file that knows submitit.
+"""Handing jobs to an executor: the only file that submits.
 
 Of submitit it takes the local executor and, on Slurm, the text of the batch script. An array is sent by `sbatch`
 itself: submitit's own way writes and reads a pickle per element, calls a hung controller without a time limit, and
@@ -7,6 +7,7 @@ ignores the SIGTERM of a preemption.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shlex
@@ -27,6 +28,8 @@ from jobs.home import Home, data_folder
 from jobs.journal import Launched
 from jobs.processes import Process
 from jobs.provenance import Snapshot
+
+_log = logging.getLogger(__name__)
 
 _INHERITED_PREFIXES = ("PYTHON", "SUBMITIT_", "CEBCTL_", "VIRTUAL_ENV", *slurm.ENVIRONMENT)
 _KEPT_ON_SLURM = re.compile(
@@ -99,11 +102,13 @@ def _sbatch(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPro
             errors="replace",
             cwd=cwd,
             timeout=_SBATCH_SECONDS,
+            start_new_session=True,  # out of reach of a Ctrl-C: it would leave open whether the array was accepted
         )
     except FileNotFoundError:
         raise UnreachableError("Slurm", "there is no `sbatch` on the PATH") from None
     except subprocess.TimeoutExpired:
         raise slurm.NoAnswerError("Slurm", f"sbatch had no answer within {_SBATCH_SECONDS:g} s") from None
+    _log.debug("sbatch %s: %s", shlex.join(arguments), (done.stdout or done.stderr).strip())
     if done.returncode:
         raise _refusal(done.stderr)
     return done
@@ -115,7 +120,8 @@ class TooManyJobsError(UnreachableError):
 
 def _refusal(text: str) -> Exception:
     said = " ".join(re.sub(r"sbatch: (error: )?", "", text).split())[:500] or "sbatch failed without a word"
-    if re.search(r"SubmitJob(s)?(PerUser|PerAccount)?Limit|MaxSubmit|submit limit", said, re.IGNORECASE):
+    limits = re.findall(r"\w+Limit\b", said)  # sbatch's sentence on any of them ends with `job submit limit, …`
+    if any("Submit" in limit for limit in limits) or (not limits and re.search(r"MaxSubmit|submit limit", said)):
         return TooManyJobsError("Slurm", said)
     if re.search(r"timed out|Zero Bytes", said, re.IGNORECASE):
         return slurm.NoAnswerError("Slurm", said)
@@ -142,7 +148,11 @@ def _script(home: Home, snapshot: Snapshot, submission: str, array: Array) -> st
         cpus_per_task=_cpus(resources),
         signal_delay_s=_signal_seconds(resources.time),
         stderr_to_stdout=True,
-        setup=[*(f"export {key}={shlex.quote(value)}" for key, value in environment.items()), *resources.setup],
+        setup=[
+            *(f"export {key}={shlex.quote(value)}" for key, value in environment.items()),
+            *resources.setup,
+            "set +e",  # what comes behind srun is to run whatever becomes of it
+        ],
         srun_args=["--kill-on-bad-exit=1", f"--cpus-per-task={_cpus(resources)}", "--export=ALL"],
         teardown=["code=$?", f'exec {call} --ended "$code"'],
         additional_parameters=_options(array),
@@ -211,6 +221,7 @@ def launch_local(home: Home, snapshot: Snapshot, submission: str, workers: int) 
     Raises UnreachableError if they can't be started.
     """
     command = [sys.executable, "-m", "jobs.cluster", str(home.folder), submission, str(workers)]
+    _log.debug("starting %d local workers: %s", workers, shlex.join(command))
     # Files, not pipes: the workers inherit these streams, and a pipe would stay open as long as they live.
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         code = subprocess.run(

@@ -10,13 +10,14 @@ the matrix's `retries` allow. Nothing waits on the login node for it.
 
 from __future__ import annotations
 
+import signal
+
 from jobs.stop import TIME_LIMIT, StopRequest  # first of all, and listening before the rest is imported
 
 if __name__ == "__main__":
-    _asked = StopRequest(TIME_LIMIT)
+    _asked = StopRequest(TIME_LIMIT, signal.SIGTERM)
 
 import os
-import signal
 import sys
 import time
 from collections import Counter
@@ -52,6 +53,10 @@ REFUSED = 69
 """The exit code of an element that has said why it did not begin (EX_UNAVAILABLE)."""
 FOR_GOOD = ("nan", "exploded", "input", "code", "retries")
 """The kinds of failures that another try would only repeat."""
+
+NOTICE_SECONDS = 240
+"""A user signal with more time left than this is no notice of the time limit, which comes 120 s ahead of it, or up to a
+minute sooner."""
 
 LOOK_SECONDS = 0.5
 """How often a task that follows looks whether the first one has begun."""
@@ -128,10 +133,12 @@ def work(element: Element, asked: StopRequest, payload: entry.Work | None = None
     """Run one attempt; the exit code. 0 alone lets an evaluation that depends on this element start."""
     stage, paths = element.stage, element.paths
     past = element.attempts()
-    ended = [record for _, found in past for record in found[-1:] if isinstance(record, TERMINAL)]
-    if ended and (isinstance(ended[-1], Succeeded) or not may_retry(element, ended[-1])):
-        print(f"{paths.folder}: {stage} has ended before: {ended[-1]}")
-        return 0 if isinstance(ended[-1], Succeeded) else REFUSED
+    if any(isinstance(found[-1], Succeeded) for _, found in past):
+        print(f"{paths.folder}: {stage} has ended before")
+        return 0
+    if past and isinstance(failure := past[-1][1][-1], Failed) and not may_retry(element, failure):
+        print(f"{paths.folder}: {stage} has ended before: {failure}")
+        return REFUSED
     if stage == "evaluate" and not trained(paths):
         print(f"{paths.folder}: is not trained, so that there is nothing to evaluate")
         return REFUSED
@@ -155,10 +162,10 @@ def work(element: Element, asked: StopRequest, payload: entry.Work | None = None
 def follow(element: Element, asked: StopRequest, rank: int) -> int:
     """The part of a task that is not the first of its job: the same work as soon as that one has begun; the exit code.
 
-    How an attempt ended is the first one's to say, and its exit code decides.
+    How an attempt ended is the first one's to say, and its exit code decides: asked to stop, all tasks do so together.
     """
     while (attempt := _begun(element)) is None:
-        if asked() or any(isinstance(record, Succeeded) for _, found in element.attempts() for record in found):
+        if any(isinstance(record, Succeeded) for _, found in element.attempts() for record in found):
             return 0
         time.sleep(LOOK_SECONDS)
     processes.redirect(element.paths.log(element.stage, attempt).with_suffix(f".rank{rank}.log"))
@@ -242,8 +249,8 @@ def why(element: Element, asked: StopRequest) -> str:
         state, restarts, left = "", element.restart, None
     if restarts > element.restart:
         return "preempted"
-    if signal.SIGTERM not in asked.heard:
-        return "timeout"
+    if signal.SIGTERM not in asked.heard:  # preemption may say no more than this, where there is a grace time
+        return "timeout" if not state or (left is not None and left <= NOTICE_SECONDS) else "preempted"
     if state in ("CANCELLED", "COMPLETING", "FAILED", ""):
         return "cancelled"
     return "timeout" if left == 0 else "preempted"
@@ -254,6 +261,8 @@ def note_death(element: Element, code: int) -> int:
     past = element.attempts()
     ours = [(n, found) for n, found in past if _is_start(found[0], element)]
     if ours and (isinstance(ours[-1][1][-1], (*TERMINAL, Preempted, Died)) or _lives(element, ours[-1][0])):
+        return code
+    if ours and ours[-1][0] < past[-1][0]:  # a newer start has the work
         return code
     if not ours and code in (0, REFUSED):  # it said itself why it did not begin
         return code
@@ -295,10 +304,9 @@ def main(arguments: Sequence[str]) -> int:
         return REFUSED
     if rest:
         return note_death(element, int(rest[1]))
-    asked = StopRequest(TIME_LIMIT, signal.SIGTERM, why=lambda asked: why(element, asked))
-    asked.heard += _asked.heard
+    _asked.why = lambda asked: why(element, asked)
     rank = int(os.environ.get("SLURM_PROCID") or 0)
-    return follow(element, asked, rank) if rank else work(element, asked)
+    return follow(element, _asked, rank) if rank else work(element, _asked)
 
 
 if __name__ == "__main__":

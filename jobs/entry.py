@@ -14,11 +14,12 @@ import msgspec
 
 from experiments.errors import CebctlError
 from experiments.spec import Run
-from jobs import lease, provenance
+from experiments.start import parent_id
+from jobs import checkpoints, lease, provenance
 from jobs.errors import PeerLostError, Stopped
 from jobs.home import Home, RunPaths, Stage, data_folder
 from jobs.journal import Claim, Died, Failed, Journal, Preempted, Started, Submitted, Succeeded, read
-from jobs.processes import Process
+from jobs.processes import Process, keep_memory
 from jobs.stop import StopRequest
 
 Work = Callable[[Claim, RunPaths, Journal | None, Callable[[], bool]], None]
@@ -59,7 +60,8 @@ def run_stage(
     attempt = paths.next_attempt(stage)  # under the lock: two attempts never get one number
     held.enter(attempt, submission.name, start.restart)
     with Journal(paths.journal(stage, attempt)) as journal:
-        journal.write(started(submission, start.job, start.restart))
+        begun = started(submission, start.job, start.restart)
+        journal.write(msgspec.structs.replace(begun, resumed_step=_goes_on_from(stage, claim, paths)))
         end = _end(stage, submission, claim, paths, journal, held, start.asked, work)
         journal.write(end)
     held.release()
@@ -117,27 +119,33 @@ def _end(
         (work or _WORK[stage])(claim, paths, journal, should_stop)
     except Stopped:
         return Preempted(reason="superseded" if superseded and not asked() else asked.reason())
-    except PeerLostError as error:
-        return Died(reason=str(error))
-    except CebctlError as error:
-        return Failed(error=str(error), kind=getattr(error, "kind", "input" if error.exit_code == 2 else "error"))
-    except Exception as error:
-        first = str(error).strip().splitlines()
-        text = f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
-        # Python's own, and torch's OutOfMemoryError, which is known here by name only.
-        kind = "memory" if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ else "error"
-        return Failed(error=text, traceback=traceback.format_exc(), kind=kind)
+    except Exception as error:  # what goes wrong for an attempt whose node was cut off says nothing of the run
+        return Preempted(reason="superseded") if held.taken() else _failure(error)
     return Succeeded()
+
+
+def _failure(error: Exception) -> Failed | Died:
+    """How an attempt ended whose work raised this."""
+    if isinstance(error, PeerLostError):
+        return Died(reason=str(error))
+    if isinstance(error, CebctlError):
+        return Failed(error=str(error), kind=getattr(error, "kind", "input" if error.exit_code == 2 else "error"))
+    first = str(error).strip().splitlines()
+    text = f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
+    # Python's own, and torch's OutOfMemoryError, which is known here by name only.
+    kind = "memory" if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ else "error"
+    return Failed(error=text, traceback="".join(traceback.format_exception(error)), kind=kind)
 
 
 def _train(claim: Claim, paths: RunPaths, journal: Journal | None, should_stop: Callable[[], bool]) -> None:
     from jobs.engine import distributed, train
 
+    run = _spec(claim)
     if journal is not None:
-        origin = provenance.environment() | {"gpu": _gpu()}
-        paths.provenance.write_bytes(msgspec.json.format(msgspec.json.encode(origin)))
+        found = provenance.environment() | {"gpu": _gpu(), "execution": claim.execution} | provenance.origin(run, paths)
+        paths.provenance.write_bytes(msgspec.json.format(msgspec.json.encode(found)))
     with distributed.joined():
-        train.train(_spec(claim), paths, journal, data_folder(), _device(), should_stop)
+        train.train(run, paths, journal, data_folder(), _ready(), should_stop, execution=claim.execution)
 
 
 def _evaluate(claim: Claim, paths: RunPaths, journal: Journal | None, should_stop: Callable[[], bool]) -> None:
@@ -150,7 +158,7 @@ def _evaluate(claim: Claim, paths: RunPaths, journal: Journal | None, should_sto
             paths,
             journal,
             data_folder(),
-            _device(),
+            _ready(),
             should_stop,
             provenance.engine_digest(),
         )
@@ -159,14 +167,28 @@ def _evaluate(claim: Claim, paths: RunPaths, journal: Journal | None, should_sto
 _WORK: dict[Stage, Work] = {"train": _train, "evaluate": _evaluate}
 
 
+def _goes_on_from(stage: Stage, claim: Claim, paths: RunPaths) -> int | None:
+    """The step of the checkpoint that training begins with, by its name; None if there is none."""
+    if stage != "train":
+        return None
+    folders = [paths.checkpoints]
+    if "extends" in claim.spec and (extended := parent_id(_spec(claim))):
+        folders.append(paths.beside(extended).checkpoints)
+    return next((file.step for folder in folders for file in checkpoints.newest_first(folder)), None)
+
+
 def _spec(claim: Claim) -> Run:
     return msgspec.convert(claim.spec, Run)
 
 
-def _device() -> str:
+def _ready() -> str:
+    """The device to compute on, and this process made ready for it."""
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    keep_memory()
+    return "cpu"
 
 
 def _gpu() -> str | None:

@@ -21,9 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from experiments import datasets
+from experiments import datasets, own_data
 from experiments.datasets import DatasetInfo
 from experiments.errors import InputError, UnreachableError, expected
+from jobs import image_folder
 
 Progress = Callable[[str, int, int | None], None]
 """Called with the file's name, the bytes at hand and the bytes there are, where the server says so."""
@@ -108,6 +109,8 @@ def fetch(name: str, root: Path, progress: Progress = lambda *_: None, base: str
 
 def present(name: str, root: Path) -> Presence:
     """Whether a data set is there: published files are verified, folders of images looked at only."""
+    if own_data.is_own(name):
+        return _own(name, root)
     info = _info(name)
     folder = root / info.folder
     if not info.folder:
@@ -121,9 +124,28 @@ def present(name: str, root: Path) -> Presence:
 
 
 def _info(name: str) -> DatasetInfo:
-    if name not in datasets.DATASETS:
+    if name not in datasets.DATASETS and not own_data.is_own(name):
         raise InputError(name, "no data set of this name", expected(datasets.DATASETS, name))
     return datasets.info(name)
+
+
+def _own(name: str, root: Path) -> Presence:
+    """A user's folders of images: counted."""
+    if not own_data.path_of(name).exists():
+        return Presence(name, "missing", f"{own_data.path_of(name)} does not exist; `cebctl init` writes it")
+    try:
+        info, described = datasets.info(name), own_data.read(name)
+    except InputError as error:
+        return Presence(name, "damaged", str(error))
+    splits: tuple[datasets.Split, ...] = ("train", "test")
+    for split in splits:
+        folder, listed = image_folder.of_split(root, described, split)
+        if not folder.is_dir():
+            return Presence(info.name, "missing", f"{folder} does not exist; get it from {info.obtain}")
+        if len(listed) != info.images(split):
+            wrong = f"{folder} holds {len(listed):,} of {info.images(split):,} {split} images"
+            return Presence(info.name, "damaged", f"{wrong}; get it from {info.obtain}")
+    return Presence(info.name, "ready", f"{root / info.folder}, verified when it is read")
 
 
 def _faults(info: DatasetInfo, root: Path) -> list[str]:

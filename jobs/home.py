@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import secrets
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from experiments.own_data import data_folder as data_folder
 
 Stage = Literal["train", "evaluate"]
 STAGES: tuple[Stage, ...] = ("train", "evaluate")
@@ -39,6 +43,10 @@ class RunPaths:
     @property
     def checkpoints(self) -> Path:
         return self.folder / "checkpoints"
+
+    def weights(self, digest: str) -> Path:
+        """As in `Home`."""
+        return Home(self.folder.parents[1]).weights(digest)
 
     @property
     def partial(self) -> Path:
@@ -92,6 +100,10 @@ class Home:
         """Snapshots of the code, one folder per content digest."""
         return self.folder / "code"
 
+    def weights(self, digest: str) -> Path:
+        """The imported file with this digest, `sha256:…`."""
+        return self.folder / "weights" / f"{digest.removeprefix('sha256:')}.pt"
+
     @property
     def submissions(self) -> Path:
         """One journal per `cebctl submit` that submitted something."""
@@ -122,9 +134,13 @@ class Home:
         yield from sorted(self.runs.glob("*/journal/*.jsonl"))
 
 
-def data_folder() -> Path:
-    """CEBCTL_DATA: where the data sets lie."""
-    return Path(os.environ.get("CEBCTL_DATA") or "data").absolute()
+TIME = "%Y%m%d-%H%M%S"
+"""How the name of a submission begins: names are in the order of time."""
+
+
+def new_submission() -> str:
+    """A name that no other submission has."""
+    return f"{time.strftime(TIME, time.gmtime())}-{secrets.token_hex(2)}"
 
 
 def put(path: Path, data: bytes) -> None:

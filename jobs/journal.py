@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from experiments.benchmarks import AnyBenchmark
-from experiments.resources import Resources
+from experiments.resources import Execution, Resources
 from jobs import trust
 
 SYNC_SECONDS = 5.0
@@ -60,6 +60,8 @@ class Checkpointed(Record, tag="checkpointed"):
     file: str
     seconds: float
     """How long the write took."""
+    held_seconds: float = 0.0
+    """How long training stood still for it: for the copy, and where the next one or the end waited for its write."""
 
 
 class Preempted(Record, tag="preempted"):
@@ -209,6 +211,8 @@ class Claim(Record, tag="claim"):
     stage: str
     spec: dict[str, Any]
     benchmarks: list[AnyBenchmark] = []
+    execution: Execution = Execution()
+    """How to train it."""
     job: str | None = None
     """The array that works on it; None: any worker of the submission."""
     index: Natural | None = None
@@ -261,27 +265,33 @@ _decoder = msgspec.json.Decoder(AnyRecord)
 class Journal:
     """The writer of one journal file.
 
-    Every line is one `write` to a file opened for appending, so it is either whole or the torn last one.
+    Every line is one `write` to a file opened for appending, so it is either whole or the torn last one; what is
+    written behind a torn one, on a disk that has room again, begins a new line.
     """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o664)
         size = os.fstat(self._fd).st_size
-        if size and os.pread(self._fd, 1, size - 1) != b"\n":
-            os.write(self._fd, b"\n")
+        self._torn = bool(size) and os.pread(self._fd, 1, size - 1) != b"\n"
         self._synced = time.monotonic()
+        self.seconds = 0.0
+        """Spent in writing so far: more than a moment is a file system that is slow."""
         fsync_folder(path.parent)
 
     def write(self, *records: AnyRecord) -> None:
         """Append the records; on return they survive a killed process, and a dead machine if they are durable."""
-        lines = b"".join(_encoder.encode(record) + b"\n" for record in records)
+        before = time.monotonic()
+        lines = b"\n" * self._torn + b"".join(_encoder.encode(record) + b"\n" for record in records)
+        self._torn = True
         while lines:
             lines = lines[os.write(self._fd, lines) :]
+        self._torn = False
         due = time.monotonic() - self._synced > SYNC_SECONDS
         if due or any(isinstance(record, _DURABLE) for record in records):
             os.fsync(self._fd)
             self._synced = time.monotonic()
+        self.seconds += time.monotonic() - before
 
     def close(self) -> None:
         os.fsync(self._fd)

@@ -54,6 +54,10 @@ class Lease:
         """Whether a newer attempt wrote itself into the file; looked up at most every two seconds."""
         if time.monotonic() - self._checked < _CHECK_SECONDS:
             return False
+        return self.taken()
+
+    def taken(self) -> bool:
+        """The same, looked up now."""
         self._checked = time.monotonic()
         now = holder(self._path)
         return now is not None and now.attempt > self._attempt

@@ -22,15 +22,34 @@ from typing import Any
 
 import msgspec
 
+from experiments import start
+from experiments.spec import Run
+from jobs import checkpoints
 from jobs.errors import CodeChangedError
-from jobs.home import Home
+from jobs.home import Home, RunPaths
 
 ROOT = Path(__file__).resolve().parent.parent
 """The folder that holds the packages: the checkout, or inside a job the snapshot."""
 
 _JOB_PACKAGES = ("experiments", "jobs")
-_ENGINE = ("experiments/benchmarks.py", "experiments/datasets.py", "experiments/spec.py", "jobs/engine")
-_LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "scikit-learn", "submitit", "msgspec", "pyautoattack")
+_ENGINE = (
+    "experiments/benchmarks.py",
+    "experiments/datasets.py",
+    "experiments/spec.py",
+    "experiments/start.py",
+    "jobs/engine",
+)
+_LIBRARIES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "pillow",
+    "scikit-learn",
+    "submitit",
+    "msgspec",
+    "pyautoattack",
+    "nvidia-dali-cuda130",
+)
 
 
 @dataclass(frozen=True)
@@ -92,6 +111,18 @@ def environment() -> dict[str, Any]:
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
     }
+
+
+def origin(run: Run, paths: RunPaths) -> dict[str, Any]:
+    """What the weights of a run come from if not from its seed, for `provenance.json`: the imported file, or the run
+    that it extends and that run's checkpoint, whose name has its digest. Once it trains, as it was when it began."""
+    if paths.provenance.exists() and any(checkpoints.newest_first(paths.checkpoints)):
+        before: dict[str, Any] = msgspec.json.decode(paths.provenance.read_bytes())
+        return {"origin": before["origin"]} if "origin" in before else {}
+    if extended := start.parent_id(run):
+        last = next(checkpoints.newest_first(paths.beside(extended).checkpoints), None)
+        return {"origin": {"run": extended, "checkpoint": last.path.name if last else None}}
+    return {"origin": {"weights": run.weights}} if run.weights else {}
 
 
 def libraries() -> dict[str, str]:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from jobs.home import Home
+from datetime import datetime, timedelta
+
+from jobs.home import TIME, Home
 from jobs.journal import Released, records
 
 
 def given_back(home: Home, submission: str, run_id: str, stage: str) -> bool:
-    """Whether a submission's claim was given back, by itself or by a later one (whose name sorts behind it)."""
+    """Whether a submission's claim was given back, by itself or by a later one, whose name begins with a later time,
+    give or take the clocks of two machines."""
+    since = _ten_minutes_before(submission)
     return any(
         isinstance(record, Released) and (record.submission, record.run_id, record.stage) == (submission, run_id, stage)
         for path in sorted(home.submissions.glob("*.jsonl"))
-        if path.stem >= submission
+        if path.stem >= since
         for record in records(path)
     )
+
+
+def _ten_minutes_before(submission: str) -> str:
+    """The beginning of the names of that time."""
+    try:
+        return (datetime.strptime(submission[:15], TIME) - timedelta(minutes=10)).strftime(TIME)
+    except ValueError:
+        return ""

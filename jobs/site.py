@@ -1,7 +1,7 @@
 """What a Slurm cluster consists of and allows, as its controller and its accounting describe it now.
 
-Five calls, each with a time limit. Sites differ, and so do versions of Slurm: a value that is absent or odd reads as
-"no limit" or "none", and nothing that Slurm prints raises.
+A handful of calls, each with a time limit. Sites differ, and so do versions of Slurm: a value that is absent or odd
+reads as "no limit" or "none", and nothing that Slurm prints raises.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ UNLIMITED = math.inf
 _PAIR = re.compile(r"(?:^|(?<=\s))([A-Za-z][\w/:]*)=")
 _GPUS = re.compile(r"(?:^|,)gpu(?::(?!\d+(?:\(|,|$))([^:,()]+))?(?::no_consume)?:(\d+)")
 _UNITS = {"": 1.0, "K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1024.0**2}
-_OUT_OF_SERVICE = ("DOWN", "DRAIN", "FAIL", "UNKNOWN", "NOT_RESPONDING", "MAINT", "FUTURE")
+_OUT_OF_SERVICE = frozenset(
+    ("DOWN", "DRAIN", "DRAINED", "DRAINING", "FAIL", "FAILING", "ERROR", "UNKNOWN", "NOT_RESPONDING", "MAINT", "FUTURE")
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Node:
     @property
     def in_service(self) -> bool:
         """Whether it takes jobs, or will once those it has are done."""
-        return not self.state.endswith("*") and not any(word in self.state for word in _OUT_OF_SERVICE)
+        return not self.state.endswith("*") and _OUT_OF_SERVICE.isdisjoint(re.findall(r"\w+", self.state))
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,20 @@ gives out again.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import shlex
 import subprocess
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
 from experiments.errors import UnreachableError
+
+_log = logging.getLogger(__name__)
 
 SECONDS = 20.0
 """How long a call may take."""
@@ -30,7 +35,7 @@ FINAL = frozenset(
 WAITING = frozenset(("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "CONFIGURING"))
 """The states before a start."""
 
-_LAUNCH_FAILED = "launch_failed_requeued_held"
+_LAUNCH_FAILED = ("launch_failed_requeued_held", "JobHoldMaxRequeue")
 _WORDS = {
     "Resources": "waits for free resources",
     "Priority": "waits behind jobs of higher priority",
@@ -48,7 +53,7 @@ _WORDS = {
     "NodeDown": "the nodes it needs are down",
     "JobHeldUser": "held: `scontrol release` lets it go",
     "JobHeldAdmin": "held by an administrator",
-    _LAUNCH_FAILED: "could not be launched and is held: the next `cebctl submit` releases it",
+    **dict.fromkeys(_LAUNCH_FAILED, "could not be launched and is held: the next `cebctl submit` releases it"),
     "AssocMaxJobsLimit": "as many of your jobs run as your account allows",
     "QOSMaxJobsPerUserLimit": "as many of your jobs run as the QOS allows",
     "QOSMaxGRESPerUser": "as many of your GPUs are in use as the QOS allows",
@@ -91,7 +96,7 @@ class Element(Struct, frozen=True):
     @property
     def launch_failed(self) -> bool:
         """Whether Slurm holds it because it could not be launched, and nobody else wants it held."""
-        return self.waiting and self._reason == _LAUNCH_FAILED
+        return self.waiting and self._reason in _LAUNCH_FAILED
 
     @property
     def _reason(self) -> str:
@@ -182,6 +187,7 @@ def call(command: Sequence[str], limit: float = SECONDS) -> str:
     environment["SLURM_TIME_FORMAT"] = "%s"
     if (conf := environment.get("SLURM_CONF")) and not Path(conf).exists():  # which Slurm waits a minute for
         raise UnreachableError("Slurm", f"SLURM_CONF names {conf}, which is not there")
+    began = time.monotonic()
     try:
         done = subprocess.run(
             list(command), capture_output=True, text=True, errors="replace", timeout=limit, env=environment,
@@ -190,6 +196,8 @@ def call(command: Sequence[str], limit: float = SECONDS) -> str:
         raise UnreachableError("Slurm", f"there is no `{command[0]}` on the PATH") from None
     except subprocess.TimeoutExpired:
         raise NoAnswerError(command[0], f"no answer within {limit:g} s") from None
+    finally:
+        _log.debug("%s (%.2f s)", shlex.join(command), time.monotonic() - began)
     if done.returncode:
         text = " ".join((done.stderr or done.stdout).split()) or f"exit code {done.returncode}"
         kind = NoAnswerError if _SILENCE.search(text) else UnreachableError

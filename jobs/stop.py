@@ -19,7 +19,7 @@ class StopRequest:
 
     def __init__(self, *signals: signal.Signals, why: Callable[[StopRequest], str] = lambda _: "") -> None:
         self.heard: list[signal.Signals] = []
-        self._why = why
+        self.why = why
         for one in signals or (signal.SIGTERM,):
             signal.signal(one, self._hear)
 
@@ -31,4 +31,4 @@ class StopRequest:
 
     def reason(self) -> str:
         """Why, in a word for `jobs.journal.Preempted`; asked once the checkpoint is written."""
-        return self._why(self)
+        return self.why(self)

@@ -36,6 +36,12 @@ def keep_private(home: Path) -> None:
         home.chmod(0o2770)  # what is made inside belongs to the same group
 
 
+def write_for_all() -> None:
+    """Where the home is shared, this process too creates files that the group can write, whatever the user's umask."""
+    if shared():
+        os.umask(os.umask(0) & ~0o070)
+
+
 def check(path: Path, owner: int) -> None:
     """Raise InputError if the file's owner, a user's number, is somebody who is not believed."""
     if owner in (os.geteuid(), 0) or shared():

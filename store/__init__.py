@@ -1,1 +1,8 @@
-"""What happened: the store, ingest of the journals into it, and the queries over it."""
+"""What happened: the store, ingest of the journals into it, and the queries over it.
+
+`open_store` is for notebooks; whoever writes to a store opens it by `store.opening`.
+"""
+
+from store.reader import open_store
+
+__all__ = ["open_store"]

@@ -7,7 +7,9 @@ doubled. What the store then holds is a function of the files, whatever the orde
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -28,6 +30,8 @@ PIECE_BYTES = 4 << 20
 
 _PASSES = 20
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Ingested:
@@ -45,10 +49,13 @@ def ingest(store: Store, home: Home) -> Ingested:
     Raises UnreachableError if a journal or the store can't be used, InputError if the store belongs to another
     home or one run_id was claimed with two specs. A damaged SQLite file is set aside and rebuilt at once.
     """
+    began = time.monotonic()
     try:
-        return _ingest(store, home)
+        found = _ingest(store, home)
     except DamagedError:  # the store has set it aside and begun anew: see `Store.warnings`
-        return _ingest(store, home)
+        found = _ingest(store, home)
+    _log.debug("%s: %d new records (%.2f s)", store.where, found.records, time.monotonic() - began)
+    return found
 
 
 def rebuild(store: Store, home: Home) -> Ingested:

@@ -133,3 +133,10 @@ class ResultRow:
     engine: str
     measured_at: float
     seconds: float
+
+    @property
+    def number(self) -> float | None:
+        """The value, or of a count the fraction that was correct."""
+        if self.correct is None:
+            return self.value
+        return self.correct / self.total if self.total else None

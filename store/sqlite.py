@@ -10,6 +10,7 @@ which the journals still hold, and never tears one.
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 import time
@@ -116,6 +117,8 @@ class Sqlite(Backend):
         if self.path is None:
             name = ":memory:"
         else:
+            if self._mode == "rwc":
+                _create(self.path)
             mode = "ro&immutable=1" if self._mode == "immutable" else self._mode
             name = f"file:{quote(str(self.path))}?mode={mode}"
         driver = sqlite3.connect(
@@ -264,6 +267,15 @@ def at_rest(path: Path) -> bool:
         return has_log and not path.with_name(f"{path.name}-wal").stat().st_size
     except FileNotFoundError:
         return has_log
+
+
+def _create(path: Path) -> None:
+    """An empty file that the group may write if the umask lets it: one that SQLite makes is its owner's alone to write.
+
+    Only where there is none: to close a file drops every lock that this process has on it, SQLite's too.
+    """
+    with suppress(OSError):  # it is there, or can't be made, which SQLite then says
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o664))
 
 
 def _journal_mode_of(path: Path) -> JournalMode:

@@ -7,15 +7,20 @@ from typing import Annotated
 
 import typer
 
-from cebctl.commands.options import MatrixArgument, Only
+from cebctl.commands.options import WHICH, MatrixArgument, Only
+from cebctl.control.interrupts import saying, uninterrupted
 
 ASKED_FROM = 11
 """Runs from which on a question is asked."""
 
 
+@saying("interrupted: nothing was cancelled")
 def cancel(
     matrix: MatrixArgument,
     only: Only = None,
+    others: Annotated[
+        bool, typer.Option("--others", help="What others submitted from this home too.", rich_help_panel=WHICH)
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
 ) -> None:
     """Cancel the runs of a matrix that are queued or running, here and on the cluster; more than 10 after a question.
@@ -23,6 +28,8 @@ def cancel(
     What runs is asked to write a checkpoint first. `submit` offers all of it again, from there.
 
     Example: `cebctl cancel experiments/digits.yaml --only 'objective=vib'`
+
+    Example: `cebctl cancel experiments/imagenet.yaml --yes`
     """
     from cebctl.control import cancel as cancelling
     from cebctl.control.survey import open_home
@@ -35,10 +42,12 @@ def cancel(
     home = Home.from_environment()
     with open_home(home) as store:
         if not yes:
-            runs = {target.claim.run_id for target in cancelling.find(chosen, store, home)}
+            found = cancelling.find(chosen, store, home)
+            runs = {target.claim.run_id for target in found if target.mine or others}
             if len(runs) >= ASKED_FROM:
                 if not sys.stdin.isatty():
                     raise InputError("cebctl cancel", f"asks before it cancels {len(runs)} runs, and nobody is there "
                                      "to answer", "pass --yes")  # fmt: skip
                 typer.confirm(f"Cancel {len(runs)} runs?", abort=True, err=True)
-        cancel_view.show(chosen, cancelling.cancel(chosen, store, home))
+        with uninterrupted("interrupted, but first everything was cancelled"):
+            cancel_view.show(chosen, cancelling.cancel(chosen, store, home, others=others))

@@ -6,14 +6,27 @@ from typing import Annotated
 
 import typer
 
+from cebctl.commands.completion import fetchable
+from cebctl.commands.everywhere import everywhere
+from cebctl.control.interrupts import saying
+
 app = typer.Typer(help="See which data sets are at hand; fetch what can be had.", no_args_is_help=True)
 
 
+@app.callback()
+@everywhere
+def _data() -> None:
+    pass
+
+
 @app.command("list")
+@everywhere
 def list_() -> None:
     """List the data sets, where each is expected and whether it is there.
 
     Example: `cebctl data list`
+
+    Example: `cebctl data list --plain`
     """
     from cebctl.render import data_view
     from jobs.home import data_folder
@@ -22,10 +35,16 @@ def list_() -> None:
 
 
 @app.command()
-def fetch(name: Annotated[str, typer.Argument(metavar="NAME", help="A data set, such as cifar10.")]) -> None:
+@everywhere
+@saying("interrupted: the same command goes on from here")
+def fetch(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A data set, such as cifar10.", autocompletion=fetchable)],
+) -> None:
     """Fetch a data set into CEBCTL_DATA and verify its checksum.
 
     Example: `cebctl data fetch cifar10`
+
+    Example: `cebctl data fetch fashion_mnist --quiet`
     """
     from cebctl.render import data_view
     from jobs.home import data_folder

@@ -7,12 +7,20 @@ from typing import Annotated
 
 import typer
 
+from cebctl.commands.completion import matrices
 from cebctl.commands.options import AsJson
+from cebctl.control.interrupts import saying
 
 
+@saying("interrupted; no journal was touched")
 def doctor(
     matrix: Annotated[
-        Path | None, typer.Argument(metavar="[MATRIX]", help="A matrix whose jobs are checked against the cluster.")
+        Path | None,
+        typer.Argument(
+            metavar="MATRIX",
+            help="A matrix whose data and jobs are checked too, against the cluster if there is one.",
+            autocompletion=matrices,
+        ),
     ] = None,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="First set the store aside and rebuild it from the journals.")
@@ -23,6 +31,8 @@ def doctor(
     matrix, whether its jobs could run there. Exit code 1: something is wrong.
 
     Every row of the store is compared with its journal: seconds for each million of metrics.
+
+    Example: `cebctl doctor`
 
     Example: `cebctl doctor experiments/imagenet.yaml`
     """

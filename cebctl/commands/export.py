@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cebctl.commands.options import MatrixArgument, Only
+from cebctl.control.interrupts import saying
 
 
 class Target(StrEnum):
@@ -20,6 +21,7 @@ class Target(StrEnum):
     mlflow = "mlflow"
 
 
+@saying("interrupted: nothing was exported")
 def export(
     matrix: MatrixArgument,
     to: Annotated[Target, typer.Option("--to", help="The format.")],
@@ -29,6 +31,8 @@ def export(
     """Write the runs, all their metrics and their newest results in the format of another tool.
 
     Example: `cebctl export experiments/digits.yaml --to csv --out digits`
+
+    Example: `cebctl export experiments/digits.yaml --only 'objective=ceb' --to tensorboard --out board`
     """
     from cebctl.control.export import export as export_runs
     from cebctl.control.survey import open_home
@@ -40,4 +44,4 @@ def export(
     home = Home.from_environment()
     with open_home(home) as store:
         runs = export_runs(chosen, store, home, to.value, out)
-    console.err().print(f"{chosen.path}: {runs} runs exported to {out}", markup=False)
+    console.news().print(f"{chosen.path}: {runs} runs exported to {out}", markup=False)

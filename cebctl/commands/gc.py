@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cebctl.commands.options import MatrixArgument, Only
+from cebctl.control.interrupts import saying
 
 
 class Keep(StrEnum):
@@ -18,6 +19,7 @@ class Keep(StrEnum):
     none = "none"
 
 
+@saying("interrupted: what is not removed yet stays until the next `cebctl gc`")
 def gc(
     matrix: MatrixArgument,
     keep: Annotated[
@@ -32,6 +34,8 @@ def gc(
     With `--keep none` a benchmark that is added later can't run on them any more: `submit` will say so.
 
     Example: `cebctl gc experiments/digits.yaml --keep none --dry-run`
+
+    Example: `cebctl gc experiments/imagenet.yaml --only 'depth=50' --yes`
     """
     from cebctl.control import gc as collecting
     from cebctl.control.survey import open_home

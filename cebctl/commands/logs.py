@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
-from cebctl.commands.show import RunArgument
+from cebctl.commands.options import RunArgument
+from cebctl.control.interrupts import saying
 
 
+@saying("stopped reading; the run goes on as it did")
 def logs(
     run: RunArgument,
     follow: Annotated[
@@ -23,6 +25,8 @@ def logs(
     where the run stands.
 
     Example: `cebctl logs r70b5b4 --follow`
+
+    Example: `cebctl logs 'ceb rho=3' --lines 100`
     """
     from cebctl.control.one_run import find
     from cebctl.control.survey import open_home

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options that several commands share, and the panels in which help shows them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,43 @@ from typing import Annotated
 
 import typer
 
-MatrixArgument = Annotated[Path, typer.Argument(metavar="MATRIX", help="A matrix, such as experiments/digits.yaml.")]
-Only = Annotated[
-    str | None, typer.Option("--only", metavar="SELECTION", help="Some of the runs: 'objective=ceb, rho<=3'.")
+from cebctl.commands import completion
+
+WHICH, WHERE, OUTPUT = "Which runs", "Where and how it runs", "What is shown"
+"""The panels."""
+
+MatrixArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MATRIX", help="A matrix, such as experiments/digits.yaml.", autocompletion=completion.matrices
+    ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.")]
+MaybeMatrix = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="MATRIX", help="A matrix, such as experiments/digits.yaml.", autocompletion=completion.matrices
+    ),
+]
+RunArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="A run's id or the beginning of one, or its name: 'ceb rho=3'.",
+        autocompletion=completion.run_ids,
+    ),
+]
+Only = Annotated[
+    str | None,
+    typer.Option(
+        "--only",
+        metavar="SELECTION",
+        help="Some of the runs: 'objective=ceb, rho<=3'.",
+        show_default="all",
+        autocompletion=completion.selections,
+        rich_help_panel=WHICH,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.", rich_help_panel=OUTPUT)]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Failed runs count as missing.", rich_help_panel=WHICH)
+]

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cebctl.commands.options import AsJson, Only
+from cebctl.commands.completion import gpu_names
+from cebctl.commands.options import OUTPUT, AsJson, MaybeMatrix, Only, RetryFailed
+from cebctl.control.interrupts import saying
 from experiments.errors import InputError
 
+COST = "What the cost is of"
 
+
+@saying("interrupted; plan changes nothing")
 def plan(
-    matrix: Annotated[
-        Path | None, typer.Argument(metavar="MATRIX", help="A matrix, such as experiments/digits.yaml.")
-    ] = None,
+    matrix: MaybeMatrix = None,
     only: Only = None,
+    retry_failed: RetryFailed = False,
     gpus: Annotated[
         int | None,
         typer.Option(
@@ -23,25 +26,45 @@ def plan(
             min=1,
             help="GPUs at once, for the time it takes.",
             show_default="8, or what the largest job needs",
+            rich_help_panel=COST,
         ),
     ] = None,
     gpu: Annotated[
-        str | None, typer.Option("--gpu", help="Which GPU, such as a100-40gb.", show_default="what the matrix asks for")
+        str | None,
+        typer.Option(
+            "--gpu",
+            help="Which GPU, such as a100-40gb.",
+            show_default="what the matrix asks for",
+            autocompletion=gpu_names,
+            rich_help_panel=COST,
+        ),
     ] = None,
-    full: Annotated[bool, typer.Option("--full", help="List every run.")] = False,
-    diff: Annotated[bool, typer.Option("--diff", help="What changed since the matrix was last submitted.")] = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Count failed runs as missing.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="List every run.", rich_help_panel=OUTPUT)] = False,
+    diff: Annotated[
+        bool,
+        typer.Option("--diff", help="What changed since the matrix was last submitted.", rich_help_panel=OUTPUT),
+    ] = False,
     json: AsJson = False,
     schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON Schema of matrix files, for editors, and nothing else.")
+        bool,
+        typer.Option(
+            "--schema",
+            help="Print the JSON Schema of matrix files, for editors, and nothing else.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
     detailed_exitcode: Annotated[
-        bool, typer.Option("--detailed-exitcode", help="Exit with 4 if something would be submitted.")
+        bool,
+        typer.Option(
+            "--detailed-exitcode", help="Exit with 4 if something would be submitted.", rich_help_panel=OUTPUT
+        ),
     ] = False,
 ) -> None:
     """Show what `submit` would do and what it would cost. Submits and creates nothing.
 
-    Example: `cebctl plan experiments/imagenet.yaml --gpus 256 --only 'objective in (xent, ceb), rho <= 3'`
+    Example: `cebctl plan experiments/digits.yaml`
+
+    Example: `cebctl plan experiments/imagenet.yaml --gpus 256 --only 'rho<=3'`
     """
     from cebctl.render import console
 

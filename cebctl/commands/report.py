@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cebctl.commands.options import AsJson, MatrixArgument, Only
+from cebctl.commands.completion import run_names
+from cebctl.commands.options import OUTPUT, AsJson, MatrixArgument, Only
+from cebctl.control.interrupts import saying
 
 if TYPE_CHECKING:
     from cebctl.control.evidence import Evidence
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from jobs.home import Home
     from store.opening import Store
     from store.rows import ResultRow
+
+
+FILES = "Files instead"
 
 
 class Format(StrEnum):
@@ -29,25 +34,40 @@ class Format(StrEnum):
     latex = "latex"
 
 
+@saying("interrupted: what was being written is not there")
 def report(
     matrix: MatrixArgument,
     only: Only = None,
-    format: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.table,
-    figures: Annotated[Path | None, typer.Option("--figures", help="Write every figure here: PNG, SVG, PDF.")] = None,
-    html: Annotated[Path | None, typer.Option("--html", help="Write one page of everything, for a browser.")] = None,
+    format: Annotated[Format, typer.Option("--format", help="How to write it.", rich_help_panel=OUTPUT)] = Format.table,
+    figures: Annotated[
+        Path | None,
+        typer.Option("--figures", metavar="DIR", help="Write every figure here: PNG, SVG, PDF.", rich_help_panel=FILES),
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html", metavar="FILE", help="Write one page of everything, for a browser.", rich_help_panel=FILES
+        ),
+    ] = None,
     compare: Annotated[
         tuple[str, str] | None,
         typer.Option(
             "--compare",
             metavar="A B",
             help="Two runs, or the seeds of two (name, id or selection), on the same images instead.",
+            autocompletion=run_names,
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     json: AsJson = False,
 ) -> None:
     """Print the results of a matrix: mean over seeds, intervals, the published numbers, and what is missing and why.
 
-    Example: `cebctl report experiments/digits.yaml --format md`, or `--html report.html` for a page
+    Example: `cebctl report experiments/digits.yaml --format md`
+
+    Example: `cebctl report experiments/digits.yaml --html report.html --figures figures`
+
+    Example: `cebctl report experiments/digits.yaml --compare 'objective=xent' 'objective=ceb, rho=0'`
     """
     from cebctl.control.evidence import collect
     from cebctl.control.survey import open_home, survey
@@ -93,7 +113,8 @@ def _pictures(
     figures: Path | None,
     html: Path | None,
 ) -> None:
-    from cebctl.render.console import err
+    from cebctl.render.console import news
+    from cebctl.render.files import replacing
     from cebctl.report.figures import build, draw
     from experiments.errors import InputError
 
@@ -102,13 +123,14 @@ def _pictures(
     try:
         if figures is not None:
             files = draw.save(drawn, figures)
-            err().print(f"{figures}: {len(files)} files of {len(drawn)} figures", markup=False)
+            news().print(f"{figures}: {len(files)} files of {len(drawn)} figures", markup=False)
         if html is not None:
             from cebctl.report.page import build as page
 
             html.parent.mkdir(parents=True, exist_ok=True)
-            html.write_text(page.html(built, drawn, evidence, rows), "utf-8")
-            err().print(f"a page of it all, for a browser: {html}", markup=False)
+            with replacing(html) as beside:
+                beside.write_text(page.html(built, drawn, evidence, rows), "utf-8")
+            news().print(f"a page of it all, for a browser: {html}", markup=False)
     except OSError as error:
         raise InputError(error.filename or html or figures or "", error.strerror or str(error)) from None
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from cebctl.commands.options import AsJson
-
-RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or the beginning of one.")]
+from cebctl.commands.options import AsJson, RunArgument
+from cebctl.control.interrupts import saying
 
 
+@saying("interrupted; the run is as it was")
 def show(run: RunArgument, json: AsJson = False) -> None:
     """Show a run: its spec, attempts, results and where its files are.
 
     Example: `cebctl show r70b5b4`
+
+    Example: `cebctl show 'ceb rho=3' --json`
     """
     from cebctl.control.one_run import find
     from cebctl.control.survey import open_home

@@ -7,21 +7,31 @@ from typing import Annotated
 
 import typer
 
-from cebctl.commands.options import AsJson, Only
+from cebctl.commands.completion import matrices
+from cebctl.commands.options import OUTPUT, AsJson, Only
+from cebctl.control.interrupts import saying
 
 
+@saying("interrupted; the runs are as they were")
 def status(
     matrix: Annotated[
         Path | None,
-        typer.Argument(metavar="[MATRIX]", help="A matrix; without one, a line for each one submitted."),
+        typer.Argument(
+            metavar="MATRIX", help="A matrix; without one, a line for each one submitted.", autocompletion=matrices
+        ),
     ] = None,
     only: Only = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Stay and show progress until every run has ended.")] = False,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Stay and show progress until every run has ended.", rich_help_panel=OUTPUT),
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Show the state of every run: new, queued, running, done, failed or lost. Exit code 1: some runs failed.
 
-    Example: `cebctl status experiments/digits.yaml --watch`
+    Example: `cebctl status`
+
+    Example: `cebctl status experiments/digits.yaml --only 'objective=ceb' --watch`
     """
     from cebctl.control.lookout import lookout
     from cebctl.control.survey import open_home, submitted_matrices

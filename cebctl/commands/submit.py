@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cebctl.commands.options import MatrixArgument, Only
+from cebctl.commands.options import WHERE, MatrixArgument, Only, RetryFailed
+from cebctl.control.interrupts import saying
+
+if TYPE_CHECKING:
+    from cebctl.control.senders import Sender
+    from cebctl.control.submit import Submission
+    from experiments.matrix import Matrix
+    from jobs.home import Home
+    from jobs.site import Site
+    from store.opening import Store
 
 
 class Executor(StrEnum):
@@ -17,36 +26,64 @@ class Executor(StrEnum):
     slurm = "slurm"
 
 
+MaxGpuHours = Annotated[
+    float | None,
+    typer.Option(
+        "--max-gpu-hours",
+        min=0,
+        help="Submit nothing if it would take more, by the estimate of `plan`.",
+        show_default="no limit",
+        rich_help_panel=WHERE,
+    ),
+]
+On = Annotated[
+    Executor | None,
+    typer.Option(
+        "--on",
+        envvar="CEBCTL_ON",
+        help="`slurm`: arrays on the cluster; `local`: worker processes on this machine.",
+        show_default="slurm where there is an sbatch, else local",
+        rich_help_panel=WHERE,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=1, help="Local worker processes.", show_default="one per core", rich_help_panel=WHERE
+    ),
+]
+MaxParallel = Annotated[
+    int | None,
+    typer.Option(
+        "--max-parallel",
+        min=1,
+        help="How many jobs of this submission may run on the cluster at once; each array gets its share.",
+        show_default="as many as the cluster allows",
+        rich_help_panel=WHERE,
+    ),
+]
+Unchecked = Annotated[
+    bool,
+    typer.Option(
+        "--unchecked",
+        help="Send it even if the cluster, by what `doctor` sees, would never start it.",
+        rich_help_panel=WHERE,
+    ),
+]
+Wait = Annotated[bool, typer.Option("--wait", help="Stay and show progress until every run has ended.")]
+
+
+@saying("interrupted: nothing was submitted")
 def submit(
     matrix: MatrixArgument,
     only: Only = None,
-    on: Annotated[
-        Executor | None,
-        typer.Option(
-            "--on",
-            envvar="CEBCTL_ON",
-            help="`slurm`: arrays on the cluster; `local`: worker processes on this machine.",
-            show_default="slurm where there is an sbatch, else local",
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Local worker processes.", show_default="one per core")
-    ] = None,
-    max_parallel: Annotated[
-        int | None,
-        typer.Option(
-            "--max-parallel",
-            min=1,
-            help="How many jobs of this submission may run on the cluster at once; each array gets its share.",
-            show_default="as many as the cluster allows",
-        ),
-    ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Stay and show progress until every run has ended.")] = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Submit failed runs again.")] = False,
-    unchecked: Annotated[
-        bool,
-        typer.Option("--unchecked", help="Send it even if the cluster, by what `doctor` sees, would never start it."),
-    ] = False,
+    retry_failed: RetryFailed = False,
+    max_gpu_hours: MaxGpuHours = None,
+    on: On = None,
+    workers: Workers = None,
+    max_parallel: MaxParallel = None,
+    unchecked: Unchecked = False,
+    wait: Wait = False,
 ) -> None:
     """Submit the runs and evaluations that are missing; run twice, it submits nothing the second time.
 
@@ -56,52 +93,92 @@ def submit(
     The work goes on when this command ends or is interrupted. Exit code 1: some runs failed.
 
     Example: `cebctl submit experiments/digits.yaml --on local --wait`
-    Example: `cebctl submit experiments/imagenet.yaml --on slurm --max-parallel 16`
-    """
-    import shutil
 
-    from cebctl.control import cluster_checks, held, nodes, senders
-    from cebctl.control.lookout import lookout
-    from cebctl.control.submit import check_data, held_back
+    Example: `cebctl submit experiments/imagenet.yaml --on slurm --max-parallel 16 --max-gpu-hours 500`
+    """
+    from cebctl.control import budget
+    from cebctl.control.submit import UNDER_WAY, check_data
     from cebctl.control.submit import submit as submit_to
-    from cebctl.control.survey import open_home, survey
-    from cebctl.render import progress, status_view
+    from cebctl.control.survey import open_home
     from experiments.matrix import load
     from jobs import trust
     from jobs.home import Home
 
     chosen = load(matrix).only(only)
     home = Home.from_environment()
-    where = on or (Executor.slurm if shutil.which("sbatch") else Executor.local)
+    if max_gpu_hours is not None:
+        budget.check(chosen, home, max_gpu_hours, retry_failed=retry_failed)
     check_data(chosen, home, retry_failed=retry_failed)
-    site = (
-        cluster_checks.check(chosen, home, retry_failed=retry_failed, heed=not unchecked)
-        if where == Executor.slurm
-        else None
-    )
+    site = _checked_site(chosen, home, on, retry_failed=retry_failed, heed=not unchecked)
     trust.keep_private(home.folder)
     with open_home(home, create=True) as store:
-        sender: senders.Sender = senders.Local(workers)
         if site:
-            avoided = nodes.suspects(store, [node.name for node in site.nodes])
-            status_view.warn([f"no job goes to {node}: {why}" for node, why in avoided.items()])
-            if released := held.release(chosen, store, home):
-                status_view.warn([f"released {', '.join(released)}: Slurm held them after a launch that failed"])
-            sender = senders.Slurm(site.max_array_size, max_parallel, tuple(avoided))
+            _release_held(chosen, store, home)
+        sender = _sender(store, site, workers, max_parallel)
         submission = submit_to(chosen, store, home, sender, retry_failed=retry_failed)
-        if submission is None:
-            status_view.announce_nothing(chosen, survey(chosen, store, home))
-        else:
-            status_view.announce(submission, chosen, home)
-            if submission.error:
-                raise submission.error
-        if wait:
-            behind = held_back(survey(chosen, store, home))
-            look = lookout(chosen, store, home)
-            runs = progress.watch(chosen, look).runs
-            if behind and (following := submit_to(chosen, store, home, sender, held=behind)):
-                status_view.announce(following, chosen, home)
-                runs = progress.watch(chosen, look).runs
-            if any(run.state != "done" for run in runs):
-                status_view.failures(runs, home)
-                raise typer.Exit(1)
+        with saying(UNDER_WAY.format(chosen.path)):
+            _announce(submission, chosen, store, home)
+            if wait:
+                _stay(chosen, store, home, sender)
+
+
+def _checked_site(matrix: Matrix, home: Home, on: Executor | None, *, retry_failed: bool, heed: bool) -> Site | None:
+    """The cluster that it goes to, which would start it; None: it stays on this machine."""
+    import shutil
+
+    from cebctl.control import cluster_checks
+
+    where = on or (Executor.slurm if shutil.which("sbatch") else Executor.local)
+    return cluster_checks.check(matrix, home, retry_failed=retry_failed, heed=heed) if where == Executor.slurm else None
+
+
+def _sender(store: Store, site: Site | None, workers: int | None, max_parallel: int | None) -> Sender:
+    from cebctl.control import nodes, senders
+    from cebctl.render import status_view
+
+    if site is None:
+        return senders.Local(workers)
+    avoided = nodes.suspects(store, [node.name for node in site.nodes])
+    status_view.warn([f"no job goes to {node}: {why}" for node, why in avoided.items()])
+    return senders.Slurm(site.max_array_size, max_parallel, tuple(avoided))
+
+
+def _release_held(matrix: Matrix, store: Store, home: Home) -> None:
+    from cebctl.control import held
+    from cebctl.render import status_view
+
+    for job, why_not in held.release(matrix, store, home).items():
+        launch = f"{job}, which Slurm holds after a launch that failed"
+        status_view.warn([f"could not release {launch}: {why_not}" if why_not else f"released {launch}"])
+
+
+def _announce(submission: Submission | None, matrix: Matrix, store: Store, home: Home) -> None:
+    """Say what was submitted. Raises the first error that was met in sending, if only a part was taken."""
+    from cebctl.control.survey import survey
+    from cebctl.render import status_view
+
+    if submission is None:
+        status_view.announce_nothing(matrix, survey(matrix, store, home))
+        return
+    status_view.announce(submission, matrix, home)
+    if submission.error:
+        raise submission.error
+
+
+def _stay(matrix: Matrix, store: Store, home: Home, sender: Sender) -> None:
+    """Show progress until every run has ended; submit what had to wait for another run's training as well."""
+    from cebctl.control.lookout import lookout
+    from cebctl.control.submit import held_back
+    from cebctl.control.submit import submit as submit_to
+    from cebctl.control.survey import survey
+    from cebctl.render import progress, status_view
+
+    held = held_back(survey(matrix, store, home))
+    look = lookout(matrix, store, home)
+    runs = progress.watch(matrix, look).runs
+    if held and (following := submit_to(matrix, store, home, sender, held=held)):
+        status_view.announce(following, matrix, home)
+        runs = progress.watch(matrix, look).runs
+    if any(run.state != "done" for run in runs):
+        status_view.failures(runs, home)
+        raise typer.Exit(1)

@@ -8,19 +8,18 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
-import secrets
 import signal
 import socket
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from cebctl.control.states import RunStatus, StageStatus
 from cebctl.control.survey import facts, survey
 from experiments.errors import UnreachableError
 from experiments.matrix import Matrix
 from jobs import lease, slurm
-from jobs.home import Home, Stage
+from jobs.home import Home, Stage, new_submission
 from jobs.journal import NOBODY, Journal, Released, Submitted
 from jobs.processes import Process
 from store.ingest import ingest
@@ -36,6 +35,11 @@ class Target:
     stage: StageStatus
     claim: ClaimRow
 
+    @property
+    def mine(self) -> bool:
+        """Whether this user submitted it, or nobody knows who."""
+        return self.claim.submitted_by in ("", getpass.getuser())
+
 
 @dataclass(frozen=True)
 class Cancelled:
@@ -43,7 +47,9 @@ class Cancelled:
 
     targets: tuple[Target, ...]
     out_of_reach: tuple[str, ...] = ()
-    """Other machines on which local workers go on with what they are at."""
+    """Where local workers go on with what they are at: on other machines, or as another user."""
+    others: Mapping[str, int] = field(default_factory=dict)
+    """How many stages of other users were left alone, by user."""
 
     def stages(self, stage: Stage) -> int:
         return len({one.claim.run_id for one in self.targets if one.stage.stage == stage})
@@ -54,7 +60,7 @@ class Cancelled:
 
 
 def find(matrix: Matrix, store: Store, home: Home) -> list[Target]:
-    """What `cancel` would cancel."""
+    """What waits or runs, whosever it is."""
     runs = survey(matrix, store, home)
     claims = facts(matrix, store, home).claims
     return [
@@ -66,26 +72,32 @@ def find(matrix: Matrix, store: Store, home: Home) -> list[Target]:
     ]
 
 
-def cancel(matrix: Matrix, store: Store, home: Home) -> Cancelled:
-    """Cancel every stage of the matrix's runs that waits or runs.
+def cancel(matrix: Matrix, store: Store, home: Home, *, others: bool = False) -> Cancelled:
+    """Cancel every stage of the matrix's runs that waits or runs; those of `others` only if asked to.
 
     Raises UnreachableError if Slurm does not answer: before anything is done, or, as the message then says, behind it.
     """
     with store.exclusive():
-        targets = find(matrix, store, home)
+        found = find(matrix, store, home)
+        left = Counter(one.claim.submitted_by for one in found if not (one.mine or others))
+        at_work = [(one, _process(one, home)) for one in found if one.mine or others]
+        forbidden = [(one, process) for one, process in at_work if process and _forbidden(process)]
+        goes_on = [f"{process.host} as {one.claim.submitted_by}'s process" for one, process in forbidden]
+        at_work = [(one, process) for one, process in at_work if not (process and _forbidden(process))]
+        targets = [one for one, _ in at_work]
         if not targets:
-            return Cancelled(())
+            return Cancelled((), tuple(dict.fromkeys(goes_on)), left)
         ids = _in_queue(targets)
         _give_back(matrix, targets, home)
         ingest(store, home)
-    out_of_reach = [host for one in targets if one.claim.job is None and (host := _stop(one, home))]
+    goes_on += [where for _, process in at_work if process and (where := _stop(process))]
     try:
         slurm.cancel(ids)
     except UnreachableError as error:
         names = ",".join(sorted({one.claim.job for one in targets if one.claim.job}))
         what = f"nothing of it will start, but what runs goes on: `scancel --name={names}` ends it ({error})"
         raise UnreachableError("Slurm", what) from error
-    return Cancelled(tuple(targets), tuple(dict.fromkeys(out_of_reach)))
+    return Cancelled(tuple(targets), tuple(dict.fromkeys(goes_on)), left)
 
 
 def _in_queue(targets: Sequence[Target]) -> list[str]:
@@ -99,7 +111,7 @@ def _in_queue(targets: Sequence[Target]) -> list[str]:
 
 
 def _give_back(matrix: Matrix, targets: Sequence[Target], home: Home) -> None:
-    name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+    name = new_submission()
     user = getpass.getuser()
     path = str(matrix.path.absolute())
     with Journal(home.submission(name)) as journal:
@@ -111,15 +123,31 @@ def _give_back(matrix: Matrix, targets: Sequence[Target], home: Home) -> None:
         )  # fmt: skip
 
 
-def _stop(target: Target, home: Home) -> str | None:
-    """Ask the process of a local worker that is at it to stop; its machine, if that is another one."""
-    held = lease.holder(home.run(target.claim.run_id).lease(target.stage.stage))
-    process = Process.parse(held.process) if held and held.submission == target.claim.submission else None
-    alive = process.alive() if process and target.stage.state == "running" else False
-    if process is None or alive is False:
+def _process(target: Target, home: Home) -> Process | None:
+    """The process of a local worker that is at it."""
+    if target.claim.job is not None or target.stage.state != "running":
         return None
+    held = lease.holder(home.run(target.claim.run_id).lease(target.stage.stage))
+    return Process.parse(held.process) if held and held.submission == target.claim.submission else None
+
+
+def _forbidden(process: Process) -> bool:
+    """Whether it is another user's, who alone can stop it."""
+    try:
+        os.kill(process.pid, 0)
+    except PermissionError:
+        return bool(process.alive())
+    except ProcessLookupError:
+        pass
+    return False
+
+
+def _stop(process: Process) -> str | None:
+    """Ask it to stop; where it goes on, if it can't be asked."""
+    alive = process.alive()
     if alive is None:
-        return process.host
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(process.pid, signal.SIGTERM)
+        return f"{process.host}, which can't be reached from here: call `cebctl cancel` there"
+    if alive:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGTERM)
     return None

@@ -13,7 +13,7 @@ from cebctl.control.cautions import preemption
 from cebctl.control.findings import Finding, Level
 from cebctl.control.obstacles import obstacles
 from cebctl.control.submit import due
-from cebctl.control.survey import read_only, survey
+from cebctl.control.survey import survey
 from experiments import resources
 from experiments.errors import CebctlError, InputError, UnreachableError
 from experiments.matrix import Matrix
@@ -22,6 +22,7 @@ from jobs import site as sites
 from jobs.home import Home, data_folder
 from jobs.site import UNLIMITED, Partition, Site, time_text
 from store.files import file_system, network_file_system
+from store.reader import read_only
 
 COMMANDS = ("sbatch", "srun", "squeue", "scancel", "scontrol")
 SLOW_SECONDS = 2.0

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from experiments import costs, gpus
+from experiments import costs, gpus, start
 from experiments.benchmarks import AnyBenchmark, runnable
 from experiments.costs import Counted
 from experiments.errors import CebctlError, InputError, expected
@@ -77,8 +77,8 @@ def _costly(run: Run) -> tuple[Any, ...]:
     """Everything the cost of a run depends on."""
     marginal = getattr(run.objective, "marginal", None)
     return (
-        run.network, run.data.name, run.data.train_subset, run.data.holdout, run.batch, run.replica_batch, run.epochs,
-        run.precision, run.adversary, run.optimiser, type(run.objective), marginal,
+        run.network, run.data.name, run.data.train_subset, run.data.holdout, run.batch, run.replica_batch,
+        start.epochs_of_its_own(run), run.precision, run.adversary, run.optimiser, type(run.objective), marginal,
     )  # fmt: skip
 
 

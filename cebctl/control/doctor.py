@@ -38,7 +38,7 @@ def rebuild(home: Home) -> Ingested:
 
 def examine(home: Home, matrix: Matrix | None = None) -> list[Finding]:
     """Everything that can be found without changing anything, but that new journal lines are read as ever; and what
-    would keep the jobs of a matrix from running on the cluster."""
+    would keep the jobs of a matrix from running: data that is not there, or the cluster."""
     found = surroundings.home(home)
     store, of_store = _opened(home)
     with store:
@@ -50,7 +50,8 @@ def examine(home: Home, matrix: Matrix | None = None) -> list[Finding]:
         except CebctlError as error:
             found.append(Finding("store", "wrong", str(error), AGAIN))
             used = set()
-    found += surroundings.data(data_folder(), used) + surroundings.software() + surroundings.gpus()
+    needed = {run.run.data.name for run in matrix.runs} if matrix else set()
+    found += surroundings.data(data_folder(), used, needed) + surroundings.software() + surroundings.gpus()
     return found + cluster_checks.examine(home, matrix)
 
 

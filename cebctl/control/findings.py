@@ -32,5 +32,6 @@ def to_json(findings: Sequence[Finding]) -> dict[str, Any]:
 
 
 def todo(findings: Sequence[Finding]) -> list[str]:
-    """What is to be done, each thing once."""
-    return list(dict.fromkeys(finding.todo for finding in findings if finding.todo))
+    """What is to be done, each thing once, what is wrong before what is worth knowing."""
+    ordered = sorted(findings, key=lambda finding: finding.level != "wrong")
+    return list(dict.fromkeys(finding.todo for finding in ordered if finding.todo))

@@ -16,6 +16,7 @@ from typing import Literal
 
 from cebctl.control.states import RunStatus
 from cebctl.control.survey import survey
+from experiments import start
 from experiments.benchmarks import Transfer, describe
 from experiments.identity import evaluation_id
 from experiments.matrix import Matrix, PlannedRun
@@ -114,14 +115,19 @@ def _newest_intact(files: Sequence[checkpoints.CheckpointFile]) -> checkpoints.C
 
 
 def _waiting(store: Store, runs: Sequence[RunStatus]) -> dict[str, str]:
-    """The runs whose checkpoint an evaluation needs that has no result yet, and which: an evaluation of the run
-    itself or a transfer attack from it, asked for by the matrix or by an open claim of any."""
+    """The runs whose checkpoint is needed, and what for: an evaluation of the run itself or a transfer attack from it
+    that has no result yet, asked for by the matrix or by an open claim of any, or a run that extends it."""
     data = {row.run_id: str(row.spec["data"]["name"]) for row in queries.runs(store)}
+    data |= {run.planned.run_id: run.planned.run.data.name for run in runs}
     asked = {run.planned.run_id: list(run.planned.benchmarks) for run in runs}
     for claim in queries.open_claims(store):
         asked.setdefault(claim.run_id, []).extend(claim.benchmarks)
     have = {(result.run_id, result.evaluation_id) for result in queries.results(store, asked)}
-    waiting: dict[str, str] = {}
+    waiting = {
+        extended: f"keeps its last: {run.planned.name} extends it"
+        for run in runs
+        if run.stages[0].state != "done" and (extended := start.parent_id(run.planned.run))
+    }
     for run_id, benchmarks in asked.items():
         for benchmark in benchmarks:
             if (run_id, evaluation_id(benchmark, data[run_id])) not in have:

@@ -7,21 +7,30 @@ queue and holds it there for good.
 from __future__ import annotations
 
 from cebctl.control.survey import facts
+from experiments.errors import UnreachableError
 from experiments.matrix import Matrix
 from jobs import slurm
 from jobs.home import Home
 from store.opening import Store
 
 
-def release(matrix: Matrix, store: Store, home: Home) -> list[str]:
-    """Let go what is held of the matrix's runs; Slurm's ids of it. Raises UnreachableError if Slurm does not obey."""
+def release(matrix: Matrix, store: Store, home: Home) -> dict[str, str]:
+    """Let go what is held of the matrix's runs: Slurm's ids of it, each with why Slurm would not, or nothing.
+
+    Raises UnreachableError if the queue can't be asked.
+    """
     claimed = {
         (row.job, row.array_index) for rows in facts(matrix, store, home).claims.values() for row in rows if row.job
     }
-    if not claimed:
-        return []
-    queue = slurm.queue({job for job, _ in claimed if job})
+    queue = slurm.queue({job for job, _ in claimed if job}) if claimed else []
     held = [element.job for element in queue if (element.name, element.index) in claimed and element.launch_failed]
-    for job in held:
+    return {job: _why_not(job) for job in held}
+
+
+def _why_not(job: str) -> str:
+    """Empty: it was let go. A colleague's job, in a home that is shared, is not."""
+    try:
         slurm.release(job)
-    return held
+    except UnreachableError as error:
+        return str(error)
+    return ""

@@ -53,8 +53,8 @@ class Liveness:
         """Whether somebody lives who will yet begin to work on the claim, whose stage's newest attempt is given.
 
         Locally: one of the submission's workers, unless it has tried. Without any, its submitter is still launching
-        them, under the lock that the next one waits for, or is gone. On a cluster: its element, if it was not started
-        as often as the newest attempt says.
+        them, under the lock that the next one waits for, or is gone. On a cluster: its element, as long as it has not
+        ended there: one whose attempt has may be about to ask for another start.
         """
         ours = newest is not None and newest.submission == claim.submission
         key = self._elements.get((claim.submission, claim.run_id, claim.stage))
@@ -64,8 +64,7 @@ class Liveness:
         if element is None:
             may_begin = not ours or (newest is not None and newest.state == "preempted")
             return may_begin and not self._queue.forgot(key)
-        begun = ours and newest is not None and element.restarts <= (newest.restart or 0)
-        return not element.final and (not begun or element.waiting)
+        return not element.final
 
     def job(self, job: JobRow) -> bool | None:
         """Whether the attempt's process lives; None if it can't be known."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -39,7 +41,8 @@ def find(text: str, store: Store, home: Home) -> OneRun:
     known = queries.runs(store)
     found = [row for row in known if row.run_id.startswith(text) or row.label == text]
     if not found:
-        raise InputError(f"run {text!r}", f"none of the {len(known)} runs of {home.folder} has such an id or name")
+        wrong = f"none of the {len(known)} runs of {home.folder} has such an id or name"
+        raise InputError(f"run {text!r}", wrong, _closest(text, known))
     if len(found) > 1:
         names = ", ".join(f"{row.run_id} ({row.label})" for row in found[:5])
         raise InputError(f"run {text!r}", f"it could be any of {len(found)}", f"{names}{', …' * (len(found) > 5)}")
@@ -47,3 +50,11 @@ def find(text: str, store: Store, home: Home) -> OneRun:
     return OneRun(
         found[0], tuple(queries.jobs(store, [run_id])), tuple(queries.results(store, [run_id])), home.run(run_id)
     )
+
+
+def _closest(text: str, known: Sequence[RunRow]) -> str:
+    """The run that may have been meant, or where all stand."""
+    names = {name: row for row in known for name in (row.label, row.run_id, row.run_id[: len(text)])}
+    if close := difflib.get_close_matches(text, names, n=1):
+        return f"did you mean {names[close[0]].run_id} ({names[close[0]].label})?"
+    return "`cebctl status MATRIX` lists a matrix's runs" if known else ""

@@ -17,10 +17,11 @@ from cebctl.control.costing import Basis, Estimate
 from cebctl.control.families import family_axes
 from cebctl.control.states import RunStatus, StageStatus, State, counts
 from cebctl.control.submit import due
-from cebctl.control.survey import read_only, survey
+from cebctl.control.survey import survey
 from experiments.benchmarks import NOT_RUNNABLE, describe, runnable
 from experiments.matrix import Matrix
 from jobs.home import Home
+from store.reader import read_only
 
 DEFAULT_GPUS = 8
 """At once, where nobody says how many there are and no job needs more."""

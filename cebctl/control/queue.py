@@ -27,6 +27,10 @@ Key = tuple[str, int]
 SECONDS = 10.0
 """How long an answer is good for; CEBCTL_SLURM_SECONDS sets another time, for sites that ask for fewer questions."""
 MISSES = 2
+TOGETHER_SECONDS = 60.0
+"""Elements that somebody looked at so recently are asked for with the others: who looks in turns asks once."""
+REMEMBERED_SECONDS = 7 * 86_400.0
+"""How long an end that was seen is kept after the last look at it."""
 
 
 class _Kept(Struct):
@@ -35,7 +39,8 @@ class _Kept(Struct):
     asked: float
     elements: list[Element]
     misses: dict[str, int] = {}
-    wanted: list[Key] = []
+    wanted: dict[str, float] = {}
+    """When each element was last looked at."""
     error: str = ""
 
 
@@ -56,41 +61,64 @@ class Queue:
 
 def look(home: Home, wanted: Collection[Key], *, remember: bool = True) -> Queue:
     """The queue as of now or a few seconds ago; without `remember` nothing is written."""
-    before = _read(home.queue)
-    if before and _age(before) < _seconds() and set(before.wanted) >= set(wanted):
-        return _queue(before)
+    before = _read(home.queue) or _Kept(0.0, [])
+    recently = {text for text, when in before.wanted.items() if when > before.asked - TOGETHER_SECONDS}
+    if _age(before) < _seconds() and recently >= {_text(key) for key in wanted}:
+        return _queue(before, wanted)
     now = _ask(before, wanted)
     if remember and home.folder.is_dir():
         put(home.queue, msgspec.json.encode(now))
-    return _queue(now)
+    return _queue(now, wanted)
 
 
-def _ask(before: _Kept | None, wanted: Collection[Key]) -> _Kept:
-    known = {(one.name, one.index): one for one in before.elements} if before else {}
-    keys = sorted(set(wanted))
-    misses = dict(before.misses) if before else {}
+def _ask(before: _Kept, wanted: Collection[Key]) -> _Kept:
+    now = time.time()
+    looked_at = before.wanted | dict.fromkeys(map(_text, wanted), now)
+    known = {_key(one): one for one in before.elements}
+    keys = {_key_of(text) for text, when in looked_at.items() if when > now - TOGETHER_SECONDS}
+    ended = {
+        key: one for key, one in known.items() if one.final and looked_at.get(_text(key), 0) > now - REMEMBERED_SECONDS
+    }
+    kept = {text: when for text, when in looked_at.items() if _key_of(text) in keys | ended.keys()}
     try:
-        found = {(one.name, one.index): one for one in slurm.queue({name for name, _ in keys})}
-        absent = {key for key in keys if key not in found}
-        ended = {key for key in absent if key in known and known[key].final}
-        unknown = {key for key in absent - ended if misses.get(_text(key), 0) < MISSES}
-        if unknown:
-            for one in slurm.accounted({name for name, _ in unknown}) or ():
-                if (one.name, one.index) in absent:
-                    found[one.name, one.index] = one  # of several rows the last
-        found |= {key: known[key] for key in ended if key not in found}
+        found = {_key(one): one for one in slurm.queue({name for name, _ in keys}) if _key(one) in keys}
     except UnreachableError as error:
-        kept = [known[key] for key in keys if key in known]
-        return _Kept(time.time(), kept, misses, keys, str(error))
-    for key in keys:
-        misses[_text(key)] = 0 if key in found else misses.get(_text(key), 0) + 1
-    return _Kept(time.time(), list(found.values()), {text: n for text, n in misses.items() if n}, keys)
+        last = {key: known[key] for key in keys & known.keys()} | ended
+        return _Kept(now, list(last.values()), before.misses, kept, str(error))
+    misses = {_text(key): before.misses.get(_text(key), 0) for key in keys - found.keys() - ended.keys()}
+    unknown = {_key_of(text) for text, count in misses.items() if count < MISSES}
+    error_said = ""
+    try:
+        found |= _accounted(unknown)
+    except UnreachableError as error:  # they are not known to be gone
+        error_said = str(error)
+        found |= {key: known[key] for key in unknown & known.keys()}
+    else:
+        misses = {text: count + 1 for text, count in misses.items() if _key_of(text) not in found}
+    return _Kept(now, list((ended | found).values()), misses, kept, error_said)
 
 
-def _queue(kept: _Kept) -> Queue:
-    elements = {(one.name, one.index): one for one in kept.elements}
-    misses = {key: kept.misses.get(_text(key), 0) for key in kept.wanted}
+def _accounted(keys: Collection[Key]) -> dict[Key, Element]:
+    """How elements that the controller does not know ended, by the accounting: one that it calls running has been
+    forgotten by both."""
+    rows = slurm.accounted({name for name, _ in keys}) if keys else ()
+    last = {_key(one): one for one in rows or ()}
+    return {key: one for key, one in last.items() if key in keys and one.final}
+
+
+def _queue(kept: _Kept, wanted: Collection[Key]) -> Queue:
+    elements = {_key(one): one for one in kept.elements}
+    misses = {key: kept.misses.get(_text(key), 0) for key in wanted}
     return Queue(elements, misses, kept.error, kept.asked)
+
+
+def _key(element: Element) -> Key:
+    return element.name, element.index
+
+
+def _key_of(text: str) -> Key:
+    name, _, index = text.rpartition("_")
+    return name, int(index)
 
 
 def _text(key: Key) -> str:

@@ -96,7 +96,13 @@ class Local:
         return ()
 
     def orders(self, name: str, matrix: Matrix, offered: Offered, known: Facts) -> list[Order]:
-        return [Order(tuple(claim(run.planned, stage) for run, stage in offered))]
+        claims = [
+            msgspec.structs.replace(
+                claim(run.planned, stage), execution=matrix.resources(run.planned, stage.stage).execution
+            )
+            for run, stage in offered
+        ]
+        return [Order(tuple(claims))]
 
     def send(self, home: Home, snapshot: Snapshot, name: str, order: Order, sent: Sequence[Sent]) -> Sent:
         count = self.workers or min(len(os.sched_getaffinity(0)), len({one.run_id for one in order.claims}))
@@ -132,7 +138,12 @@ class Slurm:
         for array in arrays.arrays(matrix, due, self.array_size):
             job = f"ceb-{name}-{array.name}"
             claims = [
-                msgspec.structs.replace(claim(*stages[run_id, array.stage], ahead), job=job, index=index)
+                msgspec.structs.replace(
+                    claim(*stages[run_id, array.stage], ahead),
+                    execution=array.resources.execution,
+                    job=job,
+                    index=index,
+                )
                 for run_id, index in zip(array.run_ids, array.indices, strict=True)
             ]
             if array.stage == "train":

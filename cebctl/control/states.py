@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from experiments import start
 from experiments.benchmarks import AnyBenchmark, Transfer, runnable
 from experiments.identity import evaluation_id
 from experiments.matrix import Matrix, PlannedRun
@@ -31,6 +32,8 @@ STATES: tuple[State, ...] = ("new", "queued", "running", "done", "failed", "lost
 
 UNFINISHED = ("started",)
 """The states of an attempt, as the store has them, in which it may still be at work."""
+ENDED = ("succeeded", "failed", "died")
+"""Those in which it is not, and nobody but a new submission or the executor begins another."""
 
 HEARD_SECONDS = 300.0
 """A job on a machine that can't be asked counts as running this long after its last record."""
@@ -48,6 +51,10 @@ class StageStatus:
     """For evaluate: the run's benchmarks that can run and have no result yet."""
     waiting: tuple[AnyBenchmark, ...] = ()
     """Those of `missing` that need a run that is not trained yet: transfer, until its source is."""
+    awaits: str = ""
+    """For train: the run that this one extends, until that is trained."""
+    submitted_by: str = ""
+    """Whose it is: the user who claimed it last; empty where nobody did."""
     note: str = ""
     """What the cluster says of its job, in words: why it waits, or how it ended."""
 
@@ -99,11 +106,14 @@ def counts(runs: Sequence[RunStatus]) -> dict[State, int]:
 
 
 def _run_status(planned: PlannedRun, facts: Facts) -> RunStatus:
+    trained = attempt_state(planned.run_id, "train", facts)
     train = StageStatus(
         "train",
-        attempt_state(planned.run_id, "train", facts),
+        trained,
         _job(planned.run_id, "train", facts),
         note=_note(planned.run_id, "train", facts),
+        awaits="" if trained == "done" else _awaited(planned, facts),
+        submitted_by=_whose(planned.run_id, "train", facts),
     )
     data = planned.run.data.name
     evaluations = _evaluations(planned.benchmarks, data)
@@ -114,12 +124,24 @@ def _run_status(planned: PlannedRun, facts: Facts) -> RunStatus:
     state = _evaluate_state(planned.run_id, train.state, missing, facts)
     job = _job(planned.run_id, "evaluate", facts)
     waiting, note = _waiting(missing, facts), _note(planned.run_id, "evaluate", facts)
-    return RunStatus(planned, (train, StageStatus("evaluate", state, job, missing, waiting, note)))
+    whose = _whose(planned.run_id, "evaluate", facts)
+    evaluate = StageStatus("evaluate", state, job, missing, waiting, note, submitted_by=whose)
+    return RunStatus(planned, (train, evaluate))
 
 
 def _note(run_id: str, stage: Stage, facts: Facts) -> str:
     claims = facts.claims.get((run_id, stage), ())
     return facts.told(claims[-1], _job(run_id, stage, facts)) if claims else ""
+
+
+def _whose(run_id: str, stage: Stage, facts: Facts) -> str:
+    claims = facts.claims.get((run_id, stage), ())
+    return (claims[-1].submitted_by or "") if claims else ""
+
+
+def _awaited(planned: PlannedRun, facts: Facts) -> str:
+    extended = start.parent_id(planned.run)
+    return extended if extended and attempt_state(extended, "train", facts) != "done" else ""
 
 
 def _waiting(missing: Sequence[AnyBenchmark], facts: Facts) -> tuple[AnyBenchmark, ...]:

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import getpass
-import secrets
 import socket
-import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
+from cebctl.control.interrupts import uninterrupted
 from cebctl.control.senders import Order, Sender, Sent, claim
 from cebctl.control.states import RunStatus, StageStatus, State
-from cebctl.control.survey import facts, read_only, survey
+from cebctl.control.survey import facts, survey
 from experiments.benchmarks import Transfer
 from experiments.errors import CebctlError, InputError
 from experiments.matrix import Matrix
 from jobs import checkpoints, fetch, provenance
-from jobs.home import Home, data_folder, put
+from jobs.home import Home, data_folder, new_submission, put
 from jobs.journal import Claim, Journal, Launched, Released, Submitted
 from store.ingest import ingest
 from store.opening import Store
+from store.reader import read_only
 from store.rows import ClaimRow
+
+UNDER_WAY = (
+    "interrupted, but what was submitted is under way: `cebctl status {0}` shows it, `cebctl cancel {0}` stops it"
+)
 
 
 @dataclass(frozen=True)
@@ -53,13 +57,15 @@ def due(
     submission holds, which claims its own evaluations. A benchmark that needs another run (transfer) is claimed
     once that run is trained, or where the executor can have it wait for that run, one of `behind`: a local worker
     that met it earlier would have to wait for another one, which may never come to it. So such a benchmark is for a
-    later `submit`; `submit --wait` is one itself.
+    later `submit`; `submit --wait` is one itself. So is a run that extends another, until that is trained.
     """
     offered: set[State] = {"new", "lost"}
     if retry_failed:
         offered.add("failed")
     found: list[tuple[RunStatus, StageStatus]] = []
     for run in runs:
+        if run.stages[0].awaits:
+            continue
         trained = run.stages[0].state == "done" or run.stages[0].state in offered
         for stage in run.stages:
             ready = [b for b in stage.missing if b not in stage.waiting or getattr(b, "source", None) in behind]
@@ -69,8 +75,8 @@ def due(
 
 
 def held_back(runs: Iterable[RunStatus]) -> frozenset[str]:
-    """The runs with evaluations that wait for another run to be trained."""
-    return frozenset(run.planned.run_id for run in runs for stage in run.stages if stage.waiting)
+    """The runs that wait, or have evaluations that do, for another run to be trained."""
+    return frozenset(run.planned.run_id for run in runs for stage in run.stages if stage.waiting or stage.awaits)
 
 
 def submit(
@@ -84,10 +90,10 @@ def submit(
 ) -> Submission | None:
     """Submit what is missing; None if nothing is. Call `check_data` first.
 
-    With `held`, only the evaluations of these runs that had to wait for another run (`held_back`). What the executor
+    With `held`, only what had to wait for another run of these (`held_back`). What the executor
     does not take is given back: where it takes nothing, its error is raised.
     """
-    name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+    name = new_submission()
     with store.exclusive():
         status = survey(matrix, store, home)
         known = facts(matrix, store, home)
@@ -100,11 +106,12 @@ def submit(
         orders = sender.orders(name, matrix, offered, known)
         claims = [one for order in orders for one in order.claims]
         _write_specs(home, matrix, claims)
-        with Journal(home.submission(name)) as journal:
-            journal.write(_submitted(name, matrix, snapshot, sender.executor), *_given_back(claims, known.claims))
-            journal.write(*(record for order in orders for record in order.records))
-            sent, left_over, error = _send(sender, orders, home, snapshot, journal, name)
-        ingest(store, home)
+        with uninterrupted(UNDER_WAY.format(matrix.path)):
+            with Journal(home.submission(name)) as journal:
+                journal.write(_submitted(name, matrix, snapshot, sender.executor), *_given_back(claims, known.claims))
+                journal.write(*(record for order in orders for record in order.records))
+                sent, left_over, error = _send(sender, orders, home, snapshot, journal, name)
+            ingest(store, home)
     if error is not None and not sent:
         raise error
     return Submission(
@@ -141,11 +148,12 @@ def _send(
 
 
 def _was_held(run: RunStatus, stage: StageStatus, held: Collection[str]) -> bool:
-    return run.planned.run_id in held and any(isinstance(b, Transfer) for b in stage.missing)
+    waited = bool(run.planned.run.extends) or any(isinstance(b, Transfer) for b in stage.missing)
+    return waited and run.planned.run_id in held
 
 
 def check_data(matrix: Matrix, home: Home, *, retry_failed: bool) -> None:
-    """Raise InputError if the data set, or the checkpoint, that a run to be submitted needs is not at hand.
+    """Raise InputError if the data set, the checkpoint or the weights that a run to be submitted needs are not at hand.
 
     Writes nothing."""
     with read_only(home) as store:
@@ -153,6 +161,10 @@ def check_data(matrix: Matrix, home: Home, *, retry_failed: bool) -> None:
     claims = wanted(runs, retry_failed=retry_failed)
     _check_checkpoints(claims, home)
     needed = {claim.run_id for claim in claims}
+    for run in matrix.runs:
+        if run.run_id in needed and run.run.weights and not home.weights(run.run.weights).exists():
+            wrong = f"the home {home.folder} has no such weights"
+            raise InputError(f"{run.name}: {run.run.weights}", wrong, "`cebctl import FILE` takes them into it")
     for data in {run.run.data.name for run in matrix.runs if run.run_id in needed}:
         there = fetch.present(data, data_folder())
         if there.state != "ready":

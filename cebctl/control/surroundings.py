@@ -13,7 +13,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from cebctl.control.findings import Finding
-from experiments.datasets import DATASETS
+from experiments import datasets
 from jobs import fetch
 from jobs.home import Home
 from store.files import network_file_system
@@ -81,20 +81,29 @@ def _room(folder: Path) -> Finding:
     return Finding("home", "ok", text)
 
 
-def data(root: Path, used: Collection[str]) -> list[Finding]:
-    """Which data sets are at hand; `used` are those that runs of the store are trained on."""
+def data(root: Path, used: Collection[str], needed: Collection[str] = ()) -> list[Finding]:
+    """Which data sets are at hand; `used` are those that runs of the store are trained on, `needed` those that runs
+    are about to be."""
     found: list[Finding] = []
-    for name in DATASETS:
+    for name in (every := sorted({*datasets.names(), *used, *needed}, key=_published_first)):
         there = fetch.present(name, root)
         text = f"{name}: {there.state}, {there.detail}"
         if there.state == "damaged":
             found.append(Finding("data", "wrong", text, f"put data set {name} right: {there.detail}"))
+        elif there.state == "missing" and name in needed:
+            found.append(Finding("data", "wrong", text, f"bring data set {name} here: {there.detail}"))
         elif there.state == "ready" or name in used:
             found.append(Finding("data", "ok" if there.state == "ready" else "note", text))
-    absent = len(DATASETS) - len(found)
+    absent = len(every) - len(found)
     if absent:
         found.append(Finding("data", "ok", f"{absent} more are not at hand and not used: `cebctl data list`"))
     return found
+
+
+def _published_first(name: str) -> tuple[int, str]:
+    """Sorts the published data sets in their order, then the user's own by name."""
+    order = list(datasets.DATASETS)
+    return (order.index(name), "") if name in order else (len(order), name)
 
 
 def software() -> list[Finding]:

@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cebctl.control.liveness import Liveness
-from cebctl.control.states import UNFINISHED, Facts, RunStatus, State, counts, statuses
+from cebctl.control.states import ENDED, UNFINISHED, Facts, RunStatus, State, counts, statuses
+from experiments import start
 from experiments.benchmarks import Transfer
 from experiments.errors import InputError
 from experiments.matrix import Matrix, load
+from jobs import trust
 from jobs.home import Home
 from jobs.journal import NOBODY
 from store import queries
-from store.backend import DamagedError
 from store.ingest import ingest
-from store.opening import Store, open_existing, open_memory, open_store
+from store.opening import Store, open_memory, open_store
 from store.rows import ClaimRow, JobRow, ResultRow, SubmissionRow
 
 
@@ -29,6 +30,7 @@ def open_home(home: Home, *, create: bool = False) -> Iterator[Store]:
 
     What the store has to say, that it was damaged and set aside, goes to stderr, whatever the command.
     """
+    trust.write_for_all()
     there = create or home.folder.exists() or home.has_own_store
     with open_store(home.store_url) if there else open_memory() as store:
         say(store)
@@ -44,29 +46,13 @@ def say(store: Store) -> None:
         print(store.warnings.pop(0), file=sys.stderr)
 
 
-@contextmanager
-def read_only(home: Home) -> Iterator[Store]:
-    """The store as it is, unchanged; where there is none, the journals are read into one in memory.
-
-    So they are for a damaged one, which the next command that may write sets aside.
-    """
-    try:
-        existing = open_existing(home.store_url)
-    except DamagedError:
-        existing = None
-    with existing or open_memory() as store:
-        if existing is None:
-            ingest(store, home)
-        yield store
-
-
 def survey(matrix: Matrix, store: Store, home: Home, *, fresh: bool = True) -> list[RunStatus]:
     """The status of every run; `fresh=False` takes the store as it is and changes nothing."""
     alive = Liveness(home, remember=fresh)
     if fresh:
         ingest(store, home)
         now = facts(matrix, store, home, alive)
-        if not any(job.state in UNFINISHED and alive.job(job) is False for job in now.jobs.values()):
+        if not _gone_without_a_word(now):
             return statuses(matrix, now)
         # Gone, or it ended between the reading of its journal and the look at its process: what is gone has
         # written all it ever will, so a second reading tells.
@@ -74,9 +60,22 @@ def survey(matrix: Matrix, store: Store, home: Home, *, fresh: bool = True) -> l
     return statuses(matrix, facts(matrix, store, home, alive))
 
 
+def _gone_without_a_word(now: Facts) -> bool:
+    """Whether an attempt, or somebody who was to begin one, is gone and has not said how it ended."""
+    if any(job.state in UNFINISHED and now.job_alive(job) is False for job in now.jobs.values()):
+        return True
+    for key, claims in now.claims.items():
+        newest = now.jobs.get(key)
+        said = newest is not None and newest.state in ENDED and newest.submission == claims[-1].submission
+        if not said and not any(now.claim_alive(claim, newest) for claim in claims):
+            return True
+    return False
+
+
 def facts(matrix: Matrix, store: Store, home: Home, alive: Liveness | None = None) -> Facts:
     """What the store and the machine say about the runs of a matrix."""
     sources = {b.source for run in matrix.runs for b in run.benchmarks if isinstance(b, Transfer)}
+    sources |= {extended for run in matrix.runs if (extended := start.parent_id(run.run))}
     return facts_of(list(dict.fromkeys([*(run.run_id for run in matrix.runs), *sorted(sources)])), store, home, alive)
 
 

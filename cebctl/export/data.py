@@ -66,7 +66,11 @@ class ExportedRun:
                 yield (self.planned.run_id, *[getattr(point, name) for name in list(METRICS)[1:]])
         else:
             for row in self.results:
-                special = {"column": full_column(row.benchmark, row.name), "benchmark": as_json(row.benchmark)}
+                special = {
+                    "column": full_column(row.benchmark, row.name),
+                    "benchmark": as_json(row.benchmark),
+                    "value": row.number,
+                }
                 yield tuple(special[name] if name in special else getattr(row, name) for name in RESULTS)
 
     @property
@@ -75,16 +79,10 @@ class ExportedRun:
         return [
             (full_column(row.benchmark, row.name), row.checkpoint_step, number)
             for row in self.results
-            if (number := _number(row)) is not None
+            if (number := row.number) is not None
         ]
 
 
 def as_json(value: Any) -> str:
     """A spec or a benchmark as one line."""
     return msgspec.json.encode(value).decode()
-
-
-def _number(row: ResultRow) -> float | None:
-    if row.correct is None:
-        return row.value
-    return row.correct / row.total if row.total else None

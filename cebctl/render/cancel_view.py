@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from cebctl.control.cancel import Cancelled
-from cebctl.render.console import err
+from cebctl.render.console import err, news
 from experiments.matrix import Matrix
 from jobs.home import STAGES
 
 
 def show(matrix: Matrix, done: Cancelled) -> None:
     """One line, and another where something goes on."""
-    console = err()
+    console = news()
+    for user, stages in done.others.items():
+        console.print(f"{matrix.path}: {stages} of {user}'s left alone; --others cancels them too", markup=False)
+    for where in done.out_of_reach:
+        err().print(f"[yellow]goes on[/] on {where}")
     if not done.targets:
-        console.print(f"{matrix.path}: nothing to cancel, none of its {len(matrix.runs)} runs is queued or running")
+        if not done.others and not done.out_of_reach:
+            console.print(f"{matrix.path}: nothing to cancel, none of its {len(matrix.runs)} runs is queued or running")
         return
     parts = [f"{count} x {stage}" for stage in STAGES if (count := done.stages(stage))]
     running = f", {done.running} of them running" if done.running else ""
     console.print(f"{matrix.path}: cancelled {', '.join(parts)}{running}; `cebctl submit` offers them again")
-    for host in done.out_of_reach:
-        console.print(f"[yellow]goes on[/] on {host}, which can't be reached from here: call `cebctl cancel` there")

@@ -9,7 +9,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from cebctl.render.console import out
+from cebctl.render.console import out, print_table
 from cebctl.report.compare import Comparison
 
 
@@ -33,6 +33,6 @@ def show(a: str, b: str, found: Sequence[Comparison]) -> None:
         accuracies = (f"{accuracy * 100:.1f}" for accuracy in (one.accuracy_a, one.accuracy_b))
         counts = (str(one.a_only), str(one.b_only))
         table.add_row(escape(one.benchmark), f"{one.n:,}", *accuracies, escape(difference), *counts, f"{one.p:.2g}")
-    console.print(table)
+    print_table(console, table)
     test = "McNemar's exact test" if found[0].seeds_a == found[0].seeds_b == 1 else "sign-flip randomisation test"
     console.print(f"[dim]Same images: {test}, paired bootstrap; over images, not over training runs.[/]")

@@ -8,8 +8,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cebctl.render.console import err, out
-from experiments.datasets import DATASETS
+from cebctl.render import manner
+from cebctl.render.console import news, out, print_table
+from experiments import datasets
+from experiments.errors import InputError
 from jobs import fetch as fetching
 
 _STYLE = {"ready": "green", "damaged": "red", "missing": "dim"}
@@ -20,21 +22,30 @@ def show(root: Path) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("data set", "state", "images", "classes", "detail"):
         table.add_column(name, overflow="fold")
-    for name, info in DATASETS.items():
+    for name in datasets.names():
         there = fetching.present(name, root)
-        images = f"{info.train:,} + {info.test:,}"
-        table.add_row(name, f"[{_STYLE[there.state]}]{there.state}[/]", images, str(info.classes), escape(there.detail))
+        state = f"[{_STYLE[there.state]}]{there.state}[/]"
+        table.add_row(name, state, *_sizes(name), escape(there.detail))
     console = out()
     console.print(f"CEBCTL_DATA {escape(str(root))}")
-    console.print(table)
+    print_table(console, table)
+
+
+def _sizes(name: str) -> tuple[str, str]:
+    """Images and classes, unless the description of a user's own set is damaged."""
+    try:
+        info = datasets.info(name)
+    except InputError:
+        return "", ""
+    return f"{info.train:,} + {info.test:,}", str(info.classes)
 
 
 def fetch(name: str, root: Path) -> None:
     """Fetch with a progress bar on stderr."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     tasks: dict[str, TaskID] = {}
-    console = err()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+    console = news()
+    with Progress(*columns, console=console, transient=True, disable=not manner.redraws()) as bars:
 
         def progress(file: str, at_hand: int, total: int | None) -> None:
             if file not in tasks:

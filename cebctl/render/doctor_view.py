@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cebctl.control.findings import Finding, todo
-from cebctl.render.console import err, out
+from cebctl.render.console import news, out, print_table
 from store.ingest import Ingested
 
 _STYLE = {"ok": "green", "note": "yellow", "wrong": "red"}
@@ -23,7 +23,7 @@ def show(found: Sequence[Finding]) -> None:
     for finding in found:
         table.add_row(finding.area, f"[{_STYLE[finding.level]}]{finding.level}[/]", escape(finding.text))
     console = out()
-    console.print(table)
+    print_table(console, table, label=2)
     things = todo(found)
     console.print("\nTo do:" if things else "\nNothing to do.")
     for number, thing in enumerate(things, 1):
@@ -32,4 +32,4 @@ def show(found: Sequence[Finding]) -> None:
 
 def rebuilt(read: Ingested) -> None:
     """Say that the store was rebuilt."""
-    err().print(f"rebuilt from {read.files} journals, {read.records:,} records")
+    news().print(f"rebuilt from {read.files} journals, {read.records:,} records")

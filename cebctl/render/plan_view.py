@@ -14,7 +14,8 @@ from cebctl.control.arrays import Array
 from cebctl.control.changes import Changes
 from cebctl.control.planning import Family, Plan
 from cebctl.control.states import counts
-from cebctl.render.console import STATE_STYLE, duration, out
+from cebctl.render import manner
+from cebctl.render.console import STATE_STYLE, duration, out, print_facts, print_table
 from experiments import gpus
 from experiments.benchmarks import NOT_RUNNABLE, AnyBenchmark, Attack, Transfer, parameters, runnable, tag
 from experiments.resources import text
@@ -26,10 +27,13 @@ def show(plan: Plan, *, full: bool = False) -> None:
     """Print the plan; `full` lists every run."""
     console = out()
     matrix = plan.matrix
-    console.print(f"[bold]{escape(str(matrix.path))}[/]  {escape(matrix.title)}: {len(plan.runs)} runs", soft_wrap=True)
+    _title(console, plan)
     if plan.changes is not None:
         _changes(console, plan.changes)
-    console.print(_runs(plan) if full else _families(plan))
+    if full:
+        print_table(console, _runs(plan))
+    else:
+        print_table(console, _families(plan), label=len(_axis_names(plan)))
     _say(console, "evaluate", _benchmarks(matrix.benchmarks))
     _say(console, "submit", _submission(plan))
     _say(console, "time", _time(plan))
@@ -40,8 +44,19 @@ def show(plan: Plan, *, full: bool = False) -> None:
         _say(console, "warning", [warning], "yellow")
 
 
+def _title(console: Console, plan: Plan) -> None:
+    matrix, runs = plan.matrix, str(len(plan.runs))
+    if manner.NOW.plain:
+        print_facts(console, "", ("matrix", "title", "runs"), (str(matrix.path), matrix.title, runs))
+    else:
+        console.print(f"[bold]{escape(str(matrix.path))}[/]  {escape(matrix.title)}: {runs} runs", soft_wrap=True)
+
+
 def _say(console: Console, name: str, lines: Sequence[str], style: str = "bold") -> None:
     """A word at the margin and lines beside it, wrapped."""
+    if manner.NOW.plain:
+        print_facts(console, "", [name] * len(lines), lines)
+        return
     grid = Table.grid(padding=(0, 2))
     grid.add_column(width=8)
     grid.add_column(overflow="fold")
@@ -55,7 +70,7 @@ def _say(console: Console, name: str, lines: Sequence[str], style: str = "bold")
 
 def _families(plan: Plan) -> Table:
     table = Table(box=None, pad_edge=False)
-    names = list(dict.fromkeys(key for family in plan.families for key in family.axes))
+    names = _axis_names(plan)
     for name in names:
         table.add_column(name.rpartition(".")[2])
     table.add_column("axes", overflow="fold")
@@ -73,6 +88,11 @@ def _families(plan: Plan) -> Table:
             cells.append(_gib(family))
         table.add_row(*cells)
     return table
+
+
+def _axis_names(plan: Plan) -> list[str]:
+    """What tells the families apart."""
+    return list(dict.fromkeys(key for family in plan.families for key in family.axes))
 
 
 def _runs(plan: Plan) -> Table:

@@ -14,7 +14,8 @@ from rich.markup import escape
 
 from cebctl.control.lookout import Seen
 from cebctl.control.states import RunStatus
-from cebctl.render.console import duration, err
+from cebctl.render import manner
+from cebctl.render.console import duration, err, news
 from cebctl.render.status_view import reason, summary
 from cebctl.render.watch_view import Picture
 from experiments.errors import UnreachableError
@@ -30,15 +31,15 @@ Look = Callable[[], Seen]
 def watch(matrix: Matrix, look: Look) -> Seen:
     """Look until nothing is queued or running any more, and return the last look.
 
-    Ctrl-C ends the watching, not the runs.
+    Ctrl-C ends the watching, not the runs, and says so.
     """
-    console = err()
     try:
-        seen = _live(matrix, look) if console.is_terminal and not console.is_dumb_terminal else _lines(look)
+        return _live(matrix, look) if manner.redraws() else _lines(look)
     except KeyboardInterrupt:
-        console.print(f"\nstopped watching; the runs go on: `cebctl status {matrix.path} --watch`")
-        raise
-    return seen
+        raise KeyboardInterrupt(
+            f"stopped watching, the runs go on: `cebctl status {matrix.path} --watch` shows them, "
+            f"`cebctl cancel {matrix.path}` stops them"
+        ) from None
 
 
 def _active(runs: Sequence[RunStatus]) -> bool:
@@ -73,13 +74,13 @@ def _live(matrix: Matrix, look: Look) -> Seen:
                 picture = Picture(matrix, seen, before, time.monotonic() - began)
                 live.update(picture.text(*live.console.size), refresh=True)
                 time.sleep(min(POLL_SECONDS, max(rest - time.monotonic(), 0.01)))
-    err().print(f"{matrix.path}: {summary(seen.runs)} in {duration(time.monotonic() - began)}")
+    news().print(f"{matrix.path}: {summary(seen.runs)} in {duration(time.monotonic() - began)}")
     return seen
 
 
 def _lines(look: Look) -> Seen:
     """A line whenever a run moves on: `[3/16] ceb rho=5: trained, evaluating`."""
-    console = err()
+    console = news()
     began = time.monotonic()
     seen = look()
     known = {run.planned.run_id: (run.current.stage, run.state) for run in seen.runs}

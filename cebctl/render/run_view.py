@@ -9,7 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from cebctl.control.one_run import OneRun
-from cebctl.render.console import duration, out
+from cebctl.render import manner
+from cebctl.render.console import duration, out, print_table
 from experiments.benchmarks import full_column
 from store.rows import JobRow, ResultRow
 
@@ -18,13 +19,14 @@ def show(found: OneRun) -> None:
     """Print spec, attempts and results."""
     console = out()
     console.print(f"[bold]{found.run.run_id}[/]  {escape(found.run.label)}\n{escape(str(found.paths.folder))}\n")
-    console.print(escape(yaml.safe_dump(found.run.spec, sort_keys=False, default_flow_style=None)))
+    flow = False if manner.NOW.plain else None  # None: what is short on one line
+    console.print(escape(yaml.safe_dump(found.run.spec, sort_keys=False, default_flow_style=flow)))
     attempts = Table(box=None, pad_edge=False)
     for name in ("attempt", "state", "started", "took", "host", "steps", "error"):
         attempts.add_column(name, overflow="fold")
     for job in found.jobs:
         attempts.add_row(*_attempt(job))
-    console.print(attempts)
+    print_table(console, attempts)
     if found.results:
         console.print()
         results = Table(box=None, pad_edge=False)
@@ -32,7 +34,7 @@ def show(found: OneRun) -> None:
             results.add_column(name)
         for row in found.results:
             results.add_row(*_result(row))
-        console.print(results)
+        print_table(console, results)
 
 
 def _attempt(job: JobRow) -> tuple[str, ...]:

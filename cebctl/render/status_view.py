@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,8 @@ from rich.text import Text
 from cebctl.control.states import STATES, RunStatus, counts
 from cebctl.control.submit import Submission
 from cebctl.control.survey import MatrixRow
-from cebctl.render.console import STATE_STYLE, duration, err, out, print_json
+from cebctl.render import manner
+from cebctl.render.console import STATE_STYLE, duration, err, news, out, print_facts, print_json, print_table
 from experiments.matrix import Matrix
 from jobs.home import Home
 from store.rows import JobRow
@@ -23,7 +25,10 @@ from store.rows import JobRow
 def announce_nothing(matrix: Matrix, runs: Sequence[RunStatus]) -> None:
     """Say that nothing was submitted, and why not."""
     again = "; --retry-failed submits those again" if any(run.state == "failed" for run in runs) else ""
-    err().print(f"{matrix.path}: nothing to submit, {summary(runs)}{again}")
+    awaited = [run for run in runs if run.current.awaits]
+    if awaited:
+        again += f"; {awaited[0].planned.name} {reason(awaited[0])}"
+    news().print(f"{matrix.path}: nothing to submit, {summary(runs)}{again}")
 
 
 def announce(submission: Submission, matrix: Matrix, home: Home) -> None:
@@ -32,7 +37,7 @@ def announce(submission: Submission, matrix: Matrix, home: Home) -> None:
     parts = [f"{stages.count(stage)} x {stage}" for stage in dict.fromkeys(stages)]
     number = len(submission.launched)
     to = "local worker" if submission.executor == "local" else "Slurm array"
-    err().print(
+    news().print(
         f"{matrix.path}: submitted {', '.join(parts)} to {number} {to}{'s' * (number > 1)} "
         f"(submission {submission.name}, home {home.folder})"
     )
@@ -44,15 +49,20 @@ def announce(submission: Submission, matrix: Matrix, home: Home) -> None:
 
 
 def show(matrix: Matrix, runs: Sequence[RunStatus]) -> None:
-    """One line per run, then the counts."""
+    """One line per run, then the counts; under --plain one for a run's state and one for where it stands."""
     lines = [(("run", "name", "state", "stage", "progress"), "bold")]
     for run in runs:
         current = run.current
         stage = current.stage if run.state != "done" else ""
         what = progress(current.job) if run.state == "running" else reason(run)
+        what = "; ".join(part for part in (what, whose(run)) if part)
         lines.append(((run.planned.run_id, run.planned.name, run.state, stage, what), STATE_STYLE[run.state]))
     console = out()
-    console.print(_aligned(lines), soft_wrap=True, end="")
+    if manner.NOW.plain:
+        for (run_id, name, state, at, what), _ in lines[1:]:
+            print_facts(console, f"{run_id} {name}", ("state", at or "note"), (state, what))
+    else:
+        console.print(_aligned(lines), soft_wrap=True, end="")
     console.print(f"{matrix.path}: {summary(runs)}", soft_wrap=True)
 
 
@@ -81,6 +91,8 @@ def progress(job: JobRow | None) -> str:
     parts = [f"epoch {job.epoch:.3g}/{job.epochs:g}" if job.epochs else f"{job.step / job.steps:.0%}"]
     if job.activity and not job.epochs:
         parts[0] = f"{job.activity} {parts[0]}"
+    elif job.activity not in (None, "", "training"):
+        parts.append(str(job.activity))
     if job.images_per_second:
         parts.append(f"{job.images_per_second:,.0f} img/s")
     if job.started_at and job.updated_at and job.step > (job.resumed_step or 0):
@@ -88,6 +100,12 @@ def progress(job: JobRow | None) -> str:
         left = (job.updated_at - job.started_at) / done * (job.steps - job.step)
         parts.append(f"{duration(left)} left")
     return ", ".join(parts)
+
+
+def whose(run: RunStatus) -> str:
+    """Of what waits or runs, who submitted it, if that is somebody else."""
+    user = run.current.submitted_by
+    return f"{user}'s" if run.state in ("queued", "running") and user not in ("", getpass.getuser()) else ""
 
 
 def reason(run: RunStatus) -> str:
@@ -101,6 +119,8 @@ def reason(run: RunStatus) -> str:
         return f"{why}{where}; `submit` goes on from there"
     if run.state == "queued":
         return note
+    if run.current.awaits:
+        return f"waits until {run.current.awaits}, which it extends, is trained"
     if run.state == "new" and note:
         return f"{note}; `submit` offers it again"
     if run.state == "new" and run.stages[0].state == "done":
@@ -138,6 +158,7 @@ def to_json(matrix: Matrix, runs: Sequence[RunStatus], home: Home) -> dict[str, 
                 "progress": _progress_json(run.current.job) if run.state == "running" else None,
                 "attempts": run.current.job.attempt if run.current.job else 0,
                 "job": run.current.job.submission if run.current.job else None,
+                "submitted_by": run.current.submitted_by or None,
                 "error": reason(run) if run.state in ("failed", "lost") else None,
             }
             for run in runs
@@ -173,7 +194,7 @@ def show_matrices(rows: Sequence[MatrixRow], *, as_json: bool) -> None:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(row.submitted)) if row.submitted else ""
         cells = [str(row.counts.get(state) or "·") if row.counts else "?" for state in STATES]
         table.add_row(row.matrix, when, *cells, row.path)
-    out().print(table)
+    print_table(out(), table)
 
 
 def warn(warnings: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from cebctl.report import attack_notes, paper_notes, words
 from cebctl.report.cells import Cell, Row
@@ -26,7 +26,7 @@ def notes(
         *attack_notes.audits(matrix, attack_notes.verdicts(results)),
         _encodings(matrix),
     ]
-    found += [*_selection(selected), *paper_notes.notes(matrix)]
+    found += [*_origins(matrix), *_selection(selected), *paper_notes.notes(matrix)]
     if any(cell.stale for cell in cells):
         found.append("† made by an earlier version of the engine; delete the run's evaluate journals to measure again.")
     for data in sorted({run.run.data.name for run in matrix.runs}):
@@ -42,6 +42,20 @@ def _intervals(seeds: int, rows: Sequence[Row]) -> str:
     if seeds > 1:
         return f"Mean ± standard deviation over {seeds} seeds [95% interval, Student's t]."
     return "One seed: 95% intervals over the test images (Wilson for accuracies), not over training runs."
+
+
+def _origins(matrix: Matrix) -> Iterator[str]:
+    """Which runs did not begin from nothing."""
+    said: dict[str, list[str]] = {}
+    for run in matrix.runs:
+        epochs, weights = run.run.epochs, run.run.weights
+        if weights:
+            what = "Trained on" if epochs else "Imported and not trained here,"
+            said.setdefault(f"{what} from the weights {weights[:19]}…", []).append(run.name)
+        if run.run.extends:
+            lengths = " and ".join(f"{length}" for length in run.run.extends)
+            said.setdefault(f"Extended to {epochs:g} epochs from a run of {lengths}", []).append(run.name)
+    yield from (f"{what}: {', '.join(names)}." for what, names in said.items())
 
 
 def _selection(selected: Mapping[str, Selected]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from cebctl.render.console import out
+from cebctl.render.console import out, print_table
 from cebctl.report import layout, words
 from cebctl.report.cells import Report
 from cebctl.report.layout import GAP, Grid, Strip, Text
@@ -18,7 +18,7 @@ def write(report: Report) -> None:
         grid = layout.grid(report, table)
         console.print(escape(grid.title), style="bold")
         for part in grid.parts(console.width):
-            console.print(_part(grid, part))
+            print_table(console, _part(grid, part), label=len(grid.stub))
             console.print()
     for note in (*report.notes, layout.omitted(report)):
         if note:

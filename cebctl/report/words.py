@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cebctl.report.cells import Cell, Missing, Report, Row, Table
+from experiments.matrix import shown
 
 PERCENT = ("accuracy", "error", "relative_error", "share", "success")
 NONE = "–"
@@ -86,7 +87,7 @@ def heading(table: Table, name: str) -> str:
 
 
 def axis(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return shown(value)
 
 
 def row_name(row: Row) -> str:

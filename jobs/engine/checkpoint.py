@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from experiments.identity import run_id
 from experiments.spec import Run
@@ -31,14 +32,24 @@ class Loaded:
     """Optimiser steps done."""
     file: Path
     state: dict[str, Any]
-    """`run_id`, `model`, and what else was given to `save`."""
+    """`run_id`, `model`, and what else was given to `content`."""
+
+
+def content(run: Run, model: CebModel, **state: Any) -> dict[str, Any]:
+    """What is in a checkpoint, as a copy on the CPU: the model (marginal included) and `state`, which must be made of
+    tensors and plain values."""
+    copied: dict[str, Any] = _copied({"run_id": run_id(run), "model": dict(model.state_dict()), **state})
+    return copied
+
+
+def write(folder: Path, step: int, content: dict[str, Any]) -> Path:
+    """Write the checkpoint of a step. Only the newest two are kept."""
+    return checkpoints.write(folder, step, lambda file: torch.save(content, file))
 
 
 def save(run: Run, folder: Path, step: int, model: CebModel, **state: Any) -> Path:
-    """Write the checkpoint of a step: the model (marginal included) and `state`, which must be made of tensors and
-    plain values. Only the newest two are kept."""
-    whole = {"run_id": run_id(run), "model": model.state_dict(), **state}
-    return checkpoints.write(folder, step, lambda file: torch.save(whole, file))
+    """Both at once."""
+    return write(folder, step, content(run, model, **state))
 
 
 def load_newest(run: Run, folder: Path, *, set_aside: bool = False) -> Loaded | None:
@@ -59,6 +70,16 @@ def load_newest(run: Run, folder: Path, *, set_aside: bool = False) -> Loaded | 
             raise ForeignCheckpointError(found.path, f"run {state['run_id']}", run_id(run))
         return Loaded(found.step, found.path, state)
     return None
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_copied(item) for item in value)
+    return value
 
 
 class Trained(NamedTuple):

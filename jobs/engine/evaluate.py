@@ -10,9 +10,10 @@ from pathlib import Path
 
 import torch
 
+from experiments import start
 from experiments.benchmarks import AnyBenchmark, full_column
 from experiments.errors import InputError
-from experiments.identity import evaluation_id
+from experiments.identity import evaluation_id, run_id
 from experiments.spec import Run
 from jobs import per_sample, provenance
 from jobs.engine import checkpoint, data, history, source
@@ -55,7 +56,7 @@ def evaluate(
     images = data.load(run.data, "test", data_root)
     other = partial(source.trained_model, tested=run, paths=paths, device=device)
     load = partial(data.load, run.data, root=data_root)
-    epochs = partial(history.epochs, paths)
+    epochs = partial(history.epochs, [*(paths.beside(run_id(one)) for one in start.ancestors(run)), paths])
     made_by = origin(trained.file, engine, device)
     faults = []
     for benchmark in benchmarks:

@@ -1,8 +1,8 @@
-"""What the training of a run reported, epoch by epoch, from its journals alone."""
+"""What the training of a run reported, epoch by epoch, from the journals alone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from jobs.home import RunPaths
 from jobs.journal import Metrics, read
@@ -14,12 +14,15 @@ Epochs = list[Mapping[str, float | None]]
 """The metrics over each epoch, in order; None for a mean that was not finite."""
 
 
-def epochs(paths: RunPaths) -> Epochs:
-    """Those that ended, a last one that was cut short included; an epoch that was run twice counts as last run."""
+def epochs(lineage: Iterable[RunPaths]) -> Epochs:
+    """Those that ended, a last one that was cut short included; an epoch that was run twice counts as last run.
+
+    `lineage` are the folders of the run and, before it, of those that it extends.
+    """
     found: dict[int, Mapping[str, float | None]] = {}
-    for attempt in paths.attempts("train"):
+    for path in [paths.journal("train", attempt) for paths in lineage for attempt in paths.attempts("train")]:
         offset = 0
-        while (chunk := read(paths.journal("train", attempt), offset)).offset > offset:
+        while (chunk := read(path, offset)).offset > offset:
             offset = chunk.offset
             ends = (record for record in chunk.records if isinstance(record, Metrics) and _AT_THE_END in record.values)
             found |= {record.step: record.values for record in ends}

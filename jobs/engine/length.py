@@ -24,8 +24,8 @@ class Length:
 
     @property
     def steps(self) -> int:
-        """Of the whole run."""
-        return max(1, round(self.run.epochs * self.steps_per_epoch))
+        """Of the whole run, what it extends included; none only where it is not trained."""
+        return max(1, round(self.run.epochs * self.steps_per_epoch)) if self.run.epochs else 0
 
     def epochs_done(self, step: int) -> float:
         """Epochs behind the start of a step."""

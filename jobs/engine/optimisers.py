@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 from torch import nn
 from torch.optim import SGD, Adam, Optimizer
 
@@ -9,10 +11,14 @@ from experiments import spec
 from jobs.engine.models import CebModel
 from jobs.engine.models.marginal import MixtureMarginal
 
-_BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d)
+_BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm)
 
 
-def build(optimiser: spec.Adam | spec.Sgd, model: CebModel) -> Optimizer:
+Update = Literal["fused", "foreach", "for-loop"]
+"""How torch computes a step: `experiments.resources.Execution`."""
+
+
+def build(optimiser: spec.Adam | spec.Sgd, model: CebModel, update: Update = "fused") -> Optimizer:
     """The optimiser of everything but the marginal.
 
     `weight_decay` adds the gradient of 1/2 wd w^2 (torch's own for both classes: not AdamW) to all but
@@ -25,15 +31,31 @@ def build(optimiser: spec.Adam | spec.Sgd, model: CebModel) -> Optimizer:
     ]
     match optimiser:
         case spec.Adam():
-            return Adam(groups, lr=optimiser.lr, fused=True)
+            return Adam(groups, lr=optimiser.lr, fused=update == "fused", foreach=update == "foreach")
         case spec.Sgd():
             momentum = optimiser.momentum
-            return SGD(groups, lr=optimiser.lr, momentum=momentum, nesterov=momentum > 0, fused=True)
+            return SGD(
+                groups,
+                lr=optimiser.lr,
+                momentum=momentum,
+                nesterov=momentum > 0,
+                fused=update == "fused",
+                foreach=update == "foreach",
+            )
 
 
-def build_marginal(lr: float, marginal: MixtureMarginal) -> Optimizer:
+def build_marginal(lr: float, marginal: MixtureMarginal, update: Update = "fused") -> Optimizer:
     """The marginal's own: Adam without decay."""
-    return Adam(marginal.parameters(), lr=lr, fused=True)
+    return Adam(marginal.parameters(), lr=lr, fused=update == "fused", foreach=update == "foreach")
+
+
+def restore(optimiser: Optimizer, state: dict[str, Any]) -> None:
+    """Bring it to a state that was saved. How a step is computed stays as it was built: torch would take that over."""
+    groups = [
+        saved | {flag: own[flag] for flag in ("fused", "foreach")}
+        for saved, own in zip(state["param_groups"], optimiser.param_groups, strict=True)
+    ]
+    optimiser.load_state_dict({**state, "param_groups": groups})
 
 
 def set_lr(optimiser: Optimizer, lr: float) -> None:

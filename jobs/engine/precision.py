@@ -1,19 +1,36 @@
-"""The arithmetic of a run: fp32, bf16 for the network alone, or fp64 throughout."""
+"""The arithmetic of a run: fp32, with TF32 or without, bf16 for the network alone, or fp64 throughout."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
+from experiments.errors import InputError
 from experiments.spec import Run
+from jobs.engine.attacks.precision import full_precision
 from jobs.engine.models import CebModel
+
+
+@contextmanager
+def arithmetic(run: Run, device: str) -> Iterator[None]:
+    """What a run trains in, whatever is set outside: fp32 is that of IEEE 754, unless the run asks for TF32. InputError
+    if this device has none."""
+    tf32 = run.precision == "tf32"
+    if tf32 and not (torch.device(device).type == "cuda" and torch.cuda.is_tf32_supported()):
+        raise InputError("precision", "tf32 is for GPUs that have it, and this machine has none", "allowed: fp32, bf16")
+    with full_precision(device):
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+        yield
 
 
 def encode(model: CebModel, run: Run, x_BCHW: Tensor) -> Tensor:
     """The mean encoding as it is computed in training: the network under bf16 autocast if the run says so. What it
     returns, and so the head and the loss, is in the parameters' precision."""
     # No cache of rounded weights: it lives until the outermost autocast context ends, and with the whole of training
-    # inside one (`full_precision`) every step would see the weights of the first.
+    # inside one (`arithmetic`) every step would see the weights of the first.
     bf16 = run.precision == "bf16"
     with torch.autocast(x_BCHW.device.type, torch.bfloat16, enabled=bf16, cache_enabled=False):
         return model.encode(x_BCHW)

@@ -14,6 +14,8 @@ from jobs.engine.meter import Meter
 from jobs.journal import Heartbeat, Journal, Metrics
 
 HEARTBEAT_SECONDS = 1.0
+JOURNAL_SECONDS = 2.0
+"""Training that was held up for longer between two heartbeats, because the journal had to be written, says so."""
 
 
 @dataclass
@@ -38,7 +40,7 @@ class Progress:
     def __init__(self, journal: Journal | None, device: str, steps: int, steps_per_epoch: int) -> None:
         self._journal, self._device = journal, device
         self._steps, self._steps_per_epoch = steps, steps_per_epoch
-        self._beaten = 0.0
+        self._beaten = self._journal_seconds = 0.0
         self._beat_watch, self._metrics_watch = Stopwatch(), Stopwatch()
 
     def timed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
@@ -52,12 +54,16 @@ class Progress:
                 return
             yield batch
 
-    def beat(self, step: int, images: int) -> None:
-        """A step is done, of this many images; write a heartbeat if one is due."""
+    def beat(self, step: int, images: int, activity: str = "") -> None:
+        """So many steps are done, and so many more images; write a heartbeat if one is due. `activity`: what else there
+        is to say than that it trains."""
         self._beat_watch.images += images
         self._metrics_watch.images += images
         if self._journal is None or time.perf_counter() - self._beaten < HEARTBEAT_SECONDS:
             return
+        held, self._journal_seconds = self._journal.seconds - self._journal_seconds, self._journal.seconds
+        if held >= JOURNAL_SECONDS and not activity:
+            activity = f"training, held up for {held:.0f} s by writing the journal"
         self._journal.write(
             Heartbeat(
                 step=step,
@@ -66,7 +72,7 @@ class Progress:
                 epochs=self._steps / self._steps_per_epoch,
                 images_per_second=self._beat_watch.images_per_second(),
                 memory_mb=memory_mb(self._device),
-                activity="training",
+                activity=activity or "training",
             )
         )
         self._beaten, self._beat_watch = time.perf_counter(), Stopwatch()

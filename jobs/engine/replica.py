@@ -7,20 +7,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from experiments.resources import Execution
 from experiments.spec import Run
 from jobs.engine import objectives, randomness
-from jobs.engine.attacks.layout import quick
 from jobs.engine.distributed import Group
+from jobs.engine.execution import laid_out
 from jobs.engine.models import CebModel
 from jobs.engine.precision import encode
+from jobs.engine.sync_batch_norm import SyncBatchNorm2d
 
 
 class Losses(nn.Module):
     """From images to what is minimised: the module whose gradients the processes exchange."""
 
-    def __init__(self, run: Run, model: CebModel) -> None:
+    def __init__(self, run: Run, model: CebModel, execution: Execution) -> None:
         super().__init__()
-        self.run, self.model = run, model
+        self.run, self.model, self.execution = run, model, execution
         self.objective = objectives.of(run.objective)
 
     def forward(
@@ -31,7 +33,7 @@ class Losses(nn.Module):
         Both are over these images; the training accuracy is over their mean encodings, all else over z.
         """
         run, model = self.run, self.model
-        f_BZ = encode(model, run, quick(x_BCHW))
+        f_BZ = encode(model, run, laid_out(x_BCHW, run, self.execution))
         z_BZ = f_BZ
         if self.objective.noisy:
             samples_B = samples_B.to(f_BZ.device)
@@ -40,7 +42,11 @@ class Losses(nn.Module):
         with torch.no_grad():
             accuracy = (model.logits(f_BZ).argmax(dim=1) == y_B).to(f_BZ.dtype).mean()
         # One backward pass for both: the two losses have no parameter in common.
-        return terms.loss + model.marginal_loss(z_BZ), {**terms.values(), "train_accuracy": accuracy}
+        loss, marginal_loss = terms.loss, terms.marginal_loss
+        if marginal_loss is None and model.marginal is not None:
+            marginal_loss = -model.log_marginal_alone(z_BZ).mean()
+        loss = loss if marginal_loss is None else loss + marginal_loss
+        return loss, {**terms.values(), "train_accuracy": accuracy}
 
 
 class RunningStatistics:
@@ -48,10 +54,15 @@ class RunningStatistics:
 
     Every part moves them from where they were before the step; behind it they are at the mean of where the parts of
     all processes brought them, by images. So they depend on how the batch was cut, and not on who computed what.
+    Those over all processes are the same in each by themselves.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        norms = [norm for norm in model.modules() if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)]
+        norms = [
+            norm
+            for norm in model.modules()
+            if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d) and not isinstance(norm, SyncBatchNorm2d)
+        ]
         found = [tensor for norm in norms for tensor in (norm.running_mean, norm.running_var)]
         self._running = [tensor for tensor in found if tensor is not None]
         self._counts = [norm.num_batches_tracked for norm in norms if norm.num_batches_tracked is not None]

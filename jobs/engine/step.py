@@ -77,7 +77,8 @@ def take(state: State, now: InForce, epoch: int, samples_B: Tensor, x_BCHW: Tens
         with accumulating(state.replica, last=number == len(parts) - 1):
             loss, values = state.replica(x_PCHW, y_P, samples_P, epoch, now.gamma)
             # The group takes the mean over its processes, of what are sums divided by the images of all.
-            (loss * (group.size * len(y_P) / images)).backward()
+            weight = group.size * len(y_P) / images
+            (loss if weight == 1 else loss * weight).backward()
         if statistics:
             statistics.end_part(len(y_P) / images)
         found.append(values)

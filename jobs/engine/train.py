@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from msgspec import UnsetType
 
+from experiments.resources import Execution
 from experiments.spec import Run, Xent
-from jobs.engine import checkpoint, schedules, step
-from jobs.engine.attacks.precision import full_precision
+from jobs.engine import checkpoint, schedules, start, step
 from jobs.engine.data import FolderImages, ImageSet, batches, load
 from jobs.engine.distributed import Group
 from jobs.engine.length import Length
 from jobs.engine.meter import Meter, Pending
+from jobs.engine.precision import arithmetic
 from jobs.engine.progress import Progress
-from jobs.engine.state import State, initial, restore
+from jobs.engine.saver import Saver
+from jobs.engine.state import DEFAULT, State, initial, restore
 from jobs.errors import Stopped
 from jobs.home import RunPaths
-from jobs.journal import Checkpointed, Journal
+from jobs.journal import Journal
 
 METRICS_STEPS = 100
 """Metrics are written at the end of each epoch, and in longer epochs after every so many steps too."""
@@ -38,11 +40,13 @@ def train(
     device: str,
     should_stop: Callable[[], bool],
     checkpoint_seconds: float = 60.0,
+    execution: Execution = DEFAULT,
 ) -> None:
     """Train to the end and leave the final checkpoint; at once if it is there already.
 
     Raises Stopped, with a checkpoint written, once `should_stop()` is true; DivergedError if a loss is not finite
-    or has exploded; InputError for data that is missing or damaged. Journals heartbeats, metrics and checkpoints.
+    or has exploded; InputError for data that is missing or damaged, and for a precision or an execution that is not for
+    this device. Journals heartbeats, metrics and checkpoints.
 
     The processes of a torch.distributed group train together; the first one writes for all, the others need no journal.
     PeerLostError if one of them is gone.
@@ -50,15 +54,22 @@ def train(
     images = load(run.data, "train", data_root)
     length = Length(run, len(images))
     group = Group.default()
-    state = initial(run, images.labels_N, device, group)
+    state = initial(run, images.labels_N, device, group, execution)
     # Read by one and told to all: on other machines the folder may look older.
-    loaded = group.from_first(checkpoint.load_newest(run, paths.checkpoints, set_aside=True) if group.leads else None)
+    loaded = group.from_first(
+        checkpoint.load_newest(run, paths.checkpoints, set_aside=True) or start.first(state, paths)
+        if group.leads
+        else None
+    )
     if loaded is not None:
         restore(state, loaded)
-    training = Training(state, images, length, journal, paths.checkpoints, device, checkpoint_seconds)
-    with full_precision(device):
+    saver = Saver(state, paths.checkpoints, journal, checkpoint_seconds)
+    training = Training(state, images, length, journal, saver, device)
+    with arithmetic(run, device), saver:
         while state.step < length.steps:
             training.epoch(should_stop)
+        if not length.steps:  # imported, to be evaluated as it is
+            training.save(ends=True)
 
 
 class Training:
@@ -70,13 +81,11 @@ class Training:
         images: ImageSet,
         length: Length,
         journal: Journal | None,
-        folder: Path,
+        saver: Saver,
         device: str,
-        checkpoint_seconds: float,
     ) -> None:
         self.state, self.images, self.length = state, images, length
-        self.journal, self.folder, self.device = journal, folder, device
-        self.checkpoint_seconds, self.saved = checkpoint_seconds, time.monotonic()
+        self.saver, self.device = saver, device
         self.progress = Progress(journal, device, length.steps, length.steps_per_epoch)
         self.pending, self.window = Pending(), Meter()
         self.corrupt = images.corrupt if isinstance(images, FolderImages) else {}
@@ -100,20 +109,21 @@ class Training:
     def after_step(self, now: step.InForce, images: int, stop: bool) -> None:
         """Journal, pass the gate and save, as far as each is due; raise Stopped if asked to stop before the end."""
         state, done = self.state, self.state.step == self.length.steps
-        save_due = state.group.leads and time.monotonic() - self.saved >= self.checkpoint_seconds
-        images, stop, save_due = self.agreed(images, stop, save_due)
+        self.saver.poll()
+        images, stop, save_due = self.agreed(images, stop, state.group.leads and self.saver.due)
         epoch_ends = done or state.step % self.length.steps_per_epoch == 0
         window_ends = self.window.steps + len(self.pending) >= METRICS_STEPS
-        save = done or stop or save_due
+        ends = done or stop
+        save = ends or save_due
         if epoch_ends or window_ends or save or len(self.pending) >= self.collect_steps:
             self.pending.collect(state.good, state.group, state.epoch, self.window)
         if epoch_ends:
             self.end_epoch(now)
         elif window_ends:
             self.write_metrics(now, self.window)
-        self.progress.beat(state.step, images)
+        self.progress.beat(state.step, images, self.saver.activity)
         if save:
-            self.save()
+            self.save(ends)
         if stop and not done:
             raise Stopped
 
@@ -144,13 +154,13 @@ class Training:
         self.progress.metrics(self.state.step, meter, **now.metrics(self.state.run.objective), **others)
         self.window = Meter()
 
-    def save(self) -> None:
-        """Write a checkpoint and say so; the other processes wait until it is there."""
-        if self.state.group.leads:
-            before = time.perf_counter()
-            file = self.state.save(self.folder)
-            seconds = time.perf_counter() - before
-            if self.journal is not None:
-                self.journal.write(Checkpointed(step=self.state.step, file=file.name, seconds=seconds))
-            self.saved = time.monotonic()
-        self.state.group.sums([0])  # a meeting: who is done early would look like one that is lost
+    def save(self, ends: bool) -> None:
+        """Begin a checkpoint; where the attempt `ends` with it, all processes wait until it is there."""
+        group = self.state.group
+        if group.leads:
+            beat = partial(self.progress.beat, self.state.step, 0)
+            self.saver.begin(beat)
+            if ends:
+                self.saver.finish(beat)
+        if ends:
+            group.sums([0])  # a meeting: who is done early would look like one that is lost

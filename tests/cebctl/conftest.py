@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from cebctl.app import run as run_command
+
 TINY = """
 title: A tiny matrix
 base: {data: digits, network: {name: small_cnn, width: 4, z_dim: 4}, optimiser: adam, epochs: 4, batch: 256}
@@ -63,6 +65,21 @@ def cebctl(start: Start) -> Cebctl:
         return Answer(process.returncode, out, err)
 
     return run
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cebctl:
+    """Run `cebctl …` within this process."""
+    monkeypatch.setenv("CEBCTL_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments: object) -> Answer:
+        capsys.readouterr()
+        code = run_command([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Answer(code, captured.out, captured.err)
+
+    return call
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ COMMANDS = (
         "data list",
         "data fetch",
         "export",
+        "import",
         "gc",
         "doctor",
     ),

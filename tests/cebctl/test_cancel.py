@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
+import pytest
+
+from cebctl.control.cancel import _forbidden
 from experiments.matrix import load
 from jobs.home import Home
+from jobs.processes import Process
 
 MATRIX = """
 base: {data: digits, network: {name: small_cnn, width: 4, z_dim: 4}, optimiser: adam, epochs: 100000, batch: 256}
@@ -49,3 +54,32 @@ def test_cancelled_runs_stop_and_are_offered_again(cebctl, home: Path, tmp_path:
     assert "rho=3, train: cancelled; checkpoint of step" in cebctl("status", path).err
     assert "nothing to cancel, none of its 3 runs is queued or running" in cebctl("cancel", path).err
     assert cebctl("plan", path, "--detailed-exitcode").code == 4
+
+
+def test_what_a_colleague_submitted_is_shown_as_theirs_and_left_alone(cebctl, home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "long.yaml"
+    path.write_text(MATRIX.replace("[3, 2, 1]", "3"))
+    paths = Home(home).run(load(path).runs[0].run_id)
+    cebctl("submit", path, LOGNAME="alice")
+    _until(paths.journal("train", 1), b'"heartbeat"')
+    assert "alice's" in cebctl("status", path, LOGNAME="bob").out
+    assert "alice's" not in cebctl("status", path, LOGNAME="alice").out
+    left = cebctl("cancel", path, LOGNAME="bob")
+    assert (left.code, left.err) == (0, f"{path}: 2 of alice's left alone; --others cancels them too\n")
+    [run] = json.loads(cebctl("status", path, "--json", LOGNAME="bob").out)["runs"]
+    assert (run["state"], run["submitted_by"]) == ("running", "alice")
+    assert (
+        "cancelled 1 x train, 1 x evaluate, 1 of them running" in cebctl("cancel", path, "--others", LOGNAME="bob").err
+    )
+    _until(paths.journal("train", 1), b'"preempted"')
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_another_users_process_is_known_to_be_out_of_reach() -> None:
+    process = Process.current()
+    assert not _forbidden(process)
+    child = os.fork()
+    if child == 0:
+        os.setuid(64_001)
+        os._exit(17 if _forbidden(process) else 0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 17

@@ -52,6 +52,16 @@ def test_a_failed_write_leaves_the_old_ones(tmp_path: Path) -> None:
     assert [file.step for file in checkpoints.newest_first(tmp_path)] == [1]
 
 
+def test_an_unfinished_file_of_another_writer_is_left_until_it_is_old(tmp_path: Path) -> None:
+    _write(tmp_path, 1)
+    other, abandoned = tmp_path / ".000000002.node7.1.part", tmp_path / ".000000002.node8.1.part"
+    for path in (other, abandoned):
+        path.write_bytes(b"x")
+    os.utime(abandoned, (0, 0))
+    _write(tmp_path, 3)
+    assert other.exists() and not abandoned.exists()
+
+
 def test_killed_at_any_moment_the_newest_whole_one_is_found(tmp_path: Path) -> None:
     for trial in range(10):
         folder = tmp_path / str(trial)

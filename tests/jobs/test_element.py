@@ -141,6 +141,40 @@ def test_it_gives_up_and_says_where_it_was(element, asked_again, ends, retries, 
     assert said in last(one).error and last(one).kind == "retries"
 
 
+def test_the_death_of_a_copy_that_was_cut_off_is_not_noted(element, asked_again) -> None:
+    ended(element(), None, Preempted(reason="timeout"))
+    assert elements.note_death(element(), 1) == 1
+    assert isinstance(read(element().paths.journal("train", 1)).records[-1], Started)
+
+
+@pytest.mark.parametrize(
+    ("heard", "left", "reason"),
+    [
+        (["SIGUSR2"], 100, "timeout"),
+        (["SIGUSR2"], 5000, "preempted"),  # a grace time begins
+        (["SIGUSR2"], None, "preempted"),  # without a limit
+        (["SIGTERM"], 5000, "preempted"),
+        (["SIGUSR2", "SIGTERM"], 0, "timeout"),
+    ],
+)
+def test_why_it_was_asked_to_stop(element, monkeypatch, heard: list[str], left: int | None, reason: str) -> None:
+    monkeypatch.setattr(elements.slurm, "fate", lambda _: ("RUNNING", 0, left))
+    asked = StopRequest()
+    asked.heard = [elements.signal.Signals[name] for name in heard]
+    assert elements.why(element(), asked) == reason
+
+
+def test_what_fails_behind_a_newer_start_is_superseded(element, asked_again) -> None:
+    def payload(*_: object) -> None:
+        newer = lease.acquire(element().paths.lease("train"), lambda _: True)
+        assert newer is not None
+        newer.enter(2, NAME, 1)
+        raise OSError("stale file handle")
+
+    assert elements.work(element(), StopRequest(), payload) == 1 and not asked_again
+    assert last(element()) == Preempted(reason="superseded", time=last(element()).time)
+
+
 def test_preemptions_are_not_counted(element, asked_again) -> None:
     ended(element(), *[Preempted(reason="preempted")] * 30)
     assert run(element(restart=30)) == 0
@@ -245,10 +279,11 @@ def test_another_task_goes_where_there_is_nothing_to_do(element, monkeypatch) ->
     assert follow(element(restart=1), monkeypatch) == (0, [])
 
 
-def test_another_task_that_is_asked_to_stop_waits_no_longer(element, monkeypatch) -> None:
+def test_another_task_that_is_asked_to_stop_does_so_with_the_first(element, monkeypatch) -> None:
     asked = StopRequest()
     asked.heard.append(elements.signal.SIGTERM)
-    assert follow(element(), monkeypatch, asked=asked) == (0, [])
+    monkeypatch.setattr(elements.time, "sleep", lambda _: ended(element(), None))
+    assert follow(element(), monkeypatch, asked=asked) == (0, [None])
 
 
 def test_a_death_that_was_noted_is_not_noted_again(element, asked_again) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +21,21 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     chunk = read(path)
     assert chunk.records == written
     assert (chunk.offset, chunk.damaged) == (path.stat().st_size, 0)
+
+
+def test_what_is_written_behind_a_line_that_a_full_disk_tore_is_whole(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Journal(tmp_path / "j") as journal:
+        journal.write(Heartbeat(step=1, steps=2))
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "j").stat().st_size + 20, before[1]))
+            with pytest.raises(OSError):
+                journal.write(Failed(error="x" * 1000))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        journal.write(end := Died(reason="no room"))
+    chunk = read(tmp_path / "j")
+    assert (chunk.records[1:], chunk.damaged) == ([end], 1)
 
 
 def test_a_number_that_is_none_is_null(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -68,6 +69,7 @@ def test_a_cluster_is_read(answers: Answers) -> None:
     node = there.nodes[0]
     assert (node.gpus, node.cpus, node.features) == ({"a100": 4, "v100": 2}, 64, {"ib", "nvlink"})
     assert not node.in_service  # the first State counts, not what somebody wrote as the reason
+    assert replace(node, state="IDLE+CLOUD+POWERED_DOWN").in_service  # it is switched on for a job
     assert there.accounting
     assert [(one.account, one.qos, one.max_jobs_submitted) for one in there.accounting.associations] == [
         ("lab", {"normal", "long"}, 50)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.errors import UnreachableError
+from experiments.errors import InputError, UnreachableError
 from experiments.resources import Resources
 from jobs import cluster, slurm
 from jobs.home import Home
@@ -88,8 +89,40 @@ def test_reasons_in_words() -> None:
     assert "will never start" in Element("a", 0, "1_0", "PENDING", "PartitionConfig").words
     assert "training" in Element("a", 0, "1_0", "PENDING", "Dependency").words
     assert "held" in Element("a", 0, "1_0", "PENDING", "launch failed requeued held").words
+    assert Element("a", 0, "1_0", "PENDING", "JobHoldMaxRequeue").launch_failed
+    assert not Element("a", 0, "1_0", "PENDING", "JobHeldUser").launch_failed
     assert Element("a", 0, "1_0", "PENDING", "SomethingNew").words == "waits: SomethingNew"
     assert Element("a", 0, "1_0", "RUNNING").words == ""
+
+
+POLICY = (
+    "Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        (f"QOSMaxSubmitJobPerUserLimit\n{POLICY}", cluster.TooManyJobsError),
+        (f"AssocMaxSubmitJobLimit\n{POLICY}", cluster.TooManyJobsError),
+        (POLICY, cluster.TooManyJobsError),
+        (f"QOSMaxWallDurationPerJobLimit\n{POLICY}", InputError),
+        ("Socket timed out on send/recv operation", NoAnswerError),
+        ("Unable to contact slurm controller (connect failure)", UnreachableError),
+        ("invalid partition specified: gpux", InputError),
+    ],
+)
+def test_what_a_refusal_means(said: str, error: type[Exception]) -> None:
+    assert type(cluster._refusal(f"sbatch: error: {said}")) is error
+
+
+def test_what_comes_behind_the_work_runs_whatever_setup_asked_for(tmp_path: Path) -> None:
+    array = cluster.Array("a", Resources(setup=["set -e"]), [0])
+    script = cluster._script(Home(tmp_path), Snapshot("0" * 16, tmp_path, None), "s", array)
+    work = script.index("srun ")
+    runs = "srun() { return 3; }\n" + script.replace("exec ", "echo ")
+    done = subprocess.run(["bash", "-c", runs], capture_output=True, text=True)
+    assert work and done.stdout.rstrip().endswith("--ended 3"), done
 
 
 @given(st.lists(st.integers(0, 40), unique=True, min_size=1).map(sorted))

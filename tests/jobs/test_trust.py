@@ -29,6 +29,17 @@ def test_a_home_is_private_unless_the_group_shares_it(tmp_path: Path, monkeypatc
         trust.keep_private(tmp_path / "theirs")
 
 
+def test_in_a_shared_home_every_command_writes_for_the_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for shared, mode in (("", 0o644), ("group", 0o664)):
+        monkeypatch.setenv("CEBCTL_SHARED", shared)
+        os.umask(0o022)
+        trust.write_for_all()
+        (tmp_path / shared).mkdir(exist_ok=True)
+        path = tmp_path / shared / "told.json"
+        path.touch()
+        assert path.stat().st_mode & 0o777 == mode
+
+
 @root_only
 def test_a_strangers_checkpoint_and_journal_are_refused(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoints.write(paths.checkpoints, 1, lambda file: file.write(b"weights"))

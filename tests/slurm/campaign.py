@@ -13,7 +13,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from lab import Lab, eventually
+
+from jobs.journal import read
 
 FINAL = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED")
 ROOT = Path(__file__).parents[2]
@@ -129,11 +132,11 @@ class Campaign:
         """The journals of a run's attempts, oldest first."""
         folder = self.run(word) / "journal"
         paths = sorted(folder.glob(f"{stage}.*.jsonl"), key=lambda path: int(path.name.split(".")[1]))
-        return [[json.loads(line) for line in path.read_text().splitlines() if line] for path in paths]
+        return [[msgspec.to_builtins(record) for record in read(path).records] for path in paths]
 
     def types(self, word: str = "0") -> list[str]:
         """The last record of each attempt."""
-        return [records[-1]["type"] for records in self.records(word)]
+        return [records[-1]["type"] for records in self.records(word) if records]
 
     def run(self, word: str = "0") -> Path:
         """The run's directory."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,13 @@ PARTITIONS = {
     "private": {"AllowAccounts": "physics"},
 }
 """What a cluster with rules has, besides `gpu` and `scavenge`."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each mostly waits for Slurm, several times in a row, and longer where several run side by side."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(600))
 
 
 def _lab(settings: Settings) -> Lab:

@@ -28,6 +28,7 @@ def test_what_runs_stops_with_a_checkpoint_and_what_waits_never_starts(make_lab:
     assert "cancelled 2 x train, 2 x evaluate, 1 of them running" in answer.err
     stopped = campaign.becomes("1", "lost")
     assert stopped["error"].startswith("cancelled; checkpoint of step")
+    campaign.becomes("2", "running")  # in the room that 1 has left
     assert campaign.states() == {"0": "running", "1": "lost", "2": "running", "3": "new"}
 
     again = campaign.submit("--only", "seed = 1")

@@ -84,6 +84,7 @@ def test_preemption_is_a_pause(make_lab: MakeLab, tmp_path: Path, grace: int, to
     lab.run("sbatch", "--gres=gpu:8", "--wrap", "sleep 3", "--output=/dev/null")
     done_undisturbed(campaign, attempts=2)
     assert campaign.types()[0] == "preempted"
+    assert campaign.records()[0][-1]["reason"] == "preempted"
 
 
 def test_a_node_that_dies(make_lab: MakeLab, tmp_path: Path) -> None:
@@ -131,7 +132,8 @@ def test_slurmd_alone_and_the_controller_may_stop(make_lab: MakeLab, tmp_path: P
 
 def test_without_an_answer_the_state_is_the_last_one_seen(make_lab: MakeLab, tmp_path: Path) -> None:
     lab = make_lab(nodes=1, conf={"MessageTimeout": 2})
-    campaign = Campaign(lab, tmp_path, {"0": "PAYLOAD_STEPS: 500"})
+    back = tmp_path / "back"
+    campaign = Campaign(lab, tmp_path, {"0": f"PAYLOAD_STEPS: 50, PAYLOAD_UNTIL: {back}"})
     campaign.submit()
     campaign.begun(step=10)
     assert campaign.states() == {"0": "running"}
@@ -139,7 +141,8 @@ def test_without_an_answer_the_state_is_the_last_one_seen(make_lab: MakeLab, tmp
     lab.stop("slurmctld", signal.SIGKILL)
     assert [campaign.states()["0"] for _ in range(3)] == ["running"] * 3
     lab.start("slurmctld")
-    done_undisturbed(campaign, attempts=1, steps=500)  # it ends once the controller is back, not while it is away
+    back.touch()
+    done_undisturbed(campaign, attempts=1, steps=50)
 
 
 def test_a_start_that_the_controller_forgot(make_lab: MakeLab, tmp_path: Path) -> None:
@@ -220,7 +223,8 @@ def test_a_controller_that_forgot_everything_and_gives_out_the_number_again(make
 
 def test_killed_by_hand_rank_step_and_script(make_lab: MakeLab, tmp_path: Path) -> None:
     lab = make_lab(nodes=1)
-    campaign = Campaign(lab, tmp_path, {"rank": LONG, "step": LONG, "script": LONG})
+    at_once = f"PAYLOAD_STEPS: {STEPS}, PAYLOAD_FIRST: 0.5"
+    campaign = Campaign(lab, tmp_path, dict.fromkeys(("rank", "step", "script"), at_once))
     campaign.submit()
     for word in campaign.words:
         campaign.begun(word, step=10)

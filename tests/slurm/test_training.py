@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from campaign import Campaign
 from lab import IMPATIENT, Lab
 
@@ -37,7 +36,6 @@ def numbers(campaign: Campaign) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.timeout(600)
 def test_preempted_and_its_node_lost_it_ends_with_undisturbed_numbers(make_lab: MakeLab, tmp_path: Path) -> None:
     lab = make_lab(nodes=2, gpus=1, conf=IMPATIENT | {"SlurmdTimeout": 10, "KillWait": 15})
     disturbed, undisturbed = (Campaign(lab, tmp_path / name) for name in ("disturbed", "undisturbed"))

@@ -1,5 +1,6 @@
 """Opening: created, upgraded, refused or set aside; and what `plan` may touch."""
 
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -33,6 +34,14 @@ def test_a_store_is_created_with_its_folder(tmp_path: Path) -> None:
     with open_store(sa.URL.create("sqlite", database=str(path)).render_as_string()) as store:
         assert queries.runs(store) == []
     assert path.exists()
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o600), (0o007, 0o660)])
+def test_whoever_may_write_in_the_home_may_write_the_store(tmp_path: Path, umask: int, mode: int) -> None:
+    os.umask(umask)
+    with open_store(f"sqlite:///{tmp_path}/store.sqlite"):
+        found = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("store.sqlite*")}
+    assert set(found.values()) == {mode} and "store.sqlite" in found
 
 
 def test_many_may_create_one_store_at_once(url: str, at_once: Any) -> None:

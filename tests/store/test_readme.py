@@ -7,13 +7,18 @@ from typing import Any
 import pytest
 
 import store
+from experiments.benchmarks import Clean
+from experiments.matrix import load
 from jobs.home import Home
+from jobs.journal import Measure, Metrics, Result, Started, Succeeded
 from store.ingest import ingest
 from store.opening import open_memory
 from store.tables import metadata
 
 README = Path(store.__file__).with_name("README.md").read_text()
 QUERIES = re.findall(r"```sql\n(.*?)```", README, re.DOTALL)
+[NOTEBOOK] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+DIGITS = Path(store.__file__).parents[1] / "experiments" / "digits.yaml"
 
 
 def test_there_are_five_queries() -> None:
@@ -26,6 +31,29 @@ def test_an_example_query_finds_something(query: str, campaign: Home) -> None:
         ingest(opened, campaign)
         with opened.reading() as connection:
             assert connection.exec_driver_sql(query).all()
+
+
+def test_the_notebook_runs(home: Home, write: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    for number, run in enumerate(load(DIGITS).runs):
+        values = {"loss": 1.0, "rate": 2.0}
+        measures = [Measure(name="clean", unit="accuracy", total=360, correct=300 + number)]
+        result = Result(evaluation_id="e1", benchmark=Clean(), data_digest="d", checkpoint_step=1, engine="x",
+                        measures=measures)  # fmt: skip
+        paths = home.run(run.run_id)
+        write(
+            paths.journal("train", 1), Started(submission="s"), Metrics(step=1, epoch=1.0, values=values), Succeeded()
+        )
+        write(paths.journal("evaluate", 1), Started(submission="s"), result, Succeeded())
+    monkeypatch.setenv("CEBCTL_HOME", str(home.folder))
+    found: dict[str, Any] = {}
+    exec(NOTEBOOK, found)
+    runs = [run for run in load(DIGITS).runs if run.run.objective.__struct_config__.tag in ("ceb", "vib")]
+    assert len(capsys.readouterr().out.splitlines()) == len(runs) == len(found["results"])
+    assert found["clean"].at[3.0, "ceb"] == next(
+        row.value for row in found["results"] if row.axes == {"objective": "ceb", "rho": 3.0}
+    )
+    assert set(found["losses"].name) == {"loss"}
+    assert len(found["runs"]) == len(load(DIGITS).runs)
 
 
 @pytest.mark.parametrize("name", metadata.tables)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cebctl.render.files import replacing
 from cebctl.report.figures import style
 from cebctl.report.figures.marks import Figure, Mark, Panel, Series
 
@@ -35,7 +36,8 @@ def save(figures: Iterable[Figure], folder: Path) -> list[Path]:
             for format in FORMATS:
                 files.append(folder / f"{figure.name}.{format}")
                 dateless: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(format, {})
-                canvas.savefig(files[-1], dpi=200, bbox_inches="tight", metadata=dateless)
+                with replacing(files[-1]) as beside:
+                    canvas.savefig(beside, dpi=200, bbox_inches="tight", metadata=dateless)
     return files
 
 

@@ -24,6 +24,8 @@ from jobs.engine.data.autoaugment import GREY, POLICIES, autoaugment
 
 Augment = NoAugment | CropFlip | AutoAugment
 BICUBIC = transforms.InterpolationMode.BICUBIC
+_AREA, _RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
+"""Of the crop in training: its share of the image's area, its width over its height."""
 
 
 def augment_small(
@@ -59,7 +61,7 @@ def folder_transform(augment: Augment, info: DatasetInfo) -> Callable[[Image.Ima
     """The transform of one decoded image to info.size; where it draws, it draws from torch's global generator."""
     if isinstance(augment, NoAugment):
         return lambda image: central_crop(image, info.size)
-    crop = transforms.RandomResizedCrop(info.size, scale=(0.08, 1), ratio=(3 / 4, 4 / 3), interpolation=BICUBIC)
+    crop = transforms.RandomResizedCrop(info.size, scale=_AREA, ratio=_RATIO, interpolation=BICUBIC)
     steps: list[Callable[..., object]] = [crop, transforms.RandomHorizontalFlip()]
     if isinstance(augment, AutoAugment):
         steps.append(transforms.AutoAugment(POLICIES[augment.policy], fill=[GREY] * info.channels))
@@ -69,11 +71,23 @@ def folder_transform(augment: Augment, info: DatasetInfo) -> Callable[[Image.Ima
 
 def central_crop(image: Image.Image, size: int) -> Image.Image:
     """The central square of 224/256 of the short side, resized bicubically (with antialiasing) to size x size."""
-    width, height = image.size
-    crop = int(min(width, height) * 224 / 256)
-    top, left = (height - crop + 1) // 2, (width - crop + 1) // 2
-    cropped: Image.Image = functional.resized_crop(image, top, left, crop, crop, [size, size], BICUBIC)
+    cropped: Image.Image = functional.resized_crop(image, *_central(*image.size), [size, size], BICUBIC)
     return cropped
+
+
+def window(augment: Augment, width: int, height: int) -> tuple[int, int, int, int, bool]:
+    """What `folder_transform` cuts out of an image of this size (top, left, height, width), and whether it is mirrored;
+    drawn from torch's global generator, by the same numbers."""
+    if isinstance(augment, NoAugment):
+        return *_central(width, height), False
+    of_this_size = torch.empty(1, height, width, device="meta")
+    cut = transforms.RandomResizedCrop.get_params(of_this_size, list(_AREA), list(_RATIO))
+    return *cut, bool(torch.rand(1) < 0.5)
+
+
+def _central(width: int, height: int) -> tuple[int, int, int, int]:
+    crop = int(min(width, height) * 224 / 256)
+    return (height - crop + 1) // 2, (width - crop + 1) // 2, crop, crop
 
 
 @contextmanager

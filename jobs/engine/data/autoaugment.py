@@ -43,7 +43,7 @@ def autoaugment(images_BCHW: Tensor, policy: Policy, seed: int, epoch: int, samp
     """The images, wherever they lie, under the policy's two operations each, as they are drawn for samples_B (int64, on
     the CPU)."""
     operations, numbers_P22 = _table(policy, images_BCHW.shape[-1])
-    chosen_B, chances_B2, signs_B2 = draw(policy, seed, epoch, samples_B)
+    chosen_B, chances_B2, signs_B2 = draw(len(_pairs(policy)), seed, epoch, samples_B)
     images_BCHW = images_BCHW.clone()
     for stage in range(2):
         applied_B = chances_B2[:, stage] <= _chances(policy)[chosen_B, stage]
@@ -55,11 +55,10 @@ def autoaugment(images_BCHW: Tensor, policy: Policy, seed: int, epoch: int, samp
     return images_BCHW
 
 
-def draw(policy: Policy, seed: int, epoch: int, samples_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """For each sample which pair of operations (B,), two chances in [0, 1) and two signs, 0 or 1 (B, 2): an operation
-    is applied if its chance is at most its probability, and goes backward if its sign is 0."""
+def draw(pairs: int, seed: int, epoch: int, samples_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """For each sample which of so many pairs of operations (B,), two chances in [0, 1) and two signs, 0 or 1 (B, 2): an
+    operation is applied if its chance is at most its probability, and goes backward if its sign is 0."""
     drawn_B5 = randomness.uniform(seed, "autoaugment", epoch, samples_B, 5)
-    pairs = len(_pairs(policy))
     return (drawn_B5[:, 0] * pairs).long(), drawn_B5[:, 1:3], (drawn_B5[:, 3:] < 0.5).long()
 
 

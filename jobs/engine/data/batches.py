@@ -7,7 +7,6 @@ no draw, so their number changes nothing but the speed.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,17 +15,15 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from torchvision.transforms.functional import pil_to_tensor
 
-from experiments.errors import InputError
+from jobs.engine.data import dali
 from jobs.engine.data.augment import Augment, augment_small, folder_transform, sample_seeds, seeded
 from jobs.engine.data.images import FolderImages, ImageSet, MemoryImages, Then
+from jobs.engine.data.reading import UNREADABLE, Read, loaded
 
 Batch = tuple[Tensor, Tensor, Tensor]
-
-_UNREADABLE = (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError)
-"""What Pillow raises for a file that is no whole image."""
 
 
 def batches(
@@ -49,22 +46,12 @@ def batches(
     if isinstance(images, MemoryImages) and images.then is None and not workers:
         yield from _resident(images, index_batches, augment, seed, epoch, torch.device(device))
         return
-    reader = _Reader(images, augment, seed, epoch)
+    if isinstance(images, FolderImages) and images.loader == "dali" and images.crop and images.then is None:
+        yield from dali.batches(images, index_batches, augment, seed, epoch, torch.device(device), workers)
+        return
     on_gpu = torch.device(device).type == "cuda"
-    loader: DataLoader[_Read] = DataLoader(
-        reader,
-        batch_size=None,
-        sampler=index_batches,
-        num_workers=_workers() if workers is None else workers,
-        pin_memory=on_gpu,
-        generator=torch.Generator(),  # else the loader takes a number from the global one
-    )
-    for read in loader:
-        for index, why in read.corrupt.items():
-            assert isinstance(images, FolderImages)
-            images.leave_out(index, why)
-        if not len(read.samples_B):
-            raise InputError(", ".join(read.corrupt.values()), "nothing else is in this batch")
+    reader = _Reader(images, augment, seed, epoch)
+    for read in loaded(reader, index_batches, images, _workers() if workers is None else workers, pin_memory=on_gpu):
         x_BCHW = read.images_BCHW.to(device, non_blocking=on_gpu).float().div_(255)
         yield read.samples_B, x_BCHW, read.labels_B.to(device, non_blocking=on_gpu)
 
@@ -86,13 +73,10 @@ def _workers() -> int:
 
 
 @dataclass(frozen=True)
-class _Read:
-    """A batch as a worker hands it over, pixels as uint8."""
+class _Read(Read):
+    """Pixels as uint8."""
 
-    samples_B: Tensor
     images_BCHW: Tensor
-    labels_B: Tensor
-    corrupt: dict[int, str]
 
     def pin_memory(self) -> _Read:
         """Called by the loader."""
@@ -117,7 +101,7 @@ class _Reader(Dataset[_Read]):
     def _from_memory(self, images: MemoryImages, samples_B: Tensor) -> _Read:
         images_BCHW = images.images_NCHW[samples_B]
         images_BCHW = augment_small(images_BCHW, self._augment, images.info, self._seed, self._epoch, samples_B)
-        return _Read(samples_B, images_BCHW, images.labels_N[samples_B], {})
+        return _Read(samples_B, images.labels_N[samples_B], {}, images_BCHW)
 
     def _from_folder(self, images: FolderImages, samples_B: Tensor) -> _Read:
         size = images.info.size
@@ -130,10 +114,10 @@ class _Reader(Dataset[_Read]):
                 image = _decode(images, index)
                 with seeded(sample_seed):
                     pixels_BCHW[number] = pil_to_tensor(transform(image))
-            except _UNREADABLE as error:
+            except UNREADABLE as error:
                 kept[number], corrupt[index] = False, f"{type(error).__name__}: {error}"
         samples_B = samples_B[kept]
-        return _Read(samples_B, pixels_BCHW[kept], images.labels_N[samples_B], corrupt)
+        return _Read(samples_B, images.labels_N[samples_B], corrupt, pixels_BCHW[kept])
 
 
 def _afterwards(read: _Read, then: Then) -> _Read:

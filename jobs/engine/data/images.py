@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -73,6 +74,8 @@ class FolderImages:
     """Whether the evaluation crop is taken; else an image must have the size of `info` already."""
     then: Then | None = None
     """Done to each image as it is used; `digest` tells it apart."""
+    loader: Literal["torchvision", "dali"] = "torchvision"
+    """Who decodes and crops; `torchvision`, with Pillow, wherever something is done to an image behind that."""
 
     def __len__(self) -> int:
         return len(self.labels_N)

@@ -45,7 +45,7 @@ def build(run: spec.Run) -> CebModel:
     return model.double() if run.precision == "fp64" else model
 
 
-def _network(network: spec.SmallCnn | spec.WideResNet | spec.ResNet, info: DatasetInfo) -> nn.Module:
+def _network(network: spec.Network, info: DatasetInfo) -> nn.Module:
     match network:
         case spec.SmallCnn():
             return small_cnn(network, info.channels, info.size)
@@ -55,7 +55,7 @@ def _network(network: spec.SmallCnn | spec.WideResNet | spec.ResNet, info: Datas
             return ResNet(network, info.channels)
 
 
-def _z_dim(network: spec.SmallCnn | spec.WideResNet | spec.ResNet) -> int:
+def _z_dim(network: spec.Network) -> int:
     match network:
         case spec.SmallCnn():
             return network.z_dim

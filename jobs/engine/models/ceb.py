@@ -58,17 +58,19 @@ class CebModel(nn.Module):
         return self._backward_encoder().log_prob(z_BZ, y_B)
 
     def log_marginal(self, z_BZ: Tensor) -> Tensor:
-        """log m(z), of shape (B,), with no gradient to the marginal, which its own loss trains
-        (`marginal_loss`); ValueError if the objective has none."""
+        """log m(z), of shape (B,), with no gradient to the marginal, which has a loss of its own; ValueError if the
+        objective has none."""
+        return self._marginal().log_prob_fixed(z_BZ)
+
+    def log_marginal_alone(self, z_BZ: Tensor) -> Tensor:
+        """log m(z), of shape (B,), with gradients to the marginal and to nothing else: what it learns from. ValueError
+        if the objective has none."""
+        return self._marginal().log_prob(z_BZ.detach())
+
+    def _marginal(self) -> MixtureMarginal:
         if self.marginal is None:
             raise ValueError("this objective has no marginal")
-        return self.marginal.log_prob_fixed(z_BZ)
-
-    def marginal_loss(self, z_BZ: Tensor) -> Tensor:
-        """The mean of -log m(z), with gradients to the marginal alone; 0 without one."""
-        if self.marginal is None:
-            return z_BZ.new_zeros(())
-        return -self.marginal.log_prob(z_BZ.detach()).mean()
+        return self.marginal
 
     def _backward_encoder(self) -> BackwardEncoder:
         if self.backward_encoder is None:

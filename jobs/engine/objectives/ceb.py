@@ -22,8 +22,10 @@ def loss(model: CebModel, f_BZ: Tensor, z_BZ: Tensor, y_B: Tensor, gamma: float)
     conditional_entropy = cross_entropy(model.logits(z_BZ), y_B)
     log_encoder_B = model.log_encoder(z_BZ, f_BZ)
     residual_information = (log_encoder_B - model.log_backward_encoder(z_BZ, y_B)).mean()
-    rate = (log_encoder_B.detach() - model.log_marginal(z_BZ.detach())).mean()
-    return Terms(conditional_entropy + gamma * residual_information, conditional_entropy, residual_information, rate)
+    log_marginal_B = model.log_marginal_alone(z_BZ)
+    rate = (log_encoder_B - log_marginal_B).detach().mean()
+    total = conditional_entropy + gamma * residual_information
+    return Terms(total, conditional_entropy, residual_information, rate, -log_marginal_B.mean())
 
 
 def gamma_of(rho: float) -> float:

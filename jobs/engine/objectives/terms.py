@@ -22,10 +22,12 @@ class Terms:
     """log e(z|x) - log b(z|y), of an upper bound of I(X;Z|Y); None without a backward encoder."""
     rate: Tensor | None = None
     """log e(z|x) - log m(z), of an upper bound of I(X;Z); None without a marginal."""
+    marginal_loss: Tensor | None = None
+    """-log m(z), with gradients to the marginal alone, where it was found on the way; None: it is still to be."""
 
     def values(self) -> dict[str, Tensor]:
-        """What there is, by name, without gradients."""
-        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        """What is reported of it, by name, without gradients."""
+        named = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "marginal_loss"}
         return {name: value.detach() for name, value in named.items() if value is not None}
 
 

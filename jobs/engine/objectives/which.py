@@ -10,7 +10,7 @@ from jobs.engine.objectives.vib import VIB
 from jobs.engine.objectives.xent import XENT
 
 
-def of(objective: spec.Xent | spec.Vib | spec.Ceb | spec.Cceb) -> Objective:
+def of(objective: spec.Objective) -> Objective:
     """The objective that a spec names; its rho and schedule are `jobs.engine.schedules`' concern."""
     match objective:
         case spec.Xent():

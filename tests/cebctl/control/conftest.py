@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from cebctl.app import run
 from experiments.identity import evaluation_id
 from experiments.matrix import PlannedRun, load
 from jobs import checkpoints
@@ -24,30 +21,6 @@ grids:
   - {objective: ceb, rho: [3, 0]}
 evaluate: [clean, pgd: {norm: linf, eps: 0.1, steps: 3}]
 """
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a command did."""
-
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Said]:
-    """Run `cebctl …` within this process."""
-    monkeypatch.setenv("CEBCTL_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def call(*arguments: object) -> Said:
-        capsys.readouterr()
-        code = run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Said(code, captured.out, captured.err)
-
-    return call
 
 
 @pytest.fixture

@@ -30,7 +30,9 @@ def stored(finished: Home, small: Path) -> dict[str, list[dict[str, Any]]]:
             metrics = [{name: getattr(p, name) for name in p.__slots__} for p in queries.metrics(store, run.run_id)]
             found["metrics"] += [{"run_id": run.run_id} | row for row in metrics]
             results = queries.results(store, [run.run_id])
-            found["results"] += [{name: getattr(row, name) for name in row.__slots__} for row in results]
+            found["results"] += [
+                {name: getattr(row, name) for name in row.__slots__} | {"value": row.number} for row in results
+            ]
     return found
 
 

@@ -20,6 +20,8 @@ class Cluster:
     def __init__(self) -> None:
         self.now: dict[queue.Key, Element] = {}
         self.past: dict[queue.Key, Element] | None = None
+        self.deaf = False
+        """The accounting does not answer."""
         self.silent = False
         self.asked = 0
 
@@ -33,6 +35,8 @@ class Cluster:
         return list(self.now.values())
 
     def accounted(self, _names: object) -> list[Element] | None:
+        if self.deaf:
+            raise UnreachableError("Slurm", "no slurmdbd")
         return None if self.past is None else list(self.past.values())
 
 
@@ -73,6 +77,37 @@ def test_what_the_controller_forgot_the_accounting_knows(home: Home, cluster: Cl
     cluster.past = {A: Element(*A, "7_0", "TIMEOUT")}
     found = queue.look(home, {A})
     assert found.elements[A].words == "killed at its time limit" and not found.forgot(A)
+
+
+def test_what_only_the_accounting_calls_alive_is_forgotten(home: Home, cluster: Cluster) -> None:
+    cluster.past = {A: Element(*A, "7_0", "RUNNING")}
+    assert [queue.look(home, {A}).forgot(A) for _ in range(2)] == [False, True]
+
+
+def test_accounting_that_is_silent_hides_nothing_else(home: Home, cluster: Cluster) -> None:
+    cluster.is_at(A, "RUNNING")
+    cluster.is_at(B, "RUNNING")
+    queue.look(home, {A, B})
+    cluster.deaf = True
+    cluster.is_at(A, "COMPLETED")
+    del cluster.now[B]
+    for _ in range(3):
+        found = queue.look(home, {A, B})
+        assert (found.elements[A].state, found.elements[B].state) == ("COMPLETED", "RUNNING")
+        assert not found.forgot(B) and "no slurmdbd" in found.error
+
+
+def test_who_looks_in_turns_asks_once_and_forgets_nothing(home: Home, cluster: Cluster, monkeypatch) -> None:
+    cluster.is_at(A, "FAILED")
+    cluster.is_at(B, "RUNNING")
+    queue.look(home, {A})
+    cluster.now.pop(A)
+    queue.look(home, {B})
+    monkeypatch.setenv("CEBCTL_SLURM_SECONDS", "60")
+    for _ in range(3):
+        assert queue.look(home, {A}).elements[A].final
+        assert queue.look(home, {B}).elements[B].state == "RUNNING"
+    assert cluster.asked == 2
 
 
 def test_an_end_that_was_seen_is_remembered(home: Home, cluster: Cluster) -> None:

@@ -12,6 +12,8 @@ import pytest
 import torch
 
 from experiments import datasets, spec
+from experiments.resources import Execution
+from jobs.engine.state import DEFAULT
 from jobs.engine.train import train
 from jobs.home import RunPaths
 from jobs.journal import AnyRecord, Journal, read
@@ -58,13 +60,17 @@ class Trained:
         self.paths, self.attempt = RunPaths(folder), 0
 
     def __call__(
-        self, run: spec.Run, should_stop: Callable[[], bool] = lambda: False, checkpoint_seconds: float = 60.0
+        self,
+        run: spec.Run,
+        should_stop: Callable[[], bool] = lambda: False,
+        checkpoint_seconds: float = 60.0,
+        execution: Execution = DEFAULT,
     ) -> list[AnyRecord]:
         """One attempt; what it journalled."""
         self.attempt += 1
         path = self.paths.journal("train", self.attempt)
         with Journal(path) as journal:
-            train(run, self.paths, journal, self.paths.folder, "cpu", should_stop, checkpoint_seconds)
+            train(run, self.paths, journal, self.paths.folder, "cpu", should_stop, checkpoint_seconds, execution)
         return read(path).records
 
 

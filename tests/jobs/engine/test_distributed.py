@@ -22,6 +22,7 @@ from torch import distributed, nn
 
 from experiments import datasets, spec
 from experiments.errors import InputError
+from experiments.identity import run_id
 from jobs.engine import checkpoint
 from jobs.engine.data import FolderImages
 from jobs.engine.distributed import Group, peers
@@ -29,10 +30,12 @@ from jobs.engine.replica import RunningStatistics
 from jobs.engine.train import train
 from jobs.errors import PeerLostError, Stopped
 from jobs.home import RunPaths
-from jobs.journal import Checkpointed, Journal, Metrics, read
+from jobs.journal import Checkpointed, Journal, Metrics, Succeeded, read
 from tests.jobs.engine.test_resume import assert_same
 
 NORMED = spec.WideResNet(blocks=1, width=1, norm="batch", z_dim=4)
+ADVERSARY = spec.PgdAdversary(norm="l2", eps=0.5, steps=2, step_size=0.3)
+SGD = spec.Sgd(lr=0.01, weight_decay=1e-4)
 DONE, STOPPED, LOST, FAILED = 0, 3, 4, 5
 Ask = Callable[[int, int], bool]
 """(rank, steps done) -> whether this process is asked to stop."""
@@ -116,14 +119,12 @@ def assert_learned_alike(run: spec.Run, ours: RunPaths, theirs: RunPaths) -> Non
         (3, {"batch": 100, "objective": spec.Cceb(rho=0.0, jump_start=spec.GatedJumpStart(epochs=1, threshold=0.05))}),
         (
             2,
-            {
-                "objective": spec.Vib(rho=1.0),
-                "adversary": spec.PgdAdversary(norm="l2", eps=0.5, steps=2, step_size=0.3),
-            },
+            {"objective": spec.Vib(rho=1.0), "adversary": ADVERSARY},
         ),
         (2, {"objective": spec.Xent(), "network": NORMED, "batch": 10, "replica_batch": 4}),
+        (3, {"network": NORMED, "batch": 10, "batch_norm": "sync", "adversary": ADVERSARY, "optimiser": SGD}),
     ],
-    ids=["uneven shares", "less data than a batch", "adversary", "batch norm over parts"],
+    ids=["uneven shares", "less data than a batch", "adversary", "batch norm over parts", "batch norm over all"],
 )
 def test_many_learn_what_one_learns(tmp_path: Path, change: Any, world: int, fields: dict[str, Any]) -> None:
     run = change(precision="fp64", epochs=2.5, **fields)
@@ -171,6 +172,18 @@ def test_resumed_by_another_number_of_processes(tmp_path: Path, change: Any) -> 
     alone(run, ours)
     alone(run, theirs)
     assert_learned_alike(run, ours, theirs)
+
+
+def test_all_begin_where_the_run_they_extend_ended(tmp_path: Path, change: Any) -> None:
+    run, longer, whole = change(epochs=1.0), change(epochs=2.0, extends=(1,)), change(epochs=2.0)
+    paths = {one: RunPaths(tmp_path / "runs" / run_id(one)) for one in (run, longer, whole)}
+    assert together(2, run, paths[run]) == [DONE] * 2
+    assert together(2, longer, paths[longer]) == [FAILED, LOST]  # nothing says yet that the first is trained
+    with Journal(paths[run].journal("train", 1)) as journal:
+        journal.write(Succeeded())
+    for one in (longer, whole):
+        assert together(2, one, paths[one]) == [DONE] * 2
+    assert_same(state(longer, paths[longer])["model"], state(whole, paths[whole])["model"])
 
 
 def test_a_process_that_is_killed_ends_the_others(tmp_path: Path, tiny: spec.Run) -> None:

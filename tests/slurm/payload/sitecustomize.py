@@ -2,7 +2,8 @@
 
 Python imports this by itself. The work is a chain of hashes, a link a step, so that its last one tells whether every
 step was done once and in order. PAYLOAD_STEPS and PAYLOAD_SECONDS (of a step; PAYLOAD_FIRST: in the first attempt) set
-its length; PAYLOAD_FAULT names what goes wrong at step 7 of the first attempt, or of every one with PAYLOAD_ALWAYS=1.
+its length, and PAYLOAD_UNTIL a file without which it does not do the last; PAYLOAD_FAULT names what goes wrong at step
+7 of the first attempt, or of every one with PAYLOAD_ALWAYS=1.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ def work(claim, paths, journal, should_stop):  # type: ignore[no-untyped-def]
     seconds = float(os.environ.get("PAYLOAD_FIRST" if first_attempt else "", os.environ.get("PAYLOAD_SECONDS", "0.1")))
     for step in range(first + 1, steps + 1):
         time.sleep(seconds)
+        while step == steps and (file := os.environ.get("PAYLOAD_UNTIL")) and not os.path.exists(file):  # noqa: PTH110
+            time.sleep(0.1)
         link = hashlib.sha256(link + step.to_bytes(4, "little")).digest()
         if step == 7 and (first_attempt or os.environ.get("PAYLOAD_ALWAYS")):
             fail(os.environ.get("PAYLOAD_FAULT", ""))

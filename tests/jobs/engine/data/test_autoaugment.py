@@ -33,7 +33,7 @@ def test_each_image_is_torchvision_s(policy: autoaugment.Policy, channels: int, 
     before_BCHW = images_BCHW.clone()
     made_BCHW = autoaugment.autoaugment(images_BCHW, policy, 3, 1, samples_B)
     assert torch.equal(images_BCHW, before_BCHW) and made_BCHW.dtype == torch.uint8
-    drawn = autoaugment.draw(policy, 3, 1, samples_B)
+    drawn = autoaugment.draw(25, 3, 1, samples_B)
     theirs = transforms.AutoAugment(autoaugment.POLICIES[policy], fill=[128] * channels)
     for sample in range(COUNT):
         pair, chances_2, signs_2 = (one[sample] for one in drawn)
@@ -44,16 +44,16 @@ def test_each_image_is_torchvision_s(policy: autoaugment.Policy, channels: int, 
 def test_the_draw_is_torchvision_s_law() -> None:
     """Pairs, chances and signs are uniform, each within five standard deviations, and of one sample only."""
     samples_B = torch.arange(20_000)
-    pair_B, chances_B2, signs_B2 = autoaugment.draw("cifar10", 0, 0, samples_B)
+    pair_B, chances_B2, signs_B2 = autoaugment.draw(25, 0, 0, samples_B)
     counts = pair_B.bincount(minlength=25)
     assert len(counts) == 25 and (counts - 800).abs().max() < 5 * 800**0.5
     for chances_B in chances_B2.unbind(1):
         tenths = (10 * chances_B).long().bincount(minlength=10)
         assert len(tenths) == 10 and (tenths - 2000).abs().max() < 5 * 2000**0.5
     assert (signs_B2.sum(dim=0) - 10_000).abs().max() < 5 * 5000**0.5
-    alone = autoaugment.draw("cifar10", 0, 0, samples_B[[7, 3]])
+    alone = autoaugment.draw(25, 0, 0, samples_B[[7, 3]])
     assert all(torch.equal(few, many[[7, 3]]) for few, many in zip(alone, (pair_B, chances_B2, signs_B2), strict=True))
-    assert not torch.equal(autoaugment.draw("cifar10", 0, 1, samples_B)[0], pair_B)
+    assert not torch.equal(autoaugment.draw(25, 0, 1, samples_B)[0], pair_B)
 
 
 def test_comes_behind_crop_and_flip() -> None:

@@ -150,7 +150,7 @@ def test_no_objective_trains_the_marginal_and_the_marginal_trains_nothing_else(
 
     model.zero_grad()
     given.f_BZ.grad = None
-    model.marginal_loss(given.z_BZ).backward()
+    (-model.log_marginal_alone(given.z_BZ).mean()).backward()
     assert given.f_BZ.grad is None
     reached = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
     assert reached == {"marginal.means_MZ", "marginal.logits_M"}
@@ -162,7 +162,7 @@ def test_the_marginal_learns_by_maximum_likelihood(batch: Callable[[object], Bat
     wanted = list(given.model.marginal.parameters())
     theirs = -mixture(given.model).log_prob(given.z_BZ).mean()
     for mine, other in zip(
-        torch.autograd.grad(given.model.marginal_loss(given.z_BZ), wanted),
+        torch.autograd.grad(-given.model.log_marginal_alone(given.z_BZ).mean(), wanted),
         torch.autograd.grad(theirs, wanted),
         strict=True,
     ):

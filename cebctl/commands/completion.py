@@ -1,0 +1,161 @@
+"""What the shell completes behind a command: matrices, runs, selections. Quick, silent, and never an error."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from experiments.matrix import Matrix
+
+Item = tuple[str, str]
+"""What is completed, and what some shells show beside it."""
+
+_MATRIX = re.compile(rb"^(base|grids):", re.MULTILINE)
+_TITLE = re.compile(r"^title: *(.+)$", re.MULTILINE)
+_CONDITION = re.compile(r"\s*(?P<field>[\w.]+)\s*(?P<operator>not\s+in\s*\(|in\s*\(|<=|>=|!=|==|=|<|>)(?P<rest>.*)")
+_OPERATORS = ("=", "!=", "<=", ">=", " in (")
+
+
+def _silent(complete: Callable[..., Iterable[Item]]) -> Callable[..., list[Item]]:
+    """A broken matrix, or a home that can't be read, completes to nothing: the command itself will say why."""
+
+    @functools.wraps(complete)
+    def completed(*arguments: Any, **given: Any) -> list[Item]:
+        try:
+            return list(complete(*arguments, **given))
+        except Exception:  # whatever it is, a shell that waits for Tab is no place to say so
+            return []
+
+    return completed
+
+
+@_silent
+def matrices(incomplete: str) -> Iterator[Item]:
+    """The matrices in the folder named so far, and in those right below it."""
+    named, _, _ = incomplete.rpartition("/")
+    folder = Path(named + "/" if incomplete.startswith("/") else named)
+    for path in sorted([*folder.glob("*.y*ml"), *folder.glob("[!.]*/*.y*ml")]):
+        if str(path).startswith(incomplete.removeprefix("./")) and _MATRIX.search(text := path.read_bytes()[:20_000]):
+            title = _TITLE.search(text.decode(errors="replace"))
+            yield ("./" * incomplete.startswith("./")) + str(path), title[1] if title else ""
+
+
+@_silent
+def run_ids(incomplete: str) -> Iterator[Item]:
+    """The runs of the home by their ids, with their names."""
+    from jobs.home import Home
+
+    home = Home.from_environment()
+    found = sorted(path.name for path in home.runs.iterdir() if path.name.startswith(incomplete))
+    labels = _labels(home.submissions, set(found))
+    return ((run_id, labels.get(run_id, "")) for run_id in found)
+
+
+def _labels(submissions: Path, wanted: set[str]) -> dict[str, str]:
+    """The names that the newest submissions gave to these runs."""
+    from jobs.journal import Claim, read
+
+    found: dict[str, str] = {}
+    for path in sorted(submissions.glob("*.jsonl"), reverse=True):
+        if wanted <= found.keys():
+            break
+        claims = [record for record in read(path).records if isinstance(record, Claim)]
+        found = {claim.run_id: claim.label for claim in claims} | found
+    return found
+
+
+@_silent
+def run_names(ctx: typer.Context, incomplete: str) -> Iterator[Item]:
+    """The runs of the matrix that stands on the command line, by name."""
+    matrix = _matrix(ctx)
+    return ((run.name, run.run_id) for run in matrix.runs) if matrix else iter(())
+
+
+@_silent
+def selections(ctx: typer.Context, incomplete: str) -> Iterator[Item]:
+    """The next piece of a selection: a field, an operator, or a value that the field has in the matrix."""
+    done, condition = _last_condition(incomplete)
+    if match := _CONDITION.fullmatch(condition):
+        typed = match["rest"].rpartition(",")[2].lstrip()
+        start = incomplete.removesuffix(typed)
+        return ((start + value, "") for value in _values(ctx, match["field"]))
+    start = done + condition[: len(condition) - len(condition.lstrip())]
+    fields = [name for name in _fields(ctx) if name.startswith(condition.strip())]
+    if len(fields) == 1:  # with its operators, which keeps a shell from closing the quotes behind it
+        return ((f"{start}{fields[0]}{operator}", "") for operator in _OPERATORS)
+    return ((start + name, "") for name in fields)
+
+
+def _last_condition(text: str) -> tuple[str, str]:
+    """What stands before the condition that is being typed, and that condition: commas in brackets end none."""
+    depth, begin = 0, 0
+    for position, sign in enumerate(text):
+        depth += {"(": 1, ")": -1}.get(sign, 0)
+        if sign == "," and depth == 0:
+            begin = position + 1
+    return text[:begin], text[begin:]
+
+
+def _fields(ctx: typer.Context) -> list[str]:
+    """The fields that the runs of the matrix have, those that tell them apart first; without one, all there are."""
+    from experiments.fields import schema
+    from experiments.spec import Run
+
+    tree, matrix = schema(Run), _matrix(ctx)
+    if matrix is None:
+        return tree.names()
+    axes = [name for run in matrix.runs for name in run.axes]
+    return list(dict.fromkeys([*axes, *(tree.short(path) for run in matrix.runs for path in run.leaves)]))
+
+
+def _values(ctx: typer.Context, field: str) -> list[str]:
+    from experiments.fields import schema
+    from experiments.spec import Run
+
+    matrix, path = _matrix(ctx), schema(Run).resolve(field)
+    values = dict.fromkeys(run.leaves[path] for run in matrix.runs if path in run.leaves) if matrix else {}
+    return [_spelled(value) for value in values if not isinstance(value, tuple)]
+
+
+def _spelled(value: Any) -> str:
+    """As a selection spells it."""
+    from experiments.matrix import shown
+
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else shown(value)
+
+
+def _matrix(ctx: typer.Context) -> Matrix | None:
+    """The matrix on the command line; None if there is none, or it has faults."""
+    from experiments.errors import CebctlError
+    from experiments.matrix import load
+
+    # An option still without its value keeps arguments from being told apart.
+    given = ctx.params.get("matrix") or next((word for word in ctx.args if word.endswith((".yaml", ".yml"))), None)
+    try:
+        return load(Path(given)) if given else None
+    except CebctlError:
+        return None
+
+
+@_silent
+def gpu_names(incomplete: str) -> Iterator[Item]:
+    """The GPUs whose figures are known."""
+    from experiments.gpus import GPUS
+
+    return ((name, "") for name in GPUS)
+
+
+@_silent
+def fetchable(incomplete: str) -> Iterator[Item]:
+    """The data sets that `data fetch` brings."""
+    from jobs.fetch import SOURCES
+
+    return ((name, "") for name in SOURCES)

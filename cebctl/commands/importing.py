@@ -1,0 +1,34 @@
+"""`cebctl import`: weights that were trained elsewhere, for a matrix to evaluate or to go on from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cebctl.control.interrupts import saying
+
+
+@saying("interrupted: nothing was imported")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What torch.save(model.state_dict(), FILE) wrote.")],
+) -> None:
+    """Take a checkpoint into the home, and print the line by which a matrix names it.
+
+    A run with that line begins with these weights, and with `epochs: 0` is evaluated as it is. Names and shapes must be
+    those of its network; nothing in the file is run. experiments/README.md, "Weights from elsewhere", says more.
+
+    Example: `cebctl import madry.pt`
+
+    Example: `cebctl import runs/madry/last.pt --quiet`
+    """
+    from cebctl.control import importing
+    from cebctl.render import console
+    from jobs.home import Home
+
+    taken = importing.take(file, Home.from_environment())
+    typer.echo(f"weights: {taken.digest}")
+    console.news().print(
+        f"{file}: {taken.tensors} tensors, {taken.parameters:,} values, taken into {taken.path.parent}", markup=False
+    )

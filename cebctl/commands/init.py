@@ -1,0 +1,69 @@
+"""`cebctl init`: a matrix for one's own folder of images, ready to be trained."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cebctl.control.interrupts import saying
+
+
+class Network(StrEnum):
+    """The kinds of network; the matrix says their fields."""
+
+    small_cnn = "small_cnn"
+    wide_resnet = "wide_resnet"
+    resnet = "resnet"
+
+
+@saying("interrupted: nothing was written")
+def init(
+    matrix: Annotated[Path, typer.Argument(metavar="MATRIX", help="The file to write, such as pets.yaml.")],
+    data: Annotated[
+        Path,
+        typer.Option("--data", metavar="FOLDER", help="Images in <class>/, or in train/<class>/ and test/<class>/."),
+    ],
+    network: Annotated[
+        Network | None, typer.Option("--network", help="What to train.", show_default="by the size of the images")
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            "--size",
+            min=4,
+            max=1024,
+            help="Height and width in pixels that images are brought to.",
+            show_default="theirs, or for several sizes a usual one",
+        ),
+    ] = None,
+) -> None:
+    """Write a commented matrix for your own images, which can be trained and evaluated as it is.
+
+    Finds the classes, the training and test images, their size and whether they are grey, reads them all once and
+    describes them under CEBCTL_DATA, where their digests stand: a run is of these images and no others. Overwrites
+    nothing.
+
+    Example: `cebctl init pets.yaml --data ~/pets`
+
+    Example: `cebctl init scans.yaml --data scans --network wide_resnet --size 64`
+    """
+    from cebctl.control import first_matrix, own_images
+    from cebctl.render import init_view
+    from cebctl.render.files import replacing
+    from experiments import own_data
+    from experiments.errors import InputError
+
+    if matrix.exists():
+        raise InputError(matrix, "is there already", "name another file")
+    if not matrix.parent.is_dir():
+        raise InputError(matrix.parent, "no such folder")
+    found = own_images.look(data, own_data.data_folder(), size)
+    name = own_data.name_of(found.slug, found.described)
+    chosen = network.value if network else first_matrix.suited(found.described.size)
+    described = own_data.write(name, found.described)
+    with replacing(matrix) as beside:
+        beside.write_text(first_matrix.text(name, found.slug, found.described, chosen), "utf-8")
+    init_view.show(matrix, found, described)

@@ -1,0 +1,49 @@
+"""Weights that were trained elsewhere, taken into the home, from where jobs read them wherever they run."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.errors import InputError
+from jobs import trust
+from jobs.home import Home
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A file that lies in the home."""
+
+    digest: str
+    """As a matrix writes it: `sha256:…`."""
+    path: Path
+    size: int
+    """In bytes."""
+    tensors: int
+    parameters: int
+    """Elements of all of them."""
+
+
+def take(file: Path, home: Home) -> Imported:
+    """Copy a file of `torch.save` into the home under its digest. Raises InputError if it can't be read, or holds
+    anything but a state_dict; whether that fits a network is for the run to find."""
+    from jobs.engine import weights
+
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise InputError(file, error.strerror or str(error)) from None
+    found = weights.read(data, file)
+    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    path = home.weights(digest)
+    trust.keep_private(home.folder)
+    path.parent.mkdir(exist_ok=True)
+    beside = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        beside.write_bytes(data)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return Imported(digest, path, len(data), len(found), sum(tensor.numel() for tensor in found.values()))

@@ -1,0 +1,322 @@
+"""Images in folders through NVIDIA DALI, the extra `dali`: what torchvision and Pillow do elsewhere, in DALI's threads,
+and on the GPU where there is one.
+
+DALI draws nothing here. The window that is cut out of an image, and whether it is mirrored, are drawn as torchvision
+draws them, from the same numbers; AutoAugment's operations are DALI's, and which of them an image gets is a function of
+(seed, epoch, sample) too. All this goes into the pipeline beside the bytes of the file, in the order of the batches.
+
+Shapes: B images of a batch, H by W pixels, C channels.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cache
+from itertools import chain, compress
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from experiments.errors import InputError
+from experiments.spec import AutoAugment, NoAugment
+from jobs.engine.data import autoaugment
+from jobs.engine.data.augment import Augment, sample_seeds, seeded, window
+from jobs.engine.data.images import FolderImages
+from jobs.engine.data.reading import UNREADABLE, Read, loaded
+
+THREADS_PER_READER = 8
+"""Reading files and drawing is so much less work than decoding that one process does it for so many threads of DALI."""
+
+_END_OF_JPEG = b"\xff\xd9"
+_UNDECODABLE = "Failed to decode"
+"""What DALI says of such an image, among other things, in a RuntimeError of no type of its own."""
+_NONE = -1
+"""In place of an operation's number: the image is left alone."""
+
+
+def require() -> None:
+    """InputError if DALI is not installed."""
+    try:
+        import nvidia.dali  # noqa: F401
+    except ImportError:
+        raise InputError("nvidia-dali", "it is not installed", "pip install 'cebctl[dali]'") from None
+
+
+def batches(
+    images: FolderImages,
+    index_batches: Sequence[Tensor],
+    augment: Augment,
+    seed: int,
+    epoch: int,
+    device: torch.device,
+    workers: int | None,
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """What `jobs.engine.data.batches` yields; the pipeline is one or two batches ahead. Raises InputError likewise."""
+    if not index_batches:
+        return
+    threads = torch.get_num_threads()
+    readers = -(-threads // THREADS_PER_READER) if threads > 1 else 0
+    reader = _Reader(images, augment, seed, epoch)
+    rest = loaded(reader, index_batches, images, readers if workers is None else workers)
+    ahead: deque[_Encoded] = deque()
+    largest = max(len(samples_B) for samples_B in index_batches)
+
+    def started(coming: Iterable[_Encoded]) -> Any:
+        def source() -> Iterator[tuple[Any, ...]]:
+            for encoded in coming:
+                ahead.append(encoded)
+                yield encoded.inputs()
+
+        return _pipeline(source(), augment, images.info.size, largest, threads, device)
+
+    with closing(rest):  # the worker processes end here, not when the pipeline does, which no one knows
+        pipeline = started(rest)
+        while True:
+            try:
+                made_BHWC = _as_torch(pipeline.run()[0], device)
+            except StopIteration:
+                return
+            except RuntimeError as error:  # after one image that it can't decode a pipeline is of no use any more
+                if _UNDECODABLE not in str(error):
+                    raise
+                sound = [_decodable(encoded, images, device) for encoded in ahead]
+                if all(one is other for one, other in zip(sound, ahead, strict=True)):
+                    raise
+                ahead.clear()
+                pipeline = started(chain(sound, rest))
+                continue
+            encoded = ahead.popleft()
+            x_BCHW = made_BHWC.permute(0, 3, 1, 2).contiguous().float().div_(255)
+            yield encoded.samples_B, x_BCHW, encoded.labels_B.to(device)
+
+
+@dataclass(frozen=True)
+class _Encoded(Read):
+    """A batch as the pipeline takes it."""
+
+    contents: Tensor
+    """uint8: the images' files, one behind the other."""
+    lengths_B: list[int]
+    windows_B5: Tensor
+    """int32: top, left, height and width in pixels, and 1 if mirrored."""
+    choices_B23: Tensor | None
+    """Of AutoAugment, int32, for each of two stages: the operation's number, its level, and 1 if it goes backward."""
+
+    def files(self) -> list[NDArray[np.uint8]]:
+        """Each image's."""
+        return np.split(self.contents.numpy(), np.cumsum(self.lengths_B)[:-1])
+
+    def inputs(self) -> tuple[Any, ...]:
+        """The pipeline's, as arrays."""
+        choices = () if self.choices_B23 is None else (self.choices_B23.numpy(),)
+        return self.files(), self.windows_B5.numpy(), *choices
+
+    def only(self, kept_B: NDArray[np.bool_]) -> _Encoded:
+        """The batch without the other images."""
+        files, kept = list(compress(self.files(), kept_B)), torch.from_numpy(kept_B)
+        return _Encoded(
+            self.samples_B[kept],
+            self.labels_B[kept],
+            {},
+            torch.from_numpy(np.concatenate(files)),
+            [len(file) for file in files],
+            self.windows_B5[kept],
+            None if self.choices_B23 is None else self.choices_B23[kept],
+        )
+
+
+class _Reader(Dataset[_Encoded]):
+    """Maps the indices of a batch to the batch."""
+
+    def __init__(self, images: FolderImages, augment: Augment, seed: int, epoch: int) -> None:
+        self._images, self._augment, self._seed, self._epoch = images, augment, seed, epoch
+
+    def __getitem__(self, samples_B: Tensor) -> _Encoded:
+        kept, corrupt = torch.ones(len(samples_B), dtype=torch.bool), {}
+        contents, windows = [], []
+        seeds = sample_seeds(self._seed, self._epoch, samples_B)
+        for number, (index, sample_seed) in enumerate(zip(samples_B.tolist(), seeds, strict=True)):
+            try:
+                content, (width, height) = whole(self._images.path(index).read_bytes())
+            except UNREADABLE as error:
+                kept[number], corrupt[index] = False, f"{type(error).__name__}: {error}"
+                continue
+            with seeded(sample_seed):
+                windows.append(window(self._augment, width, height))
+            contents.append(np.frombuffer(content, dtype=np.uint8))
+        samples_B = samples_B[kept]
+        return _Encoded(
+            samples_B,
+            self._images.labels_N[samples_B],
+            corrupt,
+            torch.from_numpy(np.concatenate(contents)) if contents else torch.empty(0, dtype=torch.uint8),
+            [len(content) for content in contents],
+            torch.tensor(windows, dtype=torch.int32).view(-1, 5),
+            choices(self._seed, self._epoch, samples_B) if isinstance(self._augment, AutoAugment) else None,
+        )
+
+
+def whole(content: bytes) -> tuple[bytes, tuple[int, int]]:
+    """A file that DALI reads as Pillow does, and its width and height; one of UNREADABLE if it is no whole image.
+
+    A JPEG that ends as one should is handed on as it is. Whatever else an image set holds under that name (ImageNet has
+    22 in CMYK, and a PNG) is decoded by Pillow, and so is what may be truncated: DALI would end the whole pipeline.
+    """
+    with Image.open(io.BytesIO(content)) as image:
+        plain = image.format == "JPEG" and image.mode in ("RGB", "L")
+        if plain and content.rstrip(b"\0").endswith(_END_OF_JPEG):
+            return content, image.size
+        lossless = io.BytesIO()
+        image.convert("RGB").save(lossless, "PNG", compress_level=1)
+        return lossless.getvalue(), image.size
+
+
+def _decodable(encoded: _Encoded, images: FolderImages, device: torch.device) -> _Encoded:
+    """The batch without the images that DALI can't decode, which are noted; InputError when they become too many, or
+    when nothing is left."""
+    decoded_B = _decoded(encoded.files(), encoded.windows_B5.numpy(), device)
+    for index in encoded.samples_B[torch.from_numpy(~decoded_B)].tolist():
+        images.leave_out(index, "DALI can't decode it")
+    if not decoded_B.any():
+        raise InputError(
+            images.path(int(encoded.samples_B[0])), "DALI can't decode it", "nothing else is in this batch"
+        )
+    return encoded if decoded_B.all() else encoded.only(decoded_B)
+
+
+def _decoded(
+    files_B: list[NDArray[np.uint8]], windows_B5: NDArray[np.int32], device: torch.device
+) -> NDArray[np.bool_]:
+    """Of which of these files DALI can decode the windows: all at once, else by halves."""
+    count = len(files_B)
+    try:
+        _pipeline(iter([(files_B, windows_B5)]), NoAugment(), 1, count, 1, device).run()
+    except RuntimeError as error:
+        if _UNDECODABLE not in str(error):
+            raise
+        if count == 1:
+            return np.zeros(1, dtype=np.bool_)
+        half = count // 2
+        parts = (files_B[:half], windows_B5[:half]), (files_B[half:], windows_B5[half:])
+        return np.concatenate([_decoded(*part, device) for part in parts])
+    return np.ones(count, dtype=np.bool_)
+
+
+def choices(seed: int, epoch: int, samples_B: Tensor) -> Tensor:
+    """What AutoAugment does to each sample, int32 of shape (B, 2, 3): see `_Encoded`."""
+    numbers_P2, chances_P2, levels_P2 = _table()
+    chosen_B, chances_B2, signs_B2 = autoaugment.draw(len(numbers_P2), seed, epoch, samples_B)
+    numbers_B2 = torch.where(chances_B2 < chances_P2[chosen_B], numbers_P2[chosen_B], _NONE)
+    return torch.stack([numbers_B2, levels_P2[chosen_B], 1 - signs_B2], dim=2).to(torch.int32)
+
+
+@cache
+def policy() -> Any:
+    """DALI's statement of the v0 policy: the operations of the public TPU code (tensorflow/tpu, efficientnet)."""
+    from nvidia.dali.auto_aug import auto_augment
+
+    return auto_augment.get_image_net_policy()
+
+
+@cache
+def _table() -> tuple[Tensor, Tensor, Tensor]:
+    """Of each pair of operations: their numbers, probabilities and levels; where there is one alone, 0 of each."""
+    names = list(policy().augmentations)
+    pairs = [
+        [(names.index(operation.name), probability, level or 0) for operation, probability, level in pair]
+        for pair in policy().sub_policies
+    ]
+    table_P23 = torch.tensor([[*pair, (0, 0.0, 0)][:2] for pair in pairs], dtype=torch.float64)
+    numbers_P2, chances_P2, levels_P2 = table_P23.unbind(2)
+    return numbers_P2.long(), chances_P2, levels_P2.long()
+
+
+def _pipeline(
+    source: Iterator[tuple[Any, ...]], augment: Augment, size: int, batch: int, threads: int, device: torch.device
+) -> Any:
+    """A pipeline from what `_Encoded.inputs` gives to uint8 images of shape (size, size, 3)."""
+    from nvidia.dali import fn, pipeline_def, types
+
+    on_gpu = device.type == "cuda"
+    augments = isinstance(augment, AutoAugment)
+    kinds, dimensions = [types.UINT8, types.INT32, types.INT32], [1, 1, 2]
+    inputs = len(kinds) if augments else len(kinds) - 1
+
+    @pipeline_def(enable_conditionals=True)  # type: ignore[untyped-decorator]
+    def described() -> Any:
+        content, window_5, *choice_23 = fn.external_source(
+            source, num_outputs=inputs, dtype=kinds[:inputs], ndim=dimensions[:inputs]
+        )
+        image = fn.decoders.image_slice(
+            content,
+            window_5[0:2],
+            window_5[2:4],
+            axes=[0, 1],
+            normalized_anchor=False,
+            normalized_shape=False,
+            adjust_orientation=False,
+            jpeg_fancy_upsampling=True,  # as on the CPU
+            device="mixed" if on_gpu else "cpu",
+        )
+        image = fn.resize(image, size=[size, size], interp_type=types.INTERP_CUBIC, antialias=True)
+        image = fn.flip(image, horizontal=window_5[4])
+        return _autoaugment(image, choice_23[0]) if augments else image
+
+    device_id = (torch.cuda.current_device() if device.index is None else device.index) if on_gpu else None
+    with warnings.catch_warnings(record=True):  # of DALI, at its own use of a name it calls outdated; no filter helps
+        pipeline = described(batch_size=batch, num_threads=threads, device_id=device_id)
+        pipeline.build()
+    return pipeline
+
+
+def _autoaugment(image: Any, choice_23: Any) -> Any:
+    """The pipeline's images under their two operations each."""
+    from nvidia.dali.auto_aug.core import signed_bin
+
+    for stage in range(2):
+        number = choice_23[stage, 0]
+        level = signed_bin(choice_23[stage, 1], random_sign=choice_23[stage, 2])
+        if number != _NONE:
+            image = _operated(image, number, level, 0, len(policy().augmentations))
+    return image
+
+
+def _operated(image: Any, number: Any, level: Any, first: int, end: int) -> Any:
+    """The pipeline's images under the operations of these numbers, all in first … end - 1."""
+    from nvidia.dali import types
+
+    if end - first == 1:
+        return list(policy().augmentations.values())[first](
+            image,
+            magnitude_bin=level,
+            num_magnitude_bins=policy().num_magnitude_bins,
+            fill_value=autoaugment.GREY,
+            interp_type=types.INTERP_NN,  # as the TPU code moves images
+        )
+    middle = (first + end) // 2
+    if number < middle:
+        image = _operated(image, number, level, first, middle)
+    else:
+        image = _operated(image, number, level, middle, end)
+    return image
+
+
+def _as_torch(images: Any, device: torch.device) -> Tensor:
+    """A copy of DALI's uint8 images, on the device."""
+    from nvidia.dali.plugin.pytorch import feed_ndarray
+
+    there = images.as_tensor()
+    copy_BHWC = torch.empty(there.shape(), dtype=torch.uint8, device=device)
+    stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
+    filled_BHWC: Tensor = feed_ndarray(there, copy_BHWC, cuda_stream=stream)
+    return filled_BHWC

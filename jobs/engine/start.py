@@ -1,0 +1,54 @@
+"""What a run begins with that does not begin with its seed: see `experiments.start`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from experiments import start
+from experiments.errors import InputError
+from experiments.identity import run_id
+from experiments.spec import Run, Sha256
+from jobs import trust
+from jobs.engine import checkpoint, weights
+from jobs.engine.checkpoint import Loaded
+from jobs.engine.state import State
+from jobs.home import RunPaths
+from jobs.outcome import trained
+
+
+def first(state: State, paths: RunPaths) -> Loaded | None:
+    """What to restore where the run has no checkpoint of its own yet; None to begin with the fresh state.
+
+    Raises InputError if the run it extends is not trained or has no checkpoint any more, or if the imported file is not
+    there, is another one, or does not fit the network.
+    """
+    extended = start.parent(state.run)
+    if extended is not None:
+        return _last_of(extended, paths.beside(run_id(extended)))
+    return _imported(state, state.run.weights, paths) if state.run.weights else None
+
+
+def _last_of(run: Run, paths: RunPaths) -> Loaded:
+    where = f"the run {paths.run_id} of {run.epochs:g} epochs, which this one extends"
+    if not trained(paths):
+        raise InputError(where, "it is not trained", "train it first")
+    loaded = checkpoint.load_newest(run, paths.checkpoints)
+    if loaded is None:
+        raise InputError(where, f"it has no intact checkpoint in {paths.checkpoints} any more")
+    return loaded
+
+
+def _imported(state: State, digest: Sha256, paths: RunPaths) -> Loaded:
+    """The imported weights in a state that is otherwise as fresh."""
+    path = paths.weights(digest)
+    try:
+        with path.open("rb") as file:
+            trust.check(path, os.fstat(file.fileno()).st_uid)
+            data = file.read()
+    except OSError as error:
+        raise InputError(path, error.strerror or str(error), "`cebctl import FILE` takes it into the home") from None
+    if f"sha256:{hashlib.sha256(data).hexdigest()}" != digest:
+        raise InputError(path, "has changed since it was imported", "import it again")
+    weights.fit(state.model, weights.read(data, path), path)
+    return Loaded(step=0, file=path, state=state.content())

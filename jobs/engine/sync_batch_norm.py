@@ -1,0 +1,57 @@
+"""BatchNorm whose statistics are over the images of all processes: torch's own layer on GPUs, one like it on CPUs.
+
+Shapes: B images, C channels, H by W pixels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+
+from jobs.engine.models import CebModel
+
+
+def synchronise(model: CebModel, device: str) -> None:
+    """Replace every BatchNorm of a model that several processes train; parameters and statistics stay as they are."""
+    if torch.device(device).type == "cuda":
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+        return
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(module, name, SyncBatchNorm2d(child))
+
+
+class SyncBatchNorm2d(nn.BatchNorm2d):
+    """In training, what torch's SyncBatchNorm computes: that one is for GPUs alone."""
+
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
+        super().__init__(norm.num_features)
+        self.__dict__.update(norm.__dict__)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Every process at once, each with its images."""
+        if not self.training:
+            return super().forward(x_BCHW)
+        wide_BCHW = x_BCHW.to(self.weight.dtype)  # under autocast they are bf16
+        count = _over_all(wide_BCHW.new_tensor(x_BCHW.numel() / self.num_features))
+        mean_C = _over_all(wide_BCHW.sum(dim=(0, 2, 3))) / count
+        centred_BCHW = wide_BCHW - mean_C[:, None, None]
+        variance_C = _over_all(centred_BCHW.square().sum(dim=(0, 2, 3))) / count
+        self._track(mean_C.detach(), (variance_C * count / (count - 1)).detach())
+        scale_C = self.weight * torch.rsqrt(variance_C + self.eps)
+        return (centred_BCHW * scale_C[:, None, None] + self.bias[:, None, None]).to(x_BCHW.dtype)
+
+    def _track(self, mean_C: Tensor, variance_C: Tensor) -> None:
+        assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
+        assert self.momentum is not None
+        self.num_batches_tracked += 1
+        self.running_mean.lerp_(mean_C, self.momentum)
+        self.running_var.lerp_(variance_C, self.momentum)
+
+
+def _over_all(value: Tensor) -> Tensor:
+    """The sum over all processes, whose gradient is the sum over theirs."""
+    summed: Tensor = all_reduce(value)  # type: ignore[no-untyped-call]
+    return summed

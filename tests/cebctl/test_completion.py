@@ -1,0 +1,150 @@
+"""What Tab completes, asked as each shell asks; and that nothing goes wrong where everything else does."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cebctl.app import run
+from cebctl.commands.completion import run_ids
+from experiments.gpus import GPUS
+from experiments.matrix import load
+from jobs.home import Home
+from jobs.journal import Claim, Journal, Submitted
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def complete(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """What is offered for the last word of a command line, as bash is told."""
+    monkeypatch.chdir(tmp_path)
+
+    def complete(*words: str) -> list[str]:
+        monkeypatch.setenv("_CEBCTL_COMPLETE", "complete_bash")
+        monkeypatch.setenv("COMP_WORDS", " ".join(["cebctl", *words]))
+        monkeypatch.setenv("COMP_CWORD", str(len(words)))
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            run([])
+        said = capsys.readouterr()
+        assert (ended.value.code, said.err) == (0, "")
+        return [line for line in said.out.splitlines() if line]
+
+    return complete
+
+
+def test_commands_options_and_values(complete) -> None:
+    assert complete("su") == ["submit"]
+    assert complete("submit", "--max-g") == ["--max-gpu-hours"]
+    assert complete("submit", "--on", "sl") == ["slurm"]
+    assert complete("data", "fetch", "fa") == ["fashion_mnist"]
+    assert set(complete("plan", "--gpu", "h")) == {name for name in GPUS if name.startswith("h")} != set()
+
+
+def test_matrices_here_and_right_below(complete, tiny: Path) -> None:
+    below = tiny.parent / "studies"
+    below.mkdir()
+    shutil.copy(tiny, below / "other.yaml")
+    (tiny.parent / "other.yaml").write_text("version: 2\n")  # YAML, and no matrix
+    assert complete("plan", "") == ["studies/other.yaml", "tiny.yaml"]
+    assert complete("plan", "st") == ["studies/other.yaml"]
+    assert complete("plan", str(below)) == [str(below / "other.yaml")]
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("'obj", ["objective=", "objective!=", "objective<=", "objective>=", "objective in ("]),
+        ("'objective=c", ["objective=ceb"]),
+        ("'objective in (xent, c", ["objective in (xent, ceb"]),
+        ("'rho<=3, objective=x", ["rho<=3, objective=xent"]),
+        ("'objective=ceb, rho > ", ["objective=ceb, rho > 3", "objective=ceb, rho > 0"]),
+        ("'nonsense=", []),
+        ("'objective=ceb)(", []),
+    ],
+)
+def test_selections_of_the_matrix_on_the_line(complete, tiny: Path, typed: str, offered: list[str]) -> None:
+    assert complete("plan", "tiny.yaml", "--only", typed) == offered
+
+
+def test_every_selection_that_is_offered_selects_something(complete, tiny: Path) -> None:
+    for field in complete("plan", "tiny.yaml", "--only", ""):
+        for value in complete("plan", "tiny.yaml", "--only", f"'{field}="):
+            assert load(tiny).only(value).runs
+
+
+@pytest.fixture
+def claimed(tiny: Path, home: Path) -> list[str]:
+    """The ids of the runs of `tiny`, which were submitted from this home."""
+    there, runs = Home(home), load(tiny).runs
+    with Journal(there.submission("s1")) as journal:
+        journal.write(Submitted(name="s1", matrix="tiny", matrix_path=str(tiny), executor="local", code="c"))
+        for run in runs:
+            journal.write(Claim(run_id=run.run_id, label=run.name, stage="train", spec={}))
+            there.run(run.run_id).folder.mkdir(parents=True)
+    return [run.run_id for run in runs]
+
+
+def test_runs_of_the_home(claimed: list[str], complete) -> None:
+    assert complete("show", "r") == sorted(claimed)
+    assert complete("logs", claimed[1][:9]) == [claimed[1]]
+    assert complete("report", "tiny.yaml", "--compare", "xe") == ["xent"]
+    assert run_ids(claimed[1]) == [(claimed[1], "ceb rho=3")]
+
+
+def test_nothing_is_offered_and_nothing_said_where_nothing_can_be_known(complete, tiny: Path, home: Path) -> None:
+    tiny.write_text("base: {dataa: digits\n")
+    assert complete("plan", "tiny.yaml", "--only", "'objective=") == []
+    assert "objective" in complete("plan", "tiny.yaml", "--only", "'")  # what every matrix has
+    assert complete("show", "r") == []
+    home.write_text("a file")
+    assert complete("show", "r") == []
+    assert complete("plan", "/nowhere/") == []
+
+
+def test_a_completion_imports_nothing_heavy(tiny: Path, claimed: list[str]) -> None:
+    script = "import sys, atexit; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); " \
+             "from cebctl.app import run; run([])"  # fmt: skip
+    for words in ("cebctl show r", "cebctl plan tiny.yaml --only 'obj"):
+        asked = {"_CEBCTL_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": words}
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tiny.parent,
+                              env=os.environ | asked | {"PYTHONPATH": str(ROOT)})  # fmt: skip
+        assert done.stdout
+        loaded = {name.partition(".")[0] for name in done.stderr.split()}
+        assert not loaded & {"torch", "sqlalchemy", "numpy", "submitit", "scipy", "matplotlib"}
+
+
+SCRIPTS = {
+    "bash": "source {script}; COMP_WORDS=(cebctl {words}); COMP_CWORD={last}; _cebctl_completion cebctl; "
+    "printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+    "fish": "source {script}; complete -C {line}",
+}
+
+
+@pytest.mark.parametrize("shell", SCRIPTS)
+def test_a_real_shell_completes(shell: str, tiny: Path, tmp_path: Path) -> None:
+    if not shutil.which(shell):
+        pytest.skip(f"no {shell} here")
+    bin = tmp_path / "bin"
+    bin.mkdir()
+    (bin / "cebctl").write_text(f'#!/bin/sh\nexec {sys.executable} -m cebctl.app "$@"\n')
+    (bin / "cebctl").chmod(0o755)
+    variables = os.environ | {"PATH": f"{bin}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    script = tmp_path / "script"
+    script.write_text(
+        subprocess.run(["cebctl"], env=variables | {"_CEBCTL_COMPLETE": f"source_{shell}"}, text=True,
+                       capture_output=True, check=True).stdout
+    )  # fmt: skip
+    words = ["plan", "tiny.yaml", "--only", "'objective=c"]
+    text = SCRIPTS[shell].format(
+        script=script, words=shlex.join(words), last=len(words), line=shlex.quote(" ".join(["cebctl", *words]))
+    )
+    done = subprocess.run([shell, "-c", text], env=variables, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["objective=ceb"], done.stderr
