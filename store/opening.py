@@ -139,9 +139,9 @@ def open_existing(url: str) -> Store | None:
         backend = Postgresql(address, read_only=True)
     else:
         path = _file(address)
-        if path is None or not path.exists() or not path.stat().st_size:
-            return None
         try:
+            if path is None or not path.exists() or not path.stat().st_size:
+                return None
             backend = Sqlite(path, "immutable" if at_rest(path) else "ro")
         except OSError as error:
             raise UnreachableError(str(path), f"can't be read: {error.strerror}") from error

@@ -191,4 +191,4 @@ class TestTrainingRate:
                 for step in steps:
                     journal.write(Metrics(step=step - 5, epoch=0.5, values={"rate": -1.0}), Heartbeat(step=1, steps=2))
                     journal.write(Metrics(step=step, epoch=step / 10, values=epoch(step + attempt)))
-        assert [one["rate"] for one in epochs(paths)] == [11, 21, 32, 42]
+        assert [one["rate"] for one in epochs([paths])] == [11, 21, 32, 42]
