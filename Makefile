@@ -1,8 +1,9 @@
 # The two commands of a newcomer are `make demo` and `make test`; each sets up everything it needs.
 PYTHON ?= python3
 BIN := .venv/bin
+BENCH := .venv-bench
 
-.PHONY: demo test check soak setup clean
+.PHONY: demo test check coverage bench bench-smoke soak setup clean
 
 demo: setup
 	@$(BIN)/cebctl submit experiments/digits.yaml --on local --wait
@@ -11,8 +12,20 @@ demo: setup
 
 # Tests on a real Slurm mostly wait for it, so that more of them than cores run side by side.
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/slurm
-	$(BIN)/python -m pytest -n 4 --dist worksteal tests/slurm
+	$(BIN)/python -m pytest -n 2 --dist worksteal --durations 20 --ignore tests/slurm
+	$(BIN)/python -m pytest -n 4 --dist worksteal --durations 20 tests/slurm
+
+# Branches as well as lines, of every process that a test starts; fails under the share that pyproject.toml names.
+coverage: setup
+	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/slurm --cov --cov-report term:skip-covered
+
+# Ratios against others in one run, into benchmarks/README.md and benchmarks/history.jsonl: some fifteen minutes.
+bench: $(BENCH)/ready
+	@$(BENCH)/bin/python benchmarks/run.py
+
+# That each benchmark runs and prints a ratio: tiny, and without the others.
+bench-smoke: setup
+	@$(BIN)/python benchmarks/run.py --smoke
 
 check: setup
 	$(BIN)/ruff check .
@@ -36,5 +49,15 @@ setup: .venv/ready
 	@"$$(command -v uv || echo $(BIN)/uv)" pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable . --group dev
 	@touch $@
 
+# sqlite-utils has an environment to itself, because it imports pandas where there is one.
+$(BENCH)/ready: benchmarks/requirements.txt .venv/ready
+	@echo "setting up $(BENCH) (what the benchmarks compare with: a minute or two where it has to be downloaded)"
+	@$(BIN)/python -m venv --without-pip --clear $(BENCH) && $(BIN)/python -m venv --without-pip $(BENCH)/sqlite-utils
+	@uv="$$(command -v uv || echo $(BIN)/uv)"; \
+	$$uv pip sync --quiet --python $(BENCH)/bin/python $< && \
+	$$uv pip install --quiet --python $(BENCH)/bin/python --no-deps --editable . && \
+	$$uv pip install --quiet --python $(BENCH)/sqlite-utils/bin/python --constraint $< sqlite-utils
+	@touch $@
+
 clean:
-	rm -rf .venv .cebctl
+	rm -rf .venv $(BENCH) .cebctl

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from measure import Ratio, head, in_turn, row, seconds
 from numpy.random import PCG64, Generator
 from numpy.typing import NDArray
 from PIL import Image
@@ -34,12 +34,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", default="", help="corruptions with this in their names")
     asked = parser.parse_args()
-    print("| corruption | 224 px, ours | published | ours over it | 32 px, ours | published | ours over it |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    head("corruption", "224 px, ours", "published", "ours over it", "32 px, ours", "published", "ours over it")
     images = {side: _photographs(side, asked.images) for side in (224, 32)}
     totals: dict[int, list[tuple[float, float]]] = {224: [], 32: []}
-    for name in FUNCTIONS:
+    for name in (one for one in FUNCTIONS if asked.only in one):
         cells = []
         for side in (224, 32):
             ours, theirs = _seconds(name, images[side], asked.repeats)
@@ -47,9 +47,9 @@ def main() -> None:
             cells += _cells(ours, theirs, count)
             if theirs:
                 totals[side].append((statistics.median(ours) / count, statistics.median(theirs) / count))
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+        row(name, *cells)
     whole = [_whole(totals[side]) for side in (224, 32)]
-    print(f"| all of those with both | {' | '.join(cell for cells in whole for cell in cells)} |")
+    row("all of those with both", *(cell for cells in whole for cell in cells))
 
 
 def _photographs(side: int, count: int) -> list[NDArray[np.uint8]]:
@@ -67,28 +67,22 @@ def _photographs(side: int, count: int) -> list[NDArray[np.uint8]]:
 def _seconds(name: str, images: list[NDArray[np.uint8]], repeats: int) -> tuple[list[float], list[float]]:
     """CPU seconds for all images at all severities in each round, ours and the published method's (empty: none)."""
     ways: list[Corrupt] = [FUNCTIONS[name], *([COMPARED[name]] if name in COMPARED else [])]
-    for way in ways:  # warms up
-        _round(way, name, images[:1])
-    rounds = [[_round(way, name, images) for way in ways] for _ in range(repeats)]
-    return [one[0] for one in rounds], [one[1] for one in rounds if len(one) > 1]
+    ours, *theirs = in_turn([lambda way=way: seconds(lambda: _round(way, name, images)) for way in ways], repeats)
+    return ours, theirs[0] if theirs else []
 
 
-def _round(way: Corrupt, name: str, images: list[NDArray[np.uint8]]) -> float:
-    began = time.process_time()
+def _round(way: Corrupt, name: str, images: list[NDArray[np.uint8]]) -> None:
     for severity in SEVERITIES:
         c = parameters.of(name, severity, len(images[0]))
         for index, image in enumerate(images):
             way(image, c, Generator(PCG64(index)))
-    return time.process_time() - began
 
 
 def _cells(ours: list[float], theirs: list[float], count: int) -> list[str]:
     speed = f"{count / statistics.median(ours):,.0f}"
     if not theirs:
         return [speed, "", ""]
-    ratios = [plain / own for own, plain in zip(ours, theirs, strict=True)]
-    ratio = f"{statistics.median(ratios):.1f}x ({min(ratios):.1f} … {max(ratios):.1f})"
-    return [speed, f"{count / statistics.median(theirs):,.0f}", ratio]
+    return [speed, f"{count / statistics.median(theirs):,.0f}", str(Ratio.of(theirs, ours))]
 
 
 def _whole(both: list[tuple[float, float]]) -> list[str]:

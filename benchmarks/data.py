@@ -1,49 +1,62 @@
-"""The pipeline of images held in memory against a torchvision DataLoader: the same augmentation, images per second.
+"""Images per second: those held in memory against a torchvision DataLoader, those in folders by DALI and torchvision.
 
     python benchmarks/data.py [--device cpu] [--images 10000] [--repeats 5] [--workers 2]
+    python benchmarks/data.py --folders [--device cpu] [--images 1000] [--repeats 5] [--workers 2]
 
-CIFAR-10's shape, random pixels, batches of 250, crop, flip and AutoAugment's CIFAR policy; to float32 in [0, 1] on the
-device. Ours augments whole batches where the images lie, in the process that trains. torchvision's way is one image at
-a time, from Pillow, in worker processes, as many as cores. Timed in turn; the ratio is the median over the rounds.
+In memory: CIFAR-10's shape, random pixels, batches of 250, crop, flip and AutoAugment's CIFAR policy; to float32 in
+[0, 1] on the device. Ours augments whole batches where the images lie, in the process that trains. torchvision's way is
+one image at a time, from Pillow, in worker processes, as many as cores. Timed in turn; the ratio is the median over
+the rounds.
+
+In folders: the JPEGs of CEBCTL_DATA/imagenet-sample to 224 pixels by both loaders of the engine, batches of 250:
+torchvision with Pillow in worker processes, DALI with as many threads. AutoAugment is each one's own family.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import resource
 import statistics
-import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
 
 import torch
+from measure import Ratio, both_seconds, head, in_turn, row
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from experiments import datasets
-from experiments.spec import AutoAugment, CropFlip
-from jobs.engine.data import MemoryImages, batches
+from experiments.spec import AutoAugment, CropFlip, NoAugment
+from jobs.engine.data import MemoryImages, batches, others
+from jobs.engine.data.augment import Augment
 
 BATCH = 250
 
 
 def main() -> None:
-    """Measure both ways with and without AutoAugment, and print a Markdown table."""
+    """Measure what is asked for, and print a Markdown table."""
     parser = argparse.ArgumentParser()
+    parser.add_argument("--folders", action="store_true")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     asked = parser.parse_args()
+    (_folders if asked.folders else _memory)(asked)
+
+
+def _memory(asked: argparse.Namespace) -> None:
+    """Both ways with and without AutoAugment."""
     torch.set_num_threads(1)
     pixels = torch.randint(256, (asked.images, 3, 32, 32), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     info = datasets.info("cifar10")
     images = MemoryImages(info, "train", info.train_digest, torch.arange(asked.images) % 10, pixels)
     split = list(torch.randperm(asked.images).split(BATCH))
-    print("| augmentation | images/s, ours | DataLoader | ratio | images per CPU second, ours | DataLoader | ratio |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    _head("ours", "DataLoader")
     for name, augment, policy in (
         ("crop, flip", CropFlip(), []),
         (
@@ -61,35 +74,61 @@ def main() -> None:
         def theirs(loader: DataLoader[tuple[Tensor, int]] = loader) -> Iterator[Tensor]:
             return (x_BCHW.to(asked.device, non_blocking=True) for x_BCHW, _ in loader)
 
-        _report(name, [[_time(way) for way in (ours, theirs)] for _ in range(asked.repeats + 1)][1:], asked.images)
+        _compare(name, ours, theirs, asked.images, asked.repeats)
 
 
-def _report(name: str, rounds: list[list[tuple[float, float]]], images: int) -> None:
-    cells = [name]
+def _folders(asked: argparse.Namespace) -> None:
+    """Both loaders with each augmentation."""
+    torch.set_num_threads(asked.workers)
+    root = Path(os.environ.get("CEBCTL_DATA", "data"))
+    images = others.imagenet_sample(root, 224, datasets.info("imagenet"))
+    split = list(torch.randperm(len(images))[: asked.images].split(BATCH))
+    _head("DALI", "torchvision")
+    for name, augments in (
+        ("evaluation crop", (NoAugment(), NoAugment())),
+        ("crop, flip", (CropFlip(), CropFlip())),
+        (
+            "crop, flip, AutoAugment",
+            (AutoAugment(policy="imagenet", family="v0"), AutoAugment(policy="imagenet")),
+        ),
+    ):
+
+        def way(loader: Literal["dali", "torchvision"], augment: Augment) -> Callable[[], Iterator[Tensor]]:
+            by_it = replace(images, loader=loader)
+            return lambda: (x_BCHW for _, x_BCHW, _ in batches(by_it, split, augment, 0, 0, asked.device))
+
+        ways = way("dali", augments[0]), way("torchvision", augments[1])
+        _compare(name, *ways, min(asked.images, len(images)), asked.repeats)
+
+
+def _compare(
+    name: str, ours: Callable[[], Iterator[Tensor]], theirs: Callable[[], Iterator[Tensor]], images: int, repeats: int
+) -> None:
+    """A row: speeds and their ratio by the clock, then of CPU with that of worker processes."""
+    found = in_turn([lambda way=way: both_seconds(_through(way)) for way in (ours, theirs)], repeats)
+    cells: list[object] = []
     for kind in (0, 1):
-        ours, theirs = ([one[way][kind] for one in rounds] for way in (0, 1))
-        ratio = statistics.median(b / a for a, b in zip(ours, theirs, strict=True))
-        cells += [
-            f"{images / statistics.median(ours):,.0f}",
-            f"{images / statistics.median(theirs):,.0f}",
-            f"{ratio:.1f}x",
-        ]
-    print(f"| {' | '.join(cells)} |", flush=True)
+        our_seconds, their_seconds = ([one[kind] for one in spent] for spent in found)
+        speeds = (f"{images / statistics.median(spent):,.0f}" for spent in (our_seconds, their_seconds))
+        cells += [*speeds, Ratio.of(their_seconds, our_seconds)]
+    row(name, *cells)
 
 
-def _time(way: Callable[[], Iterator[Tensor]]) -> tuple[float, float]:
-    """Seconds by the clock, and of CPU with those of worker processes, for one pass."""
-    before, used = time.perf_counter(), _cpu_seconds()
-    for _ in way():
-        pass
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - before, _cpu_seconds() - used
+def _head(ours: str, theirs: str) -> None:
+    by_clock = (f"images/s, {ours}", theirs, "ratio, by the clock")
+    head("augmentation", *by_clock, f"images per CPU second, {ours}", theirs, "ratio, of CPU")
 
 
-def _cpu_seconds() -> float:
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
+def _through(way: Callable[[], Iterator[Tensor]]) -> Callable[[], None]:
+    """One pass."""
+
+    def run() -> None:
+        for _ in way():
+            pass
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+
+    return run
 
 
 class _OneByOne(Dataset[tuple[Tensor, int]]):

@@ -18,10 +18,10 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
+from measure import Ratio, head, in_turn, row, seconds
 from torch import Tensor, nn
 
 from experiments.benchmarks import Norm, Pgd
@@ -40,11 +40,15 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", default="", help="networks with this in their names")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    print("| network | attack | images/s, ours | torchattacks | foolbox | ours over the faster | other class |")
-    print("| --- | --- | ---: | ---: | ---: | ---: | ---: |")
+    head(
+        "network", "attack", "images/s, ours", "torchattacks", "foolbox", "ours over the faster", "other class", words=2
+    )
     for name, model, x_BCHW in _networks(asked.images, asked.device):
+        if asked.only not in name:
+            continue
         with torch.no_grad():
             y_B = model(x_BCHW).argmax(1)
         for norm, eps in (("linf", 8 / 255), ("l2", 0.5)):
@@ -92,16 +96,14 @@ def _compare(name: str, model: nn.Module, x_BCHW: Tensor, y_B: Tensor, norm: Nor
     with torch.no_grad():
         class_B = {library: model(x_adv_BCHW).argmax(1) for library, x_adv_BCHW in first.items()}
     others_differ = max(int((theirs_B != class_B["ours"]).sum()) for theirs_B in class_B.values())
-    seconds: dict[str, list[float]] = {library: [] for library in attacks}
-    for _ in range(repeats):
-        for library, run in attacks.items():
-            seconds[library].append(_time(run, x_BCHW.device))
-    speed = {library: len(x_BCHW) / statistics.median(times) for library, times in seconds.items()}
-    others = [times for library, times in seconds.items() if library != "ours"]
-    ratios = [min(theirs) / ours for ours, *theirs in zip(seconds["ours"], *others, strict=True) if theirs]
-    ratio = f"{statistics.median(ratios):.2f}x ({min(ratios):.2f} … {max(ratios):.2f})" if ratios else ""
-    cells = [f"{speed[library]:,.0f}" if library in speed else "" for library in ("ours", "torchattacks", "foolbox")]
-    print(f"| {name} | {norm} | {' | '.join(cells)} | {ratio} | {others_differ} of {len(x_BCHW)} |", flush=True)
+    timed = in_turn([lambda run=run: seconds(run, x_BCHW.device.type) for run in attacks.values()], repeats, before=0)
+    ours, *others = timed
+    speed = {
+        library: f"{len(x_BCHW) / statistics.median(times):,.0f}" for library, times in zip(attacks, timed, strict=True)
+    }
+    ratio = Ratio.of(min(others, key=statistics.median), ours) if others else ""
+    cells = [speed.get(library, "not installed") for library in ("ours", "torchattacks", "foolbox")]
+    row(name, norm, *cells, ratio, f"{others_differ} of {len(x_BCHW)}")
 
 
 def _torchattacks(model: nn.Module, x_BCHW: Tensor, y_B: Tensor, norm: Norm, eps: float, step: float) -> Attack:
@@ -137,23 +139,10 @@ def _restarts(name: str, model: nn.Module, x_BCHW: Tensor, y_B: Tensor) -> None:
             right_B &= attack(model, samples_B, x_BCHW, y_B, whole, restart).right_B
         return right_B
 
-    plain, dropped = _time(without, x_BCHW.device), _time(dropping, x_BCHW.device)
+    plain, dropped = (seconds(run, x_BCHW.device.type) for run in (without, dropping))
     left = dropping().float().mean().item()
     what = f"linf, 5 restarts, {left:.0%} stay right: with dropping over without"
-    print(f"| {name} | {what} | | | | {plain / dropped:.2f}x | |", flush=True)
-
-
-def _time(run: Callable[[], Tensor], device: torch.device) -> float:
-    """Seconds; on a CPU of this process alone, so that other work on the machine counts little."""
-    if device.type != "cuda":
-        began = time.process_time()
-        run()
-        return time.process_time() - began
-    torch.cuda.synchronize()
-    began = time.perf_counter()
-    run()
-    torch.cuda.synchronize()
-    return time.perf_counter() - began
+    row(name, what, "", "", "", f"{plain / dropped:.2f}x", "")
 
 
 if __name__ == "__main__":

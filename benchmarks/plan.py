@@ -22,6 +22,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from measure import head, row, seconds
+
 MATRIX = """
 base: {{data: cifar10, network: {{name: wide_resnet, blocks: 4, width: 10}}, optimiser: adam, epochs: 9, batch: 100}}
 grids:
@@ -63,13 +65,12 @@ def measure(runs: int) -> dict[str, Any]:
         "expand": expanded - start,
         "plan": done - start,
         "memory": peak - start_memory,
-        "yardstick": _yardstick(runs),
+        "yardstick": seconds(lambda: yardstick(runs)),
     }
 
 
-def _yardstick(runs: int) -> float:
-    """CPU seconds of the least possible work."""
-    start = time.process_time()
+def yardstick(runs: int) -> int:
+    """The least possible work; how many ids there are."""
     ids = set()
     axes = itertools.product(("ceb", "vib"), range(1, 1 + runs // RUNS_PER_RHO), (1e-3, 1e-2), range(25))
     for objective, rho, lr, seed in axes:
@@ -86,7 +87,7 @@ def _yardstick(runs: int) -> float:
             "adversary": {"name": "none"}, "epochs": 9.0, "batch": 100, "precision": "fp32", "seed": seed,
         }  # fmt: skip
         ids.add(hashlib.sha256(json.dumps(spec, sort_keys=True, separators=(",", ":")).encode()).hexdigest())
-    return time.process_time() - start
+    return len(ids)
 
 
 def _now_mb() -> float:
@@ -102,14 +103,13 @@ def main() -> None:
     if sys.argv[1:2] == ["--one"]:
         print(json.dumps(measure(int(sys.argv[2]))))
         return
-    print("| runs | expand, s | plan in all, s | of the yardstick | memory, MB | kB/run |")
-    print("| ---: | ---: | ---: | ---: | ---: | ---: |")
+    head("runs", "expand, s", "plan in all, s", "of the yardstick", "memory, MB", "kB/run", words=0)
     for runs in [int(size) for size in sys.argv[1:]] or [1_000, 10_000, 100_000]:
         done = subprocess.run([sys.executable, __file__, "--one", str(runs)], capture_output=True, check=True)
         found = json.loads(done.stdout)
         ratio, per_run = found["plan"] / found["yardstick"], found["memory"] / runs * 1024
-        seconds = f"{found['expand']:.2f} | {found['plan']:.2f} | {ratio:.1f}x"
-        print(f"| {runs:,} | {seconds} | {found['memory']:.0f} | {per_run:.1f} |", flush=True)
+        spent = (f"{found[part]:.2f}" for part in ("expand", "plan"))
+        row(f"{runs:,}", *spent, f"{ratio:.1f}x", f"{found['memory']:.0f}", f"{per_run:.1f}")
 
 
 if __name__ == "__main__":
