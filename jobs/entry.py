@@ -119,8 +119,12 @@ def _end(
         (work or _WORK[stage])(claim, paths, journal, should_stop)
     except Stopped:
         return Preempted(reason="superseded" if superseded and not asked() else asked.reason())
-    except Exception as error:  # what goes wrong for an attempt whose node was cut off says nothing of the run
-        return Preempted(reason="superseded") if held.taken() else _failure(error)
+    except Exception as error:
+        if held.taken():  # what goes wrong for an attempt whose node was cut off says nothing of the run
+            return Preempted(reason="superseded")
+        if asked() and not isinstance(error, CebctlError):  # the signals reach the processes that it had started, too
+            return Preempted(reason=asked.reason())
+        return _failure(error)
     return Succeeded()
 
 

@@ -175,6 +175,17 @@ def test_what_fails_behind_a_newer_start_is_superseded(element, asked_again) -> 
     assert last(element()) == Preempted(reason="superseded", time=last(element()).time)
 
 
+def test_what_the_signals_broke_is_a_pause(element, asked_again) -> None:
+    asked = StopRequest(why=lambda _: "preempted")
+
+    def payload(*_: object) -> None:
+        asked.heard.append(elements.signal.SIGTERM)
+        raise RuntimeError("a reader is killed by signal: Terminated")
+
+    assert elements.work(element(), asked, payload) == AGAIN and asked_again
+    assert last(element()).reason == "preempted"
+
+
 def test_preemptions_are_not_counted(element, asked_again) -> None:
     ended(element(), *[Preempted(reason="preempted")] * 30)
     assert run(element(restart=30)) == 0

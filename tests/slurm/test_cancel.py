@@ -45,6 +45,7 @@ def test_nothing_is_cancelled_behind_a_controllers_back(make_lab: MakeLab, tmp_p
     campaign = Campaign(lab, tmp_path, {"0": LONG})
     campaign.submit()
     campaign.begun()
+    lab.saved(lab.squeue()[0]["JobArrayID"])
     lab.stop("slurmctld", signal.SIGKILL)
     seen = campaign("status")
     assert "running" in seen.out and "jobs are shown as they were last seen" in seen.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import struct
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from experiments.errors import InputError
 from jobs.engine.data.images import FolderImages, ImageSet
+from jobs.stop import TIME_LIMIT
 
 UNREADABLE = (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError)
 """What Pillow raises for a file that is no whole image."""
@@ -30,6 +32,12 @@ class Read:
 
 
 AnyRead = TypeVar("AnyRead", bound=Read)
+
+
+def _heed_no_signal(_worker: int) -> None:
+    """A scheduler tells every process of a job to stop; the one that trains decides when its readers do."""
+    for one in (signal.SIGTERM, TIME_LIMIT):
+        signal.signal(one, signal.SIG_IGN)
 
 
 def loaded(
@@ -49,6 +57,7 @@ def loaded(
         num_workers=workers,
         pin_memory=pin_memory,
         generator=torch.Generator(),  # else the loader takes a number from the global one
+        worker_init_fn=_heed_no_signal,
     )
     for read in loader:
         for index, why in read.corrupt.items():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -151,6 +153,14 @@ class TestFolder:
             assert 0.6 < height / abs(width) < 1.6
         assert 0.04 < min(areas) < 0.12 and 0.85 < max(areas) <= 1
         assert 110 < mirrored < 190
+
+    def test_readers_outlive_the_signals_of_a_scheduler(self, images: FolderImages) -> None:
+        found = batches(images, torch.arange(48).split(4), CropFlip(), 0, 0, "cpu", workers=2)
+        sizes = [len(next(found)[0])]
+        readers = [str(reader.pid) for reader in multiprocessing.active_children()]
+        for name in ("TERM", "USR2"):
+            subprocess.run(["kill", f"-{name}", *readers], check=True)
+        assert len(readers) == 2 and sizes + [len(samples_B) for samples_B, _, _ in found] == [4] * 12
 
     @pytest.mark.parametrize("workers", [0, 2])
     def test_a_corrupt_image_is_left_out_and_named(
