@@ -30,6 +30,11 @@ _PEER_LOST = re.compile(r"gloo|nccl|TCPStore|connection (closed|reset)|broken pi
 """What torch says when another process is gone. It has no type of its own for it in gloo."""
 
 
+_PORTS = range(10_000, 20_000)
+"""Where the tasks of a job meet, by its number: below the ports that the kernel gives to outgoing connections, of which
+submitit's choice may be one."""
+
+
 @contextmanager
 def joined() -> Iterator[None]:
     """The default group of this job's tasks; none where a job is one process. Raises PeerLostError if one is gone."""
@@ -43,6 +48,7 @@ def joined() -> Iterator[None]:
     if here.world_size == 1:
         yield
         return
+    os.environ["MASTER_PORT"] = str(_PORTS[int(os.environ["SLURM_JOB_ID"]) % len(_PORTS)])
     backend = "gloo"
     if torch.cuda.is_available():
         torch.cuda.set_device(here.local_rank % torch.cuda.device_count())
