@@ -14,15 +14,14 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from measure import Ratio, head, in_turn, row, seconds
 from numpy.random import PCG64, Generator
 from numpy.typing import NDArray
-from PIL import Image
 
 from jobs.engine.corruptions import FUNCTIONS, SEVERITIES, parameters
+from tests.jobs.engine.corruptions.photographs import photographs
 from tests.jobs.engine.corruptions.plain import PLAIN
 
 COMPARED = {name: plain for name, plain in PLAIN.items() if name != "fog"}
@@ -37,7 +36,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="corruptions with this in their names")
     asked = parser.parse_args()
     head("corruption", "224 px, ours", "published", "ours over it", "32 px, ours", "published", "ours over it")
-    images = {side: _photographs(side, asked.images) for side in (224, 32)}
+    images = {side: photographs(side, asked.images) for side in (224, 32)}
     totals: dict[int, list[tuple[float, float]]] = {224: [], 32: []}
     for name in (one for one in FUNCTIONS if asked.only in one):
         cells = []
@@ -50,18 +49,6 @@ def main() -> None:
         row(name, *cells)
     whole = [_whole(totals[side]) for side in (224, 32)]
     row("all of those with both", *(cell for cells in whole for cell in cells))
-
-
-def _photographs(side: int, count: int) -> list[NDArray[np.uint8]]:
-    import sklearn
-
-    found = []
-    for name in ("china.jpg", "flower.jpg"):
-        with Image.open(Path(sklearn.__file__).parent / "datasets" / "images" / name) as image:
-            for left in np.linspace(0, image.width - image.height, count // 2):
-                square = image.crop((int(left), 0, int(left) + image.height, image.height))
-                found.append(np.asarray(square.resize((side, side), Image.Resampling.BICUBIC)))
-    return found
 
 
 def _seconds(name: str, images: list[NDArray[np.uint8]], repeats: int) -> tuple[list[float], list[float]]:

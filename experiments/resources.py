@@ -27,6 +27,7 @@ from experiments.spec import Count
 from experiments.yaml12 import fault_at
 
 Stage = Literal["train", "evaluate"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
 
 # What reaches sbatch is matched whole, so that no value can smuggle in a second option or a line.
 Name = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.+:-]{0,63}\Z", description="a name without spaces")]
@@ -198,7 +199,7 @@ def _override(item: Node, faults: list[Fault]) -> tuple[selection.Selection, Map
 def _stages(node: MappingNode, also: tuple[str, ...], faults: list[Fault]) -> dict[Stage, Assigned]:
     found: dict[Stage, Assigned] = {}
     for key, value in node.value:
-        if key.value in get_args(Stage):
+        if key.value in STAGES:
             values: dict[Path, Value] = read_assignments(schema(Resources), value, (), faults)
             if key.value == "evaluate":
                 faults += [
@@ -208,7 +209,7 @@ def _stages(node: MappingNode, also: tuple[str, ...], faults: list[Fault]) -> di
                 ]
             found[key.value] = {path: item.value for path, item in values.items()}
         elif key.value not in also:
-            allowed = (*get_args(Stage), *also)
+            allowed = (*STAGES, *also)
             faults.append(fault_at(key, f"unknown field {key.value!r} of resources; {expected(allowed, key.value)}"))
     return found
 

@@ -92,7 +92,7 @@ class Element:
 
     @property
     def stage(self) -> Stage:
-        return "train" if self.claim.stage == "train" else "evaluate"
+        return self.claim.stage
 
     @property
     def paths(self) -> RunPaths:
@@ -289,8 +289,7 @@ def _lives(element: Element, attempt: int) -> bool:
 def _death(code: int, *, begun: bool) -> str:
     when = "" if begun else " before it began: see its array's log"
     if code > 128 and code - 128 in set(signal.Signals):
-        name = signal.Signals(code - 128).name
-        return f"killed by signal {code - 128}, {name}{' (out of memory?)' if name == 'SIGKILL' else ''}{when}"
+        return processes.killed_by(code - 128) + when
     return f"ended with exit code {code} and without a word{when}"
 
 

@@ -8,12 +8,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from experiments.own_data import data_folder as data_folder
-
-Stage = Literal["train", "evaluate"]
-STAGES: tuple[Stage, ...] = ("train", "evaluate")
+from experiments.resources import STAGES as STAGES
+from experiments.resources import Stage as Stage
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from experiments.benchmarks import AnyBenchmark
-from experiments.resources import Execution, Resources
+from experiments.resources import Execution, Resources, Stage
 from jobs import trust
 
 SYNC_SECONDS = 5.0
@@ -197,7 +197,7 @@ class Array(Record, tag="array"):
 
     job: str
     """Its unique name, by which it is found again."""
-    stage: str
+    stage: Stage
     resources: Resources
     after: list[str] = []
     """The names of the arrays it waits for."""
@@ -208,7 +208,7 @@ class Claim(Record, tag="claim"):
 
     run_id: str
     label: str
-    stage: str
+    stage: Stage
     spec: dict[str, Any]
     benchmarks: list[AnyBenchmark] = []
     execution: Execution = Execution()
@@ -234,7 +234,7 @@ class Released(Record, tag="released"):
 
     submission: str
     run_id: str
-    stage: str
+    stage: Stage
     reason: str
 
 
@@ -243,20 +243,8 @@ SubmissionRecord = Submitted | Array | Claim | Launched | Released
 AnyRecord = JobRecord | SubmissionRecord | Partial
 
 TERMINAL = (Succeeded, Failed)
-_DURABLE = (
-    Started,
-    Checkpointed,
-    Preempted,
-    Succeeded,
-    Failed,
-    Died,
-    Result,
-    Submitted,
-    Array,
-    Claim,
-    Launched,
-    Released,
-)
+_MAY_WAIT = (Heartbeat, Metrics, Partial)
+"""Not worth an fsync of their own."""
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(AnyRecord)
@@ -280,7 +268,7 @@ class Journal:
         fsync_folder(path.parent)
 
     def write(self, *records: AnyRecord) -> None:
-        """Append the records; on return they survive a killed process, and a dead machine if they are durable."""
+        """Append the records; on return they survive a killed process, and a dead machine unless they may wait."""
         before = time.monotonic()
         lines = b"\n" * self._torn + b"".join(_encoder.encode(record) + b"\n" for record in records)
         self._torn = True
@@ -288,7 +276,7 @@ class Journal:
             lines = lines[os.write(self._fd, lines) :]
         self._torn = False
         due = time.monotonic() - self._synced > SYNC_SECONDS
-        if due or any(isinstance(record, _DURABLE) for record in records):
+        if due or not all(isinstance(record, _MAY_WAIT) for record in records):
             os.fsync(self._fd)
             self._synced = time.monotonic()
         self.seconds += time.monotonic() - before

@@ -65,6 +65,12 @@ def die_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def killed_by(signum: int) -> str:
+    """What killed a process, in words."""
+    hint = " (out of memory?)" if signum == signal.SIGKILL else ""
+    return f"killed by signal {signum}, {signal.Signals(signum).name}{hint}"
+
+
 def keep_memory() -> None:
     """Have this process keep what it frees, for what it allocates next, where the C library is glibc.
 

@@ -127,8 +127,7 @@ def accounted(names: Iterable[str], days: int = 60) -> list[Element] | None:
 
     Raises UnreachableError if it does not answer.
     """
-    form = "JobID%60,JobName%120,State%40,NodeList%200"
-    command = ["sacct", "-n", "-X", "-D", "-P", "-a", "-S", f"now-{days}days", "-o", form]
+    command = ["sacct", "-n", "-X", "-D", "-P", "-a", "-S", f"now-{days}days", "-o", "JobID,JobName,State,NodeList"]
     try:
         lines = _by_names(command, names)
     except UnreachableError as error:

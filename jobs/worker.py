@@ -7,7 +7,6 @@ takes nothing with it: the worker notes the death in the child's journal and goe
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import traceback
 from pathlib import Path
@@ -48,8 +47,7 @@ def _claims(home: Home, name: str) -> tuple[Submitted, dict[str, _STAGES_OF_ONE_
     runs: dict[str, _STAGES_OF_ONE_RUN] = {}
     for record in found:
         if isinstance(record, Claim):
-            stage: Stage = "train" if record.stage == "train" else "evaluate"
-            runs.setdefault(record.run_id, {})[stage] = record
+            runs.setdefault(record.run_id, {})[record.stage] = record
     return submission, runs
 
 
@@ -93,6 +91,5 @@ def _journals(home: Home, run_id: str) -> list[Path]:
 
 def _note_death(path: Path, signum: int) -> None:
     """Say in the journal of the attempt that just ran how its process ended."""
-    hint = " (out of memory?)" if signum == signal.SIGKILL else ""
     with Journal(path) as journal:
-        journal.write(Died(reason=f"killed by signal {signum}, {signal.Signals(signum).name}{hint}"))
+        journal.write(Died(reason=processes.killed_by(signum)))

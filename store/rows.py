@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from experiments.benchmarks import AnyBenchmark
+from experiments.resources import Stage
 
 State = Literal["started", "preempted", "succeeded", "failed", "died"]
 
@@ -53,7 +54,7 @@ class ClaimRow:
 
     submission: str
     run_id: str
-    stage: str
+    stage: Stage
     label: str
     benchmarks: tuple[AnyBenchmark, ...]
     claimed_at: float
@@ -71,7 +72,7 @@ class JobRow:
     """One attempt of one stage: what its journal said last."""
 
     run_id: str
-    stage: str
+    stage: Stage
     attempt: int
     submission: str | None
     host: str | None
@@ -104,7 +105,7 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True)
 class MetricPoint:
-    stage: str
+    stage: Stage
     name: str
     step: int
     attempt: int
@@ -120,7 +121,7 @@ class ResultRow:
     run_id: str
     evaluation_id: str
     attempt: int
-    stage: str
+    stage: Stage
     name: str
     unit: str
     total: int

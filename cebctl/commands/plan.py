@@ -12,6 +12,42 @@ from cebctl.control.interrupts import saying
 from experiments.errors import InputError
 
 COST = "What the cost is of"
+Gpus = Annotated[
+    int | None,
+    typer.Option(
+        "--gpus",
+        min=1,
+        help="GPUs at once, for the time it takes.",
+        show_default="8, or what the largest job needs",
+        rich_help_panel=COST,
+    ),
+]
+Gpu = Annotated[
+    str | None,
+    typer.Option(
+        "--gpu",
+        help="Which GPU, such as a100-40gb.",
+        show_default="what the matrix asks for",
+        autocompletion=gpu_names,
+        rich_help_panel=COST,
+    ),
+]
+Full = Annotated[bool, typer.Option("--full", help="List every run.", rich_help_panel=OUTPUT)]
+Diff = Annotated[
+    bool, typer.Option("--diff", help="What changed since the matrix was last submitted.", rich_help_panel=OUTPUT)
+]
+Schema = Annotated[
+    bool,
+    typer.Option(
+        "--schema",
+        help="Print the JSON Schema of matrix files, for editors, and nothing else.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+DetailedExitcode = Annotated[
+    bool,
+    typer.Option("--detailed-exitcode", help="Exit with 4 if something would be submitted.", rich_help_panel=OUTPUT),
+]
 
 
 @saying("interrupted; plan changes nothing")
@@ -19,46 +55,13 @@ def plan(
     matrix: MaybeMatrix = None,
     only: Only = None,
     retry_failed: RetryFailed = False,
-    gpus: Annotated[
-        int | None,
-        typer.Option(
-            "--gpus",
-            min=1,
-            help="GPUs at once, for the time it takes.",
-            show_default="8, or what the largest job needs",
-            rich_help_panel=COST,
-        ),
-    ] = None,
-    gpu: Annotated[
-        str | None,
-        typer.Option(
-            "--gpu",
-            help="Which GPU, such as a100-40gb.",
-            show_default="what the matrix asks for",
-            autocompletion=gpu_names,
-            rich_help_panel=COST,
-        ),
-    ] = None,
-    full: Annotated[bool, typer.Option("--full", help="List every run.", rich_help_panel=OUTPUT)] = False,
-    diff: Annotated[
-        bool,
-        typer.Option("--diff", help="What changed since the matrix was last submitted.", rich_help_panel=OUTPUT),
-    ] = False,
+    gpus: Gpus = None,
+    gpu: Gpu = None,
+    full: Full = False,
+    diff: Diff = False,
     json: AsJson = False,
-    schema: Annotated[
-        bool,
-        typer.Option(
-            "--schema",
-            help="Print the JSON Schema of matrix files, for editors, and nothing else.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = False,
-    detailed_exitcode: Annotated[
-        bool,
-        typer.Option(
-            "--detailed-exitcode", help="Exit with 4 if something would be submitted.", rich_help_panel=OUTPUT
-        ),
-    ] = False,
+    schema: Schema = False,
+    detailed_exitcode: DetailedExitcode = False,
 ) -> None:
     """Show what `submit` would do and what it would cost. Submits and creates nothing.
 

@@ -113,7 +113,7 @@ def submit(
     trust.keep_private(home.folder)
     with open_home(home, create=True) as store:
         if site:
-            _release_held(chosen, store, home)
+            _release_held(chosen, store)
         sender = _sender(store, site, workers, max_parallel)
         submission = submit_to(chosen, store, home, sender, retry_failed=retry_failed)
         with saying(UNDER_WAY.format(chosen.path)):
@@ -143,11 +143,11 @@ def _sender(store: Store, site: Site | None, workers: int | None, max_parallel: 
     return senders.Slurm(site.max_array_size, max_parallel, tuple(avoided))
 
 
-def _release_held(matrix: Matrix, store: Store, home: Home) -> None:
+def _release_held(matrix: Matrix, store: Store) -> None:
     from cebctl.control import held
     from cebctl.render import status_view
 
-    for job, why_not in held.release(matrix, store, home).items():
+    for job, why_not in held.release(matrix, store).items():
         launch = f"{job}, which Slurm holds after a launch that failed"
         status_view.warn([f"could not release {launch}: {why_not}" if why_not else f"released {launch}"])
 

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 
 from cebctl.control.findings import Finding, Level
 from experiments.matrix import Matrix, PlannedRun
-from experiments.resources import Resources, Stage
+from experiments.resources import STAGES, Resources, Stage
 from jobs.site import Node, megabytes
-
-_STAGES: tuple[Stage, ...] = ("train", "evaluate")
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,6 @@ class Asked:
 def asked(matrix: Matrix, stages: Iterable[tuple[PlannedRun, Stage]] | None = None) -> list[Asked]:
     """The distinct resources that stages of runs ask for."""
     if stages is None:
-        stages = [(run, stage) for stage in _STAGES for run in matrix.runs if stage == "train" or run.benchmarks]
+        stages = [(run, stage) for stage in STAGES for run in matrix.runs if stage == "train" or run.benchmarks]
     counted = Counter((stage, matrix.resources(run, stage)) for run, stage in stages)
     return [Asked(f"{matrix.path}, resources.{stage}", wanted, n) for (stage, wanted), n in counted.items()]

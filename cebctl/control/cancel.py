@@ -9,18 +9,18 @@ import contextlib
 import getpass
 import os
 import signal
-import socket
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cebctl.control.states import RunStatus, StageStatus
-from cebctl.control.survey import facts, survey
+from cebctl.control.states import RunStatus, StageStatus, statuses
+from cebctl.control.submit import submitted
+from cebctl.control.survey import facts
 from experiments.errors import UnreachableError
 from experiments.matrix import Matrix
 from jobs import lease, slurm
 from jobs.home import Home, Stage, new_submission
-from jobs.journal import NOBODY, Journal, Released, Submitted
+from jobs.journal import NOBODY, Journal, Released
 from jobs.processes import Process
 from store.ingest import ingest
 from store.opening import Store
@@ -61,14 +61,13 @@ class Cancelled:
 
 def find(matrix: Matrix, store: Store, home: Home) -> list[Target]:
     """What waits or runs, whosever it is."""
-    runs = survey(matrix, store, home)
-    claims = facts(matrix, store, home).claims
+    known = facts(matrix, store, home)
     return [
         Target(run, stage, claim)
-        for run in runs
+        for run in statuses(matrix, known)
         for stage in run.stages
         if stage.state in ("queued", "running")
-        for claim in claims.get((run.planned.run_id, stage.stage), ())
+        for claim in known.claims.get((run.planned.run_id, stage.stage), ())
     ]
 
 
@@ -112,15 +111,15 @@ def _in_queue(targets: Sequence[Target]) -> list[str]:
 
 def _give_back(matrix: Matrix, targets: Sequence[Target], home: Home) -> None:
     name = new_submission()
-    user = getpass.getuser()
-    path = str(matrix.path.absolute())
+    reason = f"cancelled by {getpass.getuser()}"
     with Journal(home.submission(name)) as journal:
         journal.write(
-            Submitted(name=name, matrix=matrix.name, matrix_path=path, executor=NOBODY, code="", user=user,
-                      host=socket.gethostname()),
-            *(Released(submission=one.claim.submission, run_id=one.claim.run_id, stage=one.claim.stage,
-                       reason=f"cancelled by {user}") for one in targets),
-        )  # fmt: skip
+            submitted(name, matrix, NOBODY),
+            *(
+                Released(submission=one.claim.submission, run_id=one.claim.run_id, stage=one.claim.stage, reason=reason)
+                for one in targets
+            ),
+        )
 
 
 def _process(target: Target, home: Home) -> Process | None:

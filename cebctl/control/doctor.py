@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 
 from cebctl.control import cluster_checks, surroundings
 from cebctl.control.findings import Finding
-from cebctl.control.liveness import Liveness
-from cebctl.control.states import Facts, attempt_state
-from cebctl.control.survey import say
+from cebctl.control.states import attempt_state
+from cebctl.control.survey import facts_of, say
 from experiments.errors import CebctlError, InputError
 from experiments.matrix import Matrix
-from jobs.home import Home, Stage, data_folder
+from jobs.home import Home, data_folder
 from store import queries
 from store.ingest import Ingested, ingest
 from store.ingest import rebuild as rebuild_rows
 from store.opening import Store, open_anew, open_existing, open_memory, open_store
-from store.rows import ClaimRow
 from store.verify import disagreements
 
 REBUILD = "`cebctl doctor --rebuild` sets the store aside and rebuilds it from the journals"
@@ -92,19 +90,12 @@ def _rows(store: Store, home: Home) -> list[Finding]:
 
 def _work(store: Store, home: Home) -> list[Finding]:
     """The claims whose workers are gone before they were done, by submission."""
-    claims: dict[tuple[str, str], list[ClaimRow]] = defaultdict(list)
-    for claim in queries.open_claims(store):
-        claims[claim.run_id, claim.stage].append(claim)
-    jobs = {(job.run_id, job.stage): job for job in sorted(queries.jobs(store), key=lambda job: job.attempt)}
-    alive = Liveness(home)
-    alive.expect(claims, jobs)
-    facts = Facts(jobs, claims, {}, alive.claim, alive.job)
+    facts = facts_of(list({claim.run_id for claim in queries.open_claims(store)}), store, home, fresh=False)
     stale: Counter[str] = Counter()
-    for (run_id, stage), held in claims.items():
+    for (run_id, stage), held in facts.claims.items():
         if stage == "evaluate" and attempt_state(run_id, "train", facts) != "done":
             continue  # it stands or falls with its training
-        which: Stage = "train" if stage == "train" else "evaluate"
-        if attempt_state(run_id, which, facts) in ("new", "lost"):
+        if attempt_state(run_id, stage, facts) in ("new", "lost"):
             stale[held[-1].submission] += 1
     paths = {row.name: row.matrix_path for row in queries.submissions(store)}
     found = [

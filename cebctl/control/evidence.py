@@ -46,7 +46,7 @@ def _of(run: RunStatus, jobs: Sequence[JobRow], store: Store, home: Home, points
     paths = home.run(run.planned.run_id)
     curves = queries.metrics(store, run.planned.run_id, at_most=points) if jobs else []
     newest = max(jobs, key=lambda job: job.updated_at, default=None)
-    log = _tail(paths.log(newest.stage, newest.attempt)) if newest else ""  # type: ignore[arg-type]
+    log = _tail(paths.log(newest.stage, newest.attempt)) if newest else ""
     return Evidence(run, tuple(jobs), tuple(curves), _provenance(paths.provenance), log)
 
 

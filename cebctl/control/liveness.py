@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from cebctl.control.queue import Key, Queue, look
+from cebctl.control.states import RunStage
 from jobs import lease
 from jobs.home import Home
 from jobs.processes import Process
@@ -22,9 +23,7 @@ class Liveness:
         """By submission, run and stage."""
         self._queue = Queue()
 
-    def expect(
-        self, claims: Mapping[tuple[str, str], Sequence[ClaimRow]], jobs: Mapping[tuple[str, str], JobRow]
-    ) -> None:
+    def expect(self, claims: Mapping[RunStage, Sequence[ClaimRow]], jobs: Mapping[RunStage, JobRow]) -> None:
         """Ask the cluster, in as few calls as possible, of every claim that may not be at its end."""
         self._elements = {
             (row.submission, row.run_id, row.stage): (row.job, row.array_index)
@@ -79,7 +78,7 @@ class Liveness:
     def _holds_lease(self, job: JobRow) -> bool | None:
         at = (job.run_id, job.stage, job.attempt)
         if at not in self._jobs:
-            holder = lease.holder(self._home.run(job.run_id).lease("train" if job.stage == "train" else "evaluate"))
+            holder = lease.holder(self._home.run(job.run_id).lease(job.stage))
             ours = holder is not None and holder.attempt == job.attempt
             self._jobs[at] = self._process(holder.process) if ours and holder else False
         return self._jobs[at]

@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from cebctl.control import arrays
-from cebctl.control.states import Facts, RunStatus, StageStatus
+from cebctl.control.states import Facts, RunStatus, StageStatus, offered_states
 from experiments.benchmarks import Transfer
 from experiments.errors import CebctlError, UnreachableError
 from experiments.matrix import Matrix, PlannedRun
@@ -73,8 +73,18 @@ class Sender(Protocol):
         """Whether an order that met this error may be under way all the same."""
 
 
-def claim(planned: PlannedRun, stage: StageStatus, behind: Collection[str] = ()) -> Claim:
-    """The claim on a stage: on all of its benchmarks but those that wait for a run which is not in `behind`."""
+def claim(
+    matrix: Matrix,
+    planned: PlannedRun,
+    stage: StageStatus,
+    behind: Collection[str] = (),
+    job: str | None = None,
+    index: int | None = None,
+) -> Claim:
+    """The claim on a stage: on all of its benchmarks but those that wait for a run which is not in `behind`.
+
+    On a cluster an array, `job`, and the `index` of one of its elements take it.
+    """
     waiting = [b for b in stage.waiting if getattr(b, "source", None) not in behind]
     return Claim(
         run_id=planned.run_id,
@@ -82,6 +92,9 @@ def claim(planned: PlannedRun, stage: StageStatus, behind: Collection[str] = ())
         stage=stage.stage,
         spec=msgspec.to_builtins(planned.run),
         benchmarks=[benchmark for benchmark in stage.missing if benchmark not in waiting],
+        execution=matrix.resources(planned, stage.stage).execution,
+        job=job,
+        index=index,
     )
 
 
@@ -96,13 +109,7 @@ class Local:
         return ()
 
     def orders(self, name: str, matrix: Matrix, offered: Offered, known: Facts) -> list[Order]:
-        claims = [
-            msgspec.structs.replace(
-                claim(run.planned, stage), execution=matrix.resources(run.planned, stage.stage).execution
-            )
-            for run, stage in offered
-        ]
-        return [Order(tuple(claims))]
+        return [Order(tuple(claim(matrix, run.planned, stage) for run, stage in offered))]
 
     def send(self, home: Home, snapshot: Snapshot, name: str, order: Order, sent: Sequence[Sent]) -> Sent:
         count = self.workers or min(len(os.sched_getaffinity(0)), len({one.run_id for one in order.claims}))
@@ -125,7 +132,7 @@ class Slurm:
     executor: str = "slurm"
 
     def behind(self, runs: Sequence[RunStatus], known: Facts, *, retry_failed: bool) -> Collection[str]:
-        offered = {"new", "lost", "failed"} if retry_failed else {"new", "lost"}
+        offered = offered_states(retry_failed=retry_failed)
         return {run.planned.run_id for run in runs if run.stages[0].state in offered} | set(_in_queue(known))
 
     def orders(self, name: str, matrix: Matrix, offered: Offered, known: Facts) -> list[Order]:
@@ -138,12 +145,7 @@ class Slurm:
         for array in arrays.arrays(matrix, due, self.array_size):
             job = f"ceb-{name}-{array.name}"
             claims = [
-                msgspec.structs.replace(
-                    claim(*stages[run_id, array.stage], ahead),
-                    execution=array.resources.execution,
-                    job=job,
-                    index=index,
-                )
+                claim(matrix, *stages[run_id, array.stage], ahead, job, index)
                 for run_id, index in zip(array.run_ids, array.indices, strict=True)
             ]
             if array.stage == "train":

@@ -27,6 +27,8 @@ from experiments.matrix import Matrix, PlannedRun
 from jobs.home import Stage
 from store.rows import ClaimRow, JobRow, ResultRow
 
+RunStage = tuple[str, Stage]
+"""A run, by its id, and one of its stages."""
 State = Literal["new", "queued", "running", "done", "failed", "lost"]
 STATES: tuple[State, ...] = ("new", "queued", "running", "done", "failed", "lost")
 
@@ -34,6 +36,12 @@ UNFINISHED = ("started",)
 """The states of an attempt, as the store has them, in which it may still be at work."""
 ENDED = ("succeeded", "failed", "died")
 """Those in which it is not, and nobody but a new submission or the executor begins another."""
+
+
+def offered_states(*, retry_failed: bool) -> frozenset[State]:
+    """Those in which nobody is at a stage, so that `submit` takes it."""
+    return frozenset(("new", "lost", "failed") if retry_failed else ("new", "lost"))
+
 
 HEARD_SECONDS = 300.0
 """A job on a machine that can't be asked counts as running this long after its last record."""
@@ -80,9 +88,9 @@ class RunStatus:
 class Facts:
     """Everything states are derived from."""
 
-    jobs: Mapping[tuple[str, str], JobRow]
+    jobs: Mapping[RunStage, JobRow]
     """The newest attempt by (run_id, stage)."""
-    claims: Mapping[tuple[str, str], Sequence[ClaimRow]]
+    claims: Mapping[RunStage, Sequence[ClaimRow]]
     """Claims that nobody released, by (run_id, stage)."""
     results: Mapping[str, Sequence[ResultRow]]
     """By run_id."""
@@ -111,7 +119,7 @@ def _run_status(planned: PlannedRun, facts: Facts) -> RunStatus:
         "train",
         trained,
         _job(planned.run_id, "train", facts),
-        note=_note(planned.run_id, "train", facts),
+        note=note(planned.run_id, "train", facts),
         awaits="" if trained == "done" else _awaited(planned, facts),
         submitted_by=_whose(planned.run_id, "train", facts),
     )
@@ -123,13 +131,16 @@ def _run_status(planned: PlannedRun, facts: Facts) -> RunStatus:
     missing = tuple(benchmark for benchmark, evaluation in evaluations if evaluation not in have)
     state = _evaluate_state(planned.run_id, train.state, missing, facts)
     job = _job(planned.run_id, "evaluate", facts)
-    waiting, note = _waiting(missing, facts), _note(planned.run_id, "evaluate", facts)
+    waiting = _waiting(missing, facts)
     whose = _whose(planned.run_id, "evaluate", facts)
-    evaluate = StageStatus("evaluate", state, job, missing, waiting, note, submitted_by=whose)
+    evaluate = StageStatus(
+        "evaluate", state, job, missing, waiting, note=note(planned.run_id, "evaluate", facts), submitted_by=whose
+    )
     return RunStatus(planned, (train, evaluate))
 
 
-def _note(run_id: str, stage: Stage, facts: Facts) -> str:
+def note(run_id: str, stage: Stage, facts: Facts) -> str:
+    """What the cluster says of the job of a stage's newest claim, in words."""
     claims = facts.claims.get((run_id, stage), ())
     return facts.told(claims[-1], _job(run_id, stage, facts)) if claims else ""
 

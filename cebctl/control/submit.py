@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import msgspec
 
 from cebctl.control.interrupts import uninterrupted
-from cebctl.control.senders import Order, Sender, Sent, claim
-from cebctl.control.states import RunStatus, StageStatus, State
+from cebctl.control.senders import Offered, Order, Sender, Sent
+from cebctl.control.states import RunStage, RunStatus, StageStatus, offered_states, statuses
 from cebctl.control.survey import facts, survey
 from experiments.benchmarks import Transfer
 from experiments.errors import CebctlError, InputError
@@ -43,11 +43,6 @@ class Submission:
     """The first that was met in sending."""
 
 
-def wanted(runs: Iterable[RunStatus], *, retry_failed: bool) -> list[Claim]:
-    """The claims that would be taken, on everything that is `due`."""
-    return [claim(run.planned, stage) for run, stage in due(runs, retry_failed=retry_failed)]
-
-
 def due(
     runs: Iterable[RunStatus], *, retry_failed: bool, behind: Collection[str] = ()
 ) -> list[tuple[RunStatus, StageStatus]]:
@@ -59,9 +54,7 @@ def due(
     that met it earlier would have to wait for another one, which may never come to it. So such a benchmark is for a
     later `submit`; `submit --wait` is one itself. So is a run that extends another, until that is trained.
     """
-    offered: set[State] = {"new", "lost"}
-    if retry_failed:
-        offered.add("failed")
+    offered = offered_states(retry_failed=retry_failed)
     found: list[tuple[RunStatus, StageStatus]] = []
     for run in runs:
         if run.stages[0].awaits:
@@ -95,8 +88,8 @@ def submit(
     """
     name = new_submission()
     with store.exclusive():
-        status = survey(matrix, store, home)
         known = facts(matrix, store, home)
+        status = statuses(matrix, known)
         offered = due(status, retry_failed=retry_failed, behind=sender.behind(status, known, retry_failed=retry_failed))
         if held is not None:
             offered = [(run, stage) for run, stage in offered if _was_held(run, stage, held)]
@@ -108,7 +101,8 @@ def submit(
         _write_specs(home, matrix, claims)
         with uninterrupted(UNDER_WAY.format(matrix.path)):
             with Journal(home.submission(name)) as journal:
-                journal.write(_submitted(name, matrix, snapshot, sender.executor), *_given_back(claims, known.claims))
+                begun = submitted(name, matrix, sender.executor, snapshot.digest, snapshot.commit)
+                journal.write(begun, *_given_back(claims, known.claims))
                 journal.write(*(record for order in orders for record in order.records))
                 sent, left_over, error = _send(sender, orders, home, snapshot, journal, name)
             ingest(store, home)
@@ -158,9 +152,9 @@ def check_data(matrix: Matrix, home: Home, *, retry_failed: bool) -> None:
     Writes nothing."""
     with read_only(home) as store:
         runs = survey(matrix, store, home, fresh=False)
-    claims = wanted(runs, retry_failed=retry_failed)
-    _check_checkpoints(claims, home)
-    needed = {claim.run_id for claim in claims}
+    offered = due(runs, retry_failed=retry_failed)
+    _check_checkpoints(offered, home)
+    needed = {run.planned.run_id for run, _ in offered}
     for run in matrix.runs:
         if run.run_id in needed and run.run.weights and not home.weights(run.run.weights).exists():
             wrong = f"the home {home.folder} has no such weights"
@@ -171,37 +165,35 @@ def check_data(matrix: Matrix, home: Home, *, retry_failed: bool) -> None:
             raise InputError(f"data set {data}", f"{there.state}: {there.detail}")
 
 
-def _check_checkpoints(claims: Sequence[Claim], home: Home) -> None:
-    to_train = {claim.run_id for claim in claims if claim.stage == "train"}
-    bare = [
-        claim
-        for claim in claims
-        if claim.run_id not in to_train and not any(checkpoints.newest_first(home.run(claim.run_id).checkpoints))
-    ]
+def _check_checkpoints(offered: Offered, home: Home) -> None:
+    to_train = {run.planned.run_id for run, stage in offered if stage.stage == "train"}
+    trained = [run.planned for run, _ in offered if run.planned.run_id not in to_train]
+    bare = [run for run in trained if not any(checkpoints.newest_first(home.run(run.run_id).checkpoints))]
     if bare:
         others = f" (and {len(bare) - 1} more)" if len(bare) > 1 else ""
         raise InputError(
             home.run(bare[0].run_id).checkpoints,
-            f"{bare[0].label}{others} is trained, but its checkpoints were removed (by `cebctl gc --keep none`?), "
+            f"{bare[0].name}{others} is trained, but its checkpoints were removed (by `cebctl gc --keep none`?), "
             "so that no further benchmark can run on it",
             "leave it out by --only, or remove its run's folder, results included, to train it again",
         )
 
 
-def _submitted(name: str, matrix: Matrix, snapshot: provenance.Snapshot, executor: str) -> Submitted:
+def submitted(name: str, matrix: Matrix, executor: str, code: str = "", commit: str | None = None) -> Submitted:
+    """The record with which the journal of a submission begins, by this user on this machine."""
     return Submitted(
         name=name,
         matrix=matrix.name,
         matrix_path=str(matrix.path.absolute()),
         executor=executor,
-        code=snapshot.digest,
-        commit=snapshot.commit,
+        code=code,
+        commit=commit,
         user=getpass.getuser(),
         host=socket.gethostname(),
     )
 
 
-def _given_back(claims: Sequence[Claim], old: Mapping[tuple[str, str], Sequence[ClaimRow]]) -> list[Released]:
+def _given_back(claims: Sequence[Claim], old: Mapping[RunStage, Sequence[ClaimRow]]) -> list[Released]:
     """The dead claims that the new ones replace."""
     return [
         Released(submission=row.submission, run_id=row.run_id, stage=row.stage, reason="nobody works on it any more")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cebctl.control.liveness import Liveness
-from cebctl.control.states import ENDED, UNFINISHED, Facts, RunStatus, State, counts, statuses
+from cebctl.control.states import ENDED, UNFINISHED, Facts, RunStage, RunStatus, State, counts, statuses
 from experiments import start
 from experiments.benchmarks import Transfer
 from experiments.errors import InputError
@@ -48,16 +48,7 @@ def say(store: Store) -> None:
 
 def survey(matrix: Matrix, store: Store, home: Home, *, fresh: bool = True) -> list[RunStatus]:
     """The status of every run; `fresh=False` takes the store as it is and changes nothing."""
-    alive = Liveness(home, remember=fresh)
-    if fresh:
-        ingest(store, home)
-        now = facts(matrix, store, home, alive)
-        if not _gone_without_a_word(now):
-            return statuses(matrix, now)
-        # Gone, or it ended between the reading of its journal and the look at its process: what is gone has
-        # written all it ever will, so a second reading tells.
-        ingest(store, home)
-    return statuses(matrix, facts(matrix, store, home, alive))
+    return statuses(matrix, facts(matrix, store, home, fresh=fresh))
 
 
 def _gone_without_a_word(now: Facts) -> bool:
@@ -72,30 +63,47 @@ def _gone_without_a_word(now: Facts) -> bool:
     return False
 
 
-def facts(matrix: Matrix, store: Store, home: Home, alive: Liveness | None = None) -> Facts:
-    """What the store and the machine say about the runs of a matrix."""
-    sources = {b.source for run in matrix.runs for b in run.benchmarks if isinstance(b, Transfer)}
-    sources |= {extended for run in matrix.runs if (extended := start.parent_id(run.run))}
-    return facts_of(list(dict.fromkeys([*(run.run_id for run in matrix.runs), *sorted(sources)])), store, home, alive)
+def facts(matrix: Matrix, store: Store, home: Home, *, fresh: bool = True) -> Facts:
+    """What the store and the machine say about the runs that a matrix is `concerned` with: see `survey`."""
+    return facts_of(concerned(matrix), store, home, fresh=fresh)
 
 
-def facts_of(run_ids: list[str], store: Store, home: Home, alive: Liveness | None = None) -> Facts:
-    """What the store and the machine say about some runs; that Slurm does not answer is added to `store.warnings`."""
-    claims: dict[tuple[str, str], list[ClaimRow]] = defaultdict(list)
+def concerned(matrix: Matrix) -> list[str]:
+    """The runs of a matrix and those that they wait for, by id."""
+    others = {b.source for run in matrix.runs for b in run.benchmarks if isinstance(b, Transfer)}
+    others |= {extended for run in matrix.runs if (extended := start.parent_id(run.run))}
+    return list(dict.fromkeys([*(run.run_id for run in matrix.runs), *sorted(others)]))
+
+
+def facts_of(run_ids: list[str], store: Store, home: Home, *, fresh: bool = True) -> Facts:
+    """The same of some runs. That Slurm does not answer is added to `store.warnings`."""
+    alive = Liveness(home, remember=fresh)
+    if fresh:
+        ingest(store, home)
+        now = _facts(run_ids, store, alive)
+        if not _gone_without_a_word(now):
+            return now
+        # Gone, or it ended between the reading of its journal and the look at its process: what is gone has
+        # written all it ever will, so a second reading tells.
+        ingest(store, home)
+    return _facts(run_ids, store, alive)
+
+
+def _facts(run_ids: list[str], store: Store, alive: Liveness) -> Facts:
+    claims: dict[RunStage, list[ClaimRow]] = defaultdict(list)
     for claim in queries.open_claims(store, run_ids):
         claims[claim.run_id, claim.stage].append(claim)
     results: dict[str, list[ResultRow]] = defaultdict(list)
     for result in queries.results(store, run_ids):
         results[result.run_id].append(result)
     jobs = _newest_jobs(store, run_ids)
-    alive = alive or Liveness(home)
     alive.expect(claims, jobs)
     if alive.warning and alive.warning not in store.warnings:
         store.warnings.append(alive.warning)
     return Facts(jobs, claims, results, alive.claim, alive.job, alive.told)
 
 
-def _newest_jobs(store: Store, run_ids: list[str]) -> dict[tuple[str, str], JobRow]:
+def _newest_jobs(store: Store, run_ids: list[str]) -> dict[RunStage, JobRow]:
     ordered = sorted(queries.jobs(store, run_ids), key=lambda job: job.attempt)
     return {(job.run_id, job.stage): job for job in ordered}
 

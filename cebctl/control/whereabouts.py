@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cebctl.control.states import State, attempt_state
+from cebctl.control.states import State, attempt_state, note
 from cebctl.control.survey import facts_of
 from jobs.home import STAGES, Home, Stage
-from store.ingest import ingest
 from store.opening import Store
 
 Standing = tuple[State, str]
@@ -31,14 +30,10 @@ class Whereabouts:
 
 def whereabouts(run_id: str, store: Store, home: Home) -> Whereabouts:
     """Read the journals anew and ask the cluster."""
-    ingest(store, home)
     facts = facts_of([run_id], store, home)
     claims = {stage: facts.claims.get((run_id, stage), ()) for stage in STAGES}
     stages = {
-        stage: (
-            attempt_state(run_id, stage, facts),
-            facts.told(claims[stage][-1], facts.jobs.get((run_id, stage))) if claims[stage] else "",
-        )
+        stage: (attempt_state(run_id, stage, facts), note(run_id, stage, facts))
         for stage in STAGES
         if claims[stage] or (run_id, stage) in facts.jobs
     }

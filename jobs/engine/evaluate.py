@@ -69,39 +69,43 @@ def evaluate(
         )
         try:
             with full_precision(device):
-                found, subject = _walk(model, new_subject(), benchmark, run.seed)
+                found, subject = _walk(model, new_subject, benchmark, run.seed)
                 if not subject.complete:  # other jobs have a share of it, and may be done meanwhile
                     notes.reread()
-                    found, subject = _walk(model, new_subject(), benchmark, run.seed)
+                    found, subject = _walk(model, new_subject, benchmark, run.seed)
         except InputError as error:
             faults.append(str(error))
             continue
         finally:
             notes.close()
-        if journal is None or not share.writes or not subject.complete:
-            continue
-        journal.write(
-            Result(
-                evaluation_id=identity,
-                benchmark=benchmark,
-                data_digest=subject.digest(),
-                checkpoint_step=trained.step,
-                engine=engine,
-                measures=[measure(one) for one in found] + _left_out(subject),
-                per_sample=_flags(found, subject.largest),
-                seconds=subject.seconds,
-                libraries=provenance.libraries(),
-            )
-        )
-        notes.forget()
+        if journal is not None and share.writes and subject.complete:
+            journal.write(_result(identity, benchmark, found, subject, trained.step, engine))
+            notes.forget()
     if faults:
         raise InputError("evaluate", "; ".join(faults))
 
 
 def _walk(
-    model: CebModel, subject: Subject, benchmark: AnyBenchmark, seed: int
+    model: CebModel, new_subject: Callable[[], Subject], benchmark: AnyBenchmark, seed: int
 ) -> tuple[list[Found | Summary], Subject]:
+    subject = new_subject()
     return list(EVALUATORS[type(benchmark)](model, subject, benchmark, seed)), subject
+
+
+def _result(
+    identity: str, benchmark: AnyBenchmark, found: Sequence[Found | Summary], subject: Subject, step: int, engine: str
+) -> Result:
+    return Result(
+        evaluation_id=identity,
+        benchmark=benchmark,
+        data_digest=subject.digest(),
+        checkpoint_step=step,
+        engine=engine,
+        measures=[measure(one) for one in found] + _left_out(subject),
+        per_sample=_flags(found, subject.largest),
+        seconds=subject.seconds,
+        libraries=provenance.libraries(),
+    )
 
 
 def measure(found: Found | Summary) -> Measure:

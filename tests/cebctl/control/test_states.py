@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from cebctl.control.senders import claim
 from cebctl.control.states import Facts, statuses
-from cebctl.control.submit import wanted
+from cebctl.control.submit import due
 from experiments.identity import evaluation_id
 from experiments.matrix import Matrix, load
 from store.rows import ClaimRow, JobRow, ResultRow
@@ -112,7 +113,8 @@ def test_done_is_when_every_benchmark_has_its_result(matrix: Matrix) -> None:
 
 def test_what_is_wanted_is_what_nobody_does(matrix: Matrix) -> None:
     def stages(retry_failed: bool = False, **given: Any) -> list[tuple[str, int]]:
-        claims = wanted([_status(matrix, **given)], retry_failed=retry_failed)
+        offered = due([_status(matrix, **given)], retry_failed=retry_failed)
+        claims = [claim(matrix, run.planned, stage) for run, stage in offered]
         return [(claim.stage, len(claim.benchmarks)) for claim in claims]
 
     trained, failed = _job("train", "succeeded"), _job("train", "failed")

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from cebctl.control.senders import claim
 from cebctl.control.states import Facts, RunStatus, statuses
-from cebctl.control.submit import held_back, wanted
+from cebctl.control.submit import due, held_back
 from experiments.identity import evaluation_id
 from experiments.matrix import Matrix, load
 from store.rows import JobRow, ResultRow
@@ -44,16 +45,16 @@ def _runs(matrix: Matrix, trained: dict[str, str], clean: tuple[str, ...] = ()) 
     return statuses(matrix, Facts(jobs, {}, results, lambda *_: False, lambda _: False))
 
 
-def _claims(runs: list[RunStatus]) -> list[tuple[str, str, list[str]]]:
+def _claims(matrix: Matrix, runs: list[RunStatus]) -> list[tuple[str, str, list[str]]]:
     return [
-        (claim.label.split()[0], claim.stage, [type(b).__name__ for b in claim.benchmarks])
-        for claim in wanted(runs, retry_failed=False)
+        (taken.label.split()[0], taken.stage, [type(b).__name__ for b in taken.benchmarks])
+        for taken in (claim(matrix, run.planned, stage) for run, stage in due(runs, retry_failed=False))
     ]
 
 
 def test_the_first_submission_leaves_it_out(matrix: Matrix) -> None:
     runs = _runs(matrix, {})
-    assert _claims(runs) == [
+    assert _claims(matrix, runs) == [
         ("xent", "train", []), ("xent", "evaluate", ["Clean"]), ("ceb", "train", []), ("ceb", "evaluate", ["Clean"]),
     ]  # fmt: skip
     assert held_back(runs) == {matrix.runs[1].run_id}
@@ -61,13 +62,13 @@ def test_the_first_submission_leaves_it_out(matrix: Matrix) -> None:
 
 def test_once_the_source_is_trained_it_is_claimed(matrix: Matrix) -> None:
     runs = _runs(matrix, {"xent": "succeeded", "ceb": "succeeded"}, clean=("xent", "ceb"))
-    assert _claims(runs) == [("ceb", "evaluate", ["Transfer"])]
+    assert _claims(matrix, runs) == [("ceb", "evaluate", ["Transfer"])]
     assert not held_back(runs)
 
 
 @pytest.mark.parametrize("source", ["failed", "died", "preempted"])
 def test_a_source_that_did_not_succeed_holds_it_back(matrix: Matrix, source: str) -> None:
     runs = _runs(matrix, {"xent": source, "ceb": "succeeded"}, clean=("ceb",))
-    assert not any(label == "ceb" for label, _, _ in _claims(runs))
+    assert not any(label == "ceb" for label, _, _ in _claims(matrix, runs))
     assert held_back(runs) == {matrix.runs[1].run_id}
     assert runs[1].state == "new"

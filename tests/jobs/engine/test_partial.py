@@ -16,7 +16,6 @@ from torch import Tensor
 from experiments.benchmarks import AnyBenchmark, Clean, GradientAudit, Information, Pgd
 from experiments.errors import InputError
 from experiments.identity import run_id
-from experiments.spec import Adam, Ceb, Data, Run, SmallCnn
 from jobs.engine import checkpoint
 from jobs.engine.evaluate import evaluate
 from jobs.engine.evaluators import Found
@@ -27,15 +26,8 @@ from jobs.engine.share import Share
 from jobs.errors import Stopped
 from jobs.home import Home, RunPaths
 from jobs.journal import Journal, Result, read
+from tests.jobs.engine.group_trial import RUN
 
-RUN = Run(
-    data=Data(name="digits"),
-    network=SmallCnn(width=4, z_dim=6),
-    objective=Ceb(rho=1),
-    optimiser=Adam(),
-    epochs=1,
-    batch=32,
-)
 BENCHMARKS: list[AnyBenchmark] = [
     Clean(),
     Information(samples=2),

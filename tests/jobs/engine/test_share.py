@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -16,12 +15,9 @@ from jobs.engine.models import build
 from jobs.engine.share import Share
 from jobs.home import RunPaths
 from jobs.journal import Heartbeat, Journal, Result, read
+from tests.jobs.engine import group_trial as trial
 
 TRIAL = Path(__file__).with_name("group_trial.py")
-_spec = importlib.util.spec_from_file_location("group_trial", TRIAL)
-assert _spec and _spec.loader
-trial = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(trial)
 
 
 def group(paths: RunPaths, *stop: str) -> list[tuple[int, str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,29 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.random import PCG64, Generator
 from numpy.typing import NDArray
-from PIL import Image
 
 from experiments import benchmarks
 from jobs.engine.corruptions import FUNCTIONS, PUBLISHED, SEVERITIES, Corruption, parameters
+from tests.jobs.engine.corruptions.photographs import photographs
 from tests.jobs.engine.corruptions.plain import PLAIN
 
 NAMES = list(FUNCTIONS)
 SIDES = list(PUBLISHED)
 NOTHING_DRAWN = ("defocus_blur", "zoom_blur", "brightness", "contrast", "pixelate", "jpeg_compression",
                  "gaussian_blur", "saturate")  # fmt: skip
-
-
-def photographs(side: int, count: int) -> list[NDArray[np.uint8]]:
-    """Squares of the photographs that scikit-learn ships, as large as they are high."""
-    import sklearn
-
-    found = []
-    for name in ("china.jpg", "flower.jpg"):
-        with Image.open(Path(sklearn.__file__).parent / "datasets" / "images" / name) as image:
-            for left in np.linspace(0, image.width - image.height, count // 2):
-                square = image.crop((int(left), 0, int(left) + image.height, image.height))
-                found.append(np.asarray(square.resize((side, side), Image.Resampling.BICUBIC)))
-    return found
 
 
 def grey(side: int = 224, value: int = 128) -> NDArray[np.uint8]:
