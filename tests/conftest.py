@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import signal
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parent.parent
 
@@ -14,6 +19,65 @@ MINIMAL = """
 base: {data: digits, network: {name: small_cnn, width: 4, z_dim: 4}, optimiser: adam, epochs: 1, batch: 256}
 """
 """The base of a matrix whose runs train in a blink; a test adds grids."""
+
+
+settings.register_profile("untimed", deadline=None)  # how busy the machine is proves nothing
+settings.load_profile("untimed")
+
+KINDS = ("unit", "property", "fault", "slurm", "postgresql", "browser", "readme", "data")
+OUTCOMES = ("passed", "failed", "error", "skipped")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test is of a kind, or of several; `fault` and `data` are marked where they are written."""
+    for item in items:
+        for kind in _kinds(item):
+            item.add_marker(kind)
+            item.user_properties.append(("kind", kind))
+
+
+def _kinds(item: pytest.Item) -> list[str]:
+    fixtures = getattr(item, "fixturenames", ())
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    found = {
+        "property": getattr(getattr(item, "obj", None), "is_hypothesis_test", False),
+        "fault": any(item.iter_markers("fault")),
+        "slurm": item.path.parent.name == "slurm",
+        "postgresql": parameters["url"] == "postgresql" if "url" in parameters else "postgresql_database" in fixtures,
+        "browser": "browser" in fixtures,
+        "readme": item.path.stem in ("test_readme", "test_guide"),
+        "data": any(item.iter_markers("data")),
+    }
+    return [kind for kind in KINDS if found.get(kind)] or ["unit"]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many tests of each kind passed, failed or were skipped, for whoever has to trust the run."""
+    ends = {outcome: Counter(_kinds_of(terminalreporter.stats.get(outcome, ()))) for outcome in OUTCOMES}
+    terminalreporter.section("kinds of tests; one may be of several")
+    for kind in KINDS:
+        if counts := [f"{found[kind]} {outcome}" for outcome, found in ends.items() if found[kind]]:
+            terminalreporter.line(f"{kind:<12}{', '.join(counts)}")
+
+
+def _kinds_of(reports: Iterable[Any]) -> Iterator[str]:
+    for report in reports:
+        yield from (kind for name, kind in getattr(report, "user_properties", ()) if name == "kind")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interruptible() -> None:
+    """As in a terminal: what a shell starts with `&` ignores Ctrl-C, and so does all that it starts itself."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def measured() -> Iterator[None]:
+    """Without its trace function, coverage would miss whatever this process runs from here on, and not say so."""
+    before = sys.gettrace()
+    yield
+    assert before is None or sys.gettrace() is before, "the trace function was taken away"
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,8 @@ from experiments.matrix import load
 from jobs.home import STAGES, Home
 from jobs.journal import Claim, read
 
+pytestmark = pytest.mark.fault
+
 COMMANDS = ("submit", "status", "submit", "report", "submit", "status", "report", "submit")
 
 

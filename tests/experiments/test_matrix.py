@@ -174,7 +174,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 @given(axes=AXES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_expansion_is_the_product_stable_and_unique(folder: Path, axes: dict) -> None:
     ids = _ids(folder, axes)
     assert len(ids) == len(set(ids)) == math.prod(len(values) for values in axes.values())
@@ -182,7 +182,7 @@ def test_expansion_is_the_product_stable_and_unique(folder: Path, axes: dict) ->
 
 
 @given(axes=AXES, key=st.sampled_from(["objective", "rho"]), shuffle=st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_grid_is_the_sum_of_its_parts(folder: Path, axes: dict, key: str, shuffle: random.Random) -> None:
     """Split along any axis, in any order, the runs are the same; a value given alone is a list of one."""
     parts = [{**axes, key: value} for value in axes[key]]
@@ -191,7 +191,7 @@ def test_a_grid_is_the_sum_of_its_parts(folder: Path, axes: dict, key: str, shuf
 
 
 @given(axes=AXES, data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_is_excluded_can_be_included_again(folder: Path, axes: dict, data: st.DataObject) -> None:
     every = _ids(folder, axes)
     rho = data.draw(st.sampled_from(axes["rho"]))
@@ -204,7 +204,7 @@ def test_what_is_excluded_can_be_included_again(folder: Path, axes: dict, data: 
 
 
 @given(axes=AXES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_expansion_is_idempotent(folder: Path, axes: dict) -> None:
     """The runs written out whole, one by one, are the same runs."""
     ids = _ids(folder, axes)
@@ -218,7 +218,7 @@ def _as_axes(spec: dict) -> dict:
 
 
 @given(data=st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_any_order_of_keys_and_axes_gives_the_same_ids(tmp_path_factory, data) -> None:
     axes = {
         "objective": ["ceb", "vib"],

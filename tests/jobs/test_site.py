@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.errors import UnreachableError
@@ -111,7 +111,6 @@ def test_gpus(answers: Answers, gres: str, gpus: dict[str, int]) -> None:
     assert answers(node=f"NodeName=n Gres={gres}").nodes[0].gpus == gpus
 
 
-@settings(deadline=None)
 @given(st.text(max_size=300), st.text(max_size=300))
 def test_nothing_that_slurm_prints_raises(text: str, more: str) -> None:
     for mangled in (text, f"NodeName={text}", f"NodeName=n Gres={text} State={more}", GPU.replace("2-00:00:00", text)):

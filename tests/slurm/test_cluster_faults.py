@@ -14,6 +14,8 @@ import pytest
 from campaign import Campaign, link
 from lab import IMPATIENT, Lab, LabError, eventually
 
+pytestmark = pytest.mark.fault
+
 MakeLab = Callable[..., Lab]
 STEPS = 200
 LONG = f"PAYLOAD_STEPS: {STEPS}"

@@ -9,6 +9,8 @@ import pytest
 from campaign import Campaign, link
 from lab import Lab
 
+pytestmark = pytest.mark.fault
+
 FAULTS = {
     "sound": "",
     "raises": "PAYLOAD_FAULT: raise",

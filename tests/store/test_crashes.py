@@ -16,6 +16,8 @@ from store import queries
 from store.ingest import ingest
 from store.opening import open_existing, open_memory, open_store
 
+pytestmark = pytest.mark.fault
+
 TRIALS = Path(__file__).with_name("crash_trials.py")
 
 
@@ -134,8 +136,9 @@ UNPRIVILEGED = """
 
 
 @pytest.fixture
-def searchable(tmp_path: Path) -> None:
-    """Let an unprivileged user come down to the test's folder."""
+def searchable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an unprivileged user come down to the test's folder; coverage has none where they could write its data."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     for folder in (tmp_path, *tmp_path.parents):
         if folder.stat().st_uid == os.geteuid() and not folder.stat().st_mode & 0o005:
             folder.chmod(0o755)

@@ -12,6 +12,8 @@ from store import backend, queries, sqlite
 from store.ingest import ingest
 from store.opening import Store, open_existing, open_memory, open_store
 
+pytestmark = pytest.mark.fault
+
 SUBMITTER = """
     import time
     from pathlib import Path

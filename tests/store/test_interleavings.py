@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +29,8 @@ from jobs.journal import (
 )
 from store.ingest import ingest
 from store.opening import open_memory
+
+pytestmark = pytest.mark.fault
 
 small = st.integers(0, 3)
 names = st.sampled_from(["a", "b"])
@@ -77,7 +80,7 @@ removals = st.tuples(st.just("remove"), job_files | submission_files, st.none())
 ingests = st.tuples(st.just("ingest"), st.just(""), st.integers(0, 1))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(appends | appends | torn | ingests | ingests | cuts | removals, max_size=25))
 def test_interleavings_end_in_one_store(dump: Any, rebuilt: Any, actions: list[tuple[str, str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder, open_memory() as one, open_memory() as two:

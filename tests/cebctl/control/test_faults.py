@@ -13,6 +13,8 @@ import pytest
 from experiments.matrix import load
 from jobs.home import Home
 
+pytestmark = pytest.mark.fault
+
 Mount = Callable[[str], None]
 
 

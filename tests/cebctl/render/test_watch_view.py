@@ -65,7 +65,7 @@ def test_everything_is_there(matrix: Matrix) -> None:
     assert "… and 24" in text
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.lists(st.sampled_from(STATES), min_size=1, max_size=12), st.integers(1, 150), st.integers(1, 80), st.booleans()
 )

@@ -28,6 +28,8 @@ from jobs.home import Home, RunPaths
 from jobs.journal import Journal, Result, read
 from tests.jobs.engine.group_trial import RUN
 
+pytestmark = pytest.mark.fault
+
 BENCHMARKS: list[AnyBenchmark] = [
     Clean(),
     Information(samples=2),

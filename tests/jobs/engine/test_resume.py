@@ -14,6 +14,8 @@ from experiments import spec
 from jobs.engine import checkpoint
 from jobs.errors import Stopped
 
+pytestmark = pytest.mark.fault
+
 STEPS = 24
 ADVERSARY = spec.PgdAdversary(norm="l2", eps=0.5, steps=2, step_size=0.3)
 GATED = spec.GatedJumpStart(epochs=1, threshold=0.05)

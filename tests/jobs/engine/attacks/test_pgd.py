@@ -30,7 +30,7 @@ def loss(network: nn.Module, x_BCHW: Tensor, y_B: Tensor) -> float:
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**31), eps=st.floats(1e-4, 20), reach=st.floats(0, 30))
 def test_projection_ends_in_the_ball_and_in_the_image_range(norm: Norm, seed: int, eps: float, reach: float) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -51,7 +51,7 @@ def test_projection_leaves_what_is_inside_alone(norm: Norm) -> None:
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**31), eps=st.floats(1e-3, 3), steps=st.integers(1, 5), random=st.booleans())
 def test_no_attack_leaves_the_ball(norm: Norm, seed: int, eps: float, steps: int, random: bool) -> None:
     generator = torch.Generator().manual_seed(seed)

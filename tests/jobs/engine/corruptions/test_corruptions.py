@@ -157,7 +157,7 @@ class TestDraws:
         assert np.array_equal(image, before)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     name=st.sampled_from(NAMES),
     severity=st.sampled_from(SEVERITIES),
