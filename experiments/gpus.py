@@ -30,9 +30,9 @@ class Gpu:
 
     def rate(self, precision: str) -> float:
         """Assumed floating-point operations per second."""
-        if precision == "bf16":
-            return self.bf16_tflops * 1e12 * BF16_SHARE
-        return self.fp32_tflops * 1e12 * FP32_SHARE * (0.5 if precision == "fp64" else 1.0)
+        bf16, fp32 = self.bf16_tflops * 1e12 * BF16_SHARE, self.fp32_tflops * 1e12 * FP32_SHARE
+        # The matrix units do half as many products of TF32 as of bf16.
+        return {"bf16": bf16, "tf32": max(bf16 / 2, fp32), "fp32": fp32, "fp64": fp32 / 2}[precision]
 
 
 GPUS = {

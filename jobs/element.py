@@ -139,8 +139,10 @@ def work(element: Element, asked: StopRequest, payload: entry.Work | None = None
     if past and isinstance(failure := past[-1][1][-1], Failed) and not may_retry(element, failure):
         print(f"{paths.folder}: {stage} has ended before: {failure}")
         return REFUSED
-    if stage == "evaluate" and not trained(paths):
-        print(f"{paths.folder}: is not trained, so that there is nothing to evaluate")
+    needed = paths if stage == "evaluate" else entry.extended(element.claim, paths)
+    if needed and not trained(needed):
+        purpose = "evaluate" if needed is paths else "extend"
+        print(f"{needed.folder}: is not trained, so that there is nothing to {purpose}")
         return REFUSED
     processes.redirect(paths.log(stage, paths.next_attempt(stage)))
     end = entry.run_stage(

@@ -175,10 +175,15 @@ def _goes_on_from(stage: Stage, claim: Claim, paths: RunPaths) -> int | None:
     """The step of the checkpoint that training begins with, by its name; None if there is none."""
     if stage != "train":
         return None
-    folders = [paths.checkpoints]
-    if "extends" in claim.spec and (extended := parent_id(_spec(claim))):
-        folders.append(paths.beside(extended).checkpoints)
+    before = extended(claim, paths)
+    folders = [paths.checkpoints, *([before.checkpoints] if before else [])]
     return next((file.step for folder in folders for file in checkpoints.newest_first(folder)), None)
+
+
+def extended(claim: Claim, paths: RunPaths) -> RunPaths | None:
+    """The run that this one extends, beside it."""
+    before = parent_id(_spec(claim)) if "extends" in claim.spec else None
+    return paths.beside(before) if before else None
 
 
 def _spec(claim: Claim) -> Run:

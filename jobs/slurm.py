@@ -39,8 +39,8 @@ _LAUNCH_FAILED = ("launch_failed_requeued_held", "JobHoldMaxRequeue")
 _WORDS = {
     "Resources": "waits for free resources",
     "Priority": "waits behind jobs of higher priority",
-    "Dependency": "waits for its training",
-    "DependencyNeverSatisfied": "its training failed: it will never start",
+    "Dependency": "waits for the training it needs",
+    "DependencyNeverSatisfied": "the training it needs failed: it will never start",
     "BeginTime": "starts again shortly",
     "JobArrayTaskLimit": "as many run as --max-parallel allows",
     "PartitionConfig": "asks for more than its partition has: it will never start",

@@ -176,8 +176,9 @@ def _stay(matrix: Matrix, store: Store, home: Home, sender: Sender) -> None:
     held = held_back(survey(matrix, store, home))
     look = lookout(matrix, store, home)
     runs = progress.watch(matrix, look).runs
-    if held and (following := submit_to(matrix, store, home, sender, held=held)):
+    while held and (following := submit_to(matrix, store, home, sender, held=held)):
         status_view.announce(following, matrix, home)
+        held = held_back(survey(matrix, store, home))
         runs = progress.watch(matrix, look).runs
     if any(run.state != "done" for run in runs):
         status_view.failures(runs, home)

@@ -1,18 +1,22 @@
-"""The job arrays that a submission consists of: one per distinct resource set, evaluations behind their training.
+"""The job arrays that a submission consists of: one per distinct resource set, evaluations behind their training, and
+runs behind those that they extend.
 
 `aftercorr` lets element i of an array start when element i of the other has succeeded, so an evaluation has the index
-that its training has. Those whose benchmarks need other runs of the submission (transfer) are in arrays of their own,
-which wait for those runs' training to end as well.
+that its training has, and a run that of the run it extends. Those whose benchmarks need other runs of the submission
+(transfer) are in arrays of their own, which wait for those runs' training to end as well.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from experiments import start
 from experiments.matrix import Matrix, PlannedRun
-from experiments.resources import Resources, Stage
+from experiments.resources import STAGES, Resources, Stage
 
 
 @dataclass
@@ -36,9 +40,16 @@ class Job:
     """One job to be scheduled."""
 
     run_id: str
-    stage: str
+    stage: Stage
     hours: float
     gpus: int
+    extends: str = ""
+    """For train: the run that it goes on from."""
+
+    @property
+    def behind(self) -> str:
+        """The run whose training it waits for."""
+        return self.run_id if self.stage == "evaluate" else self.extends
 
 
 Due = Sequence[tuple[PlannedRun, Stage, frozenset[str]]]
@@ -49,14 +60,19 @@ def arrays(matrix: Matrix, due: Due, largest: int | None = None) -> list[Array]:
     """The arrays for these stages of runs, in their order, of at most `largest` elements each (MaxArraySize, which
     caps the index)."""
     found: list[Array] = []
-    open_arrays: dict[tuple[Stage, int, str | None, frozenset[str]], Array] = {}  # equal resources are one object
+    open_arrays: dict[tuple[Stage, int, str | None, frozenset[str], int], Array] = {}  # equal resources are one object
     trained_in: dict[str, tuple[str, int]] = {}
-    stages: tuple[Stage, ...] = ("train", "evaluate")
-    for stage in stages:
-        for run, sources in ((run, sources) for run, claimed, sources in due if claimed == stage):
-            after, at = trained_in.get(run.run_id, (None, None)) if stage == "evaluate" else (None, None)
+    followers: Counter[tuple[Stage, str]] = Counter()
+    shortest_first = sorted(due, key=lambda one: len(one[0].run.extends or ()))
+    for stage in STAGES:
+        for run, sources in ((run, sources) for run, claimed, sources in shortest_first if claimed == stage):
+            before = run.run_id if stage == "evaluate" else start.parent_id(run.run) or ""
+            after, at = trained_in.get(before, (None, None))
+            # Several runs may extend the same one, and an array has its index once.
+            number_of_its_kind = followers[stage, before] if after else 0
+            followers[stage, before] += 1
             resources = matrix.resources(run, stage)
-            key = (stage, id(resources), after, sources)
+            key = (stage, id(resources), after, sources, number_of_its_kind)
             array = open_arrays.get(key)
             if array is None or (after is None and largest and len(array.run_ids) == largest):
                 number = 1 + sum(other.stage == stage for other in found)
@@ -71,25 +87,26 @@ def arrays(matrix: Matrix, due: Due, largest: int | None = None) -> list[Array]:
 
 
 def wall_hours(jobs: Sequence[Job], gpus: int) -> float:
-    """How long the jobs take on this many GPUs (or CPU cores): the longest first, evaluations behind their
-    training, no waiting for others in the queue. A job that asks for more takes all there are, for longer."""
-    waiting: Mapping[str, Job] = {job.run_id: job for job in jobs if job.stage == "evaluate"}
+    """How long the jobs take on this many GPUs (or CPU cores): the longest first, each behind the training that it
+    needs, no waiting for others in the queue. A job that asks for more takes all there are, for longer."""
     trained = {job.run_id for job in jobs if job.stage == "train"}
-    ready = [(-job.hours, i, job) for i, job in enumerate(jobs) if job.stage == "train" or job.run_id not in trained]
+    waiting: dict[str, list[Job]] = defaultdict(list)
+    for job in jobs:
+        waiting[job.behind if job.behind in trained else ""].append(job)
+    numbers = itertools.count()
+    ready = [(-job.hours, next(numbers), job) for job in waiting[""]]
     heapq.heapify(ready)
     running: list[tuple[float, int, int, Job]] = []
-    now, free, order = 0.0, gpus, len(jobs)
+    now, free = 0.0, gpus
     while ready or running:
         while ready and min(max(ready[0][2].gpus, 1), gpus) <= free:
             _, _, job = heapq.heappop(ready)
             asked = max(job.gpus, 1)
             given = min(asked, gpus)
             free -= given
-            order += 1
-            heapq.heappush(running, (now + job.hours * asked / given, order, given, job))
+            heapq.heappush(running, (now + job.hours * asked / given, next(numbers), given, job))
         now, _, given, job = heapq.heappop(running)
         free += given
-        if job.stage == "train" and job.run_id in waiting:
-            order += 1
-            heapq.heappush(ready, (-waiting[job.run_id].hours, order, waiting[job.run_id]))
+        for follower in waiting[job.run_id] if job.stage == "train" else ():
+            heapq.heappush(ready, (-follower.hours, next(numbers), follower))
     return now

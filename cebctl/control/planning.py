@@ -15,9 +15,9 @@ from cebctl.control.arrays import Array, Job, arrays, wall_hours
 from cebctl.control.changes import Changes, changes
 from cebctl.control.costing import Basis, Estimate
 from cebctl.control.families import family_axes
-from cebctl.control.states import RunStatus, StageStatus, State, counts
+from cebctl.control.states import RunStatus, StageStatus, State, counts, in_training, statuses, to_be_trained
 from cebctl.control.submit import due
-from cebctl.control.survey import survey
+from cebctl.control.survey import facts
 from experiments.benchmarks import NOT_RUNNABLE, describe, runnable
 from experiments.matrix import Matrix
 from jobs.home import Home
@@ -64,7 +64,8 @@ class Plan:
     estimates: tuple[Estimate, ...]
     """Of the whole of each run, done or not."""
     due: tuple[tuple[RunStatus, StageStatus], ...]
-    """The stages that would be submitted."""
+    """The stages that would be submitted, at once or, where they wait for another run and the executor can't have them
+    do so, later."""
     gpus: int
     """At once, for the wall-clock time; CPU cores if no run asks for a GPU."""
     changes: Changes | None = None
@@ -105,9 +106,11 @@ class Plan:
     def to_do(self) -> list[Job]:
         """The jobs that would be submitted."""
         by_run = {run.planned.run_id: estimate for run, estimate in zip(self.runs, self.estimates, strict=True)}
+        extended = {run.planned.run_id: run.stages[0].awaits for run in self.runs}
         return [
-            Job(run_id, array.stage, _hours(by_run[run_id], array.stage, array.resources.gpus), array.resources.gpus)
+            Job(run_id, array.stage, _hours(by_run[run_id], array.stage, gpus), gpus, extended[run_id])
             for array in self.arrays
+            for gpus in [array.resources.gpus]
             for run_id in array.run_ids
         ]
 
@@ -197,8 +200,10 @@ def make_plan(
     """Look, and change nothing. `gpu` names the kind and `gpus` the number there are; without, what the matrix asks
     for, and what its largest job needs but at least `DEFAULT_GPUS`."""
     with read_only(home) as store:
-        runs = survey(matrix, store, home, fresh=False)
-        offered = due(runs, retry_failed=retry_failed)
+        known = facts(matrix, store, home, fresh=False)
+        runs = statuses(matrix, known)
+        behind = to_be_trained(runs, in_training(known), retry_failed=retry_failed)
+        offered = due(runs, retry_failed=retry_failed, behind=behind)
         estimates = costing.estimates(matrix, store, home, gpu)
         changed = changes(matrix, runs, store) if diff else None
     largest = max(estimate.gpus for estimate in estimates)

@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from cebctl.control import arrays
-from cebctl.control.states import Facts, RunStatus, StageStatus, offered_states
+from cebctl.control.states import Facts, RunStatus, StageStatus, to_be_trained
 from experiments.benchmarks import Transfer
 from experiments.errors import CebctlError, UnreachableError
 from experiments.matrix import Matrix, PlannedRun
@@ -132,14 +132,13 @@ class Slurm:
     executor: str = "slurm"
 
     def behind(self, runs: Sequence[RunStatus], known: Facts, *, retry_failed: bool) -> Collection[str]:
-        offered = offered_states(retry_failed=retry_failed)
-        return {run.planned.run_id for run in runs if run.stages[0].state in offered} | set(_in_queue(known))
+        return to_be_trained(runs, _in_queue(known), retry_failed=retry_failed)
 
     def orders(self, name: str, matrix: Matrix, offered: Offered, known: Facts) -> list[Order]:
         queued = _in_queue(known)
         ahead = {run.planned.run_id for run, stage in offered if stage.stage == "train"} | set(queued)
         stages = {(run.planned.run_id, stage.stage): (run.planned, stage) for run, stage in offered}
-        due = [(run.planned, stage.stage, _sources(stage, ahead)) for run, stage in offered]
+        due = [(run.planned, stage.stage, _sources(stage, ahead, queued)) for run, stage in offered]
         trained_by: dict[str, tuple[str, int]] = {}
         orders = []
         for array in arrays.arrays(matrix, due, self.array_size):
@@ -173,7 +172,7 @@ class Slurm:
         why_not = ""
         for job in order.record.after:
             claims = tuple(claim for claim in claims if (job, claim.index) in there)
-            why_not = "its training was not accepted"
+            why_not = "the training it waits for was not accepted"
         if not claims:
             raise UnreachableError(order.record.job, why_not)
         after = [f"aftercorr:{ids[job]}" for job in order.record.after]
@@ -203,9 +202,11 @@ class Slurm:
         return isinstance(error, slurm.NoAnswerError)
 
 
-def _sources(stage: StageStatus, within: Collection[str]) -> frozenset[str]:
-    """The runs whose training a stage can wait for."""
-    return frozenset(b.source for b in stage.waiting if isinstance(b, Transfer) and b.source in within)
+def _sources(stage: StageStatus, ahead: Collection[str], queued: Collection[str]) -> frozenset[str]:
+    """The runs whose end a stage waits for: those `ahead` of it that its benchmarks need; the one that it extends is
+    among them if it is `queued` already, and else in the same submission, where `arrays` pairs the two."""
+    needed = {b.source for b in stage.waiting if isinstance(b, Transfer)}
+    return frozenset(needed.intersection(ahead) | {stage.awaits}.intersection(queued))
 
 
 def _in_queue(known: Facts) -> dict[str, str]:

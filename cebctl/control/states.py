@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -111,6 +111,22 @@ def counts(runs: Sequence[RunStatus]) -> dict[State, int]:
     """How many runs are in each state, every state named."""
     found = Counter(run.state for run in runs)
     return {state: found[state] for state in STATES}
+
+
+def to_be_trained(runs: Iterable[RunStatus], under_way: Iterable[str], *, retry_failed: bool) -> set[str]:
+    """The runs that are trained without any other submission: what is `under_way`, by id, and what one would take."""
+    found, offered = set(under_way), offered_states(retry_failed=retry_failed)
+    for run in sorted(runs, key=lambda run: len(run.planned.run.extends or ())):
+        train = run.stages[0]
+        if train.state in offered and (not train.awaits or train.awaits in found):
+            found.add(run.planned.run_id)
+    return found
+
+
+def in_training(facts: Facts) -> list[str]:
+    """The runs whose training somebody has taken, and is at or will be."""
+    trains = [run_id for run_id, stage in facts.claims if stage == "train"]
+    return [run_id for run_id in trains if attempt_state(run_id, "train", facts) in ("queued", "running")]
 
 
 def _run_status(planned: PlannedRun, facts: Facts) -> RunStatus:

@@ -49,15 +49,15 @@ def due(
     """What nobody does: every stage that is new or lost, and failed ones if asked.
 
     An evaluation is claimed with its training, or once that is done; never ahead of one that another
-    submission holds, which claims its own evaluations. A benchmark that needs another run (transfer) is claimed
-    once that run is trained, or where the executor can have it wait for that run, one of `behind`: a local worker
-    that met it earlier would have to wait for another one, which may never come to it. So such a benchmark is for a
-    later `submit`; `submit --wait` is one itself. So is a run that extends another, until that is trained.
+    submission holds, which claims its own evaluations. What needs another run (a benchmark, transfer; a run that
+    extends it) is claimed once that run is trained, or where the executor can have it wait for that run, one of
+    `behind`: a local worker that met it earlier would have to wait for another one, which may never come to it. So it
+    is for a later `submit`; `submit --wait` is one itself.
     """
     offered = offered_states(retry_failed=retry_failed)
     found: list[tuple[RunStatus, StageStatus]] = []
     for run in runs:
-        if run.stages[0].awaits:
+        if run.stages[0].awaits and run.stages[0].awaits not in behind:
             continue
         trained = run.stages[0].state == "done" or run.stages[0].state in offered
         for stage in run.stages:

@@ -176,7 +176,8 @@ def _submission(plan: Plan) -> list[str]:
     lines = []
     for (stage, resources, waits), found in alike.items():
         size = sum(len(array.run_ids) for array in found)
-        after = f", each after its run in {_range([str(array.after) for array in found])}" if waits else ""
+        ahead = "its run" if stage == "evaluate" else "the run it extends"
+        after = f", each after {ahead} in {_range([str(array.after) for array in found])}" if waits else ""
         lines.append(f"{_range([array.name for array in found])}: {size} x {stage} on {resources}{after}")
     return lines
 

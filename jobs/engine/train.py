@@ -65,6 +65,8 @@ def train(
         restore(state, loaded)
     saver = Saver(state, paths.checkpoints, journal, checkpoint_seconds)
     training = Training(state, images, length, journal, saver, device)
+    if execution.compile != "off":
+        training.progress.beat(state.step, 0, "compiling the network")
     with arithmetic(run, device), saver:
         while state.step < length.steps:
             training.epoch(should_stop)

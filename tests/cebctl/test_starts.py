@@ -75,6 +75,18 @@ def test_a_run_is_extended_and_then_imported(cebctl, tmp_path: Path, home: Path)
     assert "has no such weights; `cebctl import FILE` takes them into it" in answer.err
 
 
+def test_waiting_trains_a_whole_chain(cebctl, tmp_path: Path) -> None:
+    matrix = tmp_path / "m.yaml"
+    matrix.write_text(
+        BASE + "variants: {one: {epochs: 1}, two: {epochs: 2, extends: [1]}, three: {epochs: 3, extends: [1, 2]}}\n"
+        "grids: [{objective: xent, variants: [three, two, one]}]\n"
+    )
+    plan = json.loads(cebctl("plan", matrix, "--json").out)
+    assert [array["after"] for array in plan["arrays"]] == [None, "train-1", "train-2"]
+    answer = cebctl("submit", matrix, "--wait")
+    assert (answer.code, answer.err.count("submitted 1 x train")) == (0, 3), answer.err
+
+
 @pytest.mark.parametrize("content", [None, b"", b"no checkpoint"])
 def test_what_can_not_be_imported_is_one_line(cebctl, tmp_path: Path, home: Path, content: bytes | None) -> None:
     file = tmp_path / "x.pt"

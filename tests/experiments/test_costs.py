@@ -86,3 +86,9 @@ def test_a_gpu_by_any_of_its_names(name: str, gpu: str | None) -> None:
 def test_the_rate_is_that_of_the_public_figure() -> None:
     """2,470 images/s of ResNet-50 on an A100, three passes of 4.09 GMAC."""
     assert gpus.GPUS["a100-80gb"].rate("bf16") == pytest.approx(2470 * 3 * 2 * 4.09e9, rel=0.05)
+
+
+def test_tf32_is_between_bf16_and_fp32() -> None:
+    for gpu in gpus.GPUS.values():
+        assert gpu.rate("fp32") <= gpu.rate("tf32") <= max(gpu.rate("bf16"), gpu.rate("fp32"))
+    assert gpus.GPUS["a100-80gb"].rate("tf32") > 2 * gpus.GPUS["a100-80gb"].rate("fp32")

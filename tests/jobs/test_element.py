@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from experiments.resources import Resources, Retries
+from experiments.spec import Adam, Data, Run, SmallCnn, Xent
 from jobs import element as elements
-from jobs import lease, provenance
+from jobs import entry, lease, provenance
 from jobs.element import AGAIN, REFUSED, Element
 from jobs.errors import Stopped
 from jobs.home import Home
@@ -48,11 +50,11 @@ def asked_again(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def element(tmp_path: Path) -> Callable[..., Element]:
-    def make(stage: str = "train", restart: int = 0, **retries: int) -> Element:
+    def make(stage: str = "train", restart: int = 0, spec: dict | None = None, **retries: int) -> Element:
         submitted = Submitted(
             name=NAME, matrix="m", matrix_path="", executor="slurm", code=provenance.code_digest()
         )  # fmt: skip
-        claim = Claim(run_id="r1", label="", stage=stage, spec={}, job="ceb-a", index=0)
+        claim = Claim(run_id="r1", label="", stage=stage, spec=spec or {}, job="ceb-a", index=0)
         return Element(Home(tmp_path), submitted, claim, Retries(**retries), "7_0", restart)
 
     return make
@@ -84,6 +86,24 @@ def run(element: Element, error: BaseException | None = None) -> int:
 def test_success(element, asked_again) -> None:
     assert run(element()) == 0
     assert isinstance(last(element()), Succeeded) and not asked_again
+
+
+def test_what_it_extends_has_to_be_trained(element, capsys: pytest.CaptureFixture[str]) -> None:
+    longer = Run(
+        data=Data(name="digits"),
+        network=SmallCnn(),
+        objective=Xent(),
+        optimiser=Adam(),
+        epochs=2,
+        batch=8,
+        extends=(1,),
+    )
+    later = element(spec=msgspec.to_builtins(longer))
+    assert run(later) == REFUSED and "so that there is nothing to extend" in capsys.readouterr().out
+    assert not later.paths.attempts("train")
+    with Journal(entry.extended(later.claim, later.paths).journal("train", 1)) as journal:
+        journal.write(Started(), Succeeded())
+    assert run(later) == 0
 
 
 def test_a_stop_starts_again_and_says_why(element, asked_again) -> None:

@@ -159,6 +159,7 @@ def test_wall_clock() -> None:
     assert wall_hours(trains, 2) == 4
     assert wall_hours(trains + judged, 4) == 3
     assert wall_hours(judged, 4) == 1
+    assert wall_hours([*trains[:2], Job("c", "train", 1.0, 1, extends="r0"), Job("c", "evaluate", 1.0, 1)], 4) == 4
     assert wall_hours([Job("a", "train", 3.0, 4), Job("b", "train", 1.0, 4)], 4) == 4
     assert wall_hours([Job("a", "train", 1.0, 8)], 4) == 2
 

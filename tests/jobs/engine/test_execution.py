@@ -16,6 +16,7 @@ from jobs.engine import checkpoint, step
 from jobs.engine.length import Length
 from jobs.engine.state import initial, restore
 from jobs.errors import Stopped
+from jobs.journal import Heartbeat
 from tests.jobs.engine.test_resume import assert_same
 
 Change = Callable[..., spec.Run]
@@ -56,7 +57,8 @@ def test_compiled_it_learns_the_same_and_resumes_bit_for_bit(new_attempt: Any, c
     with pytest.raises(Stopped):
         stopped(run, lambda: next(steps) == 3, execution=COMPILED)
     stopped(run, execution=COMPILED)
-    whole(run, execution=COMPILED)
+    told = [record for record in whole(run, execution=COMPILED) if isinstance(record, Heartbeat)]
+    assert (told[0].step, told[0].activity) == (0, "compiling the network")
     assert counters["stats"]["unique_graphs"] == 2, "one to train, one to attack"
     assert not counters["graph_break"]
     one, other = (checkpoint.load_newest(run, attempt.paths.checkpoints) for attempt in (stopped, whole))

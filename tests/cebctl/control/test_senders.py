@@ -1,0 +1,115 @@
+"""What an executor is sent: how each claim is to be trained, and what waits for what."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from cebctl.control.senders import Local, Order, Sender, Slurm
+from cebctl.control.states import Facts, RunStatus, statuses
+from cebctl.control.submit import due
+from experiments.matrix import Matrix, load
+from jobs.home import STAGES, Stage
+from store.rows import ClaimRow, JobRow, WorkerRow
+
+MATRIX = """
+base: {data: digits, network: small_cnn, optimiser: adam, epochs: 1, batch: 8}
+grids: [{objective: xent, seed: [0, 1]}]
+evaluate: [clean]
+resources:
+  train: {execution: {compile: default, channels_last: false}}
+  when: [{only: seed = 1, train: {execution: {update: for-loop}}}]
+"""
+
+
+@pytest.mark.parametrize("sender", [Local(), Slurm(array_size=100)], ids=["local", "slurm"])
+def test_each_claim_says_how_it_is_trained(sender: Sender, tmp_path: Path) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text(MATRIX)
+    matrix = load(path)
+    nothing = Facts({}, {}, {}, lambda *_: False, lambda _: False)
+    orders = sender.orders("s1", matrix, due(statuses(matrix, nothing), retry_failed=False), nothing)
+    sent = {(claim.run_id, claim.stage): claim.execution for order in orders for claim in order.claims}
+    first, second = (run.run_id for run in matrix.runs)
+    for run in (first, second):
+        assert sent[run, "train"].compile == "default" and sent[run, "train"].channels_last is False
+    assert sent[first, "train"].update != sent[second, "train"].update == "for-loop"
+    assert sent[first, "evaluate"] == sent[second, "evaluate"] == type(sent[first, "train"])()
+
+
+CHAIN = """
+base: {data: digits, network: small_cnn, optimiser: adam, batch: 8}
+variants:
+  one: {epochs: 1}
+  two: {epochs: 2, extends: [1]}
+  three: {epochs: 3, extends: [1, 2]}
+  other: {epochs: 4, extends: [1]}
+grids: [{objective: xent, seed: [0, 1], variants: [three, other, two, one]}]
+evaluate: [clean]
+"""
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> Matrix:
+    path = tmp_path / "chain.yaml"
+    path.write_text(CHAIN)
+    return load(path)
+
+
+def _orders(matrix: Matrix, runs: list[RunStatus], known: Facts) -> dict[str, Order]:
+    """By the ends of the arrays' names."""
+    sender = Slurm(array_size=100)
+    offered = due(runs, retry_failed=False, behind=sender.behind(runs, known, retry_failed=False))
+    orders = sender.orders("s1", matrix, offered, known)
+    return {order.record.job.removeprefix("ceb-s1-"): order for order in orders if order.record}
+
+
+def test_a_run_follows_the_one_it_extends_element_by_element(chain: Matrix) -> None:
+    nothing = Facts({}, {}, {}, lambda *_: False, lambda _: False)
+    orders = _orders(chain, statuses(chain, nothing), nothing)
+    epochs = {run.run_id: (run.run.epochs, run.run.seed) for run in chain.runs}
+    after = {
+        name: (
+            [(*epochs[claim.run_id], claim.index) for claim in order.claims],
+            [job.removeprefix("ceb-s1-") for job in order.record.after if order.record],
+        )
+        for name, order in orders.items()
+        if name.startswith("train")
+    }
+    assert list(after) == ["train-1", "train-2", "train-3", "train-4"]  # sent in this order
+    assert after["train-1"] == ([(1, 0, 0), (1, 1, 1)], [])
+    assert after["train-2"] == ([(4, 0, 0), (4, 1, 1)], ["train-1"])
+    assert after["train-3"] == ([(2, 0, 0), (2, 1, 1)], ["train-1"])
+    assert after["train-4"] == ([(3, 0, 0), (3, 1, 1)], ["train-3"])
+    assert not any(order.sources or order.others for order in orders.values())
+
+
+def test_a_run_waits_for_the_end_of_one_that_is_in_the_queue(chain: Matrix) -> None:
+    one = [run for run in chain.runs if run.run.epochs == 1]
+    claims = {
+        (run.run_id, stage): [_claim(run.run_id, stage, index)] for index, run in enumerate(one) for stage in STAGES
+    }
+    known = Facts({}, claims, {}, lambda *_: True, lambda _: None)
+    orders = _orders(chain, statuses(chain, known), known)
+    others = {name: order.others for name, order in orders.items() if name.startswith("train")}
+    assert sorted(others.values()) == [(), (), ("77_0",), ("77_1",)]
+
+
+def test_what_extends_a_run_that_failed_is_not_sent(chain: Matrix) -> None:
+    jobs = {(run.run_id, "train"): _job(run.run_id) for run in chain.runs if run.run.epochs == 1 and not run.run.seed}
+    known = Facts(jobs, {}, {}, lambda *_: False, lambda _: False)
+    orders = _orders(chain, statuses(chain, known), known)
+    seeds = {run.run_id: run.run.seed for run in chain.runs}
+    assert {seeds[claim.run_id] for order in orders.values() for claim in order.claims} == {1}
+
+
+def _claim(run_id: str, stage: Stage, index: int) -> ClaimRow:
+    worker = WorkerRow("s0", "ceb-s0-train-1", "77", None, 0.0)
+    return ClaimRow("s0", run_id, stage, "", (), 0.0, "slurm", "", "me", "ceb-s0-train-1", index, (worker,))
+
+
+def _job(run_id: str) -> JobRow:
+    given = {"run_id": run_id, "stage": "train", "attempt": 1, "state": "failed", "submission": "s0"}
+    return JobRow(**{field.name: given.get(field.name) for field in fields(JobRow)})
