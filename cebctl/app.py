@@ -104,7 +104,8 @@ def _said(error: BaseException) -> tuple[str, int]:
     if isinstance(error, _UsageError):
         command = error.ctx.command_path if error.ctx else "cebctl"
         message = error.format_message().rstrip(".")
-        return f"{command}: {message}; see `{command} --help`" if message else "", 2  # empty: it was help
+        message += "" if message.endswith("?") else ";"
+        return f"{command}: {message} see `{command} --help`" if message != ";" else "", 2  # empty: it was help
     if isinstance(error, OSError):  # a disk that is full or read-only, wherever it was met
         return f"{error.filename2 or error.filename or 'cebctl'}: {error.strerror or error}", 3
     if isinstance(error, (typer.Abort, KeyboardInterrupt, InterruptedByUserError)):

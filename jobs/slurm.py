@@ -181,7 +181,8 @@ def release(job: str) -> None:
 
 
 def call(command: Sequence[str], limit: float = SECONDS) -> str:
-    """What a command of Slurm's prints. Raises UnreachableError, and NoAnswerError if it may have acted."""
+    """What a command of Slurm's prints. Raises UnreachableError, NoAnswerError if it may have acted,
+    and NotConfiguredError if there is no cluster."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(ENVIRONMENT) or k == "SLURM_CONF"}
     environment["SLURM_TIME_FORMAT"] = "%s"
     if (conf := environment.get("SLURM_CONF")) and not Path(conf).exists():  # which Slurm waits a minute for
@@ -199,9 +200,19 @@ def call(command: Sequence[str], limit: float = SECONDS) -> str:
         _log.debug("%s (%.2f s)", shlex.join(command), time.monotonic() - began)
     if done.returncode:
         text = " ".join((done.stderr or done.stdout).split()) or f"exit code {done.returncode}"
+        if "configuration source" in text or "configuration file" in text:
+            raise NotConfiguredError
         kind = NoAnswerError if _SILENCE.search(text) else UnreachableError
         raise kind("Slurm", re.sub(r"^\w+: (error: )?", f"{command[0]}: ", text)[:500])
     return done.stdout
+
+
+class NotConfiguredError(UnreachableError):
+    """Slurm is installed, and no cluster is to be found."""
+
+    def __init__(self) -> None:
+        where = "SLURM_CONF names its slurm.conf, `--on local` runs jobs on this machine"
+        super().__init__("Slurm", f"its commands are here, but no cluster is configured; {where}")
 
 
 class NoAnswerError(UnreachableError):

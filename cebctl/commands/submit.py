@@ -31,7 +31,7 @@ MaxGpuHours = Annotated[
     typer.Option(
         "--max-gpu-hours",
         min=0,
-        help="Submit nothing if it would take more, by the estimate of `plan`.",
+        help="Submit nothing if it would take more, by the estimate of `plan`; jobs without a GPU cost none.",
         show_default="no limit",
         rich_help_panel=WHERE,
     ),
@@ -96,8 +96,8 @@ def submit(
 
     Example: `cebctl submit experiments/imagenet.yaml --on slurm --max-parallel 16 --max-gpu-hours 500`
     """
-    from cebctl.control import budget
-    from cebctl.control.submit import UNDER_WAY, check_data
+    from cebctl.control import budget, needs
+    from cebctl.control.submit import UNDER_WAY
     from cebctl.control.submit import submit as submit_to
     from cebctl.control.survey import open_home
     from experiments.matrix import load
@@ -108,7 +108,7 @@ def submit(
     home = Home.from_environment()
     if max_gpu_hours is not None:
         budget.check(chosen, home, max_gpu_hours, retry_failed=retry_failed)
-    check_data(chosen, home, retry_failed=retry_failed)
+    needs.check(chosen, home, retry_failed=retry_failed)
     site = _checked_site(chosen, home, on, retry_failed=retry_failed, heed=not unchecked)
     trust.keep_private(home.folder)
     with open_home(home, create=True) as store:

@@ -87,20 +87,21 @@ def arrays(matrix: Matrix, due: Due, largest: int | None = None) -> list[Array]:
 
 
 def wall_hours(jobs: Sequence[Job], gpus: int) -> float:
-    """How long the jobs take on this many GPUs (or CPU cores): the longest first, each behind the training that it
-    needs, no waiting for others in the queue. A job that asks for more takes all there are, for longer."""
+    """How long the jobs take on this many GPUs (or CPU cores): training before evaluations and the longest first, each
+    behind the training that it needs, no waiting for others in the queue. A job that asks for more takes all there are,
+    for longer."""
     trained = {job.run_id for job in jobs if job.stage == "train"}
     waiting: dict[str, list[Job]] = defaultdict(list)
     for job in jobs:
         waiting[job.behind if job.behind in trained else ""].append(job)
     numbers = itertools.count()
-    ready = [(-job.hours, next(numbers), job) for job in waiting[""]]
+    ready = [(job.stage == "evaluate", -job.hours, next(numbers), job) for job in waiting[""]]
     heapq.heapify(ready)
     running: list[tuple[float, int, int, Job]] = []
     now, free = 0.0, gpus
     while ready or running:
-        while ready and min(max(ready[0][2].gpus, 1), gpus) <= free:
-            _, _, job = heapq.heappop(ready)
+        while ready and min(max(ready[0][-1].gpus, 1), gpus) <= free:
+            *_, job = heapq.heappop(ready)
             asked = max(job.gpus, 1)
             given = min(asked, gpus)
             free -= given
@@ -108,5 +109,5 @@ def wall_hours(jobs: Sequence[Job], gpus: int) -> float:
         now, _, given, job = heapq.heappop(running)
         free += given
         for follower in waiting[job.run_id] if job.stage == "train" else ():
-            heapq.heappush(ready, (-follower.hours, next(numbers), follower))
+            heapq.heappush(ready, (follower.stage == "evaluate", -follower.hours, next(numbers), follower))
     return now

@@ -17,7 +17,7 @@ from cebctl.control.survey import survey
 from experiments import resources
 from experiments.errors import CebctlError, InputError, UnreachableError
 from experiments.matrix import Matrix
-from jobs import cluster
+from jobs import cluster, slurm
 from jobs import site as sites
 from jobs.home import Home, data_folder
 from jobs.site import UNLIMITED, Partition, Site, time_text
@@ -77,9 +77,8 @@ def check(matrix: Matrix, home: Home, *, retry_failed: bool, heed: bool = True) 
 
 
 def _unreachable(error: UnreachableError) -> Finding:
-    if "configuration source" in str(error) or "configuration file" in str(error):
-        return _say("note", "Slurm's commands are here, but no cluster is configured: SLURM_CONF names its slurm.conf; "
-                    "jobs run on this machine (`--on local`)")  # fmt: skip
+    if isinstance(error, slurm.NotConfiguredError):
+        return _say("note", str(error))
     return _say("wrong", f"the controller does not answer: {error}", "see `scontrol ping`; jobs in the queue go on")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,7 @@ from cebctl.control.arrays import Array, Job, arrays, wall_hours
 from cebctl.control.changes import Changes, changes
 from cebctl.control.costing import Basis, Estimate
 from cebctl.control.families import family_axes
+from cebctl.control.needs import orphans
 from cebctl.control.states import RunStatus, StageStatus, State, counts, in_training, statuses, to_be_trained
 from cebctl.control.submit import due
 from cebctl.control.survey import facts
@@ -69,6 +71,8 @@ class Plan:
     gpus: int
     """At once, for the wall-clock time; CPU cores if no run asks for a GPU."""
     changes: Changes | None = None
+    orphans: tuple[str, ...] = ()
+    """What is wrong with runs that extend one which nobody will train."""
 
     @cached_property
     def families(self) -> tuple[Family, ...]:
@@ -122,6 +126,15 @@ class Plan:
     def wall_hours(self) -> float:
         """How long what would be submitted takes on `gpus`."""
         return wall_hours(self.to_do, self.gpus)
+
+    @property
+    def longest(self) -> tuple[str, float]:
+        """The run that takes longest of what would be submitted, and its hours."""
+        hours: Counter[str] = Counter()
+        for job in self.to_do:
+            hours[job.run_id] += job.hours * max(job.gpus / self.gpus, 1)  # type: ignore[assignment]
+        run_id, taken = hours.most_common(1)[0]
+        return next(run.planned.name for run in self.runs if run.planned.run_id == run_id), taken
 
     @property
     def disk_bytes(self) -> int:
@@ -205,10 +218,11 @@ def make_plan(
         behind = to_be_trained(runs, in_training(known), retry_failed=retry_failed)
         offered = due(runs, retry_failed=retry_failed, behind=behind)
         estimates = costing.estimates(matrix, store, home, gpu)
+        alone = orphans(matrix, runs, store)
         changed = changes(matrix, runs, store) if diff else None
     largest = max(estimate.gpus for estimate in estimates)
     number = gpus or (max(largest, DEFAULT_GPUS) if largest else len(os.sched_getaffinity(0)))
-    return Plan(matrix, tuple(runs), tuple(estimates), tuple(offered), number, changed)
+    return Plan(matrix, tuple(runs), tuple(estimates), tuple(offered), number, changed, tuple(alone))
 
 
 def _hours(estimate: Estimate, stage: str, gpus: int) -> float:

@@ -187,9 +187,19 @@ def _evaluate_state(run_id: str, train: State, missing: Sequence[AnyBenchmark], 
     state = attempt_state(run_id, "evaluate", facts)
     if state == "done":  # it succeeded at what it was given; a benchmark was added to the matrix since
         return "new"
+    if state == "failed" and _untried(run_id, missing, facts):  # at what another matrix asked for
+        return "new"
     if state == "queued" and train not in ("queued", "running", "done"):
         return "new"  # its worker passes over a run that is not trained
     return state
+
+
+def _untried(run_id: str, missing: Sequence[AnyBenchmark], facts: Facts) -> bool:
+    """Whether the newest attempt at the evaluation was given none of these benchmarks."""
+    job = _job(run_id, "evaluate", facts)
+    claims = facts.claims.get((run_id, "evaluate"), ())
+    given = [claim for claim in claims if job is not None and claim.submission == job.submission]
+    return bool(given) and not any(benchmark in claim.benchmarks for claim in given for benchmark in missing)
 
 
 def attempt_state(run_id: str, stage: Stage, facts: Facts) -> State:

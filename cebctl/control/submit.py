@@ -10,18 +10,17 @@ from dataclasses import dataclass
 import msgspec
 
 from cebctl.control.interrupts import uninterrupted
-from cebctl.control.senders import Offered, Order, Sender, Sent
+from cebctl.control.senders import Order, Sender, Sent
 from cebctl.control.states import RunStage, RunStatus, StageStatus, offered_states, statuses
-from cebctl.control.survey import facts, survey
+from cebctl.control.survey import facts
 from experiments.benchmarks import Transfer
 from experiments.errors import CebctlError, InputError
 from experiments.matrix import Matrix
-from jobs import checkpoints, fetch, provenance
-from jobs.home import Home, data_folder, new_submission, put
+from jobs import provenance
+from jobs.home import Home, new_submission, put
 from jobs.journal import Claim, Journal, Launched, Released, Submitted
 from store.ingest import ingest
 from store.opening import Store
-from store.reader import read_only
 from store.rows import ClaimRow
 
 UNDER_WAY = (
@@ -81,7 +80,7 @@ def submit(
     retry_failed: bool = False,
     held: Collection[str] | None = None,
 ) -> Submission | None:
-    """Submit what is missing; None if nothing is. Call `check_data` first.
+    """Submit what is missing; None if nothing is. See `needs.check` first.
 
     With `held`, only what had to wait for another run of these (`held_back`). What the executor
     does not take is given back: where it takes nothing, its error is raised.
@@ -144,39 +143,6 @@ def _send(
 def _was_held(run: RunStatus, stage: StageStatus, held: Collection[str]) -> bool:
     waited = bool(run.planned.run.extends) or any(isinstance(b, Transfer) for b in stage.missing)
     return waited and run.planned.run_id in held
-
-
-def check_data(matrix: Matrix, home: Home, *, retry_failed: bool) -> None:
-    """Raise InputError if the data set, the checkpoint or the weights that a run to be submitted needs are not at hand.
-
-    Writes nothing."""
-    with read_only(home) as store:
-        runs = survey(matrix, store, home, fresh=False)
-    offered = due(runs, retry_failed=retry_failed)
-    _check_checkpoints(offered, home)
-    needed = {run.planned.run_id for run, _ in offered}
-    for run in matrix.runs:
-        if run.run_id in needed and run.run.weights and not home.weights(run.run.weights).exists():
-            wrong = f"the home {home.folder} has no such weights"
-            raise InputError(f"{run.name}: {run.run.weights}", wrong, "`cebctl import FILE` takes them into it")
-    for data in {run.run.data.name for run in matrix.runs if run.run_id in needed}:
-        there = fetch.present(data, data_folder())
-        if there.state != "ready":
-            raise InputError(f"data set {data}", f"{there.state}: {there.detail}")
-
-
-def _check_checkpoints(offered: Offered, home: Home) -> None:
-    to_train = {run.planned.run_id for run, stage in offered if stage.stage == "train"}
-    trained = [run.planned for run, _ in offered if run.planned.run_id not in to_train]
-    bare = [run for run in trained if not any(checkpoints.newest_first(home.run(run.run_id).checkpoints))]
-    if bare:
-        others = f" (and {len(bare) - 1} more)" if len(bare) > 1 else ""
-        raise InputError(
-            home.run(bare[0].run_id).checkpoints,
-            f"{bare[0].name}{others} is trained, but its checkpoints were removed (by `cebctl gc --keep none`?), "
-            "so that no further benchmark can run on it",
-            "leave it out by --only, or remove its run's folder, results included, to train it again",
-        )
 
 
 def submitted(name: str, matrix: Matrix, executor: str, code: str = "", commit: str | None = None) -> Submitted:

@@ -141,6 +141,8 @@ def _cost(plan: Plan, hours: float) -> str:
     """GPU-hours as a number, time on CPU cores as a time span."""
     if not plan.on_gpus:
         return duration(hours * 3600)
+    if 0 < hours < 0.001:
+        return "<0.001"
     return f"{hours:,.0f}" if hours >= 10 else f"{hours:.1f}" if hours >= 0.1 else f"{hours:.3f}"
 
 
@@ -191,6 +193,9 @@ def _time(plan: Plan) -> list[str]:
     lines = [f"{_cost(plan, plan.hours)}{unit} for all runs, {_cost(plan, plan.hours_to_do)} to do"]
     if plan.to_do:
         lines[0] += f": {duration(plan.wall_hours * 3600)} on {plan.gpus} {device}"
+        if plan.wall_hours > 1.2 * plan.hours_to_do / plan.gpus:
+            name, hours = plan.longest
+            lines.append(f"the longest run, {name}, takes {duration(hours * 3600)} of it")
     bases = {estimate.basis for estimate in plan.estimates}
     if "measured" in bases:
         lines.append("measured: the same network, data, batch and device, in this store; training alone")
@@ -237,7 +242,7 @@ def _warnings(plan: Plan) -> list[str]:
     most = max(estimate.gpus for estimate in plan.estimates)
     if plan.gpus < most:
         found[f"the largest job asks for {most} GPUs at once, more than {plan.gpus}: it will not start"] = None
-    return list(found)
+    return [*found, *plan.orphans]
 
 
 def _bytes(size: float) -> str:
@@ -251,7 +256,7 @@ def _bytes(size: float) -> str:
 def _changes(console: Console, changed: Changes) -> None:
     """What `--diff` adds."""
     if changed.last_submitted is None:
-        console.print("never submitted from here: everything is new")
+        console.print("this file was never submitted from here: nothing to compare with")
         return
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(changed.last_submitted))
     lines = [f"{c.field}: {_value(c.before)} -> {_value(c.after)} in {_names(c.runs)}" for c in changed.changed]

@@ -36,9 +36,12 @@ def test_a_run_is_extended_and_then_imported(cebctl, tmp_path: Path, home: Path)
     matrix.write_text(EXTENDED)
     short, longer = load(matrix).runs
 
-    # By itself the longer one has to wait for the one that it extends; that one is trained first.
+    # By itself the longer one can't be trained; with the one that it extends it waits for that.
     alone = cebctl("submit", matrix, "--only", "epochs = 4")
-    assert (alone.code, f"waits until {short.run_id}, which it extends, is trained" in alone.err) == (0, True)
+    assert (alone.code, alone.err.count("\n")) == (2, 1) and not home.exists()
+    assert "extends the run of 2 epochs with the same other fields, which was never submitted from this" in alone.err
+    waiting = cebctl("plan", matrix, "--only", "epochs = 4")
+    assert waiting.code == 0 and "there are no runs at all" in waiting.out
     answer = cebctl("submit", matrix, "--wait")
     assert answer.code == 0, answer.err
     assert answer.err.count("submitted 1 x train, 1 x evaluate") == 2
@@ -73,6 +76,21 @@ def test_a_run_is_extended_and_then_imported(cebctl, tmp_path: Path, home: Path)
     answer = cebctl("submit", elsewhere)
     assert (answer.code, len(answer.err.splitlines())) == (2, 1)
     assert "has no such weights; `cebctl import FILE` takes them into it" in answer.err
+
+
+def test_a_run_that_is_not_there_can_not_be_extended(cebctl, tmp_path: Path) -> None:
+    def refused(longer: str) -> str:
+        matrix.write_text(BASE.replace("batch: 256", longer) + "grids: [{objective: xent, seed: [0, 1]}]\n")
+        answer = cebctl("submit", matrix)
+        assert (answer.code, answer.err.count("\n")) == (2, 1) and "(and 1 more)" in answer.err
+        return str(answer.err)
+
+    short, matrix = tmp_path / "short.yaml", tmp_path / "m.yaml"
+    short.write_text(BASE + "grids: [{objective: xent, epochs: 2}]\n")
+    assert cebctl("submit", short, "--wait").code == 0
+    wrong = refused("batch: 256, epochs: 4, extends: [3]")
+    assert "extends the run of 3 epochs with the same other fields" in wrong and "there is one of 2 epochs" in wrong
+    assert "has batch 256, here 128" in refused("batch: 128, epochs: 4, extends: [2]")
 
 
 def test_waiting_trains_a_whole_chain(cebctl, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from experiments.resources import Resources
 from jobs import cluster, slurm
 from jobs.home import Home
 from jobs.provenance import Snapshot
-from jobs.slurm import Element, NoAnswerError
+from jobs.slurm import Element, NoAnswerError, NotConfiguredError
 
 
 @pytest.fixture
@@ -67,6 +67,13 @@ def test_silence_and_refusal_are_told_apart(says, text: str, kind: type) -> None
     with pytest.raises(UnreachableError) as caught:
         slurm.call(["squeue"])
     assert type(caught.value) is kind and text in str(caught.value)
+
+
+def test_commands_without_a_cluster_say_what_to_do(says) -> None:
+    unknown = "resolve_ctls_from_dns_srv: res_nsearch error: Unknown host"
+    says("scontrol", f"echo 'error: {unknown}\nfatal: Could not establish a configuration source' >&2; exit 1")
+    with pytest.raises(NotConfiguredError, match="no cluster is configured; SLURM_CONF names"):
+        slurm.call(["scontrol"])
 
 
 def test_what_the_caller_set_for_slurm_does_not_reach_it(says, tmp_path: Path, monkeypatch) -> None:

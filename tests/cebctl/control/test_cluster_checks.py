@@ -12,11 +12,10 @@ import pytest
 from cebctl.control import cluster_checks
 from cebctl.control.cautions import preemption
 from cebctl.control.obstacles import obstacles
-from experiments.errors import UnreachableError
 from experiments.matrix import load
 from jobs.home import Home
 from jobs.site import UNLIMITED, Accounting, Association, Node, Partition, Qos, Site
-from jobs.slurm import NoAnswerError
+from jobs.slurm import NoAnswerError, NotConfiguredError
 
 BASE = "base: {objective: xent, data: digits, network: small_cnn, optimiser: adam, epochs: 1, batch: 64}"
 
@@ -242,8 +241,7 @@ def test_a_slurm_that_can_not_be_asked(examined: Any, monkeypatch: pytest.Monkey
     assert examined(NoAnswerError("scontrol", "no answer within 20 s"), "wrong") == [
         "the controller does not answer: scontrol: no answer within 20 s"
     ]
-    unconfigured = UnreachableError("Slurm", "scontrol: fatal: Could not establish a configuration source")
-    assert "no cluster is configured" in examined(unconfigured, "note")[0]
+    assert "no cluster is configured" in examined(NotConfiguredError(), "note")[0]
     monkeypatch.setattr(cluster_checks.shutil, "which", lambda command: None)
     assert "no Slurm commands on the PATH" in examined(here(), "ok")[0]
     monkeypatch.setattr(cluster_checks.shutil, "which", lambda command: command if command != "srun" else None)

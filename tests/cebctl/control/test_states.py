@@ -12,6 +12,7 @@ import pytest
 from cebctl.control.senders import claim
 from cebctl.control.states import Facts, statuses
 from cebctl.control.submit import due
+from experiments.benchmarks import Pgd
 from experiments.identity import evaluation_id
 from experiments.matrix import Matrix, load
 from store.rows import ClaimRow, JobRow, ResultRow
@@ -57,8 +58,16 @@ def _status(matrix, jobs=(), claims=(), results=0, claim_alive=False, job_alive=
         for benchmark in matrix.benchmarks[:results]
     ]
     claimed = {
-        (run.run_id, stage): [_row(ClaimRow, run_id=run.run_id, stage=stage, submission=submission)]
-        for stage, submission in claims
+        (run.run_id, stage): [
+            _row(
+                ClaimRow,
+                run_id=run.run_id,
+                stage=stage,
+                submission=submission,
+                benchmarks=(*given, *matrix.benchmarks)[:1],
+            )
+        ]
+        for stage, submission, *given in claims
     }
     facts = Facts(
         {(row.run_id, row.stage): row for row in rows},
@@ -109,6 +118,14 @@ def test_done_is_when_every_benchmark_has_its_result(matrix: Matrix) -> None:
     assert _states(matrix, [trained, _job("evaluate", "succeeded")], results=2) == ["done", "done"]
     later = [("evaluate", "s2")]
     assert _states(matrix, [trained, _job("evaluate", "succeeded")], later, 1, claim_alive=True) == ["done", "queued"]
+
+
+def test_a_failure_is_of_what_was_asked_for(matrix: Matrix) -> None:
+    """Of a benchmark of another matrix it keeps nobody here from anything."""
+    ended = [_job("train", "succeeded"), _job("evaluate", "failed")]
+    assert _states(matrix, ended, [("evaluate", "s1")]) == ["done", "failed"]
+    assert _states(matrix, ended, [("evaluate", "s1", Pgd(norm="l2", eps=1))]) == ["done", "new"]
+    assert _states(matrix, ended) == ["done", "failed"], "by whom it was asked for is not known any more"
 
 
 def test_what_is_wanted_is_what_nobody_does(matrix: Matrix) -> None:
