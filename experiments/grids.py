@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,11 +70,26 @@ class GridReader:
         words = {str(key.value): value for key, value in node.value if key.value in _WORDS}
         axes = [self._bundles(words.get("variants"))]
         axes += [self._axis(key, value) for key, value in node.value if key.value not in _WORDS]
+        keys = [key for key, _ in node.value if key.value not in _WORDS]
         if "zip" in words:
             axes.append(self._zipped(words["zip"]))
+            keys += [key for key, _ in words["zip"].value] if isinstance(words["zip"], MappingNode) else []
+        self._refuse_twice(keys)
         if not any(("seed",) in option for axis in axes for option in axis):
             axes.append(list(self._seeds))
         return Grid(node, axes, self._exclusions(words.get("exclude")), self._inclusions(words.get("include")))
+
+    def _refuse_twice(self, keys: Iterable[Node]) -> None:
+        """One field under two of its names, of which one value would be lost."""
+        tree, seen = schema(Run), set()
+        for key in keys:
+            try:
+                path = tree.resolve(key.value)
+            except LookupError:
+                continue
+            if path in seen:
+                self._fault(key, f"{tree.short(path)} is set twice here")
+            seen.add(path)
 
     def _axis(self, key: Node, value: Node) -> list[Option]:
         tree = schema(Run)

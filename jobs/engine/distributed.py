@@ -145,7 +145,9 @@ class Group:
         """The module with gradients that are means over the processes, summed while the backward pass goes on."""
         if self.size == 1:
             return module
-        return DistributedDataParallel(module, broadcast_buffers=False, gradient_as_bucket_view=True)
+        replica = DistributedDataParallel(module, gradient_as_bucket_view=True)
+        replica.broadcast_buffers = False  # as an argument torch 2.13 deprecates it; its successor is unknown to 2.12
+        return replica
 
 
 @contextmanager

@@ -32,7 +32,8 @@ def prepare(model: CebModel, execution: Execution) -> None:
     their names. The head, which is small, is not."""
     if execution.compile != "off":
         mode = None if execution.compile == "default" else execution.compile
-        model.network.compile(mode=mode)
+        # By way of `network.compile()` torch before 2.14 silently compiles nothing of an nn.Sequential.
+        model.network.forward = torch.compile(model.network.forward, mode=mode)
 
 
 def laid_out(x_BCHW: Tensor, run: Run, execution: Execution) -> Tensor:

@@ -5,9 +5,10 @@ Shapes: B images, C channels, H by W pixels.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
+from torch import Tensor, distributed, nn
 
 from jobs.engine.models import CebModel
 
@@ -51,7 +52,19 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         self.running_var.lerp_(variance_C, self.momentum)
 
 
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        summed = value.clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(summed)
+        return summed
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _over_all(gradient)
+
+
 def _over_all(value: Tensor) -> Tensor:
     """The sum over all processes, whose gradient is the sum over theirs."""
-    summed: Tensor = all_reduce(value)  # type: ignore[no-untyped-call]
+    summed: Tensor = _Sum.apply(value)
     return summed

@@ -38,6 +38,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_untracing() -> Iterator[None]:
+    """AutoAttack's check for dynamic defences, which only warns, takes the trace function away: coverage's too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pyautoattack.checks.check_dynamic", lambda *_, **__: None)
+        yield
+
+
 @pytest.fixture
 def tiny() -> spec.Run:
     return TINY

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import traceback
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -67,6 +68,7 @@ def _attempt(rank: int, world: int, run: spec.Run, paths: RunPaths, attempt: int
     journal = Journal(paths.journal("train", attempt)) if rank == 0 else None
     try:
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+        warnings.simplefilter("error", FutureWarning)  # what torch is about to give up
         with peers():
             meeting = f"file://{paths.folder}/group.{attempt}"
             timeout = timedelta(seconds=60)

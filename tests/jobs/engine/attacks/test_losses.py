@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -19,7 +21,7 @@ def by_hand(loss: Loss, z: list[float], y: int, t: int | None) -> float:
     others = [value for j, value in enumerate(z) if j != (y if t is None else t)]
     sorted_z = sorted(z, reverse=True)
     if loss == "cross_entropy":
-        log_sum = float(torch.tensor(z).logsumexp(0))
+        log_sum = math.log(sum(map(math.exp, z)))
         return log_sum - z[y] if t is None else z[t] - log_sum
     if loss == "margin":
         return max(others) - z[y] if t is None else z[t] - max(others)
@@ -29,7 +31,7 @@ def by_hand(loss: Loss, z: list[float], y: int, t: int | None) -> float:
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**31), targeted=st.booleans())
 def test_formulas(loss: Loss, seed: int, targeted: bool) -> None:
     generator = torch.Generator().manual_seed(seed)

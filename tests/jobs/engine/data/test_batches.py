@@ -156,7 +156,7 @@ class TestFolder:
 
     def test_readers_outlive_the_signals_of_a_scheduler(self, images: FolderImages) -> None:
         found = batches(images, torch.arange(48).split(4), CropFlip(), 0, 0, "cpu", workers=2)
-        sizes = [len(next(found)[0])]
+        sizes = [len(next(found)[0]) for _ in range(2)]  # one by each reader, which by then heeds no signal
         readers = [str(reader.pid) for reader in multiprocessing.active_children()]
         for name in ("TERM", "USR2"):
             subprocess.run(["kill", f"-{name}", *readers], check=True)
