@@ -17,19 +17,6 @@ from jobs.provenance import Snapshot
 from jobs.slurm import Element, NoAnswerError, NotConfiguredError
 
 
-@pytest.fixture
-def says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Have a command of Slurm's answer with a script."""
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-
-    def says(command: str, script: str) -> None:
-        path = tmp_path / command
-        path.write_text(f"#!/bin/sh\n{script}\n")
-        path.chmod(0o755)
-
-    return says
-
-
 def test_elements_of_the_queue_and_of_the_accounting(says) -> None:
     says("squeue", "echo '12_3|ceb-a|RUNNING|None|2|n1|'; echo '13|single|PENDING|Priority|0||'; echo nonsense")
     says("sacct", "echo '12_3|ceb-a|CANCELLED by 1000|n1'; echo '12_4|ceb-a||'")

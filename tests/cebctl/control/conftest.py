@@ -11,7 +11,7 @@ import pytest
 from experiments.identity import evaluation_id
 from experiments.matrix import PlannedRun, load
 from jobs import checkpoints
-from jobs.home import Home
+from jobs.home import STAGES, Home
 from jobs.journal import Claim, Heartbeat, Journal, Measure, Metrics, Result, Started, Submitted, Succeeded
 
 SMALL = """
@@ -42,9 +42,6 @@ def finished(home: Path, small: Path) -> Home:
         train(there, planned)
         evaluate(there, planned)
     return there
-
-
-STAGES = ("train", "evaluate")
 
 
 def submitted(name: str, matrix: Path) -> Submitted:
