@@ -146,20 +146,22 @@ class Transfer(Benchmark, frozen=True, tag="transfer", kw_only=True):
 
 class AutoAttack(Benchmark, frozen=True, tag="autoattack"):
     """AutoAttack (Croce & Hein, 2020) by the package `pyautoattack`: an image counts as right if it is right before
-    and behind every attack of the ensemble."""
+    and behind every attack of the ensemble. `classes_needed` says for how many classes it is defined."""
 
     norm: Norm
     eps: Pixels
     version: Literal["standard", "rand"] = "standard"
     """`standard`: APGD by cross-entropy and by targeted DLR, targeted FAB and Square, on mean encodings; `rand`: on
-    sampled z, APGD by cross-entropy and by DLR, each gradient a mean over 20 draws (EOT)."""
+    sampled z, APGD by cross-entropy and by DLR, each gradient a mean over 20 draws (EOT). Targets are the 9 likeliest
+    other classes, or all where there are fewer."""
     subset: Count | None = None
     """Attack only this many test images, drawn evenly from the classes in a fixed order; null: all."""
 
 
 class GradientAudit(Benchmark, frozen=True, tag="gradient_audit"):
     """Whether the gradients that attacks follow say anything: PGD against itself with another loss, more steps and
-    restarts or a huge radius, and against a black-box attack. `experiments.audit` makes a verdict of what it finds."""
+    restarts or a huge radius, and against a black-box attack. `experiments.audit` makes a verdict of what it finds.
+    Of two classes there is no DLR: the other loss is the margin alone."""
 
     norm: Norm
     eps: Pixels
@@ -171,7 +173,8 @@ class GradientAudit(Benchmark, frozen=True, tag="gradient_audit"):
 
 
 class CommonCorruptions(Benchmark, frozen=True, tag="common_corruptions"):
-    """Errors under the 15 corruptions at 5 severities (Hendrycks & Dietterich, 2019): ImageNet-C or CIFAR-10-C."""
+    """Errors under the 15 corruptions at 5 severities (Hendrycks & Dietterich, 2019): ImageNet-C, CIFAR-10-C, or any
+    test images, corrupted here. `pipelines` says which there are for a data set."""
 
     pipeline: Pipeline
     """`official`: the published files as they are; `official-recrop`: with the evaluation crop on top; `in-memory`:
@@ -181,16 +184,12 @@ class CommonCorruptions(Benchmark, frozen=True, tag="common_corruptions"):
     subset: Count | None = None
     """Only this many test images, drawn evenly from the classes in a fixed order; null: all."""
 
-    data_sets: ClassVar[tuple[str, ...]] = ("imagenet", "cifar10", "cifar10-jpeg", "digits", "fashion_mnist")
-
 
 class ExtraCorruptions(Benchmark, frozen=True, tag="extra_corruptions"):
     """Errors under the four corruptions that the authors keep for validation, likewise."""
 
     pipeline: Pipeline
     subset: Count | None = None
-
-    data_sets: ClassVar[tuple[str, ...]] = CommonCorruptions.data_sets
 
 
 class ImagenetA(Benchmark, frozen=True, tag="imagenet_a"):
@@ -273,6 +272,23 @@ def pipelines(info: DatasetInfo) -> tuple[Pipeline, ...]:
     }
     in_memory: tuple[Pipeline, ...] = ("in-memory",) if info.size in PUBLISHED_SIZES else ()
     return (*published.get(info.name, ()), *in_memory, "ours")
+
+
+def classes_needed(benchmark: AnyBenchmark) -> int:
+    """The fewest classes for which what an attack climbs is defined: the difference-of-logits ratio (DLR) divides by
+    the distance of the largest logit to the third, the targeted one by that to the mean of the third and the fourth.
+    AutoAttack's authors name nothing to take its place, so that of fewer classes there is no AutoAttack."""
+    match benchmark:
+        case Pgd(loss="dlr", target="none") | AutoAttack(version="rand"):
+            return 3
+        case Pgd(loss="dlr") | AutoAttack():
+            return 4
+        case _:
+            return 2
+
+
+WITHOUT_DLR = "for fewer there are pgd: {loss: margin} and gradient_audit"
+"""What to ask for instead."""
 
 
 def corruption_note(benchmark: AnyBenchmark) -> str:

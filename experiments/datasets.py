@@ -168,7 +168,7 @@ def _own(name: str) -> DatasetInfo:
         crop_padding=max(found.size // 8, 1), flips=found.flips,
         train_digest=found.train_digest, digest=found.test_digest,
         source=f"a user's own folders of images, described in {own_data.path_of(name)}",
-        obtain="whoever has the folder that `cebctl init` was called on",
+        obtain="a copy of the folder that `cebctl init` was called on",
         folder=found.folder, class_names=found.class_names,
     )  # fmt: skip
 

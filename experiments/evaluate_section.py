@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,13 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from experiments import selection, yaml12
 from experiments.axes import read_axis
 from experiments.benchmarks import (
+    WITHOUT_DLR,
     AnyBenchmark,
     Attack,
     AutoAttack,
     Benchmark,
     CleanHoldout,
+    classes_needed,
     eps_text,
     largest_eps,
     pipelines,
@@ -39,6 +41,7 @@ class Asked:
     """One entry of the list, read; `source` is still a selection."""
 
     node: Node
+    name: str
     kind: type[Benchmark]
     combinations: tuple[dict[str, Any], ...]
     only: selection.Selection | None
@@ -97,43 +100,60 @@ def _duplicates(bound: Sequence[tuple[Asked, Sequence[AnyBenchmark]]], faults: l
 
 
 def _check_data(entry: Asked, found: Sequence[AnyBenchmark], runs: Sequence[PlannedRun], faults: list[Fault]) -> None:
-    """Faults for runs on a data set the benchmark is not for, and for a target that is no class of it."""
+    """Faults for runs on a data set the benchmark is not for, and for parameters that have no meaning there."""
     from experiments import datasets
+
+    def fault(text: str) -> None:
+        faults.append(fault_at(entry.node, f"{entry.name}: {text}"))
 
     held = [run for run in runs if _holds(entry, run)]
     if runs and not held:
-        faults.append(fault_at(entry.node, "only: it leaves none of the runs"))
-    names = {run.run.data.name for run in held}
-    if entry.kind.data_sets and names - set(entry.kind.data_sets):
-        wrong = ", ".join(sorted(names - set(entry.kind.data_sets)))
-        faults.append(fault_at(entry.node, f"not for {wrong}; it is for {', '.join(entry.kind.data_sets)}"))
-    targets = [t for b in found if isinstance(t := getattr(b, "target", None), int)]
-    for name in sorted(names):
+        fault("only: it leaves none of the runs")
+    for name in sorted({run.run.data.name for run in held}):
         info = datasets.info(name)
-        if any(target >= info.classes for target in targets):
-            faults.append(fault_at(entry.node, f"target: {name} has the classes 0 to {info.classes - 1}"))
-        faults.extend(fault_at(entry.node, wrong) for b in found if (wrong := _wrong_images(b, info)))
-        for attack in (b for b in found if isinstance(b, Attack) and b.eps > largest_eps(b.norm, info)):
-            wrong = f"eps: {eps_text(attack.eps)} is larger than the range of {name} in {attack.norm}"
-            allowed = f"at most {largest_eps(attack.norm, info):g} in [0, 1] pixel units"
-            faults.append(fault_at(entry.node, f"{wrong}; {allowed}"))
+        if not _is_for(entry.kind, name):
+            fault(f"it is for {', '.join(entry.kind.data_sets)}, not for {name}; {_allowed(name)}")
+        for benchmark in found:
+            for wrong in filter(None, (_wrong_images(benchmark, info), *_wrong_attack(benchmark, info))):
+                fault(wrong)
     if issubclass(entry.kind, CleanHoldout) and not all(run.run.data.holdout for run in held):
-        faults.append(
-            fault_at(entry.node, "nothing is held out of training for it; set data.holdout to how many images")
-        )
+        fault("nothing is held out of training for it; set data.holdout to how many images")
     sampled = any(isinstance(b, AutoAttack) and b.version == "rand" for b in found)
     if sampled and any(isinstance(run.run.objective, Xent) for run in held):
-        faults.append(fault_at(entry.node, "version: rand attacks sampled z; xent has none, only: objective != xent"))
+        fault("version: rand attacks sampled z; xent has none, only: objective != xent")
+
+
+def _is_for(kind: type[Benchmark], data_set: str) -> bool:
+    return not kind.data_sets or data_set in kind.data_sets
+
+
+def _allowed(data_set: str) -> str:
+    """The benchmarks that there are for a data set."""
+    kinds = schema(AnyBenchmark).sections[()].kinds
+    names = (name for name, kind in kinds.items() if issubclass(kind, Benchmark) and _is_for(kind, data_set))
+    return f"allowed there: {', '.join(names)}"
 
 
 def _wrong_images(benchmark: AnyBenchmark, info: DatasetInfo) -> str:
     """What is wrong with the images it asks for beside those of the data set; '' if nothing."""
     pipeline = getattr(benchmark, "pipeline", None)
     if pipeline is not None and pipeline not in pipelines(info):
-        return f"pipeline: {info.name} has no {pipeline}; {expected(pipelines(info), pipeline)}"
+        return f"{info.name} has no pipeline {pipeline}; {expected(pipelines(info), pipeline)}"
     if getattr(benchmark, "against", None) == info.name:
         return f"against: {info.name} is what the runs are trained on"
     return ""
+
+
+def _wrong_attack(benchmark: AnyBenchmark, info: DatasetInfo) -> Iterator[str]:
+    """What is wrong with an attack on images of the data set."""
+    target = getattr(benchmark, "target", None)
+    if isinstance(target, int) and target >= info.classes:
+        yield f"target: {info.name} has the classes 0 to {info.classes - 1}"
+    if isinstance(benchmark, Attack) and benchmark.eps > (largest := largest_eps(benchmark.norm, info)):
+        wrong = f"eps: {eps_text(benchmark.eps)} is larger than the range of {info.name} in {benchmark.norm}"
+        yield f"{wrong}; at most {largest:g} in [0, 1] pixel units"
+    if info.classes < (needed := classes_needed(benchmark)):
+        yield f"its loss, DLR, needs {needed} classes, {info.name} has {info.classes}; {WITHOUT_DLR}"
 
 
 def _entry(item: Node, faults: list[Fault]) -> Asked | None:
@@ -182,7 +202,7 @@ def _parameters(item: Node, name: ScalarNode, given: MappingNode | None, faults:
     only = selections[ONLY][0] if ONLY in selections else None
     kind = tree.sections[()].kinds[name.value]
     assert issubclass(kind, Benchmark)
-    return Asked(item, kind, combinations, only, selections.get(SOURCE))
+    return Asked(item, name.value, kind, combinations, only, selections.get(SOURCE))
 
 
 def _selection(node: Node, faults: list[Fault]) -> selection.Selection | None:

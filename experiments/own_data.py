@@ -22,6 +22,11 @@ from msgspec import Meta, Struct
 from experiments.errors import InputError
 
 PREFIX = "own:"
+CHANGED = (
+    "if you changed the folder on purpose, run `cebctl init` again (a changed folder is another data set); "
+    "else put the images back"
+)
+"""What to do where the images are not those described."""
 _NAME = re.compile(PREFIX + r"[a-z0-9_-]{1,40}-[0-9a-f]{12}")
 
 Count = Annotated[int, Meta(ge=1)]

@@ -263,7 +263,7 @@ def _start_workers(home: Home, submission: str, workers: int) -> list[Launched]:
     from jobs import worker
 
     executor = LocalExecutor(folder=home.workers(submission))
-    gpus = _gpus()
+    gpus = local_gpus()
     launched = []
     for index in range(workers):
         mine = gpus[index::workers] or gpus[index % len(gpus) :][:1] if gpus else []
@@ -276,7 +276,7 @@ def _start_workers(home: Home, submission: str, workers: int) -> list[Launched]:
     return launched
 
 
-def _gpus() -> list[int]:
+def local_gpus() -> list[int]:
     """The indices of this machine's NVIDIA GPUs."""
     try:
         listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20).stdout

@@ -129,6 +129,9 @@ def _info(name: str) -> DatasetInfo:
     return datasets.info(name)
 
 
+_MOVED = "put it back, or run `cebctl init` on it where it lies now: it is the same data set"
+
+
 def _own(name: str, root: Path) -> Presence:
     """A user's folders of images: counted."""
     if not own_data.path_of(name).exists():
@@ -141,10 +144,10 @@ def _own(name: str, root: Path) -> Presence:
     for split in splits:
         folder, listed = image_folder.of_split(root, described, split)
         if not folder.is_dir():
-            return Presence(info.name, "missing", f"{folder} does not exist; get it from {info.obtain}")
+            return Presence(info.name, "missing", f"{folder} does not exist; {_MOVED}")
         if len(listed) != info.images(split):
             wrong = f"{folder} holds {len(listed):,} of {info.images(split):,} {split} images"
-            return Presence(info.name, "damaged", f"{wrong}; get it from {info.obtain}")
+            return Presence(info.name, "damaged", f"{wrong}; {own_data.CHANGED}")
     return Presence(info.name, "ready", f"{root / info.folder}, verified when it is read")
 
 

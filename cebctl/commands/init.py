@@ -24,7 +24,9 @@ def init(
     matrix: Annotated[Path, typer.Argument(metavar="MATRIX", help="The file to write, such as pets.yaml.")],
     data: Annotated[
         Path,
-        typer.Option("--data", metavar="FOLDER", help="Images in <class>/, or in train/<class>/ and test/<class>/."),
+        typer.Option(
+            "--data", metavar="FOLDER", help="Images in `<class>/`, or in `train/<class>/` and `test/<class>/`."
+        ),
     ],
     network: Annotated[
         Network | None, typer.Option("--network", help="What to train.", show_default="by the size of the images")
@@ -55,6 +57,7 @@ def init(
     from cebctl.render.files import replacing
     from experiments import own_data
     from experiments.errors import InputError
+    from jobs import cluster
 
     if matrix.exists():
         raise InputError(matrix, "is there already", "name another file")
@@ -66,4 +69,6 @@ def init(
     described = own_data.write(name, found.described)
     with replacing(matrix) as beside:
         beside.write_text(first_matrix.text(name, found.slug, found.described, chosen), "utf-8")
-    init_view.show(matrix, found, described)
+    wants_gpu = chosen != Network.small_cnn and not cluster.local_gpus()
+    first_try = first_matrix.first_try(matrix, data, found.described.size) if wants_gpu else ""
+    init_view.show(matrix, found, described, chosen, first_try)

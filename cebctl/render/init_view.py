@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from cebctl.control.own_images import Looked
 from cebctl.render.console import err, news
 
 
-def show(matrix: Path, found: Looked, described: Path) -> None:
-    """A line for each."""
+def show(matrix: Path, found: Looked, described: Path, network: str, first_try: str) -> None:
+    """A line for each; `first_try` is a command for a smaller network, where there is no GPU for this one."""
     data, console = found.described, news()
     kind = "grey" if data.channels == 1 else "colour"
     images = f"{data.train:,} training and {data.test:,} test images of {len(data.class_names)} classes"
@@ -21,6 +22,11 @@ def show(matrix: Path, found: Looked, described: Path) -> None:
     console.print(
         f"next: `cebctl plan {matrix}`, `cebctl submit {matrix} --wait`, `cebctl report {matrix}`", markup=False
     )
+    if first_try:
+        console.print(
+            f"no GPU here, and {network} wants one: `cebctl plan {matrix}` says how long it takes", markup=False
+        )
+        console.print(f"for a first try on a CPU, with a small network: `{first_try}`", markup=False)
 
 
 def _resized(found: Looked) -> list[str]:
@@ -28,5 +34,10 @@ def _resized(found: Looked) -> list[str]:
     if set(found.sizes) == {(size, size)}:
         return []
     widths, heights = zip(*found.sizes, strict=True)
-    span = f"{min(widths)} to {max(widths)} wide and {min(heights)} to {max(heights)} high"
+    span = f"{_span(widths)} wide and {_span(heights)} high"
     return [f"images are {span}: each is resized, its centre taken; --size says another size"]
+
+
+def _span(sides: Sequence[int]) -> str:
+    low, high = min(sides), max(sides)
+    return f"{low} pixels" if low == high else f"{low} to {high} pixels"

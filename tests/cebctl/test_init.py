@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from experiments import datasets
+from experiments.benchmarks import CORRUPTIONS, tag
 from experiments.errors import InputError
 from experiments.matrix import load
 from jobs.engine.data.load import load as load_images
@@ -51,12 +54,89 @@ def test_the_matrix_trains_and_evaluates_as_it_is(cebctl, pictures: Path, tmp_pa
     assert "own:my-digits-" in cebctl("data", "list").out
 
 
+_OFFER = re.compile(r" *# (- \w+|\w+:)")
+"""A line of the file that is commented out, of which prose is none."""
+
+
+def _offers(text: str) -> list[int]:
+    """The numbers of the lines behind the title that are commented out."""
+    lines = text.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("title:"))
+    return [number for number, line in enumerate(lines) if number > first and _OFFER.match(line)]
+
+
+def _taken(text: str, offers: list[int]) -> str:
+    """The text with these lines taken up, each with those that are indented below it."""
+    lines = text.splitlines()
+    for number in offers:
+        lines[number] = lines[number].replace("# ", "", 1)
+        for below in range(number + 1, len(lines)):
+            if not lines[below].startswith("#   "):
+                break
+            lines[below] = lines[below].replace("# ", "", 1)
+    return "\n".join(lines) + "\n"
+
+
+def test_every_line_that_is_commented_out_is_right_as_it_stands(cebctl, pictures: Path, tmp_path: Path) -> None:
+    assert cebctl("init", "mine.yaml", "--data", pictures).code == 0
+    text = (tmp_path / "mine.yaml").read_text()
+    found = _offers(text)
+    assert len(found) == 5  # holdout, schedule, gradient_audit, common_corruptions, resources
+    taken = tmp_path / "taken.yaml"
+    for offers in ([number] for number in found):
+        taken.write_text(_taken(text, offers))
+        load(taken)
+    taken.write_text(_taken(text, found))
+    matrix = load(taken)
+    run = matrix.runs[0]
+    assert run.run.data.holdout == 7 and len(run.run.schedule.drops) == 1
+    assert {"gradient_audit", "common_corruptions"} <= {tag(benchmark) for benchmark in run.benchmarks}
+    assert matrix.resources(run, "train").partition == "gpu"
+
+
+def test_all_of_them_together_train_and_evaluate(cebctl, pictures: Path, tmp_path: Path) -> None:
+    """Corruptions on images of one's own too; mCE is relative to errors on published ones, which there are none of."""
+    assert cebctl("init", "mine.yaml", "--data", pictures).code == 0
+    text = (tmp_path / "mine.yaml").read_text()
+    text = _taken(text, _offers(text))
+    for large, small in (("epochs: 100 ", "epochs: 2 "), ("drops: [75]", "drops: [1]"), ("subset: 24", "subset: 4")):
+        assert large in text
+        text = text.replace(large, small)
+    (tmp_path / "mine.yaml").write_text(text)
+    submitted = cebctl("submit", "mine.yaml", "--only", "rho = 3", "--wait")
+    assert submitted.code == 0, submitted.err
+    report = json.loads(cebctl("report", "mine.yaml", "--only", "rho = 3", "--json").out)
+    cells = report["tables"][0]["rows"][0]["cells"]
+    assert all(0 <= cells[name]["value"] <= 1 and cells[name]["n"] == 24 for name in ("average_ce", *CORRUPTIONS))
+    missing = {name: cell["missing"] for name, cell in cells.items() if "missing" in cell}
+    assert list(missing) == ["mce"] and missing["mce"].startswith("not defined for own:my-digits-")
+    assert any(note.startswith("gradient audit") for note in report["notes"])
+
+
+@pytest.mark.parametrize("gpus", ["", "GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-1)"])
+def test_a_network_for_gpus_is_remarked_on_where_there_is_none(
+    cebctl, pictures: Path, tmp_path: Path, gpus: str
+) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "nvidia-smi").write_text(f"#!/bin/sh\necho '{gpus}'\n")
+    (tools / "nvidia-smi").chmod(0o755)
+    answer = cebctl("init", "m.yaml", "--data", pictures, "--network", "resnet", "--size", "40", PATH=str(tools))
+    offered = re.search(r"first try on a CPU, .*: `cebctl (.+)`", answer.err)
+    assert answer.code == 0 and bool(offered) == (not gpus)
+    if offered:
+        assert "no GPU here, and resnet wants one: `cebctl plan m.yaml` says how long" in answer.err
+        again = cebctl(*shlex.split(offered[1]), PATH=str(tools))
+        assert again.code == 0 and "taken at 32x32 pixels" in again.err and "no GPU" not in again.err
+        assert "network: {name: small_cnn" in (tmp_path / "m-32.yaml").read_text()
+
+
 def test_splits_sizes_and_channels_are_found(cebctl, pictures: Path, tmp_path: Path) -> None:
     _write(tmp_path / "split" / "Train", range(60), colour=True, width=12)
     _write(tmp_path / "split" / "val", range(60, 100), colour=True)
     answer = cebctl("init", "split.yaml", "--data", "split", "--network", "wide_resnet")
     assert answer.code == 0, answer.err
-    assert "images are 8 to 12 wide and 8 to 8 high" in answer.err
+    assert "images are 8 to 12 pixels wide and 8 pixels high" in answer.err
     run = load(tmp_path / "split.yaml").runs[0].run
     info = datasets.info(run.data.name)
     assert (info.channels, info.size, info.train, info.test, info.flips) == (3, 8, 60, 40, True)
@@ -85,6 +165,7 @@ def test_moved_images_are_the_same_data_set_and_one_more_makes_another(cebctl, p
     before = ids("a.yaml", pictures)
     (tmp_path / "away").mkdir()
     moved = pictures.rename(tmp_path / "away" / pictures.name)
+    assert "put it back, or run `cebctl init` on it where it lies now" in cebctl("data", "list", "--plain").out
     assert ids("b.yaml", moved) == before
     _write(moved, range(100, 101))
     assert not set(ids("c.yaml", moved)) & set(before)
@@ -100,7 +181,8 @@ def test_changed_images_are_noticed_before_anything_is_trained(cebctl, pictures:
     victim.unlink()
     answer = cebctl("submit", "m.yaml")
     assert (answer.code, len(answer.err.splitlines())) == (2, 1)
-    assert "images; get it from" in answer.err
+    assert "if you changed the folder on purpose, run `cebctl init` again (a changed folder is another" in answer.err
+    assert "data set); else put the images back" in answer.err
 
 
 def _one_class(folder: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -19,6 +20,7 @@ from experiments.benchmarks import (
     Pgd,
     TrainInformation,
     Transfer,
+    classes_needed,
     column,
     corruption_note,
     describe,
@@ -28,6 +30,7 @@ from experiments.benchmarks import (
     pipelines,
 )
 from experiments.errors import InputError
+from experiments.matrix import Matrix
 
 RANDOM = Pgd(norm="linf", eps=16 / 255, step_size=2 / 255, target="random")
 TRANSFER = Transfer(source="r0123456789abcdef", norm="l2", eps=1.0)
@@ -96,12 +99,44 @@ def test_the_images_of_other_sets() -> None:
 
 
 @pytest.mark.parametrize(
+    ("entry", "needed"),
+    [
+        ("autoattack: {norm: linf, eps: 0.1}", 4),
+        ("autoattack: {norm: linf, eps: 0.1, version: rand, only: objective = ceb}", 3),
+        ("pgd: {norm: linf, eps: 0.1, loss: dlr}", 3),
+        ("pgd: {norm: linf, eps: 0.1, loss: dlr, target: random}", 4),
+        ("pgd: {norm: linf, eps: 0.1, loss: margin}", 2),
+        ("gradient_audit: {norm: linf, eps: 0.1}", 2),
+    ],
+)
+def test_a_ratio_of_logits_needs_enough_of_them(
+    entry: str, needed: int, expand: Callable[..., Matrix], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digits = datasets.info("digits")
+    for classes in (2, 3, 4):
+        monkeypatch.setitem(datasets.DATASETS, "digits", replace(digits, classes=classes))
+        text = f"grids: [{{objective: xent}}, {{objective: ceb, rho: 1}}]\nevaluate: [{{{entry}}}]"
+        if classes >= needed:
+            assert classes_needed(expand(text).benchmarks[0]) == needed
+            continue
+        said = rf":3:12: {entry.partition(':')[0]}: its loss, DLR, needs {needed} classes, digits has {classes};"
+        with pytest.raises(InputError, match=said):
+            expand(text)
+
+
+@pytest.mark.parametrize(
     ("entry", "said"),
     [
-        ("common_corruptions: {pipeline: in-memory}", "pipeline: digits has no in-memory; allowed: ours"),
-        ("extra_corruptions: {pipeline: [ours, official]}", "pipeline: digits has no official; allowed: ours"),
+        (
+            "common_corruptions: {pipeline: in-memory}",
+            "common_corruptions: digits has no pipeline in-memory; allowed: ours",
+        ),
+        (
+            "extra_corruptions: {pipeline: [ours, official]}",
+            "extra_corruptions: digits has no pipeline official; allowed: ours",
+        ),
         ("ood: {against: digits}", "against: digits is what the runs are trained on"),
-        ("imagenet_r", "not for digits; it is for imagenet"),
+        ("imagenet_r", "imagenet_r: it is for imagenet, not for digits; allowed there: clean, .*common_corruptions"),
         ("common_corruptions", "common_corruptions: pipeline is missing"),
     ],
 )

@@ -47,7 +47,7 @@ def test_its_benchmark(expand: Expand) -> None:
 @pytest.mark.parametrize(
     ("rest", "said"),
     [
-        ("evaluate: [clean_holdout]", ":2:12: nothing is held out of training for it; set data.holdout"),
+        ("evaluate: [clean_holdout]", ":2:12: clean_holdout: nothing is held out of training for it; set data.holdout"),
         ("grids: [{objective: xent, holdout: 0}]", "holdout: expected a whole number >= 1, got 0"),
         ("grids: [{objective: xent, holdout: null}]", "holdout: expected a whole number >= 1, got None"),
     ],

@@ -36,6 +36,7 @@ def autoattack(
     x_BCHW: Tensor,
     y_B: Tensor,
     *,
+    classes: int,
     norm: Norm,
     eps: float,
     version: Literal["standard", "rand"],
@@ -43,8 +44,10 @@ def autoattack(
 ) -> Tensor:
     """Whether each image is right before and behind every attack of the ensemble, bool of shape (B,).
 
-    The draws of an attack depend on the batch it is run in: another division into batches draws others. Raises
-    InputError if the package is not there.
+    The targeted attacks, APGD-T and FAB-T, aim at the 9 likeliest of the other classes, as the authors' do, or at all
+    of them if there are fewer. `standard` is for 4 classes and more, `rand` for 3: see
+    `experiments.benchmarks.classes_needed`. The draws of an attack depend on the batch it is run in: another division
+    into batches draws others. Raises InputError if the package is not there.
     """
     _require()
     from pyautoattack import AutoAttack  # type: ignore[import-untyped]
@@ -52,6 +55,8 @@ def autoattack(
     network, device = _Network(logits_of), x_BCHW.device
     with _generators(device, seed):
         ensemble = AutoAttack(network, norm=_NORMS[norm], eps=eps, version=version, seed=seed, device=device)
+        for targeted in (ensemble.apgd_targeted, ensemble.fab):
+            targeted.n_target_classes = min(targeted.n_target_classes, classes - 1)
         _, class_B = ensemble.run_standard_evaluation(x_BCHW, y_B, batch_size=len(x_BCHW))
     right_B: Tensor = class_B == y_B
     return right_B

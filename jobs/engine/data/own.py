@@ -18,7 +18,7 @@ def read(info: DatasetInfo, split: Split, root: Path) -> MemoryImages:
     """Images in order of class, then of file name. Raises InputError if they are not those described."""
     folder, listed = image_folder.of_split(root, own_data.read(info.name), split)
     if len(listed) != info.images(split):
-        raise InputError(folder, f"{len(listed):,} images; {info.name} has {info.images(split):,}", _AGAIN)
+        raise InputError(folder, f"{len(listed):,} images; {info.name} has {info.images(split):,}", own_data.CHANGED)
     digest = image_folder.Digest()
     pixels_NHWC = np.empty((len(listed), info.size, info.size, info.channels), np.uint8)
     names = [name for name, _ in listed]
@@ -26,9 +26,6 @@ def read(info: DatasetInfo, split: Split, root: Path) -> MemoryImages:
         digest.add(name, content)
         pixels_NHWC[number] = image_folder.decode(content, folder / name, info.channels, info.size)
     if digest.text != info.split_digest(split):
-        raise InputError(folder, f"its images are not those of {info.name}: changed since", _AGAIN)
+        raise InputError(folder, f"its images are not those of {info.name}: changed since", own_data.CHANGED)
     images_NCHW = torch.from_numpy(pixels_NHWC).permute(0, 3, 1, 2).contiguous()
     return MemoryImages(info, split, digest.text, torch.tensor([label for _, label in listed]), images_NCHW)
-
-
-_AGAIN = "restore them, or let `cebctl init` write a matrix for what is there now: it is another data set"

@@ -18,7 +18,7 @@ from jobs.engine.models import CebModel
 def evaluate(model: CebModel, subject: Subject, benchmark: AutoAttack, seed: int) -> Iterator[Found]:
     """Yield `autoattack_linf` or `autoattack_l2`: whether the image is right before and behind every attack.
 
-    InputError for `rand` on a model without noise: there is no z to sample.
+    InputError for `rand` on a model without noise: there is no z to sample; for fewer classes than its losses need.
     """
     limits.check(benchmark, subject.images.info)
     sampled = benchmark.version == "rand"
@@ -36,7 +36,14 @@ def evaluate(model: CebModel, subject: Subject, benchmark: AutoAttack, seed: int
 
     def of_batch(samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Iterator[Found]:
         right_B = autoattack(
-            logits_of, x_BCHW, y_B, norm=benchmark.norm, eps=benchmark.eps, version=benchmark.version, seed=seed
+            logits_of,
+            x_BCHW,
+            y_B,
+            classes=subject.images.info.classes,
+            norm=benchmark.norm,
+            eps=benchmark.eps,
+            version=benchmark.version,
+            seed=seed,
         )
         yield Found(column(benchmark, "accuracy"), "accuracy", samples_B, right_B)
 

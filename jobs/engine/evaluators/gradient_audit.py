@@ -25,7 +25,7 @@ def evaluate(model: CebModel, subject: Subject, benchmark: GradientAudit, seed: 
     - `audit_white_box`: behind every attack below that follows gradients within `eps`
     - `audit_pgd`: behind `steps` steps along the cross-entropy's
     - `audit_more`: behind 5 restarts of 5 times the steps too
-    - `audit_losses`: behind as many steps along the margin's and the DLR's too
+    - `audit_losses`: behind as many steps along the margin's and, of three classes or more, the DLR's too
     - `audit_large_eps`: behind the first attack in a ball that holds every image
     - `audit_square`: behind the black-box attack
 
@@ -64,7 +64,9 @@ def _attacks(
         return attack(classify, samples_B, x_BCHW, y_B, asked, seed).right_B
 
     plain_B = under()
-    more_B, losses_B = plain_B & under(more=MORE), plain_B & under(loss="margin") & under(loss="dlr")
+    more_B, losses_B = plain_B & under(more=MORE), plain_B & under(loss="margin")
+    if subject.images.info.classes > 2:
+        losses_B &= under(loss="dlr")
     with torch.no_grad():
         white_box_B = more_B & losses_B & (model.classify(x_BCHW).argmax(dim=1) == y_B)
     square_B = square(

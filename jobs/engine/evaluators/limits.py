@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from experiments.benchmarks import AutoAttack, GradientAudit, Pgd, Transfer, eps_text, largest_eps, tag
+from experiments.benchmarks import (
+    WITHOUT_DLR,
+    AutoAttack,
+    GradientAudit,
+    Pgd,
+    Transfer,
+    classes_needed,
+    eps_text,
+    largest_eps,
+    tag,
+)
 from experiments.datasets import DatasetInfo
 from experiments.errors import InputError
 
 
 def check(benchmark: Pgd | Transfer | AutoAttack | GradientAudit, info: DatasetInfo) -> None:
-    """InputError for a ball that holds every image, for more images or another class than there are, and for
-    restarts that would all be the same."""
+    """InputError for a ball that holds every image, for more images or another class than there are, for a loss that
+    so few classes don't have, and for restarts that would all be the same."""
     where = f"{tag(benchmark)} on {info.name}"
     largest = largest_eps(benchmark.norm, info)
     if not 0 < benchmark.eps <= largest:
@@ -19,6 +29,8 @@ def check(benchmark: Pgd | Transfer | AutoAttack | GradientAudit, info: DatasetI
         )
     if benchmark.subset is not None and benchmark.subset > info.test:
         raise InputError(where, f"a subset of {benchmark.subset:,} images", f"there are {info.test:,}")
+    if info.classes < (needed := classes_needed(benchmark)):
+        raise InputError(where, f"its loss, DLR, needs {needed} classes; there are {info.classes}", WITHOUT_DLR)
     if isinstance(benchmark, Pgd):
         if isinstance(benchmark.target, int) and benchmark.target >= info.classes:
             raise InputError(where, f"there is no class {benchmark.target}", f"classes are 0 to {info.classes - 1}")

@@ -32,7 +32,7 @@ def trained() -> Trained:
 @pytest.mark.parametrize(("norm", "theirs", "eps"), [("linf", "Linf", 0.05), ("l2", "L2", 0.15)])
 def test_standard_equals_pyautoattack(norm: Norm, theirs: str, eps: float, trained: Trained) -> None:
     network, x_BCHW, y_B = trained
-    ours_B = autoattack(network, x_BCHW, y_B, norm=norm, eps=eps, version="standard", seed=3)
+    ours_B = autoattack(network, x_BCHW, y_B, classes=10, norm=norm, eps=eps, version="standard", seed=3)
     direct = AutoAttack(network, norm=theirs, eps=eps, seed=3, device="cpu")
     x_adv_BCHW, _ = direct.run_standard_evaluation(x_BCHW, y_B, batch_size=6)
     with torch.no_grad():
@@ -49,12 +49,31 @@ def test_rand_equals_pyautoattack(norm: Norm, theirs: str, eps: float, trained: 
         logits_BK = network(z_BCHW)
         return logits_BK + 0.3 * torch.randn_like(logits_BK)
 
-    ours_B = autoattack(noisy, x_BCHW, y_B, norm=norm, eps=eps, version="rand", seed=4)
+    ours_B = autoattack(noisy, x_BCHW, y_B, classes=10, norm=norm, eps=eps, version="rand", seed=4)
     with torch.random.fork_rng():
         torch.manual_seed(4)
         direct = AutoAttack(noisy, norm=theirs, eps=eps, version="rand", seed=4, device="cpu")
         _, class_B = direct.run_standard_evaluation(x_BCHW, y_B, batch_size=6)
     assert torch.equal(ours_B, class_B == y_B) and 0 < ours_B.sum() < 6
+
+
+@pytest.mark.parametrize("classes", [4, 7])
+def test_of_fewer_classes_than_ten_all_others_are_targets(classes: int, trained: Trained) -> None:
+    """A linear network is robust exactly where each margin exceeds eps times the L1 norm of its gradient."""
+    network, x_BCHW, _ = trained
+    weights_KD = network[1].weight[:classes].detach()  # type: ignore[index,union-attr]
+    few = nn.Sequential(nn.Flatten(), nn.Linear(25, classes, bias=False))
+    few[1].weight = nn.Parameter(weights_KD)
+    x_BCHW, eps = 0.2 + 0.6 * x_BCHW, 0.03  # the ball lies within [0, 1]
+    with torch.no_grad():
+        logits_BK = few(x_BCHW)
+    y_B = logits_BK.argmax(1)
+    margin_BK = logits_BK.gather(1, y_B[:, None]) - logits_BK
+    slope_BK = (weights_KD[y_B][:, None] - weights_KD).abs().sum(dim=2)
+    robust_B = (margin_BK > eps * slope_BK).sum(dim=1) == classes - 1
+    assert 0 < robust_B.sum() < len(robust_B)
+    right_B = autoattack(few, x_BCHW, y_B, classes=classes, norm="linf", eps=eps, version="standard", seed=3)
+    assert torch.equal(right_B, robust_B)
 
 
 def test_square_equals_pyautoattack_and_stays_a_black_box(trained: Trained) -> None:

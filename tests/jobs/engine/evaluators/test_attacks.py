@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,21 @@ class TestTargets:
             run(model, digits, benchmark)
 
 
+def test_with_two_classes_there_is_no_ratio_of_logits(model: CebModel, digits: ImageSet) -> None:
+    """Even or odd, by the sums of the logits of either: the audit goes without the ratio, what needs it is refused."""
+    two = replace(digits, info=replace(digits.info, classes=2), labels_N=digits.labels_N % 2)
+    parity = wrapped(model, lambda x_BCHW: model.classify(x_BCHW).unflatten(1, (5, 2)).logsumexp(dim=1))
+    found = run(parity, two, GradientAudit(norm="linf", eps=EPS, steps=5, queries=20, subset=20))
+    assert found["audit_losses"].values_M.sum() <= found["audit_pgd"].values_M.sum()
+    for benchmark, needed in (
+        (AutoAttack(norm="linf", eps=EPS), 4),
+        (AutoAttack(norm="linf", eps=EPS, version="rand"), 3),
+        (Pgd(norm="linf", eps=EPS, loss="dlr"), 3),
+    ):
+        with pytest.raises(InputError, match=f"its loss, DLR, needs {needed} classes; there are 2; for fewer"):
+            run(parity, two, benchmark)
+
+
 class TestRestarts:
     def test_the_worst_restart_counts_for_each_image_not_the_last(self, model: CebModel, digits: ImageSet) -> None:
         """Elsewhere every sample is overwritten by the last restart: some image must fall to an earlier one only."""
@@ -200,7 +216,7 @@ class TestAutoAttack:
 
         monkeypatch.setattr("jobs.engine.evaluators.autoattack.autoattack", package)
         found = run(model, digits, AutoAttack(norm="linf", eps=EPS, subset=30), batch=20, seed=4)["autoattack_linf"]
-        assert given == [{"norm": "linf", "eps": EPS, "version": "standard", "seed": 4}] * 2
+        assert given == [{"classes": 10, "norm": "linf", "eps": EPS, "version": "standard", "seed": 4}] * 2
         few = Few(digits, 360)
         right_N = model.classify(few.x_NCHW).argmax(1) == few.y_N
         assert found.values_M.tolist() == right_N[found.samples_M].tolist()
