@@ -72,6 +72,14 @@ def interruptible() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is remembered from one test to the next, and not in the caller's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CEBCTL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def measured() -> Iterator[None]:
     """Without its trace function, coverage would miss whatever this process runs from here on, and not say so."""

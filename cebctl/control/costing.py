@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
 
+from cebctl.control.counting import counted
 from experiments import costs, gpus, start
 from experiments.benchmarks import AnyBenchmark, runnable
 from experiments.costs import Counted
-from experiments.errors import CebctlError, InputError, expected
+from experiments.errors import InputError, expected
 from experiments.gpus import CPU_CORE_FLOPS, Gpu
 from experiments.matrix import Matrix, PlannedRun
 from experiments.resources import Resources
@@ -60,7 +58,7 @@ def estimates(matrix: Matrix, store: Store, home: Home, gpu: str | None) -> list
     Raises InputError if that GPU is unknown.
     """
     named = _gpu(gpu) if gpu else None
-    counted = _counted([planned.run for planned in matrix.runs])
+    counts = counted([planned.run for planned in matrix.runs])
     speeds = _speeds(store, home)
     known: dict[Any, Estimate] = {}
     found = []
@@ -68,7 +66,7 @@ def estimates(matrix: Matrix, store: Store, home: Home, gpu: str | None) -> list
         train, evaluate = matrix.resources(planned, "train"), matrix.resources(planned, "evaluate")
         key = (_costly(planned.run), planned.benchmarks, train, evaluate)
         if key not in known:
-            known[key] = _estimate(planned, train, evaluate, counted[costs.key(planned.run)], speeds, named)
+            known[key] = _estimate(planned, train, evaluate, counts[costs.key(planned.run)], speeds, named)
         found.append(known[key])
     return found
 
@@ -149,23 +147,3 @@ def _device(home: Home, run_id: str) -> str | None:
     name = provenance.get("gpu") if isinstance(provenance, dict) else None
     known = gpus.find(str(name)) if name else None
     return known.name if known else name
-
-
-def _counted(runs: Iterable[Run]) -> dict[Any, Counted]:
-    """The counts of the networks, those that are not in the table counted by the engine in a process of its own."""
-    wanted = {costs.key(run): run for run in runs}
-    found = {key: count for key, count in costs.table().items() if key in wanted}
-    missing = [run for key, run in wanted.items() if key not in found]
-    if missing:
-        found |= {costs.key(run): count for run, count in zip(missing, _count(missing), strict=True)}
-    return found
-
-
-def _count(runs: Sequence[Run]) -> list[Counted]:
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "jobs.engine.flops"], input=msgspec.json.encode(runs), capture_output=True
-    )
-    if done.returncode:
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
-        raise CebctlError(f"counting operations: {lines[-1] if lines else done.returncode}")
-    return msgspec.json.decode(done.stdout, type=list[Counted])
