@@ -81,7 +81,7 @@ def run(arguments: list[str]) -> int:
     try:
         code = app(arguments, prog_name="cebctl", standalone_mode=False)
         if code == INTERRUPTED:  # before the command began
-            print("interrupted", file=sys.stderr)
+            _say("interrupted")
         return code if isinstance(code, int) else 0
     except typer.Exit as error:
         return error.exit_code
@@ -93,8 +93,14 @@ def run(arguments: list[str]) -> int:
             traceback.print_exc()
         line, code = _said(error)
         if line:
-            print(line, file=sys.stderr)
+            _say(line)
         return code
+
+
+def _say(line: str) -> None:
+    from cebctl.render.console import err
+
+    err().print(line, markup=False)
 
 
 def _said(error: BaseException) -> tuple[str, int]:

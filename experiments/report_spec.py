@@ -29,6 +29,7 @@ class ReportSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whose errors mCE is relative to (`experiments.published`). That of the papers' CIFAR-10 numbers could not be
     found; `robustbench-standard` is a stand-in (FACTS section 4)."""
     figures: tuple[Literal["v1-1", "v1-2", "v1-3", "v1-4", "v2-1", "v2-2", "v2-3", "v2-4"], ...] = ()
-    """The paper's figures that this matrix has the numbers for."""
+    """The paper's figures that this matrix has the numbers for; without any, accuracy over rho by attack and over the
+    radius is drawn where there are results."""
     notes: tuple[str, ...] = ()
     """Footnotes of its author's, printed behind those that follow from the runs."""

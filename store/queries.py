@@ -113,6 +113,13 @@ def metrics(
     return [point for _, curve in curves for point in thin.thinned(list(curve), at_most)]
 
 
+def metric_names(store: Store) -> list[str]:
+    """The names of all metrics that any run has, in order."""
+    query = sa.select(tables.metrics.c.name).distinct().order_by(tables.metrics.c.name)
+    with store.reading() as connection:
+        return list(connection.execute(query).scalars())
+
+
 def damaged(store: Store) -> dict[str, int]:
     """Journals (relative to CEBCTL_HOME) with lines that made no sense, and how many."""
     journals = tables.journals.c

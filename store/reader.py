@@ -95,12 +95,21 @@ class Result:
 Row = TypeVar("Row", Run, Metric, Result)
 
 
-@dataclass(frozen=True)
+_HEADS = 4
+"""Columns that a table names when it is only looked at."""
+
+
+@dataclass(frozen=True, repr=False)
 class Table(Generic[Row]):
     """Rows of one kind: walk it, or `rows`, for typed ones."""
 
     kind: type[Row]
     rows: tuple[Row, ...]
+
+    def __repr__(self) -> str:
+        """`<Table of 12 results: run_id, objective, rho, column, …>`: its rows are for `to_frame`."""
+        kind = self.kind.__name__.lower() + "s" * (len(self) != 1)
+        return f"<Table of {len(self):,} {kind}: {', '.join(self.columns[:_HEADS])}, …>"
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)
@@ -155,16 +164,21 @@ class Reader:
     def metrics(
         self, matrix: str | Path | None = None, only: str | None = None, names: Collection[str] | None = None
     ) -> Table[Metric]:
-        """The metrics of these names (None: all) by run, stage, name and step."""
+        """The metrics of these names (None: all) by run, stage, name and step.
+
+        Raises InputError for a name that no run of the store has, if any has metrics yet.
+        """
         with read_only(self.home) as store:
-            return Table(
-                Metric,
-                tuple(
-                    Metric(run_id=run.run_id, axes=run.axes, **{name: getattr(row, name) for name in row.__slots__})
-                    for run in self._runs(store, matrix, only)
-                    for row in queries.metrics(store, run.run_id, names)
-                ),
+            rows = tuple(
+                Metric(run_id=run.run_id, axes=run.axes, **{name: getattr(row, name) for name in row.__slots__})
+                for run in self._runs(store, matrix, only)
+                for row in queries.metrics(store, run.run_id, names)
             )
+            unseen = set(names or ()) - {row.name for row in rows}
+            known = queries.metric_names(store) if unseen else []
+        for name in sorted(unseen - set(known) if known else ()):
+            raise InputError(f"names: {name!r}", "no run has a metric of this name", expected(known, name))
+        return Table(Metric, rows)
 
     def results(self, matrix: str | Path | None = None, only: str | None = None) -> Table[Result]:
         """The newest result of every evaluation, those of benchmarks that the matrix no longer asks for too."""

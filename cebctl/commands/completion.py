@@ -58,23 +58,27 @@ def run_ids(incomplete: str) -> Iterator[Item]:
 
 
 def _labels(submissions: Path, wanted: set[str]) -> dict[str, str]:
-    """The names that the newest submissions gave to these runs."""
+    """The names that the newest submissions gave to these runs, with what tells apart those of one name."""
+    from cebctl.control.names import told_apart
     from jobs.journal import Claim, read
 
-    found: dict[str, str] = {}
+    found: dict[str, Claim] = {}
     for path in sorted(submissions.glob("*.jsonl"), reverse=True):
         if wanted <= found.keys():
             break
         claims = [record for record in read(path).records if isinstance(record, Claim)]
-        found = {claim.run_id: claim.label for claim in claims} | found
-    return found
+        found = {claim.run_id: claim for claim in claims} | found
+    return told_apart({run_id: (claim.label, claim.spec) for run_id, claim in found.items() if run_id in wanted})
 
 
 @_silent
 def run_names(ctx: typer.Context, incomplete: str) -> Iterator[Item]:
-    """The runs of the matrix that stands on the command line, by name."""
-    matrix = _matrix(ctx)
-    return ((run.name, run.run_id) for run in matrix.runs) if matrix else iter(())
+    """The runs of the matrix that stands on the command line by name, and what only differs in its seed without it."""
+    from cebctl.control.names import without_seed
+
+    runs = matrix.runs if (matrix := _matrix(ctx)) else ()
+    families = dict.fromkeys(without_seed(run.name) for run in runs)
+    return iter((dict.fromkeys(families, "") | {run.name: run.run_id for run in runs}).items())
 
 
 @_silent

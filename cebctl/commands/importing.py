@@ -17,7 +17,8 @@ def import_(
     """Take a checkpoint into the home, and print the line by which a matrix names it.
 
     A run with that line begins with these weights, and with `epochs: 0` is evaluated as it is. Names and shapes must be
-    those of its network; nothing in the file is run. experiments/README.md, "More epochs, and weights from elsewhere", says more.
+    those of its network; nothing in the file is run. experiments/README.md, "More epochs, and weights from elsewhere",
+    says more.
 
     Example: `cebctl import madry.pt`
 

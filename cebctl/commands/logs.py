@@ -24,7 +24,7 @@ def logs(
     """Print what a run's attempts journalled and what they wrote to stdout and stderr, oldest attempt first, and
     where the run stands.
 
-    Example: `cebctl logs r70b5b4 --follow`
+    Example: `cebctl logs r758dcf --follow`
 
     Example: `cebctl logs 'ceb rho=3' --lines 100`
     """

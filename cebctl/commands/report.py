@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from store.rows import ResultRow
 
 
-FILES = "Files instead"
+FILES = "Files instead; with --format or --json as well"
 
 
 class Format(StrEnum):
@@ -38,15 +38,28 @@ class Format(StrEnum):
 def report(
     matrix: MatrixArgument,
     only: Only = None,
-    format: Annotated[Format, typer.Option("--format", help="How to write it.", rich_help_panel=OUTPUT)] = Format.table,
+    format: Annotated[
+        Format | None,
+        typer.Option("--format", help="How to write it.", show_default="table", rich_help_panel=OUTPUT),
+    ] = None,
     figures: Annotated[
         Path | None,
-        typer.Option("--figures", metavar="DIR", help="Write every figure here: PNG, SVG, PDF.", rich_help_panel=FILES),
+        typer.Option(
+            "--figures",
+            metavar="DIR",
+            file_okay=False,
+            help="Write every figure here: PNG, SVG, PDF.",
+            rich_help_panel=FILES,
+        ),
     ] = None,
     html: Annotated[
         Path | None,
         typer.Option(
-            "--html", metavar="FILE", help="Write one page of everything, for a browser.", rich_help_panel=FILES
+            "--html",
+            metavar="FILE",
+            dir_okay=False,
+            help="Write one page of everything, for a browser.",
+            rich_help_panel=FILES,
         ),
     ] = None,
     compare: Annotated[
@@ -91,8 +104,8 @@ def report(
     built = build(chosen, status, rows, provenance.engine_digest(), _absent(chosen))
     if figures or html:
         _pictures(chosen, built, rows, evidence, figures, html)
-    else:
-        formats.write(built, "json" if json else format.value)
+    if json or format or not (figures or html):
+        formats.write(built, "json" if json else (format or Format.table).value)
 
 
 def _absent(matrix: Matrix) -> dict[str, str]:

@@ -10,7 +10,7 @@ from cebctl.control.interrupts import saying
 def show(run: RunArgument, json: AsJson = False) -> None:
     """Show a run: its spec, attempts, results and where its files are.
 
-    Example: `cebctl show r70b5b4`
+    Example: `cebctl show r758dcf`
 
     Example: `cebctl show 'ceb rho=3' --json`
     """

@@ -1,4 +1,4 @@
-"""One run, found by the beginning of its id."""
+"""One run, found by the beginning of its id or by its name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from cebctl.control import names
 from experiments.errors import InputError
 from jobs.home import Home, RunPaths
 from store import queries
@@ -36,16 +37,21 @@ class OneRun:
 
 
 def find(text: str, store: Store, home: Home) -> OneRun:
-    """The run whose id begins with `text`, or that has this name. Raises InputError if none or several do."""
+    """The run whose id begins with `text`, or that has this name; else the only one whose name begins with its words.
+
+    Raises InputError if none or several do.
+    """
     ingest(store, home)
     known = queries.runs(store)
     found = [row for row in known if row.run_id.startswith(text) or row.label == text]
+    found = found or [row for row in known if names.begins(row.label, text)]
     if not found:
         wrong = f"none of the {len(known)} runs of {home.folder} has such an id or name"
         raise InputError(f"run {text!r}", wrong, _closest(text, known))
     if len(found) > 1:
-        names = ", ".join(f"{row.run_id} ({row.label})" for row in found[:5])
-        raise InputError(f"run {text!r}", f"it could be any of {len(found)}", f"{names}{', …' * (len(found) > 5)}")
+        called = names.told_apart({row.run_id: (row.label, row.spec) for row in found})
+        which = names.listed([f"{run_id} ({name})" for run_id, name in sorted(called.items(), key=lambda one: one[1])])
+        raise InputError(f"run {text!r}", f"it could be any of {len(found)}", which)
     run_id = found[0].run_id
     return OneRun(
         found[0], tuple(queries.jobs(store, [run_id])), tuple(queries.results(store, [run_id])), home.run(run_id)
@@ -53,8 +59,14 @@ def find(text: str, store: Store, home: Home) -> OneRun:
 
 
 def _closest(text: str, known: Sequence[RunRow]) -> str:
-    """The run that may have been meant, or where all stand."""
-    names = {name: row for row in known for name in (row.label, row.run_id, row.run_id[: len(text)])}
-    if close := difflib.get_close_matches(text, names, n=1):
-        return f"did you mean {names[close[0]].run_id} ({names[close[0]].label})?"
-    return "`cebctl status MATRIX` lists a matrix's runs" if known else ""
+    """The runs that may have been meant, or where all stand."""
+    by_name: dict[str, list[str]] = {}
+    for row in known:
+        said = f"{row.run_id} ({row.label})"
+        for name in dict.fromkeys((row.label, names.without_seed(row.label), row.run_id, row.run_id[: len(text)])):
+            by_name.setdefault(name, []).append(said)
+    close = difflib.get_close_matches(text, by_name, n=1)
+    if not close:
+        return "`cebctl status MATRIX` lists a matrix's runs" if known else ""
+    meant = by_name[close[0]]
+    return f"did you mean {'one of ' * (len(meant) > 1)}{names.listed(meant)}?"

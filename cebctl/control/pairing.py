@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
+from cebctl.control import names
 from cebctl.report.compare import Comparison, compare
-from experiments import selection
-from experiments.benchmarks import full_column, measures
+from experiments import datasets, selection
+from experiments.benchmarks import AnyBenchmark, CleanHoldout, full_column, measures, other_test_set
 from experiments.errors import InputError
 from experiments.identity import evaluation_id
 from experiments.matrix import Matrix, PlannedRun
@@ -16,36 +18,40 @@ from store import queries
 from store.ingest import ingest
 from store.opening import Store
 
+_SELECTION = re.compile(r"\s*[\w.]+\s*([=<>!]|in\b|not\b)")
+"""How a selection begins, and no name does: with a field and an operator."""
+
 
 def family(matrix: Matrix, text: str) -> list[PlannedRun]:
     """The run that a name, the beginning of an id or a selection leaves, or the runs if only their seeds differ.
 
-    InputError otherwise.
+    The name of several seeds is theirs without the seed; its first words are enough. InputError otherwise.
     """
-    found = [run for run in matrix.runs if run.name == text or (text and run.run_id.startswith(text))]
+    found = [run for run in matrix.runs if text in (run.name, name(run)) or (text and run.run_id.startswith(text))]
+    found = found or [run for run in matrix.runs if names.begins(run.name, text)]
     if not found:
+        if not _SELECTION.match(text):
+            called = dict.fromkeys([*map(name, matrix.runs), *(run.name for run in matrix.runs)])
+            wrong = f"no run of {matrix.path} has such a name or id"
+            raise InputError(f"--compare {text!r}", wrong, names.closest(text, called))
         chosen = selection.parse(text)
         found = [run for run in matrix.runs if chosen.holds(run.leaves)]
     if len({name(run) for run in found}) != 1:
-        names = ", ".join(run.name for run in (found or matrix.runs)[:6])
-        more = ", …" if len(found or matrix.runs) > 6 else ""
-        raise InputError(
-            f"--compare {text!r}",
-            f"it is {len(found)} of the {len(matrix.runs)} runs",
-            f"name one, or the seeds of one: {names}{more}",
-        )
+        there = dict.fromkeys(name(run) for run in found or matrix.runs)
+        wrong = f"it is {len(found)} of the {len(matrix.runs)} runs"
+        raise InputError(f"--compare {text!r}", wrong, f"name one, or the seeds of one: {names.listed(there)}")
     return found
 
 
 def name(run: PlannedRun) -> str:
     """The run's name without its seed."""
-    return " ".join(part for part in run.name.split() if not part.startswith("seed="))
+    return names.without_seed(run.name)
 
 
 def comparisons(
     matrix: Matrix, store: Store, home: Home, a: Sequence[PlannedRun], b: Sequence[PlannedRun]
 ) -> list[Comparison]:
-    """One for each benchmark whose correctness, image by image, is there for all the runs.
+    """One for each benchmark whose correctness, image by image, is there for all the runs, and of the same images.
 
     InputError if the two share a run or learnt from different data, or if there is none.
     """
@@ -62,18 +68,20 @@ def comparisons(
         evaluation = evaluation_id(benchmark, a[0].run.data.name)
         measure = next(iter(measures(benchmark)), "")
         flags = [queries.per_sample(store, run_id, evaluation) for run_id in every]
-        totals = {row.total for run_id in every if (row := rows.get((run_id, evaluation, measure)))}
-        if None in flags or len(totals) != 1:
+        images = {(row.data_digest, row.total) for run_id in every if (row := rows.get((run_id, evaluation, measure)))}
+        if None in flags or len(images) != 1:
             continue
-        count = _count(a[0].run.data.name)
+        count, ((_, total),) = _images(benchmark, a[0]), images
         right = [per_sample.unpack(text, count) for text in flags if text is not None]
-        found.append(compare(full_column(benchmark, measure), right[: len(a)], right[len(a) :], totals.pop()))
+        found.append(compare(full_column(benchmark, measure), right[: len(a)], right[len(a) :], total))
     if not found:
-        raise InputError("--compare", f"{name(a[0])} and {name(b[0])} have no result in common")
+        raise InputError("--compare", f"{name(a[0])} and {name(b[0])} have no result on the same images in common")
     return found
 
 
-def _count(data: str) -> int:
-    from experiments import datasets
-
-    return datasets.info(data).test
+def _images(benchmark: AnyBenchmark, planned: PlannedRun) -> int:
+    """How many the set holds from which the benchmark takes its images."""
+    if isinstance(benchmark, CleanHoldout):
+        return planned.run.data.holdout or 0
+    other = other_test_set(benchmark)
+    return other.images if other else datasets.info(planned.run.data.name).test

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -21,32 +22,66 @@ _ENDLESS = 100_000
 """Characters: a line that is one fact is broken by whoever shows it, not here."""
 
 
+def many(count: int, what: str) -> str:
+    """A count in words: `1 run`, `16 runs`."""
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
 def out() -> Console:
-    """Results. Where nobody looks it is 100 columns wide, so that a file or a pipe gets whole tables."""
+    """Results: on a terminal broken between words, elsewhere a fact a line and the parts of a report's table of 100
+    columns."""
     if manner.NOW.plain:
-        return Console(highlight=False, color_system=None, width=_ENDLESS, soft_wrap=True)
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+        return Console(highlight=False, emoji=False, color_system=None, width=_ENDLESS, soft_wrap=True)
+    seen = sys.stdout.isatty()
+    return Console(highlight=False, emoji=False, width=None if seen else 100, soft_wrap=not seen)
 
 
 def err() -> Console:
-    """What has to be said: errors, failures, warnings."""
-    return Console(stderr=True, highlight=False, soft_wrap=True, **_unstyled())
+    """What has to be said: errors, failures, warnings; broken as in `out`."""
+    given: dict[str, Any] = {"color_system": None} if manner.NOW.plain else {}
+    wrap = sys.stderr.isatty() and not manner.NOW.plain
+    return Console(stderr=True, highlight=False, emoji=False, soft_wrap=not wrap, **given)
 
 
 def news() -> Console:
     """Progress, and what was done: on stderr too, but silent under --quiet."""
-    return Console(stderr=True, highlight=False, soft_wrap=True, quiet=manner.NOW.quiet, **_unstyled())
+    console = err()
+    console.quiet = manner.NOW.quiet
+    return console
 
 
-def _unstyled() -> dict[str, Any]:
-    return {"color_system": None} if manner.NOW.plain else {}
+def room() -> int:
+    """Columns that whoever reads stdout sees; where nobody looks, as many as there are."""
+    return out().width if sys.stdout.isatty() and not manner.NOW.plain else _ENDLESS
+
+
+def broken(text: str, width: int, indent: str = "") -> str:
+    """A line as lines of this width, broken between words; what is longer than one, as a path may be, stays whole."""
+    return textwrap.fill(text, max(width, 20), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def fitting(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], spare: Sequence[str], least: Mapping[str, int]
+) -> tuple[list[str], list[list[str]]]:
+    """The columns that fit the terminal: those of `spare` go, in this order, until the rest does. A column of `least`
+    is broken into lines of as many characters; under --plain and where nobody looks all stay."""
+    wide = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    needed = [min(width, least.get(head, width)) for head, width in zip(heads, wide, strict=True)]
+    shown = list(range(len(heads)))
+    for name in spare:
+        if sum(needed[column] + 2 for column in shown) - 2 <= room():
+            break
+        shown.remove(heads.index(name))
+    return [heads[column] for column in shown], [[row[column] for column in shown] for row in rows]
 
 
 def print_table(console: Console, table: Table, label: int = 1) -> None:
-    """A table as it is; under --plain a line for each cell that is not empty, behind what stands in the first `label`
-    columns of its row: `ceb: runs: 6`."""
+    """A table, as wide as it is where nobody looks; under --plain a line for each cell that is not empty, behind what
+    stands in the first `label` columns of its row: `ceb: runs: 6`."""
     if not manner.NOW.plain:
+        width, console.width = console.width, max(console.width, room())
         console.print(table)
+        console.width = width
         return
     heads = [_words(column.header) for column in table.columns]
     for row in zip(*(list(column.cells) for column in table.columns), strict=True):

@@ -27,7 +27,7 @@ def show(found: Sequence[Finding]) -> None:
     things = todo(found)
     console.print("\nTo do:" if things else "\nNothing to do.")
     for number, thing in enumerate(things, 1):
-        console.print(f"{number}. {thing}", soft_wrap=True, markup=False)
+        console.print(f"{number}. {thing}", markup=False)
 
 
 def rebuilt(read: Ingested) -> None:

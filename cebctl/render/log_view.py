@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cebctl.control.whereabouts import Whereabouts
+from cebctl.render.console import broken, room
 from experiments.benchmarks import describe
 from jobs.home import STAGES, RunPaths
 from jobs.journal import AnyRecord, Heartbeat, Metrics, Result, read
@@ -59,14 +60,14 @@ class _Pages:
             text = f"{state}: {note}" if note else state
             if at == stage and self._said.get(stage) != text:
                 self._said[stage] = text
-                print(f"{stage}  {time.strftime('%H:%M:%S')} is {text}")
+                print(_broken(f"{stage}  {time.strftime('%H:%M:%S')} is {text}"))
 
     def _journal(self, path: Path, label: str) -> None:
         first = path not in self._offsets
         chunk = read(path, self._offsets.get(path, 0))
         self._offsets[path] = chunk.offset
         for record in chunk.records[-self._lines :] if first else chunk.records:
-            print(f"{label}  {_line(record)}")
+            print(_broken(f"{label}  {_line(record)}"))
 
     def _output(self, path: Path, label: str, to_the_end: bool) -> None:
         """Whole lines only, as the rest of one may be on its way; `to_the_end`, the rest too."""
@@ -82,6 +83,13 @@ class _Pages:
         lines = printed[:whole].decode(errors="replace").splitlines()
         for line in lines[-self._lines :] if first else lines:
             print(f"{label}  | {line}")
+
+
+def _broken(text: str) -> str:
+    """A line of ours as the terminal has room for it; the lines of a traceback behind it, and what a job printed, are
+    never changed."""
+    first, *others = text.split("\n")
+    return "\n".join([broken(first, room(), "    "), *others])
 
 
 def _line(record: AnyRecord) -> str:

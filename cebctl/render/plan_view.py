@@ -15,7 +15,7 @@ from cebctl.control.changes import Changes
 from cebctl.control.planning import Family, Plan
 from cebctl.control.states import counts
 from cebctl.render import manner
-from cebctl.render.console import STATE_STYLE, duration, out, print_facts, print_table
+from cebctl.render.console import STATE_STYLE, duration, many, out, print_facts, print_table
 from experiments import gpus
 from experiments.benchmarks import NOT_RUNNABLE, AnyBenchmark, Attack, Transfer, parameters, runnable, tag
 from experiments.resources import text
@@ -45,11 +45,11 @@ def show(plan: Plan, *, full: bool = False) -> None:
 
 
 def _title(console: Console, plan: Plan) -> None:
-    matrix, runs = plan.matrix, str(len(plan.runs))
+    path, title, runs = str(plan.matrix.path), plan.matrix.title, len(plan.runs)
     if manner.NOW.plain:
-        print_facts(console, "", ("matrix", "title", "runs"), (str(matrix.path), matrix.title, runs))
+        print_facts(console, "", ("matrix", "title", "runs"), (path, title, str(runs)))
     else:
-        console.print(f"[bold]{escape(str(matrix.path))}[/]  {escape(matrix.title)}: {runs} runs", soft_wrap=True)
+        console.print(f"[bold]{escape(path)}[/]  {escape(title)}: {many(runs, 'run')}", soft_wrap=True)
 
 
 def _say(console: Console, name: str, lines: Sequence[str], style: str = "bold") -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import yaml
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from cebctl.control.one_run import OneRun
 from cebctl.render import manner
-from cebctl.render.console import duration, out, print_table
+from cebctl.render.console import duration, fitting, out, print_table, room
 from experiments.benchmarks import full_column
 from store.rows import JobRow, ResultRow
 
@@ -20,21 +23,43 @@ def show(found: OneRun) -> None:
     console = out()
     console.print(f"[bold]{found.run.run_id}[/]  {escape(found.run.label)}\n{escape(str(found.paths.folder))}\n")
     flow = False if manner.NOW.plain else None  # None: what is short on one line
-    console.print(escape(yaml.safe_dump(found.run.spec, sort_keys=False, default_flow_style=flow)))
-    attempts = Table(box=None, pad_edge=False)
-    for name in ("attempt", "state", "started", "took", "host", "steps", "error"):
-        attempts.add_column(name, overflow="fold")
-    for job in found.jobs:
-        attempts.add_row(*_attempt(job))
-    print_table(console, attempts)
+    spec = yaml.safe_dump(found.run.spec, sort_keys=False, default_flow_style=flow, width=room() - _OVERRUN)
+    console.print(spec, markup=False)
+    _print(console, _ATTEMPTS, [_attempt(job) for job in found.jobs])
     if found.results:
         console.print()
-        results = Table(box=None, pad_edge=False)
-        for name in ("measure", "value", "n", "evaluation", "checkpoint"):
-            results.add_column(name)
-        for row in found.results:
-            results.add_row(*_result(row))
-        print_table(console, results)
+        _print(console, _RESULTS, [_result(row) for row in found.results])
+
+
+@dataclass(frozen=True)
+class _Heads:
+    names: tuple[str, ...]
+    spare: tuple[str, ...]
+    """Those that go where there is little room, the least useful first."""
+    least: Mapping[str, int]
+    """The characters that those need which may be broken."""
+
+
+_ATTEMPTS = _Heads(
+    ("attempt", "state", "started", "took", "host", "steps", "error"),
+    ("steps", "host", "took"),
+    {"started": 10, "error": 16},
+)
+_RESULTS = _Heads(
+    ("measure", "value", "n", "evaluation", "checkpoint"), ("evaluation", "checkpoint", "n"), {"measure": 24}
+)
+_OVERRUN = 8
+"""YAML is broken behind the word that reaches the width."""
+
+
+def _print(console: Console, heads: _Heads, rows: Sequence[Sequence[str]]) -> None:
+    names, rows = fitting(heads.names, rows, heads.spare, heads.least)
+    table = Table(box=None, pad_edge=False)
+    for name in names:
+        table.add_column(name, no_wrap=name not in heads.least, overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    print_table(console, table)
 
 
 def _attempt(job: JobRow) -> tuple[str, ...]:
@@ -42,7 +67,7 @@ def _attempt(job: JobRow) -> tuple[str, ...]:
     took = duration(job.updated_at - job.started_at) if job.started_at and job.updated_at else ""
     at = job.steps if job.state == "succeeded" else job.step  # the last heartbeat was before the end
     steps = f"{at:,}/{job.steps:,}" if at is not None and job.steps else ""
-    return (f"{job.stage}.{job.attempt}", job.state, began, took, job.host or "", steps, escape(job.error or ""))
+    return (f"{job.stage}.{job.attempt}", job.state, began, took, job.host or "", steps, job.error or "")
 
 
 def _result(row: ResultRow) -> tuple[str, ...]:

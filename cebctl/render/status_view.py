@@ -8,7 +8,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -16,7 +18,19 @@ from cebctl.control.states import STATES, RunStatus, counts
 from cebctl.control.submit import Submission
 from cebctl.control.survey import MatrixRow
 from cebctl.render import manner
-from cebctl.render.console import STATE_STYLE, duration, err, news, out, print_facts, print_json, print_table
+from cebctl.render.console import (
+    STATE_STYLE,
+    broken,
+    duration,
+    err,
+    many,
+    news,
+    out,
+    print_facts,
+    print_json,
+    print_table,
+    room,
+)
 from experiments.matrix import Matrix
 from jobs.home import Home
 from store.rows import JobRow
@@ -44,13 +58,13 @@ def announce(submission: Submission, matrix: Matrix, home: Home) -> None:
     if submission.left_over:
         why = Counter(reason for _, reason in submission.left_over)
         for reason, count in why.items():
-            err().print(f"[yellow]not submitted[/] {count} stage{'s' * (count > 1)}: {escape(reason)}")
+            err().print(f"[yellow]not submitted[/] {many(count, 'stage')}: {escape(reason)}")
         err().print(f"`cebctl submit {matrix.path}` offers them again")
 
 
 def show(matrix: Matrix, runs: Sequence[RunStatus]) -> None:
     """One line per run, then the counts; under --plain one for a run's state and one for where it stands."""
-    lines = [(("run", "name", "state", "stage", "progress"), "bold")]
+    lines = [(("run", "name", "state", "stage", "progress"), _HEAD)]
     for run in runs:
         current = run.current
         stage = current.stage if run.state != "done" else ""
@@ -62,26 +76,54 @@ def show(matrix: Matrix, runs: Sequence[RunStatus]) -> None:
         for (run_id, name, state, at, what), _ in lines[1:]:
             print_facts(console, f"{run_id} {name}", ("state", at or "note"), (state, what))
     else:
-        console.print(_aligned(lines), soft_wrap=True, end="")
-    console.print(f"{matrix.path}: {summary(runs)}", soft_wrap=True)
+        console.print(_aligned(lines, room()), soft_wrap=True, end="")
+    console.print(f"{matrix.path}: {summary(runs)}", markup=False)
 
 
-def _aligned(lines: Sequence[tuple[tuple[str, ...], str]]) -> Text:
+_HEAD = "bold"
+_Line = tuple[tuple[str, ...], str]
+"""The cells of a run, and its style."""
+_SHORT_ID = 9
+"""Characters of an id where there is little room; `show` takes the beginning of one."""
+_READABLE = 24
+"""Columns that what is said of a run needs beside it; with fewer it stands below."""
+
+
+def _aligned(lines: Sequence[_Line], width: int) -> Text:
     """Columns as wide as their widest text, the state in the line's style; 25 times faster than a table of rich's,
-    which takes a third of a second for 1,000 runs."""
-    widths = [max(len(cells[column]) for cells, _ in lines) for column in range(4)]
+    which takes a third of a second for 1,000 runs.
+
+    With less width the ids are short, then what is said of a run stands below it, then its name too.
+    """
+    widths = _widths(lines)
+    if sum(widths) + 8 > width:
+        lines = [((run_id[:_SHORT_ID], *cells), style) for (run_id, *cells), style in lines]
+        widths = _widths(lines)
+    above = sum(widths[:4]) + 6 <= width
+    left = width - sum(widths[:4]) - 8
     text = Text()
     for (run_id, name, state, stage, what), style in lines:
-        text.append(f"{run_id:<{widths[0]}}  {name:<{widths[1]}}  ")
+        text.append(f"{run_id:<{widths[0]}}  " + (f"{name:<{widths[1]}}  " if above else ""))
         text.append(f"{state:<{widths[2]}}", style=style)
-        text.append(f"  {stage:<{widths[3]}}  {what}".rstrip() + "\n")
+        below = [] if above else [name]
+        if left >= min(_READABLE, widths[4]):
+            beside = broken(what, left, "").replace("\n", "\n" + " " * (width - left))
+        else:
+            beside, below = "", [*below, what]
+        text.append(f"  {stage:<{widths[3]}}  {beside}".rstrip() + "\n")
+        for part in filter(None, below if style != _HEAD else ()):
+            text.append(broken(f"    {part}", width, "    ") + "\n")
     return text
+
+
+def _widths(lines: Sequence[_Line]) -> list[int]:
+    return [max(len(cells[column]) for cells, _ in lines) for column in range(5)]
 
 
 def summary(runs: Sequence[RunStatus]) -> str:
     """The counts in words: `16 runs: 3 running, 13 done`."""
     parts = [f"{n} {state}" for state, n in counts(runs).items() if n]
-    return f"{len(runs)} runs: {', '.join(parts)}"
+    return f"{many(len(runs), 'run')}: {', '.join(parts)}"
 
 
 def progress(job: JobRow | None) -> str:
@@ -124,7 +166,7 @@ def reason(run: RunStatus) -> str:
     if run.state == "new" and note:
         return f"{note}; `submit` offers it again"
     if run.state == "new" and run.stages[0].state == "done":
-        return f"{len(run.current.missing)} benchmarks to run"
+        return f"{many(len(run.current.missing), 'benchmark')} to run"
     return ""
 
 
@@ -191,10 +233,27 @@ def show_matrices(rows: Sequence[MatrixRow], *, as_json: bool) -> None:
     for name in ("matrix", "last submitted", *STATES, "path"):
         table.add_column(name, justify="right" if name in STATES else "left", overflow="fold")
     for row in rows:
-        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(row.submitted)) if row.submitted else ""
         cells = [str(row.counts.get(state) or "·") if row.counts else "?" for state in STATES]
-        table.add_row(row.matrix, when, *cells, row.path)
-    print_table(out(), table)
+        table.add_row(row.matrix, _when(row), *cells, row.path)
+    console = out()
+    if room() < Measurement.get(console, console.options.update(max_width=10_000), table).maximum:
+        _narrow(console, rows)
+    else:
+        print_table(console, table)
+
+
+def _when(row: MatrixRow) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(row.submitted)) if row.submitted else ""
+
+
+def _narrow(console: Console, rows: Sequence[MatrixRow]) -> None:
+    """A line for each matrix with the states that its runs are in, and its path below."""
+    widest = max(len(row.matrix) for row in rows)
+    for row in rows:
+        found = ", ".join(f"{n} {state}" for state in STATES if (n := row.counts.get(state))) if row.counts else "?"
+        line = f"{row.matrix:<{widest}}  {_when(row)}  {found}"
+        for part in (broken(line, console.width, "    "), f"    {row.path}"):
+            console.print(part, markup=False, soft_wrap=True)
 
 
 def warn(warnings: Sequence[str]) -> None:
@@ -206,4 +265,4 @@ def warn(warnings: Sequence[str]) -> None:
 def warn_damaged(damaged: Mapping[str, int]) -> None:
     """Say which journals hold lines that make no sense."""
     for path, lines in damaged.items():
-        err().print(f"[yellow]damaged[/] {escape(path)}: {lines} line{'s' * (lines > 1)} could not be read, skipped")
+        err().print(f"[yellow]damaged[/] {escape(path)}: {many(lines, 'line')} could not be read, skipped")

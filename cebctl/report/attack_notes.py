@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import structs
 
-from experiments.audit import MEASURES, Verdict, verdict
+from cebctl.report.cells import Audit
+from experiments.audit import MEASURES, verdict
 from experiments.benchmarks import AutoAttack, GradientAudit, Pgd, Transfer, eps_text
 from experiments.matrix import Matrix
 from store.rows import ResultRow
 
-Verdicts = Mapping[str, Mapping[str, Verdict]]
+Verdicts = Mapping[str, Mapping[str, Audit]]
 """By run_id, then by threat model (`linf eps=0.15`)."""
 
 
@@ -27,19 +28,21 @@ def attacks(matrix: Matrix, results: Sequence[ResultRow]) -> list[str]:
     return [*found, _gradients(results)]
 
 
-def verdicts(results: Iterable[ResultRow]) -> dict[str, dict[str, Verdict]]:
+def verdicts(results: Iterable[ResultRow]) -> dict[str, dict[str, Audit]]:
     """The verdict of every gradient audit there is."""
     measured: dict[tuple[str, str], dict[str, float]] = {}
+    images: dict[tuple[str, str], int] = {}
     for row in results:
         if isinstance(row.benchmark, GradientAudit) and row.total:
             value = row.correct / row.total if row.correct is not None else row.value
-            threat = f"{row.benchmark.norm} eps={eps_text(row.benchmark.eps)}"
+            audit = row.run_id, f"{row.benchmark.norm} eps={eps_text(row.benchmark.eps)}"
             if value is not None:
-                measured.setdefault((row.run_id, threat), {})[row.name] = value
-    found: dict[str, dict[str, Verdict]] = {}
+                measured.setdefault(audit, {})[row.name] = value
+                images[audit] = row.total
+    found: dict[str, dict[str, Audit]] = {}
     for (run_id, threat), values in sorted(measured.items()):
         if values.keys() >= set(MEASURES):
-            found.setdefault(run_id, {})[threat] = verdict(values)
+            found.setdefault(run_id, {})[threat] = Audit(verdict(values), images[run_id, threat])
     return found
 
 

@@ -83,6 +83,18 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Audit:
+    """What a gradient audit says of one run."""
+
+    verdict: Verdict
+    n: int
+    """Images that were audited."""
+
+    def __str__(self) -> str:
+        return f"{self.verdict} ({self.n:,} image{'s' * (self.n > 1)})"
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything a report says."""
 
@@ -92,5 +104,5 @@ class Report:
     selected: Mapping[str, Any]
     """By family: `cebctl.report.selection.Selected`."""
     notes: tuple[str, ...] = field(default=())
-    verdicts: Mapping[str, Mapping[str, Verdict]] = field(default_factory=dict)
+    verdicts: Mapping[str, Mapping[str, Audit]] = field(default_factory=dict)
     """Of gradient audits, by run_id and threat model."""

@@ -46,7 +46,8 @@ def to_json(report: Report) -> dict[str, Any]:
         "notes": report.notes,
         "verdicts": {
             run_id: {
-                threat: {"informative": said.informative, "reasons": said.reasons} for threat, said in mine.items()
+                threat: {"informative": said.verdict.informative, "reasons": said.verdict.reasons, "n": said.n}
+                for threat, said in mine.items()
             }
             for run_id, mine in report.verdicts.items()
         },

@@ -14,7 +14,7 @@ Results = Mapping[tuple[str, str, str], ResultRow]
 """By (run_id, evaluation_id, measure)."""
 
 _SHARES = ("accuracy", "error", "share", "success")
-"""Units of what lies in [0, 1]."""
+"""Units of what lies in [0, 1] by definition."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,11 @@ def measured(
     return _error(found) if measure in CORRUPTIONS else found
 
 
+def possible(low: float, high: float, unit: str) -> tuple[float, float]:
+    """The part of a Student's interval, whose ends know no bounds, in which a quantity of this unit can lie."""
+    return (max(0.0, low), min(1.0, high)) if unit in _SHARES else (low, high)
+
+
 def _over_corruptions(
     results: Results, run_id: str, evaluation: str, baseline: Mapping[str, float] | None
 ) -> Measured | None:
@@ -71,8 +76,7 @@ def _read(row: ResultRow) -> Measured:
         assert row.value is not None
         value = row.value
         low, high = student(value, row.std or 0.0, row.total) if row.total > 1 else (value, value)
-        if row.unit in _SHARES:  # Student's ends know no bounds
-            low, high = max(0.0, low), min(1.0, high)
+        low, high = possible(low, high, row.unit)
     return Measured(value, low, high, row.total, row.unit, row.engine)
 
 

@@ -40,7 +40,8 @@ def notes(
 
 def _intervals(seeds: int, rows: Sequence[Row]) -> str:
     if seeds > 1:
-        return f"Mean ± standard deviation over {seeds} seeds [95% interval, Student's t]."
+        bounds = "cut at 0 and 100% where nothing beyond is possible"
+        return f"Mean ± standard deviation over {seeds} seeds [95% interval, Student's t, {bounds}]."
     return "One seed: 95% intervals over the test images (Wilson for accuracies), not over training runs."
 
 

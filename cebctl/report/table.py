@@ -15,7 +15,7 @@ from cebctl.report import attack_notes, columns, notes, table1
 from cebctl.report.cells import Cell, Missing, Report, Row, Table
 from cebctl.report.columns import Column
 from cebctl.report.intervals import mean_and_std, student
-from cebctl.report.measured import Measured, Results, measured
+from cebctl.report.measured import Measured, Results, measured, possible
 from cebctl.report.selection import RULES, select_rho
 from experiments import published
 from experiments.benchmarks import NOT_RUNNABLE, Transfer, runnable
@@ -111,7 +111,9 @@ def _cell(group: Sequence[PlannedRun], column: Column, source: _Source) -> Cell 
     if not found:
         return beside(Missing(_why_missing(group[0], column, source)), printed, "accuracy")
     mean, std = mean_and_std([one.value for one in found])
-    low, high = (found[0].low, found[0].high) if len(found) == 1 else student(mean, std, len(found))
+    low, high = found[0].low, found[0].high
+    if len(found) > 1:
+        low, high = possible(*student(mean, std, len(found)), found[0].unit)
     cell = Cell(mean, low, high, found[0].total, len(found), std, found[0].unit, stale=_stale(found, source))
     return beside(cell, printed, cell.measure)
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cebctl.app import run
@@ -87,7 +88,7 @@ def claimed(tiny: Path, home: Path) -> list[str]:
     with Journal(there.submission("s1")) as journal:
         journal.write(Submitted(name="s1", matrix="tiny", matrix_path=str(tiny), executor="local", code="c"))
         for run in runs:
-            journal.write(Claim(run_id=run.run_id, label=run.name, stage="train", spec={}))
+            journal.write(Claim(run_id=run.run_id, label=run.name, stage="train", spec=msgspec.to_builtins(run.run)))
             there.run(run.run_id).folder.mkdir(parents=True)
     return [run.run_id for run in runs]
 
@@ -97,6 +98,23 @@ def test_runs_of_the_home(claimed: list[str], complete) -> None:
     assert complete("logs", claimed[1][:9]) == [claimed[1]]
     assert complete("report", "tiny.yaml", "--compare", "xe") == ["xent"]
     assert run_ids(claimed[1]) == [(claimed[1], "ceb rho=3")]
+
+
+def test_runs_of_one_name_are_told_apart(claimed: list[str], tiny: Path, home: Path) -> None:
+    other = tiny.with_name("longer.yaml")
+    other.write_text(tiny.read_text().replace("epochs: 4", "epochs: 8"))
+    with Journal(Home(home).submission("s2")) as journal:
+        for run in load(other).runs:
+            spec = msgspec.to_builtins(run.run)
+            journal.write(Claim(run_id=run.run_id, label=run.name, stage="train", spec=spec))
+            Home(home).run(run.run_id).folder.mkdir(parents=True)
+    assert [shown for _, shown in run_ids(load(other).runs[0].run_id)] == ["xent"]
+    assert {shown for _, shown in run_ids("r")} >= {"xent, epochs=8", "xent, epochs=4"}
+
+
+def test_seeds_are_offered_under_one_name_too(complete, tiny: Path) -> None:
+    tiny.write_text(tiny.read_text() + "seeds: [0, 1]\n")
+    assert complete("report", "tiny.yaml", "--compare", "xe") == ["xent", "xent seed=0", "xent seed=1"]
 
 
 def test_nothing_is_offered_and_nothing_said_where_nothing_can_be_known(complete, tiny: Path, home: Path) -> None:

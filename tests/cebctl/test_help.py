@@ -12,6 +12,7 @@ import pytest
 import typer
 
 from cebctl.app import app
+from experiments.matrix import load
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,6 +26,8 @@ def _commands(group: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 
 ROOT_COMMAND: Any = typer.main.get_command(app)
+EXAMPLES = (ROOT / "experiments" / "digits.yaml",)
+"""The matrices that the examples are about."""
 COMMANDS = dict(_commands(ROOT_COMMAND, "cebctl"))
 
 
@@ -43,11 +46,30 @@ def test_every_command_has_two_examples_that_it_accepts(name: str) -> None:
         assert all((ROOT / matrix).is_file() for matrix in matrices)
 
 
+RUNS = {run.run_id: run.name for path in EXAMPLES for run in load(path).runs}
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if any(p.metavar == "RUN" for p in COMMANDS[name].params)])
+def test_runs_of_the_examples_exist(name: str) -> None:
+    for example in _examples(COMMANDS[name]):
+        run = COMMANDS[name].make_context(name, shlex.split(example.removeprefix(name))).params["run"]
+        assert run in RUNS.values() or sum(run_id.startswith(run) for run_id in RUNS) == 1
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_says_what_it_is_for_and_the_shared_ones_are_there(name: str) -> None:
     options = {option for parameter in COMMANDS[name].params for option in parameter.opts}
     assert {"--verbose", "-v", "--quiet", "-q", "--plain", "--debug"} <= options
     assert all(parameter.help for parameter in COMMANDS[name].params)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_every_word_as_it_is_written(call, name: str) -> None:
+    """Markdown takes `<class>` for a tag of HTML and leaves it out."""
+    command = COMMANDS[name]
+    shown = set(re.sub("[╭╮╰╯─│]", " ", call(*name.split()[1:], "--help").out).split())
+    written = " ".join([command.help, *(parameter.help for parameter in command.params)])
+    assert set(re.sub("[`*]", "", written).split()) <= shown
 
 
 def test_help_shows_defaults_and_groups(cebctl) -> None:

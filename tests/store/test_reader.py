@@ -91,6 +91,22 @@ def test_rows_without_pandas(written: Home, matrix: Matrix, monkeypatch: pytest.
     )
 
 
+def test_a_metric_that_no_run_has_is_refused(written: Home, matrix: Matrix) -> None:
+    with pytest.raises(InputError, match=r"'los': no run has a metric of this name; did you mean 'loss'\? .*rate"):
+        open_store().metrics(names=["loss", "los"])
+    assert len(open_store().metrics("mine", only="rho = 0", names=["loss"])) == 0  # that run has none, others do
+
+
+def test_a_home_without_metrics_knows_no_names(home: Home) -> None:
+    home.folder.mkdir(exist_ok=True)
+    assert len(open_store(home.folder).metrics(names=["loss"])) == 0
+
+
+def test_a_table_that_is_looked_at_says_what_it_is_in_a_line(written: Home) -> None:
+    assert repr(open_store().results("mine")) == "<Table of 4 results: run_id, objective, rho, column, …>"
+    assert repr(open_store().runs("mine", only="rho = 0")) == "<Table of 1 run: run_id, objective, rho, name, …>"
+
+
 def test_runs_of_a_matrix_are_all_of_it_and_without_one_all_that_were_submitted(written: Home, matrix: Matrix) -> None:
     assert [run.name for run in open_store().runs("mine")] == ["xent", "ceb rho=3", "ceb rho=0"]
     assert {run.run_id for run in open_store(written.folder).runs()} == {run.run_id for run in matrix.runs[:2]}

@@ -1,4 +1,4 @@
-"""All figures of a report: the papers' that its matrix asks for, and those of the runs themselves."""
+"""All figures of a report: the papers' that its matrix asks for, or the like, and those of the runs themselves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def build(matrix: Matrix, report: Report, results: Iterable[ResultRow], curves: 
     """The figures there are numbers for."""
     found = {(row.run_id, row.evaluation_id, row.name): row for row in results}
     source = papers.Source(matrix, report, columns.every(matrix.benchmarks))
-    figures = [figure for name in matrix.report.figures for figure in papers.BUILDERS[name](source)]
+    figures = list(papers.figures(source))
     figures += runs.information_plane(matrix, source.rows)
     selected = {one.run_ids for one in report.selected.values()}
     figures += runs.reliability(matrix, source.rows, found, selected)

@@ -12,10 +12,12 @@ from cebctl.report.columns import Column
 from cebctl.report.figures.families import by_family, mark, over_rho, short_name, styles, unit
 from cebctl.report.figures.marks import Figure, Mark, Panel, Series
 from experiments import published
-from experiments.benchmarks import Pgd, Transfer
+from experiments.benchmarks import AutoAttack, Pgd, Transfer, describe
 from experiments.matrix import Matrix
 
 RHO = "ρ"
+_ATTACKS = 6
+"""How many can be told apart in one panel."""
 
 
 @dataclass(frozen=True)
@@ -70,17 +72,40 @@ def _without_doubles(panels: Sequence[Panel]) -> list[Panel]:
 def accuracy_and_attacks(name: str, source: Source) -> Iterator[Figure]:
     """v1 Figure 2, v2 Figure 1: rho against clean accuracy and both attacks, the baselines across."""
     measures = [("clean", "clean"), ("pgd_l2", "PGD L2"), ("pgd_linf", "PGD L∞")]
-    series: list[Series] = []
-    for style, (short, title) in enumerate(measures):
-        for column in source.named(short)[:1]:
-            for one in over_rho(source.rows, column, dict.fromkeys(by_family(source.rows), style)):
-                series.append(replace(one, name=f"{title}: {one.name}"))
-    if series:
+    titles = {column: title for short, title in measures for column in source.named(short)[:1]}
+    if series := _over_rho_by_column(titles, source):
         caption = (
             "Test accuracy on clean images and under L2 and L∞ PGD over ρ; models without ρ as lines across. Hollow "
             "marks are the papers' numbers."
         )
-        yield Figure(name, "Accuracy and attacks over ρ", caption, (Panel("", RHO, "accuracy, %", tuple(series)),))
+        yield Figure(name, "Accuracy and attacks over ρ", caption, (Panel("", RHO, "accuracy, %", series),))
+
+
+def accuracy_by_attack(source: Source) -> Iterator[Figure]:
+    """The same of the attacks that this matrix has, where it names no figures of the papers."""
+    clean = {column.name: "clean" for column in source.columns if column.short == "clean"}
+    attacks = {
+        column.name: describe(column.benchmark)
+        for column in source.columns
+        if isinstance(column.benchmark, Pgd | AutoAttack) and not column.short.endswith("success")
+    }
+    if series := _over_rho_by_column(clean | dict(list(attacks.items())[:_ATTACKS]), source):
+        more = f" Of {len(attacks)} attacks the first {_ATTACKS}." if len(attacks) > _ATTACKS else ""
+        caption = (
+            f"{source.matrix.title}: test accuracy on clean images and under attack over ρ; models without ρ as lines "
+            f"across.{more}"
+        )
+        yield Figure("accuracy", "Accuracy and attacks over ρ", caption, (Panel("", RHO, "accuracy, %", series),))
+
+
+def _over_rho_by_column(titles: Mapping[str, str], source: Source) -> tuple[Series, ...]:
+    """A colour for each column, dashes for each family."""
+    families = by_family(source.rows)
+    return tuple(
+        replace(one, name=f"{title}: {one.name}")
+        for style, (column, title) in enumerate(titles.items())
+        for one in over_rho(source.rows, column, dict.fromkeys(families, style))
+    )
 
 
 def accuracy_over_radius(name: str, source: Source) -> Iterator[Figure]:
@@ -203,3 +228,14 @@ BUILDERS: Mapping[str, Callable[[Source], Iterator[Figure]]] = {
     "v2-4": partial(errors_by_corruption, "v2-4", "ResNet152"),
 }
 """By the name that a matrix's `report.figures` gives."""
+
+
+def figures(source: Source) -> Iterator[Figure]:
+    """Those that the matrix names; if none, accuracy over rho by attack and over the radius, where runs differ in rho
+    or objective."""
+    for name in source.matrix.report.figures:
+        yield from BUILDERS[name](source)
+    models = {(row.axes["objective"], row.axes.get("rho")) for row in source.rows}
+    if not source.matrix.report.figures and len(models) > 1:
+        yield from accuracy_by_attack(source)
+        yield from accuracy_over_radius("accuracy-radius", source)

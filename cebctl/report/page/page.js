@@ -8,13 +8,13 @@
 
   // --- figures ---
 
-  const config = () => {
+  const config = (room) => {
     const [ink, quiet, line] = dark() ? ["#e8eaed", "#a3a8b0", "#363a43"] : ["#1c1e21", "#5f6368", "#dcdfe4"];
     return {
       background: "transparent",
       view: { stroke: null },
       axis: { labelColor: quiet, titleColor: ink, gridColor: line, domainColor: quiet, tickColor: quiet, titleFontWeight: "normal" },
-      legend: { labelColor: ink, titleColor: ink },
+      legend: { labelColor: ink, titleColor: ink, columns: Math.max(1, Math.min(5, Math.floor(room / 230))) },
       title: { color: ink, fontSize: 12 },
       font: "system-ui, sans-serif",
     };
@@ -29,11 +29,21 @@
     target.querySelector("summary").focus({ preventScroll: true });
   };
 
+  // As many panels beside each other as there is room for, and none wider than it; the style sheet scales what is still
+  // too wide.
+  const AXIS = 75, GAP = 24;
+  const fitted = (spec, room) => {
+    const concat = spec.concat.map((one) => ({ ...one, width: Math.min(one.width, Math.max(200, room - AXIS)) }));
+    const widest = Math.max(0, ...concat.map((one) => one.width)) + AXIS;
+    return { ...spec, concat, columns: Math.max(1, Math.min(spec.columns, Math.floor((room + GAP) / (widest + GAP)))) };
+  };
+
   const draw = (element, spec) => {
     // ast: expressions are interpreted, so that the page's policy need not allow eval
-    const options = { actions: false, ast: true, renderer: "svg", config: config(), tooltip: { theme: dark() ? "dark" : "light" } };
+    const options = { actions: false, ast: true, renderer: "svg", config: config(element.clientWidth), tooltip: { theme: dark() ? "dark" : "light" } };
     const onDark = (_, value) => (Object.hasOwn(data.on_dark, value) ? data.on_dark[value] : value);
-    const recoloured = dark() ? JSON.parse(JSON.stringify(spec), onDark) : spec;
+    const sized = fitted(spec, element.clientWidth);
+    const recoloured = dark() ? JSON.parse(JSON.stringify(sized), onDark) : sized;
     window.vegaEmbed(element, { $schema: "https://vega.github.io/schema/vega-lite/v6.json", ...recoloured }, options).then(({ view }) => {
       element.dataset.drawn = "yes";
       view.addEventListener("click", (_, item) => {
@@ -65,6 +75,14 @@
     }
   }, { rootMargin: "400px" });
   const drawAll = () => document.querySelectorAll(".chart").forEach((element) => wanted.observe(element));
+
+  let width = window.innerWidth, later;
+  window.addEventListener("resize", () => {
+    if (window.innerWidth === width) return; // a phone's bar that hides
+    width = window.innerWidth;
+    clearTimeout(later);
+    later = setTimeout(drawAll, 200);
+  });
 
   const setTheme = (name) => { root.dataset.theme = name; drawAll(); };
   document.getElementById("theme").addEventListener("click", () => setTheme(dark() ? "light" : "dark"));

@@ -14,8 +14,8 @@ from cebctl.control.evidence import Evidence
 from cebctl.control.states import State
 from cebctl.render.console import duration
 from cebctl.render.status_view import reason
+from cebctl.report.cells import Audit
 from cebctl.report.figures.runs import SHOWN, curve_marks
-from experiments.audit import Verdict
 from experiments.benchmarks import full_column
 from store.rows import JobRow, ResultRow
 
@@ -38,7 +38,7 @@ class PageRun:
     has_curves: bool
 
 
-def page_run(evidence: Evidence, results: Sequence[ResultRow], audits: Mapping[str, Verdict]) -> PageRun:
+def page_run(evidence: Evidence, results: Sequence[ResultRow], audits: Mapping[str, Audit]) -> PageRun:
     """The run of this evidence, with its results and the verdicts of its gradient audits."""
     status = evidence.status
     failed = status.current.job if status.state in ("failed", "lost") else None

@@ -95,7 +95,7 @@ class _Look:
 def _look(series: Sequence[Series], colour_of: Callable[[int], str], legend: bool = True) -> _Look:
     shown = {one.name: one for one in series if one.kind != "reference"}
     styles, dashes = [one.style for one in shown.values()], [one.dash for one in shown.values()]
-    below = {"orient": "bottom", "title": None, "columns": 5, "labelLimit": 320, "symbolOpacity": 1} if legend else None
+    below = {"orient": "bottom", "title": None, "labelLimit": 320, "symbolOpacity": 1} if legend else None
 
     def scale(values: list[Any], legend: Spec | None) -> Spec:
         return {"field": "s", "type": "nominal", "scale": {"domain": list(shown), "range": values}, "legend": legend}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cebctl.control.pairing import comparisons, family, name
+from experiments.benchmarks import tag
 from experiments.errors import InputError
 from experiments.identity import evaluation_id
 from experiments.matrix import Matrix, load
@@ -63,10 +64,44 @@ def test_seeds_are_compared_as_families(matrix: Matrix, home: Path) -> None:
     assert (single.a_only, single.b_only) == (0, 50) and single.p == pytest.approx(2 * 0.5**50)
 
 
+def test_a_name_without_its_seed_is_that_of_all_seeds(matrix: Matrix) -> None:
+    assert [run.name for run in family(matrix, "ceb rho=3")] == ["ceb rho=3 seed=0", "ceb rho=3 seed=1"]
+    assert family(matrix, "xent") == family(matrix, "objective = xent")
+
+
+HELD_OUT = """
+base: {data: {name: digits, holdout: 32}, network: small_cnn, optimiser: adam, epochs: 1, batch: 8}
+grids: [{objective: xent}, {objective: ceb, rho: 3}]
+evaluate: [clean, clean_holdout]
+"""
+
+
+def test_images_are_counted_by_their_own_benchmark_and_are_the_same(tmp_path: Path, home: Path) -> None:
+    path, there = tmp_path / "held.yaml", Home(home)
+    path.write_text(HELD_OUT)
+    held = load(path)
+    for number, run in enumerate(held.runs):
+        with Journal(there.run(run.run_id).journal("evaluate", 1)) as journal:
+            for benchmark, images in zip(held.benchmarks, (IMAGES, 32), strict=True):
+                measure = Measure(name=tag(benchmark), unit="accuracy", total=images, correct=30 - number)
+                journal.write(Result(
+                    evaluation_id=evaluation_id(benchmark, "digits"), benchmark=benchmark, measures=[measure],
+                    data_digest=f"{number if images == IMAGES else 'the same'}", checkpoint_step=1, engine="e",
+                    per_sample=pack(image < 30 - number for image in range(images)),
+                ))  # fmt: skip
+    with open_memory() as store:
+        (only,) = comparisons(held, store, there, family(held, "xent"), family(held, "ceb"))
+    assert (only.benchmark, only.n, only.a_only, only.b_only) == ("clean_holdout", 32, 1, 0)
+
+
 @pytest.mark.parametrize(("a", "b", "says"), [
     ("objective = ceb", "objective = xent", "it is 4 of the 6 runs"),
     ("rho = 1", "rho = 1, seed = 0", "on both sides"),
-    ("rho = 1", "objective = xent", "no result in common"),
+    ("rho = 1", "objective = xent", "no result on the same images in common"),
+    ("xnet", "ceb rho=1", r"--compare 'xnet': no run of \S+ has such a name or id; did you mean 'xent'\?"),
+    ("vib", "ceb rho=1", "such a name or id; there are xent, ceb rho=1, ceb rho=3, xent seed=0, xent seed=1, .*, …$"),
+    ("ceb", "xent", "it is 4 of the 6 runs; name one, or the seeds of one: ceb rho=1, ceb rho=3$"),
+    ("objectve = xent", "ceb rho=1", "did you mean 'objective'"),
 ])  # fmt: skip
 def test_what_is_no_comparison_is_refused(matrix: Matrix, home: Path, a: str, b: str, says: str) -> None:
     with open_memory() as store, pytest.raises(InputError, match=says):

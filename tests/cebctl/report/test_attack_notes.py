@@ -98,12 +98,13 @@ def test_both_attacks_have_a_column_and_the_audit_has_words(matrix: Matrix) -> N
 def test_verdicts_are_footnotes_by_run_and_in_json(matrix: Matrix) -> None:
     report = _report(matrix, [], {0: HONEST, 1: HONEST | {"audit_more": 10}})
     assert _said(report, "gradient audit") == [
-        "gradient audit, linf eps=0.1: gradients informative: xent.",
-        "gradient audit, linf eps=0.1: suspect, because more steps and restarts take 30.0 points more: ceb rho=1.",
+        "gradient audit, linf eps=0.1: gradients informative (100 images): xent.",
+        "gradient audit, linf eps=0.1: suspect, because more steps and restarts take 30.0 points more (100 images): "
+        "ceb rho=1.",
         "gradient audit, linf eps=0.1: no audit yet: ceb rho=2.",
     ]
     found = formats.to_json(report)["verdicts"]
-    assert found[matrix.runs[0].run_id] == {"linf eps=0.1": {"informative": True, "reasons": ()}}
+    assert found[matrix.runs[0].run_id] == {"linf eps=0.1": {"informative": True, "reasons": (), "n": 100}}
     assert found[matrix.runs[1].run_id]["linf eps=0.1"]["informative"] is False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
@@ -239,6 +240,32 @@ def test_every_control_has_a_name_and_the_page_reads_without_scripts(browser: An
         named = control.inner_text() or control.get_attribute("aria-label") or control.get_attribute("aria-labelledby")
         assert named or control.locator("xpath=ancestor::label").count()
     context.close()
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [1300, 420])
+def test_what_is_wider_than_the_window_is_scaled_or_shows_that_it_scrolls(
+    opened: Callable[..., Opened], page_file: Path, width: int
+) -> None:
+    page = opened(page_file, color_scheme="light").page
+    page.set_viewport_size({"width": width, "height": 900})
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    for number, chart in enumerate(page.locator(".chart").all()):
+        chart.scroll_into_view_if_needed()
+        page.locator(".chart[data-drawn]").nth(number).wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    table = page.locator(".scroll").first
+    page.evaluate("document.querySelector('.scroll table').style.minWidth = '2000px'")
+    assert _edge(table) < 220
+    table.evaluate("one => one.scrollTo(one.scrollWidth, 0)")
+    assert _edge(table) > 220
+
+
+def _edge(element: Any) -> int:
+    """How light the rightmost pixels of an element are, at most 255."""
+    with Image.open(io.BytesIO(element.screenshot())) as picture:
+        grey = picture.convert("L")
+        return min(grey.getpixel((grey.width - 2, y)) for y in range(grey.height // 2 - 5, grey.height // 2 + 5))
 
 
 def test_embedded_json_holds_no_sign_that_html_reads() -> None:

@@ -17,6 +17,7 @@ from cebctl.control.states import RunStatus, StageStatus
 from cebctl.report import formats
 from cebctl.report.cells import Cell, Missing, Report
 from cebctl.report.intervals import wilson
+from cebctl.report.measured import possible
 from cebctl.report.table import build
 from experiments.errors import InputError
 from experiments.identity import evaluation_id
@@ -86,7 +87,25 @@ def test_seeds_are_one_row_with_mean_spread_and_students_interval(matrix: Matrix
     assert isinstance(cell, Cell)
     assert (cell.value, cell.seeds, cell.n) == (pytest.approx(0.985), 2, 1000)
     assert cell.std == pytest.approx(0.00707, abs=1e-5)
-    assert cell.high - cell.value == pytest.approx(12.706 * cell.std / 2**0.5, rel=1e-3)
+    assert cell.value - cell.low == pytest.approx(12.706 * cell.std / 2**0.5, rel=1e-3)
+
+
+def test_what_two_far_apart_seeds_say_of_an_accuracy_is_still_possible(
+    matrix: Matrix, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = _report(matrix, {("xent", None, 0): 350, ("xent", None, 1): 450})
+    cell = _cell(report, 0, "clean")
+    assert isinstance(cell, Cell) and (cell.low, cell.high) == (0.0, 1.0)
+    assert (cell.as_error().low, cell.as_error().high) == (0.0, 1.0)
+    assert "cut at 0 and 100%" in report.notes[0]
+    for format, interval in (("table", "[0.0, 100.0]"), ("md", "[0.0, 100.0]"), ("csv", ",0.0,1.0,")):
+        formats.write(report, format)
+        assert interval in capsys.readouterr().out
+
+
+def test_only_shares_have_bounds() -> None:
+    assert possible(-0.2, 1.3, "success") == possible(-0.2, 1.3, "share") == (0.0, 1.0)
+    assert possible(-0.2, 1.3, "nats") == possible(-0.2, 1.3, "relative_error") == (-0.2, 1.3)
 
 
 def test_one_seed_has_wilsons_interval(matrix: Matrix) -> None:
@@ -143,8 +162,9 @@ def test_formats_agree_and_people_read_percent(written: Callable[[str], str]) ->
 
 
 def test_every_line_of_the_terminal_table_fits(written: Callable[[str], str]) -> None:
-    text = written("table")
+    text, _, notes = written("table").partition("\nMean ±")
     assert max(len(line) for line in text.splitlines()) <= 100
+    assert notes.startswith(" standard deviation") and "possible].\n" in notes  # a footnote a line
     assert "…" not in text
     assert text.count("ceb") >= 2 * 3  # the axes stand before each part of the columns
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from cebctl.report.figures.marks import Figure, Mark, Panel, Series
 from cebctl.report.page import vega
 from experiments.benchmarks import Calibration, Clean, Information, Pgd
 from experiments.matrix import Matrix, PlannedRun, load
+from experiments.report_spec import ReportSpec
 from jobs.journal import Measure
 from store.rows import MetricPoint, ResultRow
 
@@ -95,6 +96,19 @@ def test_accuracy_over_rho_has_the_baselines_across_and_the_print_hollow(figures
     for series in panel.series:
         for mark in series.marks:
             assert series.kind == "published" or mark.low <= mark.value <= mark.high
+
+
+def test_a_matrix_that_names_no_figures_has_accuracy_over_rho_by_attack(
+    sweep: Matrix, reported: Callable[..., Report]
+) -> None:
+    unnamed = replace(sweep, report=ReportSpec())
+    figures = {figure.name: figure for figure in build(unnamed, reported(sweep, _accuracies), [], {})}
+    assert list(figures)[:2] == ["accuracy", "accuracy-radius"]
+    (panel,) = figures["accuracy"].panels
+    assert [mark.at for mark in _series(panel, "line")["pgd l2 eps=128/255,n=20: ceb"].marks] == [1, 2, 5]
+    assert len(_series(panel, "line")) == 7  # clean, and of more attacks six
+    alone = replace(unnamed, runs=unnamed.runs[:1])
+    assert "accuracy" not in {figure.name for figure in build(alone, reported(alone, _accuracies), [], {})}
 
 
 def test_accuracy_over_the_radius_shows_swept_runs_more_steps_and_transfer(figures: dict[str, Figure]) -> None:

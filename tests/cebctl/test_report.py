@@ -1,0 +1,30 @@
+"""`cebctl report`: what goes to stdout and what into files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize(("option", "there"), [("--html", "."), ("--html", "folder"), ("--figures", "tiny.yaml")])
+def test_a_folder_is_no_page_and_a_file_no_folder(
+    call, tiny: Path, option: str, there: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny.parent)
+    Path("folder").mkdir()
+    answer = call("report", tiny, option, there)
+    assert (answer.code, answer.out, len(answer.err.splitlines())) == (2, "", 1)
+    assert f"'{there}' is a {'file' if option == '--figures' else 'directory'}" in answer.err
+
+
+@pytest.mark.parametrize("given", [("--json",), ("--format", "json")])
+def test_a_format_that_is_asked_for_comes_beside_the_files(call, tiny: Path, given: tuple[str, ...]) -> None:
+    page = tiny.with_name("page.html")
+    answer = call("report", tiny, *given, "--html", page)
+    assert json.loads(answer.out)["matrix"] == "tiny"
+    assert page.read_text().startswith("<!DOCTYPE html>")
+    page.unlink()
+    assert call("report", tiny, "--html", page).out == ""
+    assert page.exists()
