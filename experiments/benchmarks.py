@@ -271,7 +271,8 @@ def pipelines(info: DatasetInfo) -> tuple[Pipeline, ...]:
         "cifar10-jpeg": ("official",),
     }
     in_memory: tuple[Pipeline, ...] = ("in-memory",) if info.size in PUBLISHED_SIZES else ()
-    return (*published.get(info.name, ()), *in_memory, "ours")
+    ours: tuple[Pipeline, ...] = ("ours",) if info.size > 1 else ()  # a single pixel can't be zoomed
+    return (*published.get(info.name, ()), *in_memory, *ours)
 
 
 def classes_needed(benchmark: AnyBenchmark) -> int:

@@ -130,7 +130,7 @@ def find(home: Home, submission: str, array: str) -> Element | None:
 
 
 def work(element: Element, asked: StopRequest, payload: entry.Work | None = None) -> int:
-    """Run one attempt; the exit code. 0 alone lets an evaluation that depends on this element start."""
+    """Run one attempt; the exit code. 0 alone lets start what depends on this element's success."""
     stage, paths = element.stage, element.paths
     past = element.attempts()
     if any(isinstance(found[-1], Succeeded) for _, found in past):
@@ -139,10 +139,8 @@ def work(element: Element, asked: StopRequest, payload: entry.Work | None = None
     if past and isinstance(failure := past[-1][1][-1], Failed) and not may_retry(element, failure):
         print(f"{paths.folder}: {stage} has ended before: {failure}")
         return REFUSED
-    needed = paths if stage == "evaluate" else entry.extended(element.claim, paths)
-    if needed and not trained(needed):
-        purpose = "evaluate" if needed is paths else "extend"
-        print(f"{needed.folder}: is not trained, so that there is nothing to {purpose}")
+    if lacking := _lacking(element):
+        print(lacking)
         return REFUSED
     processes.redirect(paths.log(stage, paths.next_attempt(stage)))
     end = entry.run_stage(
@@ -159,6 +157,15 @@ def work(element: Element, asked: StopRequest, payload: entry.Work | None = None
         print("another attempt, a newer one, is at work")
         return REFUSED
     return start_again(element) if may_retry(element, end) else 1
+
+
+def _lacking(element: Element) -> str:
+    """Which run would have to be trained before there is anything to do; empty where none would."""
+    needed = element.paths if element.stage == "evaluate" else entry.extended(element.claim, element.paths)
+    if needed is None or trained(needed):
+        return ""
+    purpose = "evaluate" if element.stage == "evaluate" else "extend"
+    return f"{needed.folder}: is not trained, so that there is nothing to {purpose}"
 
 
 def follow(element: Element, asked: StopRequest, rank: int) -> int:
@@ -266,7 +273,8 @@ def note_death(element: Element, code: int) -> int:
         return code
     if ours and ours[-1][0] < past[-1][0]:  # a newer start has the work
         return code
-    if not ours and code in (0, REFUSED):  # it said itself why it did not begin
+    # It said itself why it did not begin; of several tasks srun kills those that wait for the first to, and says that.
+    if not ours and (code in (0, REFUSED) or _lacking(element)):
         return code
     number = ours[-1][0] if ours else element.paths.next_attempt(element.stage)
     died = Died(reason=_death(code, begun=bool(ours)))

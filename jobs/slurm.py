@@ -200,7 +200,7 @@ def call(command: Sequence[str], limit: float = SECONDS) -> str:
         _log.debug("%s (%.2f s)", shlex.join(command), time.monotonic() - began)
     if done.returncode:
         text = " ".join((done.stderr or done.stdout).split()) or f"exit code {done.returncode}"
-        if "configuration source" in text or "configuration file" in text:
+        if re.search("configuration (source|file)", text) and not _SILENCE.search(text):
             raise NotConfiguredError
         kind = NoAnswerError if _SILENCE.search(text) else UnreachableError
         raise kind("Slurm", re.sub(r"^\w+: (error: )?", f"{command[0]}: ", text)[:500])

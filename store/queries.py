@@ -65,6 +65,19 @@ def open_claims(store: Store, run_ids: Collection[str] | None = None) -> list[Cl
     return sorted(found, key=lambda row: (row.run_id, row.stage, row.submission))
 
 
+def failed_benchmarks(store: Store, run_ids: Collection[str]) -> dict[str, set[AnyBenchmark]]:
+    """What attempts at evaluations that failed were to measure, by run; also where the claim was given back since."""
+    claim, job = tables.claims.c, tables.jobs.c
+    failed = sa.and_(job.run_id == claim.run_id, job.stage == claim.stage, job.submission == claim.submission)
+    query = sa.select(claim.run_id, sa.cast(claim.benchmarks, sa.Text)).join(tables.jobs, failed)
+    query = query.where(claim.stage == "evaluate", job.state == "failed")
+    found: dict[str, set[AnyBenchmark]] = defaultdict(set)
+    with store.reading() as connection:
+        for run_id, text in _of_runs(connection, query, claim.run_id, run_ids):
+            found[run_id].update(_benchmarks(text))
+    return found
+
+
 def results(store: Store, run_ids: Collection[str]) -> list[ResultRow]:
     """Every measure of the newest attempt that finished each evaluation of the runs."""
     query = sa.select(*[latest_results.c[name] for name in ResultRow.__slots__])

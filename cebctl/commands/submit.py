@@ -88,7 +88,7 @@ def submit(
     """Submit the runs and evaluations that are missing; run twice, it submits nothing the second time.
 
     On a cluster it returns as soon as the jobs are queued, and evaluations wait there for their training. Attacks made
-    on another run (transfer) wait for it too; locally a later submit, or --wait, takes them.
+    on another run (transfer) and runs that extend it wait for it too; locally a later submit, or --wait, takes them.
 
     The work goes on when this command ends or is interrupted. Exit code 1: some runs failed.
 
@@ -97,9 +97,9 @@ def submit(
     Example: `cebctl submit experiments/imagenet.yaml --on slurm --max-parallel 16 --max-gpu-hours 500`
     """
     from cebctl.control import budget, needs
-    from cebctl.control.submit import UNDER_WAY
+    from cebctl.control.submit import UNDER_WAY, held_back
     from cebctl.control.submit import submit as submit_to
-    from cebctl.control.survey import open_home
+    from cebctl.control.survey import open_home, survey
     from experiments.matrix import load
     from jobs import trust
     from jobs.home import Home
@@ -113,13 +113,14 @@ def submit(
     trust.keep_private(home.folder)
     with open_home(home, create=True) as store:
         if site:
-            _release_held(chosen, store)
+            _release_held(chosen, store, home)
         sender = _sender(store, site, workers, max_parallel)
+        before = survey(chosen, store, home) if wait else []
         submission = submit_to(chosen, store, home, sender, retry_failed=retry_failed)
         with saying(UNDER_WAY.format(chosen.path)):
             _announce(submission, chosen, store, home)
             if wait:
-                _stay(chosen, store, home, sender)
+                _stay(chosen, store, home, sender, held_back(before, submission))
 
 
 def _checked_site(matrix: Matrix, home: Home, on: Executor | None, *, retry_failed: bool, heed: bool) -> Site | None:
@@ -143,11 +144,11 @@ def _sender(store: Store, site: Site | None, workers: int | None, max_parallel: 
     return senders.Slurm(site.max_array_size, max_parallel, tuple(avoided))
 
 
-def _release_held(matrix: Matrix, store: Store) -> None:
+def _release_held(matrix: Matrix, store: Store, home: Home) -> None:
     from cebctl.control import held
     from cebctl.render import status_view
 
-    for job, why_not in held.release(matrix, store).items():
+    for job, why_not in held.release(matrix, store, home).items():
         launch = f"{job}, which Slurm holds after a launch that failed"
         status_view.warn([f"could not release {launch}: {why_not}" if why_not else f"released {launch}"])
 
@@ -165,21 +166,22 @@ def _announce(submission: Submission | None, matrix: Matrix, store: Store, home:
         raise submission.error
 
 
-def _stay(matrix: Matrix, store: Store, home: Home, sender: Sender) -> None:
-    """Show progress until every run has ended; submit what had to wait for another run's training as well."""
+def _stay(matrix: Matrix, store: Store, home: Home, sender: Sender, held: set[tuple[str, str]]) -> None:
+    """Show progress until every run has ended; submit what was `held_back` by another run's training as well."""
     from cebctl.control.lookout import lookout
     from cebctl.control.submit import held_back
     from cebctl.control.submit import submit as submit_to
-    from cebctl.control.survey import survey
     from cebctl.render import progress, status_view
 
-    held = held_back(survey(matrix, store, home))
     look = lookout(matrix, store, home)
     runs = progress.watch(matrix, look).runs
-    while held and (following := submit_to(matrix, store, home, sender, held=held)):
-        status_view.announce(following, matrix, home)
-        held = held_back(survey(matrix, store, home))
-        runs = progress.watch(matrix, look).runs
+    # Each run is followed up once for each that it waited for, so that this ends whatever becomes of it.
+    while freed := {run_id for run_id, _ in held - held_back(runs)}:
+        following = submit_to(matrix, store, home, sender, only=freed)
+        held = held_back(runs, following)
+        if following:
+            status_view.announce(following, matrix, home)
+            runs = progress.watch(matrix, look).runs
     if any(run.state != "done" for run in runs):
         status_view.failures(runs, home)
         raise typer.Exit(1)

@@ -10,15 +10,18 @@ from cebctl.control.survey import concerned
 from experiments.errors import UnreachableError
 from experiments.matrix import Matrix
 from jobs import slurm
+from jobs.home import Home
 from store import queries
+from store.ingest import ingest
 from store.opening import Store
 
 
-def release(matrix: Matrix, store: Store) -> dict[str, str]:
+def release(matrix: Matrix, store: Store, home: Home) -> dict[str, str]:
     """Let go what is held of the matrix's runs: Slurm's ids of it, each with why Slurm would not, or nothing.
 
     Raises UnreachableError if the queue can't be asked.
     """
+    ingest(store, home)
     claimed = {(row.job, row.array_index) for row in queries.open_claims(store, concerned(matrix)) if row.job}
     queue = slurm.queue({job for job, _ in claimed if job}) if claimed else []
     held = [element.job for element in queue if (element.name, element.index) in claimed and element.launch_failed]

@@ -14,6 +14,7 @@ from cebctl.control.survey import survey
 from experiments import start
 from experiments.errors import InputError
 from experiments.fields import flatten, schema
+from experiments.identity import run_id
 from experiments.matrix import Matrix, PlannedRun, shown
 from experiments.spec import Run
 from jobs import checkpoints, fetch
@@ -56,23 +57,24 @@ def orphans(matrix: Matrix, runs: Iterable[RunStatus], store: Store) -> list[str
     here = {run.run_id for run in matrix.runs}
     there = {row.run_id: row.spec for row in queries.runs(store)}
     return [
-        f"{run.name} extends the run of {run.run.extends[-1]:g} epochs with the same other fields, "
-        f"which was never submitted from this home and is not submitted with it; {_nearest(run, there)}"
+        f"{run.name} extends the run of {_length(parent)} with the same other fields, which was never submitted "
+        f"from this home and is not submitted with it; {_nearest(run, there)}"
         for run in alone
-        if run.run.extends and start.parent_id(run.run) not in here | there.keys()
+        if (parent := start.parent(run.run)) and run_id(parent) not in here | there.keys()
     ]
 
 
 def _nearest(run: PlannedRun, there: Mapping[str, Any]) -> str:
     """Which runs of this home it could extend: the same ones of other lengths, else the one that differs least."""
     wanted = _fields(run.run)
-    found = {run_id: _fields(msgspec.convert(spec, Run)) for run_id, spec in there.items()}
+    runs = {run_id: spec for run_id, spec in ((run_id, _spec(spec)) for run_id, spec in there.items()) if spec}
+    found = {run_id: _fields(spec) for run_id, spec in runs.items()}
     differences = {
         run_id: sorted(path for path in wanted.keys() | fields.keys() if wanted.get(path) != fields.get(path))
         for run_id, fields in found.items()
     }
-    if lengths := sorted(there[run_id]["epochs"] for run_id, paths in differences.items() if not paths):
-        return f"there is one of {' and one of '.join(f'{length:g}' for length in lengths)} epochs"
+    if lengths := sorted(_length(runs[run_id]) for run_id, paths in differences.items() if not paths):
+        return f"there is one of {' and one of '.join(lengths)}"
     if not found:
         return "there are no runs at all"
     nearest = min(differences, key=lambda run_id: len(differences[run_id]))
@@ -81,6 +83,19 @@ def _nearest(run: PlannedRun, there: Mapping[str, Any]) -> str:
         for path in differences[nearest][:3]
     ]
     return f"the nearest, {nearest}, has {'; '.join(values)}"
+
+
+def _spec(stored: Any) -> Run | None:
+    """None for one that an older version wrote and this one can't read."""
+    try:
+        return msgspec.convert(stored, Run)
+    except msgspec.ValidationError:
+        return None
+
+
+def _length(run: Run) -> str:
+    own = f"{run.epochs:g} epochs"
+    return f"{own} (extends: [{', '.join(f'{length:g}' for length in run.extends)}])" if run.extends else own
 
 
 def _fields(run: Run) -> dict[tuple[str, ...], Any]:
@@ -94,11 +109,23 @@ def _others(found: Sequence[object]) -> str:
 def _check_checkpoints(offered: Offered, home: Home) -> None:
     to_train = {run.planned.run_id for run, stage in offered if stage.stage == "train"}
     trained = [run.planned for run, _ in offered if run.planned.run_id not in to_train]
-    bare = [run for run in trained if not any(checkpoints.newest_first(home.run(run.run_id).checkpoints))]
+    needed = [(run.name, run.run_id, "no further benchmark can run on it") for run in trained]
+    needed += [
+        (f"what {run.planned.name} extends", extended, "it can't go on from there")
+        for run, stage in offered
+        if stage.stage == "train" and not stage.awaits and (extended := start.parent_id(run.planned.run))
+        if not _has_checkpoint(home, run.planned.run_id)
+    ]
+    bare = [one for one in needed if not _has_checkpoint(home, one[1])]
     if bare:
+        name, missing_id, so = bare[0]
         raise InputError(
-            home.run(bare[0].run_id).checkpoints,
-            f"{bare[0].name}{_others(bare)} is trained, but its checkpoints were removed "
-            "(by `cebctl gc --keep none`?), so that no further benchmark can run on it",
+            home.run(missing_id).checkpoints,
+            f"{name}{_others(bare)} is trained, but its checkpoints were removed (by `cebctl gc --keep none`?), "
+            f"so that {so}",
             "leave it out by --only, or remove its run's folder, results included, to train it again",
         )
+
+
+def _has_checkpoint(home: Home, run_id: str) -> bool:
+    return any(checkpoints.newest_first(home.run(run_id).checkpoints))

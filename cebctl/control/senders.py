@@ -61,7 +61,7 @@ class Sender(Protocol):
         """Its name in the journal."""
 
     def behind(self, runs: Sequence[RunStatus], known: Facts, *, retry_failed: bool) -> Collection[str]:
-        """The runs that a benchmark can wait for, because their training is under way or will be."""
+        """The runs that others, or their benchmarks, can wait for, because their training is under way or will be."""
 
     def orders(self, name: str, matrix: Matrix, offered: Offered, known: Facts) -> list[Order]:
         """The orders of a submission of this name, in the order of their sending."""

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
 
@@ -57,10 +57,12 @@ class StageStatus:
     """Its newest attempt."""
     missing: tuple[AnyBenchmark, ...] = ()
     """For evaluate: the run's benchmarks that can run and have no result yet."""
-    waiting: tuple[AnyBenchmark, ...] = ()
+    waiting: tuple[Transfer, ...] = ()
     """Those of `missing` that need a run that is not trained yet: transfer, until its source is."""
     awaits: str = ""
     """For train: the run that this one extends, until that is trained."""
+    held_by: tuple[str, ...] = ()
+    """The runs that keep what nobody has taken from being submitted: the one it extends, or sources of `waiting`."""
     submitted_by: str = ""
     """Whose it is: the user who claimed it last; empty where nobody did."""
     note: str = ""
@@ -100,6 +102,8 @@ class Facts:
     """Whether the attempt's process lives; None if it can't be known from here."""
     told: Callable[[ClaimRow, JobRow | None], str] = lambda *_: ""
     """What the cluster says of the claim's job, in words."""
+    failed: Mapping[str, Collection[AnyBenchmark]] = field(default_factory=dict)
+    """What attempts at evaluations that failed were to measure, by run_id."""
 
 
 def statuses(matrix: Matrix, facts: Facts) -> list[RunStatus]:
@@ -130,27 +134,34 @@ def in_training(facts: Facts) -> list[str]:
 
 
 def _run_status(planned: PlannedRun, facts: Facts) -> RunStatus:
-    trained = attempt_state(planned.run_id, "train", facts)
+    run_id = planned.run_id
+    trained = attempt_state(run_id, "train", facts)
+    awaits = "" if trained == "done" else _awaited(planned, facts)
     train = StageStatus(
         "train",
         trained,
-        _job(planned.run_id, "train", facts),
-        note=note(planned.run_id, "train", facts),
-        awaits="" if trained == "done" else _awaited(planned, facts),
-        submitted_by=_whose(planned.run_id, "train", facts),
+        _job(run_id, "train", facts),
+        awaits=awaits,
+        held_by=(awaits,) if awaits and trained not in ("queued", "running") else (),
+        note=note(run_id, "train", facts),
+        submitted_by=_whose(run_id, "train", facts),
     )
-    data = planned.run.data.name
-    evaluations = _evaluations(planned.benchmarks, data)
+    evaluations = _evaluations(planned.benchmarks, planned.run.data.name)
     if not evaluations:
         return RunStatus(planned, (train,))
-    have = {row.evaluation_id for row in facts.results.get(planned.run_id, ())}
+    have = {row.evaluation_id for row in facts.results.get(run_id, ())}
     missing = tuple(benchmark for benchmark, evaluation in evaluations if evaluation not in have)
-    state = _evaluate_state(planned.run_id, train.state, missing, facts)
-    job = _job(planned.run_id, "evaluate", facts)
     waiting = _waiting(missing, facts)
-    whose = _whose(planned.run_id, "evaluate", facts)
+    taken = _taken(run_id, facts) if waiting else ()
     evaluate = StageStatus(
-        "evaluate", state, job, missing, waiting, note=note(planned.run_id, "evaluate", facts), submitted_by=whose
+        "evaluate",
+        _evaluate_state(run_id, train.state, missing, facts),
+        _job(run_id, "evaluate", facts),
+        missing,
+        waiting,
+        held_by=tuple(dict.fromkeys(b.source for b in waiting if b not in taken)),
+        note=note(run_id, "evaluate", facts),
+        submitted_by=_whose(run_id, "evaluate", facts),
     )
     return RunStatus(planned, (train, evaluate))
 
@@ -171,7 +182,19 @@ def _awaited(planned: PlannedRun, facts: Facts) -> str:
     return extended if extended and attempt_state(extended, "train", facts) != "done" else ""
 
 
-def _waiting(missing: Sequence[AnyBenchmark], facts: Facts) -> tuple[AnyBenchmark, ...]:
+def _taken(run_id: str, facts: Facts) -> set[AnyBenchmark]:
+    """What somebody who lives is measuring or will."""
+    job = _job(run_id, "evaluate", facts)
+    at_it = job is not None and job.state in UNFINISHED and _runs(job, facts)
+    return {
+        benchmark
+        for claim in facts.claims.get((run_id, "evaluate"), ())
+        if facts.claim_alive(claim, job) or (at_it and job and claim.submission == job.submission)
+        for benchmark in claim.benchmarks
+    }
+
+
+def _waiting(missing: Sequence[AnyBenchmark], facts: Facts) -> tuple[Transfer, ...]:
     return tuple(b for b in missing if isinstance(b, Transfer) and attempt_state(b.source, "train", facts) != "done")
 
 
@@ -185,21 +208,12 @@ def _evaluate_state(run_id: str, train: State, missing: Sequence[AnyBenchmark], 
     if not missing:
         return "done"
     state = attempt_state(run_id, "evaluate", facts)
-    if state == "done":  # it succeeded at what it was given; a benchmark was added to the matrix since
-        return "new"
-    if state == "failed" and _untried(run_id, missing, facts):  # at what another matrix asked for
-        return "new"
+    failed = facts.failed.get(run_id, missing if state == "failed" else ())
+    if state in ("done", "failed"):  # with others: of another matrix, or before these were added
+        return "failed" if all(benchmark in failed for benchmark in missing) else "new"
     if state == "queued" and train not in ("queued", "running", "done"):
         return "new"  # its worker passes over a run that is not trained
     return state
-
-
-def _untried(run_id: str, missing: Sequence[AnyBenchmark], facts: Facts) -> bool:
-    """Whether the newest attempt at the evaluation was given none of these benchmarks."""
-    job = _job(run_id, "evaluate", facts)
-    claims = facts.claims.get((run_id, "evaluate"), ())
-    given = [claim for claim in claims if job is not None and claim.submission == job.submission]
-    return bool(given) and not any(benchmark in claim.benchmarks for claim in given for benchmark in missing)
 
 
 def attempt_state(run_id: str, stage: Stage, facts: Facts) -> State:

@@ -66,9 +66,19 @@ def due(
     return found
 
 
-def held_back(runs: Iterable[RunStatus]) -> frozenset[str]:
-    """The runs that wait, or have evaluations that do, for another run to be trained."""
-    return frozenset(run.planned.run_id for run in runs for stage in run.stages if stage.waiting or stage.awaits)
+def held_back(runs: Iterable[RunStatus], submission: Submission | None = None) -> set[tuple[str, str]]:
+    """Every run that waits, or has evaluations that do, with a run that it waits for and that is not trained yet; but
+    for those that a submission has taken since, to wait on the cluster."""
+    claims = submission.claims if submission else ()
+    trains = {claim.run_id for claim in claims if claim.stage == "train"}
+    attacks = {(claim.run_id, b.source) for claim in claims for b in claim.benchmarks if isinstance(b, Transfer)}
+    return {
+        (run.planned.run_id, other)
+        for run in runs
+        for stage in run.stages
+        for other in stage.held_by
+        if not (stage.stage == "train" and run.planned.run_id in trains) and (run.planned.run_id, other) not in attacks
+    }
 
 
 def submit(
@@ -78,20 +88,18 @@ def submit(
     sender: Sender,
     *,
     retry_failed: bool = False,
-    held: Collection[str] | None = None,
+    only: Collection[str] | None = None,
 ) -> Submission | None:
     """Submit what is missing; None if nothing is. See `needs.check` first.
 
-    With `held`, only what had to wait for another run of these (`held_back`). What the executor
-    does not take is given back: where it takes nothing, its error is raised.
+    With `only`, of the other runs nothing. What the executor does not take is given back: where it takes nothing, its
+    error is raised.
     """
     name = new_submission()
     with store.exclusive():
         known = facts(matrix, store, home)
-        status = statuses(matrix, known)
+        status = [run for run in statuses(matrix, known) if only is None or run.planned.run_id in only]
         offered = due(status, retry_failed=retry_failed, behind=sender.behind(status, known, retry_failed=retry_failed))
-        if held is not None:
-            offered = [(run, stage) for run, stage in offered if _was_held(run, stage, held)]
         if not offered:
             return None
         snapshot = provenance.freeze(home)
@@ -138,11 +146,6 @@ def _send(
         left_over += left
         journal.write(*(_released(name, claim, why) for claim, why in left))
     return sent, left_over, first
-
-
-def _was_held(run: RunStatus, stage: StageStatus, held: Collection[str]) -> bool:
-    waited = bool(run.planned.run.extends) or any(isinstance(b, Transfer) for b in stage.missing)
-    return waited and run.planned.run_id in held
 
 
 def submitted(name: str, matrix: Matrix, executor: str, code: str = "", commit: str | None = None) -> Submitted:

@@ -100,7 +100,8 @@ def _facts(run_ids: list[str], store: Store, alive: Liveness) -> Facts:
     alive.expect(claims, jobs)
     if alive.warning and alive.warning not in store.warnings:
         store.warnings.append(alive.warning)
-    return Facts(jobs, claims, results, alive.claim, alive.job, alive.told)
+    failed = queries.failed_benchmarks(store, run_ids)
+    return Facts(jobs, claims, results, alive.claim, alive.job, alive.told, failed)
 
 
 def _newest_jobs(store: Store, run_ids: list[str]) -> dict[RunStage, JobRow]:

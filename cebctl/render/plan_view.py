@@ -171,7 +171,10 @@ def _benchmarks(benchmarks: Sequence[AnyBenchmark]) -> list[str]:
 def _submission(plan: Plan) -> list[str]:
     if not plan.due:
         failed = any(run.state == "failed" for run in plan.runs)
-        return [f"nothing, all is done{', failed (--retry-failed)' if failed else ''} or under way"]
+        held = sum(any(stage.held_by for stage in run.stages) for run in plan.runs)
+        states = ["done", *["failed (--retry-failed)"] * failed]
+        states += [f"held back by a run that nobody trains ({held})"] * bool(held)
+        return [f"nothing, all is {', '.join(states)} or under way"]
     alike: dict[tuple[str, str, bool], list[Array]] = {}
     for array in plan.arrays:
         alike.setdefault((array.stage, text(array.resources), array.after is not None), []).append(array)
@@ -193,8 +196,8 @@ def _time(plan: Plan) -> list[str]:
     lines = [f"{_cost(plan, plan.hours)}{unit} for all runs, {_cost(plan, plan.hours_to_do)} to do"]
     if plan.to_do:
         lines[0] += f": {duration(plan.wall_hours * 3600)} on {plan.gpus} {device}"
-        if plan.wall_hours > 1.2 * plan.hours_to_do / plan.gpus:
-            name, hours = plan.longest
+        name, hours = plan.longest
+        if len(plan.runs) > 1 and hours > 0.5 * plan.wall_hours > 0.6 * plan.hours_to_do / plan.gpus:
             lines.append(f"the longest run, {name}, takes {duration(hours * 3600)} of it")
     bases = {estimate.basis for estimate in plan.estimates}
     if "measured" in bases:

@@ -91,6 +91,7 @@ def test_a_run_that_is_not_there_can_not_be_extended(cebctl, tmp_path: Path) -> 
     wrong = refused("batch: 256, epochs: 4, extends: [3]")
     assert "extends the run of 3 epochs with the same other fields" in wrong and "there is one of 2 epochs" in wrong
     assert "has batch 256, here 128" in refused("batch: 128, epochs: 4, extends: [2]")
+    assert "there is one of 2 epochs" in refused("batch: 256, epochs: 4, extends: [1, 2]")
 
 
 def test_waiting_trains_a_whole_chain(cebctl, tmp_path: Path) -> None:
@@ -121,4 +122,8 @@ def test_a_checkpoint_that_a_run_extends_is_kept(cebctl, tmp_path: Path, home: P
     assert cebctl("submit", matrix, "--only", "epochs = 2", "--wait").code == 0
     answer = cebctl("gc", matrix, "--keep", "none", "--yes")
     assert answer.code == 0 and "ceb rho=1 epochs=4 extends it" in answer.out
-    assert len(list(home.glob("runs/*/checkpoints/*.pt"))) == 1
+    [kept] = home.glob("runs/*/checkpoints/*.pt")
+    kept.unlink()
+    answer = cebctl("submit", matrix)
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    assert "its checkpoints were removed" in answer.err and "what ceb rho=1 epochs=4 extends is trained" in answer.err

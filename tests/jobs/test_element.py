@@ -106,6 +106,13 @@ def test_what_it_extends_has_to_be_trained(element, capsys: pytest.CaptureFixtur
     assert run(later) == 0
 
 
+@pytest.mark.parametrize("code", [REFUSED, 137, 143])
+def test_of_several_tasks_a_refusal_is_no_death(element, asked_again, code: int) -> None:
+    """srun kills those that wait for the first one to begin, and its own exit code tells of that."""
+    assert elements.note_death(element(stage="evaluate"), code) == code
+    assert not element(stage="evaluate").paths.attempts("evaluate") and not asked_again
+
+
 def test_a_stop_starts_again_and_says_why(element, asked_again) -> None:
     asked = StopRequest(why=lambda _: "timeout")
 

@@ -19,7 +19,7 @@ from lab import IMPATIENT, Lab, LabError
 MakeLab = Callable[..., Lab]
 MINUTES = float(os.environ.get("CEBCTL_SOAK_MINUTES", "30"))
 STEPS = 240
-SETTINGS = f"PAYLOAD_STEPS: {STEPS}, PAYLOAD_SECONDS: 0.5, retries: {{node_failure: 100}}"
+SETTINGS = f"PAYLOAD_STEPS: {STEPS}, PAYLOAD_SECONDS: 0.5, retries: {{node_failure: 100, failed: 100}}"
 
 
 def _running(lab: Lab) -> list[dict[str, str]]:
@@ -101,5 +101,7 @@ def test_every_run_ends_once_with_the_right_numbers(make_lab: MakeLab, tmp_path:
     print(f"\nseed {seed}: {sum(done.values())} faults ({dict(done)}), {sum(map(len, attempts.values()))} attempts")
     ends = Counter(end for ends in attempts.values() for end in ends)
     print(f"ends of attempts: {dict(ends)}")
+    unfinished = {word: run for word, run in campaign.status().items() if run["state"] != "done"}
+    print("\n".join(f"{word}: {run['state']}, {run['error']}" for word, run in unfinished.items()))
     assert {word: ends.count("succeeded") for word, ends in attempts.items()} == dict.fromkeys(campaign.words, 1)
     assert {campaign.link(word) for word in campaign.words} == {link(STEPS)}

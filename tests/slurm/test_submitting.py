@@ -84,32 +84,49 @@ def test_an_attack_made_on_another_run_waits_for_both(make_lab: MakeLab, tmp_pat
     assert {part.partition(":")[0] for part in dependency(lab, "evaluate-2").split(",")} == {"aftercorr", "afterany"}
 
 
-def test_runs_follow_those_they_extend(make_lab: MakeLab, tmp_path: Path) -> None:
-    """In one submission element by element; behind one that is in the queue once that has ended, trained or not."""
-    lab = make_lab()
-    campaign = Campaign(lab, tmp_path, 1)
+def chain(lab: Lab, folder: Path, payload: str) -> Campaign:
+    """Three runs each of which extends the one before; the first is queued by itself, so that one waits for its end and
+    one, element by element, for a success."""
+    campaign = Campaign(lab, folder, 1)
     campaign.words = dict.fromkeys(("three", "two", "one"), "")
-    text = (
-        campaign.matrix.read_text()
-        .replace("epochs: 1, ", "")
-        .replace(
-            "grids: [{objective: xent, seed: [0]}]",
-            "variants: {one: {epochs: 1}, two: {epochs: 2, extends: [1]}, three: {epochs: 3, extends: [1, 2]}}\n"
-            "grids: [{objective: xent, variants: [three, two, one]}]",
-        )
-    )
-    campaign.matrix.write_text(text.replace("setup: ['", "setup: ['export PAYLOAD_STEPS=3; ", 1))
+    text = campaign.matrix.read_text().replace("epochs: 1, ", "")
+    for before, after in (
+        ("grids: [{objective: xent, seed: [0]}]", "grids: [{objective: xent, variants: [three, two, one]}]"),
+        (
+            "grids:",
+            "variants: {one: {epochs: 1}, two: {epochs: 2, extends: [1]}, three: {epochs: 3, extends: [1, 2]}}\ngrids:",
+        ),
+        ("setup: ['", f"setup: ['export {payload}; "),
+    ):
+        text = text.replace(before, after, 1)
+    campaign.matrix.write_text(text)
     hold(lab)
     assert campaign.submit("--only", "epochs = 1").code == 0
     assert "submitted 2 x train to 2 Slurm arrays" in campaign.submit().err
-    rows = {row["Name"]: row["JobArrayID"] for row in lab.squeue()}
-    waits = [lab.run("scontrol", "show", "job", job).partition("Dependency=")[2].split("(")[0] for job in rows.values()]
+    jobs = {row["Name"]: row["JobArrayID"] for row in lab.squeue()}.values()
+    waits = [lab.run("scontrol", "show", "job", job).partition("Dependency=")[2].split("(")[0] for job in jobs]
     assert sorted(wait.partition(":")[0] for wait in waits) == ["", "afterany", "aftercorr"]
     lab.run("scontrol", "update", "NodeName=ALL", "State=RESUME")
+    return campaign
+
+
+def test_runs_follow_those_they_extend(make_lab: MakeLab, tmp_path: Path) -> None:
+    campaign = chain(make_lab(), tmp_path, "PAYLOAD_STEPS=3")
     assert {word: run["state"] for word, run in campaign.ends().items()} == dict.fromkeys(campaign.words, "done")
     begun = {word: campaign.records(word)[0][0]["time"] for word in campaign.words}
     ended = {word: campaign.records(word)[-1][-1]["time"] for word in campaign.words}
     assert ended["one"] < begun["two"] and ended["two"] < begun["three"]
+
+
+def test_what_extends_a_run_that_fails_refuses(make_lab: MakeLab, tmp_path: Path) -> None:
+    campaign = chain(make_lab(), tmp_path, "PAYLOAD_FAULT=raise")
+    assert {word: run["state"] for word, run in campaign.ends().items()} == {
+        "one": "failed",
+        "two": "new",
+        "three": "new",
+    }
+    assert not campaign.records("two") and not campaign.records("three")
+    assert "nothing to submit" in campaign.submit().err
 
 
 def test_the_job_starts_clean(make_lab: MakeLab, tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from experiments.benchmarks import Clean, Pgd
+from experiments.benchmarks import AnyBenchmark, Clean, Pgd, Top5
 from jobs.home import Home
-from jobs.journal import Claim, Measure, Metrics, Result, Started
+from jobs.journal import Claim, Failed, Measure, Metrics, Released, Result, Started, Submitted, Succeeded
 from store import queries
 from store.ingest import ingest
 from store.opening import Store
@@ -54,6 +54,19 @@ def test_open_claims(filled: Store) -> None:
     [worker] = claims[2].workers
     assert worker == WorkerRow("s2", "s2-w0", "1", 10, worker.launched_at)
     assert [claim.run_id for claim in queries.open_claims(filled, ["r2", "r3"])] == ["r2"]
+
+
+def test_what_failed_is_known_when_its_claim_was_given_back(store: Store, home: Home, write: Any) -> None:
+    asked: dict[str, list[AnyBenchmark]] = {"s1": [Clean(), Pgd(norm="linf", eps=0.1)], "s2": [Top5()]}
+    for name, benchmarks in asked.items():
+        claim = Claim(run_id="r1", label="", stage="evaluate", spec={}, benchmarks=benchmarks)
+        submitted = Submitted(name=name, matrix="m", matrix_path="", executor="local", code="")
+        given_back = Released(submission="s1", run_id="r1", stage="evaluate", reason="over")
+        write(home.submission(name), submitted, claim, *[given_back] * (name == "s2"))
+    write(home.run("r1").journal("evaluate", 1), Started(submission="s1"), Failed(error="x"))
+    write(home.run("r1").journal("evaluate", 2), Started(submission="s2"), Succeeded())
+    ingest(store, home)
+    assert queries.failed_benchmarks(store, ["r1", "r2"]) == {"r1": set(asked["s1"])}
 
 
 def test_jobs_of_some_runs(filled: Store) -> None:

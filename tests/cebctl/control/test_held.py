@@ -10,7 +10,6 @@ from cebctl.control.survey import open_home
 from experiments.matrix import load
 from jobs.home import Home
 from jobs.journal import Claim, Journal, Submitted
-from store.ingest import ingest
 
 MATRIX = """
 base: {data: digits, network: small_cnn, optimiser: adam, epochs: 1, batch: 8}
@@ -30,7 +29,6 @@ def test_what_is_let_go_and_what_is_a_colleagues(tmp_path: Path, home: Path, say
     says("squeue", "\n".join(f"echo '{row}'" for row in rows))
     says("scontrol", f"echo $@ >> {tmp_path}/calls; [ $2 = 7_0 ] || {{ echo 'Access/permission denied' >&2; exit 1; }}")
     with open_home(Home(home), create=True) as store:
-        ingest(store, Home(home))
-        released = held.release(matrix, store)
+        released = held.release(matrix, store, Home(home))
     assert list(released) == ["7_0", "7_1"] and released["7_0"] == "" and "permission denied" in released["7_1"]
     assert (tmp_path / "calls").read_text().splitlines() == ["release 7_0", "release 7_1"]

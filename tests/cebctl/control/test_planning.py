@@ -72,6 +72,18 @@ def test_one_array_for_each_set_of_resources_evaluations_behind_their_training(w
         assert array.after is None or by_name[array.after].run_ids == array.run_ids
 
 
+def test_what_extends_a_run_in_training_is_planned(write, here: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = "variants: {short: {epochs: 2}, long: {epochs: 4, extends: [2]}}\n"
+    matrix = write(BASE.replace(", epochs: 60", "") + chain + "grids: [{objective: xent, variants: [short, long]}]\n")
+    short, long = matrix.runs
+    _submit(here, matrix.only("epochs = 2"))
+    monkeypatch.setattr("cebctl.control.liveness.Liveness.claim", lambda *_: True)
+    plan = make_plan(matrix, here)
+    assert [run.planned.run_id for run, _ in plan.due] == [long.run_id] and not plan.orphans
+    monkeypatch.setattr("cebctl.control.liveness.Liveness.claim", lambda *_: False)
+    assert [run.planned.run_id for run, _ in make_plan(matrix, here).due] == [short.run_id, long.run_id]
+
+
 def test_runs_already_trained_wait_for_nothing(write, here: Home) -> None:
     matrix = write(BASE + GRIDS + "evaluate: [clean]")
     _submit(here, matrix)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -93,8 +93,23 @@ def test_a_run_waits_for_the_end_of_one_that_is_in_the_queue(chain: Matrix) -> N
     }
     known = Facts({}, claims, {}, lambda *_: True, lambda _: None)
     orders = _orders(chain, statuses(chain, known), known)
-    others = {name: order.others for name, order in orders.items() if name.startswith("train")}
-    assert sorted(others.values()) == [(), (), ("77_0",), ("77_1",)]
+    extending = {run.run_id: run.run.seed for run in chain.runs if run.run.extends == (1,)}
+    waits = {
+        claim.run_id: order.others for order in orders.values() for claim in order.claims if claim.stage == "train"
+    }
+    at = {run.run.seed: (f"77_{index}",) for index, run in enumerate(one)}
+    assert {run_id: waits[run_id] for run_id in extending} == {run_id: at[seed] for run_id, seed in extending.items()}
+    assert all(not others for run_id, others in waits.items() if run_id not in extending)
+
+
+def test_elements_are_in_the_order_of_their_indices(chain: Matrix) -> None:
+    """Whatever the matrix has first: what a site does not take of an array are its last ones."""
+    nothing = Facts({}, {}, {}, lambda *_: False, lambda _: False)
+    backwards = replace(chain, runs=tuple(run for run in chain.runs if run.run.epochs > 1)[::-1] + chain.runs[-2:])
+    orders = _orders(backwards, statuses(backwards, nothing), nothing)
+    for order in orders.values():
+        indices = [claim.index for claim in order.claims]
+        assert indices == sorted(set(indices), key=lambda index: index or 0)
 
 
 def test_what_extends_a_run_that_failed_is_not_sent(chain: Matrix) -> None:

@@ -46,11 +46,12 @@ def _states(
     results: int = 0,
     claim_alive: bool = False,
     job_alive: bool | None = False,
+    failed: Any = None,
 ) -> list[str]:
-    return [stage.state for stage in _status(matrix, jobs, claims, results, claim_alive, job_alive).stages]
+    return [stage.state for stage in _status(matrix, jobs, claims, results, claim_alive, job_alive, failed).stages]
 
 
-def _status(matrix, jobs=(), claims=(), results=0, claim_alive=False, job_alive=False):  # type: ignore[no-untyped-def]
+def _status(matrix, jobs=(), claims=(), results=0, claim_alive=False, job_alive=False, failed=None):  # type: ignore[no-untyped-def]
     (run,) = matrix.runs
     rows = [job(run.run_id) for job in jobs]
     found = [
@@ -75,6 +76,7 @@ def _status(matrix, jobs=(), claims=(), results=0, claim_alive=False, job_alive=
         {run.run_id: found},
         lambda claim, job: claim_alive and not (job and job.submission == claim.submission),
         lambda _: job_alive,
+        failed={run.run_id: failed} if failed else {},
     )
     return statuses(matrix, facts)[0]
 
@@ -121,11 +123,21 @@ def test_done_is_when_every_benchmark_has_its_result(matrix: Matrix) -> None:
 
 
 def test_a_failure_is_of_what_was_asked_for(matrix: Matrix) -> None:
-    """Of a benchmark of another matrix it keeps nobody here from anything."""
-    ended = [_job("train", "succeeded"), _job("evaluate", "failed")]
-    assert _states(matrix, ended, [("evaluate", "s1")]) == ["done", "failed"]
-    assert _states(matrix, ended, [("evaluate", "s1", Pgd(norm="l2", eps=1))]) == ["done", "new"]
-    assert _states(matrix, ended) == ["done", "failed"], "by whom it was asked for is not known any more"
+    """Of a benchmark of another matrix it keeps nobody here from anything, and it is not forgotten for its success."""
+    clean, pgd = matrix.benchmarks
+    other = Pgd(norm="l2", eps=1)
+    trained, failed, later = (
+        _job("train", "succeeded"),
+        _job("evaluate", "failed"),
+        _job("evaluate", "succeeded", 2, "s2"),
+    )
+    asked = [("evaluate", "s1")]
+    assert _states(matrix, [trained, failed], asked, failed=(clean, pgd)) == ["done", "failed"]
+    assert _states(matrix, [trained, failed], asked, failed=(other,)) == ["done", "new"]
+    assert _states(matrix, [trained, failed], asked, results=1, failed=(other, pgd)) == ["done", "failed"]
+    assert _states(matrix, [trained, failed], asked, failed=(pgd,)) == ["done", "new"], "clean was never tried"
+    assert _states(matrix, [trained, later], asked, results=1, failed=(pgd,)) == ["done", "failed"]
+    assert _states(matrix, [trained, failed]) == ["done", "failed"], "by whom it was asked for is not known any more"
 
 
 def test_what_is_wanted_is_what_nobody_does(matrix: Matrix) -> None:

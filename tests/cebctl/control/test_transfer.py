@@ -57,7 +57,7 @@ def test_the_first_submission_leaves_it_out(matrix: Matrix) -> None:
     assert _claims(matrix, runs) == [
         ("xent", "train", []), ("xent", "evaluate", ["Clean"]), ("ceb", "train", []), ("ceb", "evaluate", ["Clean"]),
     ]  # fmt: skip
-    assert held_back(runs) == {matrix.runs[1].run_id}
+    assert held_back(runs) == {(matrix.runs[1].run_id, matrix.runs[0].run_id)}
 
 
 def test_once_the_source_is_trained_it_is_claimed(matrix: Matrix) -> None:
@@ -70,5 +70,5 @@ def test_once_the_source_is_trained_it_is_claimed(matrix: Matrix) -> None:
 def test_a_source_that_did_not_succeed_holds_it_back(matrix: Matrix, source: str) -> None:
     runs = _runs(matrix, {"xent": source, "ceb": "succeeded"}, clean=("ceb",))
     assert not any(label == "ceb" for label, _, _ in _claims(matrix, runs))
-    assert held_back(runs) == {matrix.runs[1].run_id}
+    assert held_back(runs) == {(matrix.runs[1].run_id, matrix.runs[0].run_id)}
     assert runs[1].state == "new"

@@ -1,0 +1,125 @@
+"""`submit --wait` follows up what had to wait for another run: each once, whatever becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+import typer
+
+from cebctl.commands.submit import _stay
+from cebctl.control.senders import Local, Offered, Order, Sent
+from cebctl.control.states import Facts, RunStatus, to_be_trained
+from cebctl.control.submit import held_back, submit
+from cebctl.control.survey import open_home, survey
+from experiments.benchmarks import Transfer
+from experiments.errors import CebctlError
+from experiments.matrix import Matrix, load
+from jobs.home import Home
+from jobs.journal import AnyRecord, Died, Failed, Journal, Launched, Started, Succeeded
+from jobs.provenance import Snapshot
+
+CHAIN = """
+base: {data: digits, network: {name: small_cnn, width: 4, z_dim: 4}, optimiser: adam, batch: 256}
+variants: {one: {epochs: 1}, two: {epochs: 2, extends: [1]}, three: {epochs: 3, extends: [1, 2]}}
+grids: [{objective: xent, variants: [three, two, one]}]
+"""
+TRANSFER = """
+base: {data: digits, network: {name: small_cnn, width: 4, z_dim: 4}, optimiser: adam, batch: 256, epochs: 1}
+grids: [{objective: xent}, {objective: ceb, rho: 3}]
+evaluate:
+  - clean: {only: objective = ceb}
+  - transfer: {norm: linf, eps: 0.1, steps: 2, source: objective = xent, only: objective = ceb}
+"""
+DIED, FAILED, DONE = Died(reason="killed by signal 9"), Failed(error="nan", kind="nan"), Succeeded()
+
+
+class Scripted:
+    """An executor whose attempts end at once: by label and stage as told, else they succeed; transfer may kill."""
+
+    executor = "local"
+
+    def __init__(
+        self, ends: Mapping[str, AnyRecord] | None = None, *, cluster: bool = False, transfer: AnyRecord = DONE
+    ) -> None:
+        self.ends, self.cluster, self.transfer = ends or {}, cluster, transfer
+        self.sent: list[list[str]] = []
+
+    def behind(self, runs: Sequence[RunStatus], known: Facts, *, retry_failed: bool) -> Collection[str]:
+        return to_be_trained(runs, (), retry_failed=retry_failed) if self.cluster else ()
+
+    def orders(self, name: str, matrix: Matrix, offered: Offered, known: Facts) -> list[Order]:
+        return Local().orders(name, matrix, offered, known)
+
+    def send(self, home: Home, snapshot: Snapshot, name: str, order: Order, sent: Sequence[Sent]) -> Sent:
+        self.sent.append([f"{claim.label} {claim.stage}" for claim in order.claims])
+        assert len(self.sent) < 9, "for ever"
+        for claim in order.claims:
+            paths = home.run(claim.run_id)
+            end = self.ends.get(f"{claim.label} {claim.stage}", DONE)
+            if any(isinstance(benchmark, Transfer) for benchmark in claim.benchmarks):
+                end = self.transfer
+            with Journal(paths.journal(claim.stage, paths.next_attempt(claim.stage))) as journal:
+                journal.write(Started(submission=name, host="h", pid=1), end)
+        return Sent((Launched(job="", executor_id="nobody"),), order.claims)
+
+    def may_come_yet(self, error: CebctlError) -> bool:
+        return False
+
+
+def waited(text: str, folder: Path, home: Home, sender: Scripted) -> list[list[str]]:
+    """What is submitted from the first submission on."""
+    matrix = _matrix(text, folder)
+    with open_home(home, create=True) as store:
+        before = survey(matrix, store, home)
+        submission = submit(matrix, store, home, sender)
+        try:
+            _stay(matrix, store, home, sender, held_back(before, submission))
+        except typer.Exit as error:
+            assert error.exit_code == 1 and any(run.state != "done" for run in survey(matrix, store, home))
+    return sender.sent
+
+
+def _matrix(text: str, folder: Path) -> Matrix:
+    path = folder / "m.yaml"
+    path.write_text(text)
+    return load(path)
+
+
+def test_a_chain_is_followed_up_link_by_link(tmp_path: Path, home: Path) -> None:
+    sent = waited(CHAIN, tmp_path, Home(home), Scripted())
+    assert sent == [["xent epochs=1 train"], ["xent epochs=2 train"], ["xent epochs=3 train"]]
+
+
+@pytest.mark.parametrize("end", [DIED, FAILED])
+def test_what_extends_a_run_that_is_lost_or_failed_is_not_sent(tmp_path: Path, home: Path, end: AnyRecord) -> None:
+    sent = waited(CHAIN, tmp_path, Home(home), Scripted({"xent epochs=2 train": end}))
+    assert sent == [["xent epochs=1 train"], ["xent epochs=2 train"]]
+
+
+def test_on_a_cluster_a_lost_parent_sends_nothing_after_it(tmp_path: Path, home: Path) -> None:
+    ends = {f"xent epochs={n} train": DIED for n in (1, 2, 3)}
+    [together] = waited(CHAIN, tmp_path, Home(home), Scripted(ends, cluster=True))
+    assert sorted(together) == sorted(ends)
+
+
+def test_an_evaluation_that_dies_is_not_sent_for_ever(tmp_path: Path, home: Path) -> None:
+    ends = {"ceb rho=3 evaluate": DIED, "xent train": FAILED}
+    [together] = waited(TRANSFER, tmp_path, Home(home), Scripted(ends))
+    assert together == ["xent train", "ceb rho=3 train", "ceb rho=3 evaluate"]
+
+
+def test_a_transfer_is_sent_once_its_source_is_trained(tmp_path: Path, home: Path) -> None:
+    """Once: what becomes of it is for the user to see."""
+    sent = waited(TRANSFER, tmp_path, Home(home), Scripted(transfer=DIED))
+    assert sent == [["xent train", "ceb rho=3 train", "ceb rho=3 evaluate"], ["ceb rho=3 evaluate"]]
+
+
+def test_what_was_cancelled_stays_so(tmp_path: Path, home: Path) -> None:
+    """A run that is queued behind the one it extends is not held back, so that nobody follows it up."""
+    matrix, there, sender = _matrix(CHAIN, tmp_path), Home(home), Scripted(cluster=True)
+    with open_home(there, create=True) as store:
+        before = survey(matrix, store, there)
+        assert len(held_back(before)) == 2
+        assert not held_back(before, submit(matrix, store, there, sender))
