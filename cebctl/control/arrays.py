@@ -83,7 +83,7 @@ def arrays(matrix: Matrix, due: Due, largest: int | None = None) -> list[Array]:
             array.indices.append(index)
             if stage == "train":
                 trained_in[run.run_id] = (array.name, index)
-    for array in found:
+    for array in (array for array in found if array.after):
         pairs = sorted(zip(array.indices, array.run_ids, strict=True))
         array.indices, array.run_ids = [index for index, _ in pairs], [run_id for _, run_id in pairs]
     return found

@@ -18,7 +18,6 @@ from experiments.costs import Counted
 from experiments.errors import CebctlError
 from experiments.spec import Run
 from jobs.home import put
-from jobs.provenance import engine_digest
 
 
 def counted(runs: Iterable[Run]) -> dict[Any, Counted]:
@@ -49,9 +48,11 @@ def _count(runs: Sequence[Run]) -> list[Counted]:
 
 def _file(key: Any) -> Path:
     """Where a count is remembered: not in a home, which `plan` leaves as it is. Another engine may count otherwise."""
+    from jobs import provenance  # not for a plan whose networks are all in the table
+
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(os.environ.get("CEBCTL_CACHE") or Path(cache, "cebctl"))
-    named = msgspec.json.encode([*key, engine_digest()])
+    named = msgspec.json.encode([*key, provenance.engine_digest()])
     return folder / f"{hashlib.sha256(named).hexdigest()[:32]}.json"
 
 

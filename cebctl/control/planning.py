@@ -16,7 +16,7 @@ from cebctl.control.arrays import Array, Job, arrays, wall_hours
 from cebctl.control.changes import Changes, changes
 from cebctl.control.costing import Basis, Estimate
 from cebctl.control.families import family_axes
-from cebctl.control.needs import orphans
+from cebctl.control.parents import orphans
 from cebctl.control.states import RunStatus, StageStatus, State, counts, in_training, statuses, to_be_trained
 from cebctl.control.submit import due
 from cebctl.control.survey import facts

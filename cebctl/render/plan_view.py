@@ -196,9 +196,11 @@ def _time(plan: Plan) -> list[str]:
     lines = [f"{_cost(plan, plan.hours)}{unit} for all runs, {_cost(plan, plan.hours_to_do)} to do"]
     if plan.to_do:
         lines[0] += f": {duration(plan.wall_hours * 3600)} on {plan.gpus} {device}"
-        name, hours = plan.longest
-        if len(plan.runs) > 1 and hours > 0.5 * plan.wall_hours > 0.6 * plan.hours_to_do / plan.gpus:
-            lines.append(f"the longest run, {name}, takes {duration(hours * 3600)} of it")
+        if len(plan.runs) > 1 and plan.wall_hours > 1.2 * plan.hours_to_do / plan.gpus:
+            name, hours = plan.longest
+            lines += [f"the longest run, {name}, takes {duration(hours * 3600)} of it"] * (
+                hours > 0.5 * plan.wall_hours
+            )
     bases = {estimate.basis for estimate in plan.estimates}
     if "measured" in bases:
         lines.append("measured: the same network, data, batch and device, in this store; training alone")

@@ -47,7 +47,7 @@ def test_a_network_is_counted_once_and_what_is_damaged_again(asked: list[int], t
 
 def test_another_engine_counts_anew(asked: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     counting.counted([RUN])
-    monkeypatch.setattr(counting, "engine_digest", lambda: "another")
+    monkeypatch.setattr("jobs.provenance.engine_digest", lambda: "another")
     counting.counted([RUN])
     assert asked == [1, 1]
 
