@@ -260,6 +260,8 @@ def why(element: Element, asked: StopRequest) -> str:
         return "preempted"
     if signal.SIGTERM not in asked.heard:  # preemption may say no more than this, where there is a grace time
         return "timeout" if not state or (left is not None and left <= NOTICE_SECONDS) else "preempted"
+    if state == "COMPLETING" and slurm.preempted(element.job):  # so is what is cancelled, for a moment
+        return "preempted"
     if state in ("CANCELLED", "COMPLETING", "FAILED", ""):
         return "cancelled"
     return "timeout" if left == 0 else "preempted"

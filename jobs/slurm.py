@@ -164,6 +164,14 @@ def fate(job: str) -> tuple[str, int, int | None]:
     return state, int(restarts) if restarts.isdecimal() else 0, seconds(left)
 
 
+def preempted(job: str) -> bool:
+    """Whether a job that is being ended was preempted; no where this Slurm can't say."""
+    try:
+        return any(char.isdigit() for char in call(["squeue", "-h", "-a", "-j", job, "-O", "PreemptTime"], limit=5))
+    except UnreachableError:
+        return False
+
+
 def requeue(job: str) -> None:
     """Have a running job start again. Raises UnreachableError if Slurm does not take the order."""
     call(["scontrol", "requeue", job], limit=15)

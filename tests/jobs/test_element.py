@@ -191,6 +191,18 @@ def test_why_it_was_asked_to_stop(element, monkeypatch, heard: list[str], left: 
     assert elements.why(element(), asked) == reason
 
 
+@pytest.mark.parametrize(
+    ("said", "reason"), [("2026-11-21T16:25:06", "preempted"), ("N/A", "cancelled"), ("", "cancelled")]
+)
+def test_a_job_that_is_being_ended_was_preempted_or_cancelled(element, says, said: str, reason: str) -> None:
+    """For a moment Slurm calls both COMPLETING and has not counted the restart yet."""
+    then = "true" if said else "exit 1"  # of a Slurm that does not know the word
+    says("squeue", f'case "$*" in *PreemptTime*) echo "{said}"; {then};; *) echo "COMPLETING|0|30:00|";; esac')
+    asked = StopRequest()
+    asked.heard = [elements.signal.SIGTERM]
+    assert elements.why(element(), asked) == reason
+
+
 def test_what_fails_behind_a_newer_start_is_superseded(element, asked_again) -> None:
     def payload(*_: object) -> None:
         newer = lease.acquire(element().paths.lease("train"), lambda _: True)
