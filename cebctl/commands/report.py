@@ -34,44 +34,50 @@ class Format(StrEnum):
     latex = "latex"
 
 
+How = Annotated[
+    Format | None,
+    typer.Option("--format", help="How to write it.", show_default="table", rich_help_panel=OUTPUT),
+]
+Figures = Annotated[
+    Path | None,
+    typer.Option(
+        "--figures",
+        metavar="DIR",
+        file_okay=False,
+        help="Write every figure here: PNG, SVG, PDF.",
+        rich_help_panel=FILES,
+    ),
+]
+Html = Annotated[
+    Path | None,
+    typer.Option(
+        "--html",
+        metavar="FILE",
+        dir_okay=False,
+        help="Write one page of everything, for a browser.",
+        rich_help_panel=FILES,
+    ),
+]
+Compare = Annotated[
+    tuple[str, str] | None,
+    typer.Option(
+        "--compare",
+        metavar="A B",
+        help="Two runs, or the seeds of two (name, id or selection), on the same images instead.",
+        autocompletion=run_names,
+        rich_help_panel=OUTPUT,
+    ),
+]
+
+
 @saying("interrupted: what was being written is not there")
 def report(
     matrix: MatrixArgument,
     only: Only = None,
-    format: Annotated[
-        Format | None,
-        typer.Option("--format", help="How to write it.", show_default="table", rich_help_panel=OUTPUT),
-    ] = None,
-    figures: Annotated[
-        Path | None,
-        typer.Option(
-            "--figures",
-            metavar="DIR",
-            file_okay=False,
-            help="Write every figure here: PNG, SVG, PDF.",
-            rich_help_panel=FILES,
-        ),
-    ] = None,
-    html: Annotated[
-        Path | None,
-        typer.Option(
-            "--html",
-            metavar="FILE",
-            dir_okay=False,
-            help="Write one page of everything, for a browser.",
-            rich_help_panel=FILES,
-        ),
-    ] = None,
-    compare: Annotated[
-        tuple[str, str] | None,
-        typer.Option(
-            "--compare",
-            metavar="A B",
-            help="Two runs, or the seeds of two (name, id or selection), on the same images instead.",
-            autocompletion=run_names,
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
+    format: How = None,
+    figures: Figures = None,
+    html: Html = None,
+    compare: Compare = None,
     json: AsJson = False,
 ) -> None:
     """Print the results of a matrix: mean over seeds, intervals, the published numbers, and what is missing and why.

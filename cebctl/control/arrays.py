@@ -69,10 +69,10 @@ def arrays(matrix: Matrix, due: Due, largest: int | None = None) -> list[Array]:
             before = run.run_id if stage == "evaluate" else start.parent_id(run.run) or ""
             after, at = trained_in.get(before, (None, None))
             # Several runs may extend the same one, and an array has its index once.
-            number_of_its_kind = followers[stage, before] if after else 0
+            sibling = followers[stage, before] if after else 0
             followers[stage, before] += 1
             resources = matrix.resources(run, stage)
-            key = (stage, id(resources), after, sources, number_of_its_kind)
+            key = (stage, id(resources), after, sources, sibling)
             array = open_arrays.get(key)
             if array is None or (after is None and largest and len(array.run_ids) == largest):
                 number = 1 + sum(other.stage == stage for other in found)

@@ -14,13 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cebctl.control.states import RunStatus, StageStatus, statuses
-from cebctl.control.submit import submitted
+from cebctl.control.submit import released, submitted
 from cebctl.control.survey import facts
 from experiments.errors import UnreachableError
 from experiments.matrix import Matrix
 from jobs import lease, slurm
 from jobs.home import Home, Stage, new_submission
-from jobs.journal import NOBODY, Journal, Released
+from jobs.journal import NOBODY, Journal
 from jobs.processes import Process
 from store.ingest import ingest
 from store.opening import Store
@@ -115,10 +115,7 @@ def _give_back(matrix: Matrix, targets: Sequence[Target], home: Home) -> None:
     with Journal(home.submission(name)) as journal:
         journal.write(
             submitted(name, matrix, NOBODY),
-            *(
-                Released(submission=one.claim.submission, run_id=one.claim.run_id, stage=one.claim.stage, reason=reason)
-                for one in targets
-            ),
+            *(released(one.claim.submission, one.claim, reason) for one in targets),
         )
 
 

@@ -7,7 +7,7 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ def counted(runs: Iterable[Run]) -> dict[Any, Counted]:
     """
     wanted = {costs.key(run): run for run in runs}
     found = {key: count for key, count in costs.table().items() if key in wanted}
-    files = {key: _file(key) for key in wanted.keys() - found.keys()}
+    files = _files(wanted.keys() - found.keys())
     found |= {key: count for key, file in files.items() if (count := _read(file))}
     missing = [run for key, run in wanted.items() if key not in found]
     for run, count in zip(missing, _count(missing) if missing else [], strict=True):
@@ -46,14 +46,17 @@ def _count(runs: Sequence[Run]) -> list[Counted]:
     return msgspec.json.decode(done.stdout, type=list[Counted])
 
 
-def _file(key: Any) -> Path:
-    """Where a count is remembered: not in a home, which `plan` leaves as it is. Another engine may count otherwise."""
+def _files(keys: Collection[Any]) -> dict[Any, Path]:
+    """Where counts are remembered: not in a home, which `plan` leaves as it is. Another engine may count otherwise."""
+    if not keys:
+        return {}
     from jobs import provenance  # not for a plan whose networks are all in the table
 
+    engine = provenance.engine_digest()
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(os.environ.get("CEBCTL_CACHE") or Path(cache, "cebctl"))
-    named = msgspec.json.encode([*key, provenance.engine_digest()])
-    return folder / f"{hashlib.sha256(named).hexdigest()[:32]}.json"
+    named = {key: hashlib.sha256(msgspec.json.encode([*key, engine])).hexdigest()[:32] for key in keys}
+    return {key: folder / f"{name}.json" for key, name in named.items()}
 
 
 def _read(file: Path) -> Counted | None:

@@ -144,7 +144,7 @@ def _send(
             taken = {(claim.run_id, claim.stage) for claim in one.claims}
             left = [(c, one.why_not) for c in order.claims if (c.run_id, c.stage) not in taken]
         left_over += left
-        journal.write(*(_released(name, claim, why) for claim, why in left))
+        journal.write(*(released(name, claim, why) for claim, why in left))
     return sent, left_over, first
 
 
@@ -165,13 +165,14 @@ def submitted(name: str, matrix: Matrix, executor: str, code: str = "", commit: 
 def _given_back(claims: Sequence[Claim], old: Mapping[RunStage, Sequence[ClaimRow]]) -> list[Released]:
     """The dead claims that the new ones replace."""
     return [
-        Released(submission=row.submission, run_id=row.run_id, stage=row.stage, reason="nobody works on it any more")
+        released(row.submission, row, "nobody works on it any more")
         for claim in claims
         for row in old.get((claim.run_id, claim.stage), ())
     ]
 
 
-def _released(name: str, claim: Claim, reason: str) -> Released:
+def released(name: str, claim: Claim | ClaimRow, reason: str) -> Released:
+    """The record by which the claim that the submission of this name has is given back."""
     return Released(submission=name, run_id=claim.run_id, stage=claim.stage, reason=reason)
 
 
