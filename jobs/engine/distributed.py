@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -150,9 +150,8 @@ class Group:
         return replica
 
 
-@contextmanager
-def accumulating(replica: nn.Module, *, last: bool) -> Iterator[None]:
+def accumulating(replica: nn.Module, *, last: bool) -> AbstractContextManager[None]:
     """Of the backward passes of one step, only the `last` has the processes add up what each has gathered."""
-    local = isinstance(replica, DistributedDataParallel) and not last
-    with replica.no_sync() if local else nullcontext():  # type: ignore[operator]
-        yield
+    if isinstance(replica, DistributedDataParallel) and not last:
+        return replica.no_sync()
+    return nullcontext()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from experiments.resources import Execution
 from experiments.spec import Run
-from jobs.engine import objectives, randomness
+from jobs.engine import objectives
 from jobs.engine.distributed import Group
 from jobs.engine.execution import laid_out
 from jobs.engine.models import CebModel
@@ -25,19 +25,14 @@ class Losses(nn.Module):
         self.run, self.model, self.execution = run, model, execution
         self.objective = objectives.of(run.objective)
 
-    def forward(
-        self, x_BCHW: Tensor, y_B: Tensor, samples_B: Tensor, epoch: int, gamma: float
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, x_BCHW: Tensor, y_B: Tensor, noise_BZ: Tensor, gamma: float) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss to go backward from, the marginal's own included, and the means by name without gradients.
 
         Both are over these images; the training accuracy is over their mean encodings, all else over z.
         """
         run, model = self.run, self.model
         f_BZ = encode(model, run, laid_out(x_BCHW, run, self.execution))
-        z_BZ = f_BZ
-        if self.objective.noisy:
-            samples_B = samples_B.to(f_BZ.device)
-            z_BZ = f_BZ + randomness.normal(run.seed, "noise", epoch, samples_B, f_BZ.shape[1], f_BZ.dtype)
+        z_BZ = f_BZ + noise_BZ if self.objective.noisy else f_BZ
         terms = self.objective.loss(model, f_BZ, z_BZ, y_B, gamma)
         with torch.no_grad():
             accuracy = (model.logits(f_BZ).argmax(dim=1) == y_B).to(f_BZ.dtype).mean()

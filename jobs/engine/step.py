@@ -11,7 +11,7 @@ from torch import Tensor
 
 from experiments import spec
 from experiments.spec import Run
-from jobs.engine import objectives, optimisers, schedules
+from jobs.engine import noise, objectives, optimisers, schedules
 from jobs.engine.attacks.pgd import pgd
 from jobs.engine.attacks.start import random_start
 from jobs.engine.distributed import accumulating
@@ -52,9 +52,17 @@ def in_force(state: State, length: Length) -> InForce:
     return InForce(lr, run.objective.marginal.marginal_lr * dropped, gamma, objective.rho_of(gamma))
 
 
-def take(state: State, now: InForce, epoch: int, samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> dict[str, Tensor]:
+def take(
+    state: State,
+    now: InForce,
+    epoch: int,
+    samples_B: Tensor,
+    x_BCHW: Tensor,
+    y_B: Tensor,
+    noise_BZ: Tensor | None = None,
+) -> dict[str, Tensor]:
     """Update the weights on one batch, of which these are this process's images in [0, 1], the samples `samples_B` of
-    this epoch.
+    this epoch; `noise_BZ` is what `noise.draw` gives for them, if it was drawn already.
 
     Every process of the group takes the step at once, with the gradient of the mean over all their images. Returns
     the means over this one's as scalars on the device: loss, conditional_entropy, residual_information and rate
@@ -63,19 +71,21 @@ def take(state: State, now: InForce, epoch: int, samples_B: Tensor, x_BCHW: Tens
     """
     group = state.group
     (images,) = group.sums([len(y_B)])  # asked, because some may have been left out
-    parts = _parts(state.run, samples_B, x_BCHW, y_B)
+    if noise_BZ is None:
+        noise_BZ = noise.draw(state.run, epoch, samples_B, x_BCHW.device)
+    parts = _parts(state.run, samples_B, x_BCHW, y_B, noise_BZ)
     statistics = RunningStatistics(state.model) if group.size > 1 or len(parts) > 1 else None
     for optimiser, lr in ((state.optimiser, now.lr), (state.marginal_optimiser, now.marginal_lr)):
         if optimiser is not None:
             optimisers.set_lr(optimiser, lr)
             optimiser.zero_grad()
     found = []
-    for number, (samples_P, x_PCHW, y_P) in enumerate(parts):
+    for number, (samples_P, x_PCHW, y_P, noise_PZ) in enumerate(parts):
         if statistics:
             statistics.begin_part()
         x_PCHW = _adversarial(state, epoch, samples_P, x_PCHW, y_P)
         with accumulating(state.replica, last=number == len(parts) - 1):
-            loss, values = state.replica(x_PCHW, y_P, samples_P, epoch, now.gamma)
+            loss, values = state.replica(x_PCHW, y_P, noise_PZ, now.gamma)
             # The group takes the mean over its processes, of what are sums divided by the images of all.
             weight = group.size * len(y_P) / images
             (loss if weight == 1 else loss * weight).backward()
@@ -87,7 +97,7 @@ def take(state: State, now: InForce, epoch: int, samples_B: Tensor, x_BCHW: Tens
     state.optimiser.step()
     if state.marginal_optimiser is not None:
         state.marginal_optimiser.step()
-    return _means(found, [len(y_P) for _, _, y_P in parts])
+    return _means(found, [len(y_P) for _, _, y_P, _ in parts])
 
 
 def _parts(run: Run, *batch_B: Tensor) -> list[tuple[Tensor, ...]]:

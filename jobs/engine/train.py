@@ -11,7 +11,7 @@ from msgspec import UnsetType
 
 from experiments.resources import Execution
 from experiments.spec import Run, Xent
-from jobs.engine import checkpoint, schedules, start, step
+from jobs.engine import checkpoint, noise, schedules, start, step
 from jobs.engine.data import FolderImages, ImageSet, batches, load
 from jobs.engine.distributed import Group
 from jobs.engine.length import Length
@@ -26,8 +26,8 @@ from jobs.journal import Journal
 
 METRICS_STEPS = 100
 """Metrics are written at the end of each epoch, and in longer epochs after every so many steps too."""
-COLLECT_STEPS = {"cpu": 1, "cuda": 20}
-"""After how many steps at most the losses are looked at: at once where that costs nothing."""
+COLLECT_STEPS = 20
+"""After how many steps at most the losses are looked at."""
 CHANCE_FACTOR = 1.5
 """A training accuracy of no more than this times the share of the commonest class counts as chance."""
 
@@ -92,7 +92,6 @@ class Training:
         self.pending, self.window = Pending(), Meter()
         self.corrupt = images.corrupt if isinstance(images, FolderImages) else {}
         self.corrupt_told = 0
-        self.collect_steps = COLLECT_STEPS[torch.device(device).type]
         self.chance = (images.labels_N.bincount().max() / len(images)).item()
 
     def epoch(self, should_stop: Callable[[], bool]) -> None:
@@ -102,9 +101,12 @@ class Training:
         unit = 1 if isinstance(run.replica_batch, UnsetType) else run.replica_batch
         mine = [state.group.share(samples_B, unit) for samples_B in self.length.rest_of_epoch(state.step)]
         loader = batches(self.images, mine, run.data.augment, run.seed, number, self.device)
-        for samples_B, x_BCHW, y_B in self.progress.timed(loader):
+        drawn = noise.ahead(run, number, mine, self.device)
+        for asked_B, noise_BZ, (samples_B, x_BCHW, y_B) in zip(mine, drawn, self.progress.timed(loader), strict=True):
+            if len(samples_B) < len(asked_B):  # some could not be read
+                noise_BZ = noise_BZ[torch.isin(asked_B, samples_B).to(noise_BZ.device)]
             now = step.in_force(state, self.length)
-            self.pending.add(state.step, len(y_B), step.take(state, now, number, samples_B, x_BCHW, y_B))
+            self.pending.add(state.step, len(y_B), step.take(state, now, number, samples_B, x_BCHW, y_B, noise_BZ))
             state.step += 1
             self.after_step(now, len(y_B), should_stop())
 
@@ -117,7 +119,7 @@ class Training:
         window_ends = self.window.steps + len(self.pending) >= METRICS_STEPS
         ends = done or stop
         save = ends or save_due
-        if epoch_ends or window_ends or save or len(self.pending) >= self.collect_steps:
+        if epoch_ends or window_ends or save or len(self.pending) >= COLLECT_STEPS:
             self.pending.collect(state.good, state.group, state.epoch, self.window)
         if epoch_ends:
             self.end_epoch(now)

@@ -30,17 +30,17 @@ def build(run: spec.Run) -> CebModel:
     info = datasets.info(run.data.name)
     with _seeded(run.seed, "network"):
         network = _network(run.network, info)
-    z_dim = _z_dim(run.network)
+    width = z_dim(run.network)
     backward_encoder, marginal = None, None
     if isinstance(run.objective, spec.Ceb | spec.Cceb):
         with _seeded(run.seed, "backward_encoder"):
-            backward_encoder = BackwardEncoder(info.classes, z_dim)
+            backward_encoder = BackwardEncoder(info.classes, width)
     if not isinstance(run.objective, spec.Xent):
         with _seeded(run.seed, "marginal"):
-            marginal = MixtureMarginal(run.objective.marginal.components or 2 * info.classes, z_dim)
+            marginal = MixtureMarginal(run.objective.marginal.components or 2 * info.classes, width)
     with _seeded(run.seed, "classifier"):
         consistent = isinstance(run.objective, spec.Cceb)
-        classifier = ConsistentClassifier(info.classes) if consistent else LinearClassifier(z_dim, info.classes)
+        classifier = ConsistentClassifier(info.classes) if consistent else LinearClassifier(width, info.classes)
     model = CebModel(info, network, classifier, backward_encoder, marginal)
     return model.double() if run.precision == "fp64" else model
 
@@ -55,7 +55,8 @@ def _network(network: spec.Network, info: DatasetInfo) -> nn.Module:
             return ResNet(network, info.channels)
 
 
-def _z_dim(network: spec.Network) -> int:
+def z_dim(network: spec.Network) -> int:
+    """The dimensions of z."""
     match network:
         case spec.SmallCnn():
             return network.z_dim

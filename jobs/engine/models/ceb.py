@@ -50,8 +50,8 @@ class CebModel(nn.Module):
         return self.logits(self.encode(x_BCHW))
 
     def log_encoder(self, z_BZ: Tensor, f_BZ: Tensor) -> Tensor:
-        """log e(z|x) for f = f(x), of shape (B,)."""
-        return log_normal(z_BZ, f_BZ)
+        """log e(z|x) for f = f(x), of shape (B,). Of z = f + eps it depends on eps alone, so it has no gradient."""
+        return log_normal(z_BZ.detach(), f_BZ.detach())
 
     def log_backward_encoder(self, z_BZ: Tensor, y_B: Tensor) -> Tensor:
         """log b(z|y), of shape (B,); ValueError if the objective has no backward encoder."""

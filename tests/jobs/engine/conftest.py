@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,13 @@ def no_untracing() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pyautoattack.checks.check_dynamic", lambda *_, **__: None)
         yield
+
+
+@pytest.fixture
+def compiler() -> None:
+    """Skipped without one for what torch.compile writes."""
+    if shutil.which("g++") is None:
+        pytest.skip("no C++ compiler: install g++")
 
 
 @pytest.fixture

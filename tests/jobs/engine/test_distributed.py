@@ -24,10 +24,12 @@ from torch import distributed, nn
 from experiments import datasets, spec
 from experiments.errors import InputError
 from experiments.identity import run_id
+from experiments.resources import Execution
 from jobs.engine import checkpoint
 from jobs.engine.data import FolderImages
 from jobs.engine.distributed import Group, peers
 from jobs.engine.replica import RunningStatistics
+from jobs.engine.state import DEFAULT
 from jobs.engine.train import train
 from jobs.errors import PeerLostError, Stopped
 from jobs.home import RunPaths
@@ -50,7 +52,9 @@ def second_at(last: int, rank: int, steps: int) -> bool:
     return rank == 1 and steps == last
 
 
-def together(world: int, run: spec.Run, paths: RunPaths, ask: Ask = never, seconds: float = 60.0) -> list[int]:
+def together(
+    world: int, run: spec.Run, paths: RunPaths, ask: Ask = never, seconds: float = 60.0, execution: Execution = DEFAULT
+) -> list[int]:
     """Train by so many forked processes, the first with a journal; how each ended."""
     attempt = paths.next_attempt("train")
     paths.folder.mkdir(parents=True, exist_ok=True)
@@ -58,12 +62,21 @@ def together(world: int, run: spec.Run, paths: RunPaths, ask: Ask = never, secon
     for rank in range(world):
         child = os.fork()
         if child == 0:
-            os._exit(_attempt(rank, world, run, paths, attempt, ask, seconds))
+            os._exit(_attempt(rank, world, run, paths, attempt, ask, seconds, execution))
         children.append(child)
     return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 
 
-def _attempt(rank: int, world: int, run: spec.Run, paths: RunPaths, attempt: int, ask: Ask, seconds: float) -> int:
+def _attempt(
+    rank: int,
+    world: int,
+    run: spec.Run,
+    paths: RunPaths,
+    attempt: int,
+    ask: Ask,
+    seconds: float,
+    execution: Execution,
+) -> int:
     calls = iter(range(1, 1_000_000))
     journal = Journal(paths.journal("train", attempt)) if rank == 0 else None
     try:
@@ -73,7 +86,7 @@ def _attempt(rank: int, world: int, run: spec.Run, paths: RunPaths, attempt: int
             meeting = f"file://{paths.folder}/group.{attempt}"
             timeout = timedelta(seconds=60)
             distributed.init_process_group("gloo", meeting, rank=rank, world_size=world, timeout=timeout)
-            train(run, paths, journal, paths.folder, "cpu", lambda: ask(rank, next(calls)), seconds)
+            train(run, paths, journal, paths.folder, "cpu", lambda: ask(rank, next(calls)), seconds, execution)
     except Stopped:
         return STOPPED
     except PeerLostError:
@@ -132,6 +145,15 @@ def test_many_learn_what_one_learns(tmp_path: Path, change: Any, world: int, fie
     run = change(precision="fp64", epochs=2.5, **fields)
     ours, theirs = RunPaths(tmp_path / "ours"), RunPaths(tmp_path / "theirs")
     assert together(world, run, ours) == [DONE] * world
+    alone(run, theirs)
+    assert_learned_alike(run, ours, theirs)
+
+
+@pytest.mark.usefixtures("compiler")
+def test_compiled_many_learn_what_one_learns_uncompiled(tmp_path: Path, change: Any) -> None:
+    run = change(precision="fp64", batch=10, replica_batch=3, optimiser=SGD)
+    ours, theirs = RunPaths(tmp_path / "ours"), RunPaths(tmp_path / "theirs")
+    assert together(2, run, ours, execution=Execution(compile="default")) == [DONE] * 2
     alone(run, theirs)
     assert_learned_alike(run, ours, theirs)
 

@@ -46,6 +46,7 @@ def assert_close(found: dict[str, torch.Tensor], expected: dict[str, torch.Tenso
         torch.testing.assert_close(found[name], value, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.usefixtures("compiler")
 def test_compiled_it_learns_the_same_and_resumes_bit_for_bit(new_attempt: Any, change: Change) -> None:
     torch._dynamo.reset()
     counters = torch._dynamo.utils.counters
@@ -85,7 +86,11 @@ def test_an_attempt_updates_as_it_is_told_whatever_the_one_before_did(
 
 @pytest.mark.parametrize(
     ("precision", "execution"),
-    [("fp32", Execution()), ("bf16", Execution()), pytest.param("bf16", COMPILED, marks=pytest.mark.soak)],
+    [
+        ("fp32", Execution()),
+        ("bf16", Execution()),
+        pytest.param("bf16", COMPILED, marks=pytest.mark.soak),
+    ],
     ids=["fp32", "bf16", "bf16 compiled"],
 )
 def test_bf16_is_the_network_s_alone(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from experiments import spec
 from experiments.errors import InputError
 from experiments.identity import run_id
-from jobs.engine import checkpoint, step, train
+from jobs.engine import checkpoint, noise, step, train
 from jobs.engine.attacks.pgd import pgd
 from jobs.engine.attacks.start import random_start
 from jobs.engine.errors import DivergedError, ForeignCheckpointError, NoCheckpointError
@@ -89,9 +89,29 @@ def test_a_long_epoch_journals_windows_too(attempt: Any, tiny: spec.Run, monkeyp
 def test_looking_at_losses_rarely_changes_none_of_them(
     new_attempt: Any, tiny: spec.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    each = without_speed(new_attempt("each")(tiny))
-    monkeypatch.setitem(train.COLLECT_STEPS, "cpu", 20)
-    assert without_speed(new_attempt("rarely")(tiny)) == each
+    rarely = without_speed(new_attempt("rarely")(tiny))
+    monkeypatch.setattr(train, "COLLECT_STEPS", 1)
+    assert without_speed(new_attempt("each")(tiny)) == rarely
+
+
+def test_the_noise_of_an_image_does_not_depend_on_those_left_out(
+    attempt: Any, tiny: spec.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_batches, real_take, seen = train.batches, step.take, []
+
+    def with_gaps(*asked: Any) -> Iterator[tuple[torch.Tensor, ...]]:
+        for number, batch in enumerate(real_batches(*asked)):
+            yield tuple(tensor[1:] if number % 2 else tensor[[0, 3, 5]] for tensor in batch)
+
+    def noted(state: Any, now: Any, epoch: int, samples_B: torch.Tensor, *rest: torch.Tensor) -> Any:
+        assert torch.equal(rest[-1], noise.draw(tiny, epoch, samples_B, "cpu"))
+        seen.append(len(samples_B))
+        return real_take(state, now, epoch, samples_B, *rest)
+
+    monkeypatch.setattr(train, "batches", with_gaps)
+    monkeypatch.setattr(step, "take", noted)
+    attempt(tiny)
+    assert seen[:7] == [3, 7, 3, 7, 3, 7, 3]
 
 
 def test_a_finished_run_is_left_as_it_is(attempt: Any, tiny: spec.Run) -> None:
@@ -125,7 +145,7 @@ def test_checkpoints_are_written_as_often_as_asked(attempt: Any, tiny: spec.Run)
 def test_a_loss_that_is_lost_ends_the_run_by_name_step_and_last_good_checkpoint(
     attempt: Any, change: Change, monkeypatch: pytest.MonkeyPatch, lr: float, kind: str, words: str, collect: int
 ) -> None:
-    monkeypatch.setitem(train.COLLECT_STEPS, "cpu", collect)
+    monkeypatch.setattr(train, "COLLECT_STEPS", collect)
     good = change(optimiser=spec.Sgd(lr=1e-3), schedule=spec.Schedule(warmup_epochs=1.0))
     with pytest.raises(Stopped):
         attempt(good, after(4, lambda: True))
