@@ -16,7 +16,7 @@ Change = Any
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp64"])
-@given(sizes=st.lists(st.integers(1, 40), min_size=1, max_size=12), at_once=st.integers(1, 5000))
+@given(sizes=st.lists(st.integers(1, 20), min_size=1, max_size=6), at_once=st.integers(40, 1000))
 def test_drawn_ahead_it_is_what_each_batch_draws_alone(precision: Any, sizes: list[int], at_once: int) -> None:
     run = spec.Run(data=spec.Data(name="digits"), network=spec.SmallCnn(width=2, z_dim=7), precision=precision,
                    objective=spec.Ceb(rho=1.0), optimiser=spec.Adam(), epochs=1, batch=max(sizes))  # fmt: skip
