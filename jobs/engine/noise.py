@@ -14,6 +14,7 @@ from torch import Tensor
 
 from experiments.spec import Run
 from jobs.engine import objectives, randomness
+from jobs.engine.device import moved
 from jobs.engine.models import z_dim
 
 NUMBERS_AT_ONCE = 2**19
@@ -27,7 +28,7 @@ def draw(run: Run, epoch: int, samples_B: Tensor, device: str | torch.device) ->
     if not objectives.of(run.objective).noisy:
         return torch.empty(len(samples_B), 0, dtype=dtype, device=device)
     dimensions = z_dim(run.network)
-    parts = torch.split(samples_B.to(device), _samples_at_once(dimensions))
+    parts = torch.split(moved(samples_B, device), _samples_at_once(dimensions))
     return torch.cat([randomness.normal(run.seed, "noise", epoch, part_P, dimensions, dtype) for part_P in parts])
 
 

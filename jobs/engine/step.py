@@ -14,6 +14,7 @@ from experiments.spec import Run
 from jobs.engine import noise, objectives, optimisers, schedules
 from jobs.engine.attacks.pgd import pgd
 from jobs.engine.attacks.start import random_start
+from jobs.engine.device import moved
 from jobs.engine.distributed import accumulating
 from jobs.engine.length import Length
 from jobs.engine.precision import encode
@@ -111,9 +112,10 @@ def _means(found: Sequence[dict[str, Tensor]], images: Sequence[int]) -> dict[st
     """The means over all images of what are means over the images of each part."""
     if len(found) == 1:
         return found[0]
-    weights_M = torch.tensor(images, dtype=torch.float64) / sum(images)
+    loss = found[0]["loss"]
+    weights_M = moved(torch.tensor([count / sum(images) for count in images], dtype=loss.dtype), loss.device)
     stacked = {name: torch.stack([values[name] for values in found]) for name in found[0]}
-    return {name: (values_M * weights_M.to(values_M)).sum() for name, values_M in stacked.items()}
+    return {name: (values_M * weights_M).sum() for name, values_M in stacked.items()}
 
 
 def _adversarial(state: State, epoch: int, samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from experiments.datasets import DatasetInfo
 from experiments.spec import AutoAugment, CropFlip, NoAugment
 from jobs.engine import randomness
 from jobs.engine.data.autoaugment import GREY, POLICIES, autoaugment
+from jobs.engine.device import moved
 
 Augment = NoAugment | CropFlip | AutoAugment
 BICUBIC = transforms.InterpolationMode.BICUBIC
@@ -45,7 +46,7 @@ def crop_flip(images_BCHW: Tensor, info: DatasetInfo, seed: int, epoch: int, sam
     set allows it, a mirrored image in one of two cases. Digits are shifted by one pixel and never mirrored."""
     padding, device = info.crop_padding or 0, images_BCHW.device
     batch, _, height, width = images_BCHW.shape
-    drawn_B3 = randomness.uniform(seed, "crop_flip", epoch, samples_B, 3).to(device)
+    drawn_B3 = moved(randomness.uniform(seed, "crop_flip", epoch, samples_B, 3), device)
     top_B, left_B = (drawn_B3[:, :2] * (2 * padding + 1)).long().unbind(dim=1)
     columns_BW = torch.arange(width, device=device).expand(batch, width)
     if info.flips:

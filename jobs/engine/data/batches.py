@@ -22,6 +22,7 @@ from jobs.engine.data import dali
 from jobs.engine.data.augment import Augment, augment_small, folder_transform, sample_seeds, seeded
 from jobs.engine.data.images import FolderImages, ImageSet, MemoryImages, Then
 from jobs.engine.data.reading import UNREADABLE, Read, loaded
+from jobs.engine.device import moved
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
@@ -62,7 +63,7 @@ def _resident(
     """Batches of images that stay on the device as uint8 and are augmented there."""
     images_NCHW, labels_N = images.on(device)
     for samples_B in index_batches:
-        there_B = samples_B.to(device, non_blocking=True)
+        there_B = moved(samples_B, device)
         images_BCHW = augment_small(images_NCHW[there_B], augment, images.info, seed, epoch, samples_B)
         yield samples_B, images_BCHW.float().div_(255), labels_N[there_B]
 

@@ -1,0 +1,89 @@
+"""Training steps on a GPU that is not there: `python fake_gpu_trial.py`, one line for each run, and what went wrong.
+
+By tensors that hold no numbers and only claim to be on `cuda`. Its autograd needs a driver, so gradients are zeros. A
+process of its own, because torch takes autograd for threaded in one that has seen such tensors, and won't be forked.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import msgspec
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
+
+from experiments import datasets, spec
+from jobs.engine import state as states
+from jobs.engine import step
+from jobs.engine.length import Length
+from jobs.engine.models import CebModel
+from jobs.engine.state import initial
+from tests.jobs.engine.conftest import TINY
+
+CIFAR, IMAGENET = spec.Data(name="cifar10"), spec.Data(name="imagenet")
+BATCH_NORM = spec.WideResNet(blocks=1, width=1, norm="batch", z_dim=4)
+RUNS: dict[str, dict[str, Any]] = {
+    "xent": {"objective": spec.Xent()},
+    "vib": {"objective": spec.Vib(rho=1.0)},
+    "ceb": {"objective": spec.Ceb(rho=1.0)},
+    "cceb": {"objective": spec.Cceb(rho=1.0)},
+    "bf16": {"precision": "bf16"},
+    "fp64": {"precision": "fp64"},
+    "parts": {"data": CIFAR, "network": BATCH_NORM, "replica_batch": 4},
+    "linf": {"adversary": spec.PgdAdversary(norm="linf", eps=0.1, steps=2, step_size=0.05)},
+    "l2": {"adversary": spec.PgdAdversary(norm="l2", eps=0.1, steps=2, step_size=0.05)},
+    "resnet": {"data": IMAGENET, "network": spec.ResNet(depth=50)},
+}
+
+
+def main() -> None:
+    warnings.filterwarnings("ignore", "CUDA is not available")
+    torch.__future__.set_overwrite_module_params_on_conversion(True)
+    torch.Tensor.pin_memory = lambda tensor: tensor  # type: ignore[assignment, method-assign]
+    torch.autograd.grad = lambda _, to: (torch.zeros_like(to),)  # type: ignore[assignment]
+    torch.bincount = lambda _, minlength: torch.ones(minlength)  # type: ignore[assignment]
+    states.build = _built
+    for name, fields in RUNS.items():
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            print(name, _taken(msgspec.structs.replace(TINY, **fields)))
+    with FakeTensorMode():
+        there = torch.ones(1, device="cuda")
+        print("a number is asked for:", _wrong(lambda: there.item()))
+        print("devices are mixed:", _wrong(lambda: there + torch.ones(2)))
+
+
+def _built(run: spec.Run, build: Any = states.build) -> CebModel:
+    with unset_fake_temporarily():
+        model: CebModel = build(run)
+    return model
+
+
+def _taken(run: spec.Run) -> str:
+    info = datasets.info(run.data.name)
+    labels_N = torch.zeros(60, dtype=torch.int64)
+    state = initial(run, labels_N, "cuda")
+
+    def backward(loss: torch.Tensor) -> None:
+        for parameter in state.model.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+
+    torch.Tensor.backward = backward  # type: ignore[assignment, method-assign]
+    x_BCHW = torch.rand(8, info.channels, info.size, info.size, device="cuda")
+    now = step.in_force(state, Length(run, 60))
+    try:
+        values = step.take(state, now, 0, torch.arange(8), x_BCHW, labels_N[:8].to("cuda"))
+    except Exception as error:
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    return " ".join({str(tensor.device) for tensor in (*values.values(), *state.model.parameters())})
+
+
+def _wrong(ask: Any) -> str:
+    try:
+        return str(ask())
+    except Exception as error:
+        return type(error).__name__
+
+
+if __name__ == "__main__":
+    main()
