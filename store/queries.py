@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby
 from typing import Any
@@ -105,20 +105,28 @@ def per_sample(store: Store, run_id: str, evaluation_id: str) -> str | None:
 
 
 def metrics(
-    store: Store, run_id: str, names: Collection[str] | None = None, at_most: int | None = None
+    store: Store,
+    run_id: str,
+    names: Collection[str] | None = None,
+    at_most: int | None = None,
+    ancestors: Sequence[str] = (),
 ) -> list[MetricPoint]:
     """The metrics of a run (None: all), by stage, name and step; a step run twice counts as last run.
 
-    For a plot, no more than `at_most` points of each curve, by the rule of `store.thin`; at least `thin.FEWEST`.
+    `ancestors`: the runs that it extends, the first one first, whose training is the beginning of its own; one that the
+    store does not know is left out. For a plot, no more than `at_most` points of each curve, by the rule of
+    `store.thin`; at least `thin.FEWEST`.
     """
-    query = sa.select(*[tables.metrics.c[name] for name in MetricPoint.__slots__])
-    query = query.where(tables.metrics.c.run_id == run_id)
+    table = tables.metrics.c
+    query = sa.select(*[table[name] for name in MetricPoint.__slots__]).order_by(table.attempt)
+    before = [sa.and_(table.run_id == ancestor, table.stage == "train") for ancestor in ancestors]
     if names is not None:
-        query = query.where(tables.metrics.c.name.in_(names))
+        query = query.where(table.name.in_(names))
     newest: dict[tuple[str, str, int], MetricPoint] = {}
     with store.reading() as connection:
-        for row in connection.execute(query.order_by(tables.metrics.c.attempt)):
-            newest[row.stage, row.name, row.step] = MetricPoint(*row)
+        for whose in (*before, table.run_id == run_id):
+            for row in connection.execute(query.where(whose)):
+                newest[row.stage, row.name, row.step] = MetricPoint(*row)
     points = [newest[key] for key in sorted(newest)]
     if at_most is None:
         return points

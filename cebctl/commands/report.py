@@ -97,6 +97,9 @@ def report(
     from jobs.home import Home
     from store import queries
 
+    json = json or format == Format.json
+    if compare is not None:
+        _printed_alone(format, figures, html)
     chosen = load(matrix).only(only)
     home = Home.from_environment()
     with open_home(home) as store:
@@ -112,6 +115,17 @@ def report(
         _pictures(chosen, built, rows, evidence, figures, html)
     if json or format or not (figures or html):
         formats.write(built, "json" if json else (format or Format.table).value)
+
+
+def _printed_alone(format: Format | None, figures: Path | None, html: Path | None) -> None:
+    """Raise InputError for what is of the whole report, beside --compare, which is printed instead."""
+    from experiments.errors import InputError
+
+    other = format not in (None, Format.table, Format.json)
+    given = {f"--format {format}": other, "--figures": figures, "--html": html}
+    if of_all := [option for option, value in given.items() if value]:
+        allowed = "allowed: --only, --json, --format table, --format json"
+        raise InputError("--compare", f"can't go with {', '.join(of_all)}", allowed)
 
 
 def _absent(matrix: Matrix) -> dict[str, str]:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from cebctl.control.states import RunStatus
+from experiments import start
+from experiments.identity import run_id
 from jobs.home import Home
 from store import queries
 from store.opening import Store
@@ -28,6 +30,7 @@ class Evidence:
     jobs: tuple[JobRow, ...]
     """Every attempt."""
     curves: tuple[MetricPoint, ...]
+    """Of the runs that it extends and, behind them, its own."""
     provenance: Mapping[str, Any]
     """Empty where the run has not started."""
     log: str
@@ -44,7 +47,8 @@ def collect(runs: Sequence[RunStatus], store: Store, home: Home, points: int = P
 
 def _of(run: RunStatus, jobs: Sequence[JobRow], store: Store, home: Home, points: int) -> Evidence:
     paths = home.run(run.planned.run_id)
-    curves = queries.metrics(store, run.planned.run_id, at_most=points) if jobs else []
+    ancestors = [run_id(one) for one in start.ancestors(run.planned.run)]
+    curves = queries.metrics(store, run.planned.run_id, at_most=points, ancestors=ancestors) if jobs else []
     newest = max(jobs, key=lambda job: job.updated_at, default=None)
     log = _tail(paths.log(newest.stage, newest.attempt)) if newest else ""
     return Evidence(run, tuple(jobs), tuple(curves), _provenance(paths.provenance), log)

@@ -2,33 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from cebctl.render import manner
-from cebctl.render.console import news, out, print_table
+from cebctl.render.console import broken, fitting, news, out, print_table, room
 from experiments import datasets
 from experiments.errors import InputError
 from jobs import fetch as fetching
 
+_HEADS = ("data set", "state", "images", "classes", "detail")
 _STYLE = {"ready": "green", "damaged": "red", "missing": "dim"}
 
 
 def show(root: Path) -> None:
     """A line for each data set."""
-    table = Table(box=None, pad_edge=False)
-    for name in ("data set", "state", "images", "classes", "detail"):
-        table.add_column(name, overflow="fold")
-    for name in datasets.names():
-        there = fetching.present(name, root)
-        state = f"[{_STYLE[there.state]}]{there.state}[/]"
-        table.add_row(name, state, *_sizes(name), escape(there.detail))
+    rows = [
+        (name, there.state, *_sizes(name), there.detail)
+        for name in datasets.names()
+        for there in (fetching.present(name, root),)
+    ]
     console = out()
-    console.print(f"CEBCTL_DATA {escape(str(root))}")
+    console.print(broken(f"CEBCTL_DATA {root}", room()), markup=False, soft_wrap=True)
+    if room() < sum(max(map(len, column)) + 2 for column in zip(_HEADS, *rows, strict=True)) - 2:
+        _narrow(console, rows)
+        return
+    table = Table(*_HEADS, box=None, pad_edge=False)
+    for name, state, *others in rows:
+        table.add_row(name, f"[{_STYLE[state]}]{state}[/]", *map(escape, others))
     print_table(console, table)
+
+
+def _narrow(console: Console, rows: Sequence[Sequence[str]]) -> None:
+    """The columns of numbers that fit, and below each data set what else is said of it."""
+    heads, cells = fitting(_HEADS[:-1], [row[:-1] for row in rows], ("classes", "images"), {})
+    widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
+    for line, detail in zip([heads, *cells], ["", *(row[-1] for row in rows)], strict=True):
+        plain = "" if detail else "bold"
+        parts = [Text(cell.ljust(width), _STYLE.get(cell, plain)) for cell, width in zip(line, widths, strict=True)]
+        console.print(Text("  ").join(parts), soft_wrap=True)
+        if detail:
+            console.print(broken(f"    {detail}", room(), "    "), markup=False, soft_wrap=True)
 
 
 def _sizes(name: str) -> tuple[str, str]:

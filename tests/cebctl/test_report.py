@@ -28,3 +28,19 @@ def test_a_format_that_is_asked_for_comes_beside_the_files(call, tiny: Path, giv
     page.unlink()
     assert call("report", tiny, "--html", page).out == ""
     assert page.exists()
+
+
+@pytest.mark.parametrize(("given", "refused"), [
+    (("--html", "page.html"), "--html"),
+    (("--figures", "drawn", "--html", "page.html", "--json"), "--figures, --html"),
+    (("--format", "md"), "--format md"),
+])  # fmt: skip
+def test_what_is_of_the_whole_report_is_refused_beside_compare(
+    call, tiny: Path, given: tuple[str, ...], refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny.parent)
+    before = sorted(Path().iterdir())
+    answer = call("report", tiny, "--compare", "xent", "ceb rho=3", *given)
+    allowed = "allowed: --only, --json, --format table, --format json"
+    assert (answer.code, answer.out, answer.err) == (2, "", f"--compare: can't go with {refused}; {allowed}\n")
+    assert sorted(Path().iterdir()) == before

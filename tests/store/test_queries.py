@@ -120,6 +120,23 @@ def test_metrics_of_the_newest_attempt_at_each_step(filled: Store) -> None:
     assert queries.metrics(filled, "r0", []) == queries.metrics(filled, "unknown") == []
 
 
+def test_the_metrics_of_a_run_begin_with_those_that_it_extends(store: Store, home: Home, write: Any) -> None:
+    for run_id, steps, value in (("first", range(1, 6), 1.0), ("second", range(5, 9), 2.0), ("third", (9,), 3.0)):
+        points = [Metrics(step=step, epoch=step / 2, values={"loss": value}) for step in steps]
+        write(home.run(run_id).journal("train", 1), Started(), *points)
+    write(home.run("first").journal("evaluate", 1), Started(), Metrics(step=1, epoch=0, values={"loss": 0.0}))
+    ingest(store, home)
+    whole = queries.metrics(store, "third", ["loss"], ancestors=["first", "second"])
+    assert [(point.stage, point.step, point.value) for point in whole] == [
+        *(("train", step, 1.0) for step in range(1, 5)),
+        *(("train", step, 2.0) for step in range(5, 9)),
+        ("train", 9, 3.0),
+    ]
+    assert queries.metrics(store, "second", ancestors=["not there"]) == queries.metrics(store, "second")
+    thin = queries.metrics(store, "third", at_most=5, ancestors=["first", "second"])
+    assert len(thin) <= 5 and (thin[0], thin[-1]) == (whole[0], whole[-1])
+
+
 def test_damaged(filled: Store, campaign: Home, write: Any) -> None:
     assert queries.damaged(filled) == {}
     write(campaign.submission("s2"), b"?\n?\n")

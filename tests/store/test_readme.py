@@ -33,6 +33,15 @@ def test_an_example_query_finds_something(query: str, campaign: Home) -> None:
             assert connection.exec_driver_sql(query).all()
 
 
+def test_a_finished_run_is_at_its_end_wherever_its_last_heartbeat_was(campaign: Home) -> None:
+    [query] = [query for query in QUERIES if "MAX(steps)" in query]
+    with open_memory() as opened:
+        ingest(opened, campaign)
+        with opened.reading() as connection:
+            found = {row.run_id: (row.step, row.steps) for row in connection.exec_driver_sql(query)}
+    assert found == {"r0": (5, 5), "r1": (5, 5), "r2": (2, 5)}
+
+
 def test_the_notebook_runs(home: Home, write: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     for number, run in enumerate(load(DIGITS).runs):
         values = {"loss": 1.0, "rate": 2.0}

@@ -29,7 +29,10 @@ def training(matrix: Matrix, rows: Sequence[Row], curves: Curves) -> Iterator[Fi
     """Every metric of `SHOWN` over epochs, a line for each run."""
     panels = [panel for name in SHOWN if (panel := _metric(name, rows, curves)).series]
     if panels:
-        caption = f"{matrix.title}: training, one line for each run, one colour for each family; means over an epoch."
+        caption = (
+            f"{matrix.title}: training, one line for each run and what it extends, one colour for each family; means "
+            "over an epoch."
+        )
         yield Figure("training", "Training curves", caption, tuple(panels))
 
 

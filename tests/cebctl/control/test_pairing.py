@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,11 @@ def test_images_are_counted_by_their_own_benchmark_and_are_the_same(tmp_path: Pa
 def test_what_is_no_comparison_is_refused(matrix: Matrix, home: Path, a: str, b: str, says: str) -> None:
     with open_memory() as store, pytest.raises(InputError, match=says):
         comparisons(matrix, store, Home(home), family(matrix, a), family(matrix, b))
+
+
+def test_both_ways_of_asking_for_json_are_one(call, matrix: Matrix, home: Path) -> None:
+    _write(Home(home), matrix, {"xent seed=0": 300, "ceb rho=3 seed=0": 330})
+    sides = ("xent seed=0", "ceb rho=3 seed=0")
+    answers = [call("report", matrix.path, "--compare", *sides, *how) for how in (("--json",), ("--format", "json"))]
+    assert answers[0] == answers[1]
+    assert json.loads(answers[0].out)["comparisons"][0]["a"] == 300

@@ -1,0 +1,42 @@
+"""What the page and the figures are given of each run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cebctl.control.evidence import collect
+from cebctl.control.survey import open_home, survey
+from experiments.identity import run_id
+from experiments.matrix import load
+from experiments.start import ancestors
+from jobs.home import Home
+from jobs.journal import Journal, Metrics, Started
+
+CHAIN = """
+base: {data: digits, network: small_cnn, optimiser: adam, batch: 256, epochs: 12, extends: [4, 8]}
+grids: [{objective: xent}]
+evaluate: [clean]
+"""
+
+
+@pytest.mark.parametrize(("there", "begins"), [((4, 8, 12), 1), ((8, 12), 5), ((4, 12), 1), ((12,), 9), ((4, 8), None)])
+def test_a_curve_begins_with_those_of_the_runs_it_extends(
+    home: Path, tmp_path: Path, there: tuple[int, ...], begins: int | None
+) -> None:
+    path = tmp_path / "chain.yaml"
+    path.write_text(CHAIN)
+    matrix = load(path)
+    [planned] = matrix.runs
+    for run in (*ancestors(planned.run), planned.run):
+        if run.epochs in there:
+            with Journal(Home(home).run(run_id(run)).journal("train", 1)) as journal:
+                epochs = range(int(run.epochs) - 3, int(run.epochs) + 1)
+                points = [Metrics(step=5 * epoch, epoch=epoch, values={"loss": 1 / epoch}) for epoch in epochs]
+                journal.write(Started(), *points)
+    with open_home(Home(home), create=True) as store:
+        [found] = collect(survey(matrix, store, Home(home)), store, Home(home))
+    epochs = [point.epoch for point in found.curves]
+    assert epochs == sorted(epochs)
+    assert epochs[:1] + epochs[-1:] == ([begins, 12] if begins else [])  # what has not begun has no curve
