@@ -115,7 +115,8 @@ def _sharpness(images_TCHW: Tensor, numbers_T: Tensor, tables: _Tables) -> Tenso
 
 def _blended(images_TCHW: Tensor, others_TCHW: Tensor, numbers_T: Tensor, tables: _Tables) -> Tensor:
     ours_T111, theirs_T111 = tables.ratios_2O[:, numbers_T, None, None, None]
-    return (ours_T111 * images_TCHW + theirs_T111 * others_TCHW).clamp(0, 255).to(torch.uint8)
+    blended_TCHW: Tensor = ours_T111 * images_TCHW + theirs_T111 * others_TCHW
+    return blended_TCHW.clamp(0, 255).to(torch.uint8)
 
 
 def equalize(images_TCHW: Tensor) -> Tensor:
