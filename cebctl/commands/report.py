@@ -97,14 +97,15 @@ def report(
     from jobs.home import Home
     from store import queries
 
-    json = json or format == Format.json
+    if json:
+        format = _json_alone(format)
     if compare is not None:
         _printed_alone(format, figures, html)
     chosen = load(matrix).only(only)
     home = Home.from_environment()
     with open_home(home) as store:
         if compare is not None:
-            _compare(chosen, store, home, compare, json)
+            _compare(chosen, store, home, compare, format == Format.json)
             return
         runs = survey(chosen, store, home)
         rows = queries.results(store, [run.run_id for run in chosen.runs])
@@ -113,8 +114,17 @@ def report(
     built = build(chosen, status, rows, provenance.engine_digest(), _absent(chosen))
     if figures or html:
         _pictures(chosen, built, rows, evidence, figures, html)
-    if json or format or not (figures or html):
-        formats.write(built, "json" if json else (format or Format.table).value)
+    if format or not (figures or html):
+        formats.write(built, (format or Format.table).value)
+
+
+def _json_alone(format: Format | None) -> Format:
+    """Raise InputError for a --format beside --json that is another."""
+    from experiments.errors import InputError
+
+    if format not in (None, Format.json):
+        raise InputError("--json", f"can't go with --format {format}", "leave one of them out")
+    return Format.json
 
 
 def _printed_alone(format: Format | None, figures: Path | None, html: Path | None) -> None:

@@ -44,3 +44,9 @@ def test_what_is_of_the_whole_report_is_refused_beside_compare(
     allowed = "allowed: --only, --json, --format table, --format json"
     assert (answer.code, answer.out, answer.err) == (2, "", f"--compare: can't go with {refused}; {allowed}\n")
     assert sorted(Path().iterdir()) == before
+
+
+def test_two_formats_are_one_too_many(call, tiny: Path) -> None:
+    answer = call("report", tiny, "--json", "--format", "csv")
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err == "--json: can't go with --format csv; leave one of them out\n"
