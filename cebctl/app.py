@@ -14,6 +14,7 @@ import typer
 
 from cebctl import __version__
 from cebctl.commands import cancel, data, doctor, export, gc, importing, init, logs, plan, report, show, status, submit
+from cebctl.commands.completion import rejoin_words
 from cebctl.commands.everywhere import everywhere
 from cebctl.control.interrupts import InterruptedByUserError, insist
 from cebctl.render import manner
@@ -75,6 +76,7 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; errors are written to stderr, a line each."""
+    rejoin_words()
     manner.begin()
     manner.ask(verbose=False, quiet=False, plain="--plain" in arguments, debug=False)  # help is asked for early
     app.rich_markup_mode = "markdown" if manner.boxes() else None

@@ -347,11 +347,11 @@ def describe(benchmark: AnyBenchmark) -> str:
 
 
 def eps_text(eps: float) -> str:
-    """A radius as people write it: a short decimal, else `8/255` where it is a whole number of 1/255."""
-    in_255 = eps * 255
-    if len(f"{eps:g}") <= 4:
-        return f"{eps:g}"
-    return f"{round(in_255)}/255" if abs(in_255 - round(in_255)) < 1e-9 else f"{eps:g}"
+    """A radius as people write it, `0.1`, `8/255` or `0.5/255`, whichever is short; read again, it is the same."""
+    decimal = f"{eps:g}" if float(f"{eps:g}") == eps else repr(eps)
+    in_255 = f"{eps * 255:.4f}".rstrip("0").rstrip(".")
+    exact = float(in_255) / 255 == eps
+    return f"{in_255}/255" if exact and len(in_255) + len("/255") < len(decimal) else decimal
 
 
 def largest_eps(norm: Norm, info: DatasetInfo) -> float:

@@ -147,9 +147,16 @@ def read_assignments(tree: Schema, node: Node, prefix: Path, faults: list[Fault]
             continue
         for leaf, item in read_field(tree, path, value, faults).items():
             if leaf in found:
-                faults.append(fault_at(key, f"{tree.short(leaf)} is set twice here"))
+                faults.append(set_twice(tree, leaf, found[leaf], item))
             found[leaf] = item
     return found
+
+
+def set_twice(tree: Schema, leaf: Path, first: Value, again: Value) -> Fault:
+    """One leaf set by two values of which neither is meant to override the other."""
+    there = fault_at(first.node, "")
+    earlier = f"at line {there.line}, column {there.column}"
+    return fault_at(again.node, f"{tree.short(leaf)} is set twice: here, and {earlier}; leave one of them out")
 
 
 def read_field(tree: Schema, path: Path, node: Node, faults: list[Fault]) -> dict[Path, Value]:

@@ -14,7 +14,7 @@ from experiments import selection, yaml12
 from experiments.assembly import AXIS, VARIANT, Assembler, Leaves, layered
 from experiments.axes import MAX_RUNS, read_axis
 from experiments.errors import Fault, InputError, expected
-from experiments.fields import Path, Value, flatten, read_assignments, schema
+from experiments.fields import Path, Value, flatten, read_assignments, schema, set_twice
 from experiments.spec import Run
 from experiments.yaml12 import fault_at
 
@@ -68,28 +68,21 @@ class GridReader:
 
     def _grid(self, node: MappingNode) -> Grid:
         words = {str(key.value): value for key, value in node.value if key.value in _WORDS}
-        axes = [self._bundles(words.get("variants"))]
-        axes += [self._axis(key, value) for key, value in node.value if key.value not in _WORDS]
-        keys = [key for key, _ in node.value if key.value not in _WORDS]
-        if "zip" in words:
-            axes.append(self._zipped(words["zip"]))
-            keys += [key for key, _ in words["zip"].value] if isinstance(words["zip"], MappingNode) else []
-        self._refuse_twice(keys)
+        axes = [self._axis(key, value) for key, value in node.value if key.value not in _WORDS]
+        zipped = self._zipped(words["zip"]) if "zip" in words else []
+        self._refuse_twice([*axes, *zipped])
+        axes = [self._bundles(words.get("variants")), *axes, *([_together(zipped)] if zipped else [])]
         if not any(("seed",) in option for axis in axes for option in axis):
             axes.append(list(self._seeds))
         return Grid(node, axes, self._exclusions(words.get("exclude")), self._inclusions(words.get("include")))
 
-    def _refuse_twice(self, keys: Iterable[Node]) -> None:
-        """One field under two of its names, of which one value would be lost."""
-        tree, seen = schema(Run), set()
-        for key in keys:
-            try:
-                path = tree.resolve(key.value)
-            except LookupError:
-                continue
-            if path in seen:
-                self._fault(key, f"{tree.short(path)} is set twice here")
-            seen.add(path)
+    def _refuse_twice(self, axes: Iterable[Sequence[Option]]) -> None:
+        """A field that two axes of one layer set, under whatever names: one of its values would be lost."""
+        seen: dict[Path, Value] = {}
+        for axis in axes:
+            mine = {path: value for option in reversed(axis) for path, value in option.items()}
+            self._faults += [set_twice(schema(Run), path, seen[path], mine[path]) for path in mine if path in seen]
+            seen = mine | seen
 
     def _axis(self, key: Node, value: Node) -> list[Option]:
         tree = schema(Run)
@@ -110,8 +103,8 @@ class GridReader:
                 self._fault(name, f"unknown variant {name.value!r}; {expected(self._variants, str(name.value))}")
         return [self._variants[name.value] for name in names if name.value in self._variants]
 
-    def _zipped(self, node: Node) -> list[Option]:
-        """Axes of equal length that go together, as one axis."""
+    def _zipped(self, node: Node) -> list[list[Option]]:
+        """Axes of equal length, which go together."""
         if not isinstance(node, MappingNode):
             self._fault(node, "zip: expected a mapping of axes")
             return []
@@ -119,8 +112,7 @@ class GridReader:
         if len({len(column) for column in columns}) > 1:
             sizes = ", ".join(str(len(column)) for column in columns)
             self._fault(node, f"zip: the axes have {sizes} values; expected equally many")
-            return []
-        return [{k: v for option in row for k, v in option.items()} for row in zip(*columns, strict=True)]
+        return columns
 
     def _exclusions(self, node: Node | None) -> list[selection.Selection]:
         found = []
@@ -146,6 +138,11 @@ class GridReader:
             self._fault(node, otherwise)
             return []
         return list(node.value)
+
+
+def _together(columns: Sequence[Sequence[Option]]) -> list[Option]:
+    """Axes of equal length as one."""
+    return [{path: value for option in row for path, value in option.items()} for row in zip(*columns, strict=False)]
 
 
 def expand(grid: Grid, base: Leaves, assembler: Assembler, faults: list[Fault]) -> list[tuple[Run, Node]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -19,6 +21,7 @@ Item = tuple[str, str]
 _MATRIX = re.compile(rb"^(base|grids):", re.MULTILINE)
 _TITLE = re.compile(r"^title: *(.+)$", re.MULTILINE)
 _CONDITION = re.compile(r"\s*(?P<field>[\w.]+)\s*(?P<operator>not\s+in\s*\(|in\s*\(|<=|>=|!=|==|=|<|>)(?P<rest>.*)")
+_BREAK = re.compile("[=:]+")
 _OPERATORS = ("=", "!=", "<=", ">=", " in (")
 
 
@@ -26,13 +29,43 @@ def _silent(complete: Callable[..., Iterable[Item]]) -> Callable[..., list[Item]
     """A broken matrix, or a home that can't be read, completes to nothing: the command itself will say why."""
 
     @functools.wraps(complete)
-    def completed(*arguments: Any, **given: Any) -> list[Item]:
+    def completed(incomplete: str, **context: Any) -> list[Item]:
         try:
-            return list(complete(*arguments, **given))
+            found = list(complete(incomplete=_before + incomplete, **context))
         except Exception:  # whatever it is, a shell that waits for Tab is no place to say so
             return []
+        return [(value.removeprefix(_before), shown) for value, shown in found if value.startswith(_before)]
 
     return completed
+
+
+_before = ""
+"""Of the argument that is being typed, what stands before the word that bash completes."""
+
+
+def rejoin_words() -> None:
+    """Where bash asks: put the words together again that it broke at = and :, and keep what stands before the last.
+
+    It hands over `--only objective=c` as four words and replaces the last of them alone.
+    """
+    global _before
+    _before = ""
+    if os.environ.get("_CEBCTL_COMPLETE") != "complete_bash":
+        return
+    pieces = os.environ["COMP_WORDS"].split("\n")[: int(os.environ["COMP_CWORD"]) + 1]
+    words = pieces[:1]
+    for last, piece in itertools.pairwise(pieces):
+        if piece and (_BREAK.fullmatch(last) or _BREAK.fullmatch(piece)):
+            words[-1] += piece
+        else:
+            words.append(piece)
+    typed = "" if _BREAK.fullmatch(pieces[-1]) else pieces[-1]
+    *words, argument = words
+    if argument.startswith("--") and "=" in argument:
+        option, _, argument = argument.partition("=")
+        words.append(option)
+    _before = argument.removesuffix(typed)
+    os.environ |= {"COMP_WORDS": "\n".join([*words, typed]), "COMP_CWORD": str(len(words))}
 
 
 @_silent

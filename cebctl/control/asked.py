@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
+
+from msgspec import structs
 
 from cebctl.control.findings import Finding, Level
 from experiments.matrix import Matrix, PlannedRun
@@ -34,6 +37,10 @@ class Asked:
         """What to do: put one of these values into one of its fields, or none where there is none to choose from."""
         values = to if isinstance(to, str) else " or ".join(to)
         return f"set {name} in {self.where} to {values}" if values else f"leave out {name} in {self.where}"
+
+    def but(self, **changes: Any) -> Asked:
+        """The same with other resources."""
+        return replace(self, resources=structs.replace(self.resources, **changes))
 
     def fits(self, node: Node) -> bool:
         """Whether a node, empty, has all that is asked of one."""

@@ -49,7 +49,7 @@ def examine(home: Home, matrix: Matrix | None = None) -> list[Finding]:
     if matrix is None:
         return [*found, *_preemption(site)]
     against = obstacles(matrix, site)
-    return [*found, *against, *(_rehearsals(matrix) if not any(one.level == "wrong" for one in against) else ())]
+    return [*found, *against, *_rehearsals(matrix, [one.text for one in against if one.level == "wrong"])]
 
 
 class ObstaclesError(InputError):
@@ -145,9 +145,12 @@ def _preemption(site: Site) -> Iterator[Finding]:
             yield _say("note", *words)
 
 
-def _rehearsals(matrix: Matrix) -> Iterator[Finding]:
-    """What sbatch itself says: a site may have rules that nobody can read from outside."""
+def _rehearsals(matrix: Matrix, wrong: Sequence[str]) -> Iterator[Finding]:
+    """What sbatch itself says, where nothing is known to be wrong: a site may have rules that nobody can read from
+    outside."""
     for one in asked(matrix):
+        if any(text.startswith(f"{one.where}: ") for text in wrong):
+            continue
         what = f"{one.where} ({resources.text(one.resources)})"
         try:
             yield _say("ok", f"{what}: sbatch would take it, {cluster.rehearse(one.resources)}")

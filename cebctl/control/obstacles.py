@@ -10,7 +10,7 @@ import grp
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from cebctl.control.asked import Asked, asked
@@ -45,75 +45,98 @@ def _examine(one: Asked, site: Site) -> Iterator[Finding]:
     if one.resources.reservation and one.resources.reservation not in site.reservations:
         text = f"there is no reservation {one.resources.reservation}"
         yield one.finding("wrong", text, one.put("reservation", sorted(site.reservations)))
-    names = (one.resources.partition or site.default_partition or "").split(",")
-    if names == [""]:
-        text = "no partition is named, and the cluster has no default one"
-        yield one.finding("wrong", text, one.put("partition", site.partitions))
-        return
-    if unknown := [name for name in names if name not in site.partitions]:
-        text = f"there is no partition {unknown[0]}; {expected(site.partitions, unknown[0])}"
-        yield one.finding("wrong", text, one.put("partition", site.partitions))
-        return
-    partitions = _partitions(one, site)
-    complaints = [list(_complaints(one, partition, site)) for partition in partitions]
-    if all(complaints):  # of several partitions, Slurm takes any that does
-        yield from (one.finding("wrong", *complaint) for several in complaints for complaint in several)
-    for partition in (partition for partition, several in zip(partitions, complaints, strict=True) if not several):
-        yield from cautions(one, partition, site)
+    found = _held_against(one, _partitions(one, site), site)
+    misnamed = list(_misnamed(one, site, found))
+    found = found or _nearest(one, site)
+    able = [name for name, complaints in found.items() if not complaints]
+    otherwise = one.put("partition", able or found) if found else "ask the administrators for access to a partition"
+    yield from (one.finding("wrong", text, otherwise) for text in misnamed)
+    if not able:  # of several partitions, Slurm takes any that does
+        yield from (one.finding("wrong", *complaint) for complaints in found.values() for complaint in complaints)
+    for name in able if not misnamed else ():
+        yield from cautions(one, site.partitions[name], site)
+
+
+def _misnamed(one: Asked, site: Site, fit: Collection[str]) -> Iterator[str]:
+    """Why the partitions that are named can't be those: one is unknown, or none of them fits."""
+    named = _named(one, site)
+    if not named:
+        yield "no partition is named, and the cluster has no default one"
+    for name in named:
+        if name not in site.partitions:
+            yield f"there is no partition {name}; {expected(site.partitions, name)}"
+        elif not fit:
+            yield from _unfit(one, site.partitions[name], site)
+
+
+def _nearest(one: Asked, site: Site) -> dict[str, list[Complaint]]:
+    """The partitions that would take these jobs; if none does, the one that holds the least against them, and what."""
+    every = _held_against(one, site.partitions.values(), site)
+    able = {name: complaints for name, complaints in every.items() if not complaints}
+    return able or dict(sorted(every.items(), key=lambda item: len(item[1]))[:1])
+
+
+def _held_against(one: Asked, partitions: Iterable[Partition], site: Site) -> dict[str, list[Complaint]]:
+    """By partition, of those that are fit for these jobs: every limit that they exceed."""
+    return {part.name: list(_complaints(one, part, site)) for part in partitions if not _unfit(one, part, site)}
 
 
 # Why a partition would never start these jobs.
 
 
+def _unfit(one: Asked, partition: Partition, site: Site) -> list[str]:
+    """Why a partition is not fit for these jobs, whatever the amounts they ask for."""
+    name, nodes = f"partition {partition.name}", site.nodes_of(partition.name)
+    gpus = not one.resources.gpus_per_node or any(node.gpus for node in nodes)
+    found = [f"{name} is {partition.state}"] if partition.state != "UP" else []
+    return found + ([f"{name} has no nodes"] if not nodes else [] if gpus else [f"{name} has no GPUs"])
+
+
 def _complaints(one: Asked, partition: Partition, site: Site) -> Iterator[Complaint]:
+    """Every limit of a fit partition that is exceeded."""
     wanted, name = one.resources, f"partition {partition.name}"
     nodes = site.nodes_of(partition.name)
-    if partition.state != "UP":
-        yield f"{name} is {partition.state}", f"name another partition than {partition.name}, or ask who looks after it"
-    if not nodes:
-        yield f"{name} has no nodes", f"name another partition than {partition.name}"
-        return
     yield from _time(one, partition, site)
     yield from _entry(one, partition, site)
-    most = min(partition.max_nodes, len(nodes))
-    if not partition.min_nodes <= wanted.nodes <= most:
-        least = max(partition.min_nodes, 1)
-        allowed = f"{least:g} to {most:g}" if least < most else f"{most:g}"
+    least, most = max(partition.min_nodes, 1), min(partition.max_nodes, len(nodes))
+    if not least <= wanted.nodes <= most:
+        between = f"between {least:g} and {most:g}" if least < most else f"{most:g}"
+        allowed = f"at most {most:g}" if least == 1 else between
         yield f"{name} gives a job {allowed} node{'s' * (most > 1)}, not {wanted.nodes}", one.put("nodes", allowed)
-    lacking = [*_gpus(one, name, nodes), *_cores_and_memory(one, partition, nodes), *_features(one, name, nodes)]
+    less = _within(one, partition, nodes)
+    lacking = [
+        *_gpus(one, less, name, nodes), *_cores_and_memory(one, less, partition, nodes), *_features(one, name, nodes),
+    ]  # fmt: skip
     yield from lacking
-    fitting = sum(one.fits(node) for node in nodes)
-    if not lacking and fitting < wanted.nodes <= most:
+    fitting = _fitting(less, nodes)
+    if fitting < min(wanted.nodes, most):
         many = f"{fitting or 'no'} node{'s' * (fitting > 1)}"
-        text = f"{name} has {many} with all of that at once, and {wanted.nodes} are asked for"
-        yield text, f"ask for less in {one.where}"
+        what = "that much" if lacking else "all of that"
+        yield f"{name} has {many} with {what} at once, and {wanted.nodes} are asked for", f"ask for less in {one.where}"
 
 
-def _gpus(one: Asked, name: str, nodes: Sequence[Node]) -> Iterator[Complaint]:
-    wanted = one.resources
-    kinds = _kinds(nodes)
-    most = max(one.gpus_of(node) for node in nodes)
+def _gpus(one: Asked, less: Asked, name: str, nodes: Sequence[Node]) -> Iterator[Complaint]:
+    wanted, kinds, most = one.resources, _kinds(nodes), less.resources.gpus_per_node
     if not wanted.gpus_per_node:
         return
-    if not kinds:
-        yield f"{name} has no GPUs", f"name a partition that has GPUs in {one.where}"
-    elif not most:
+    if wanted.gpu_type != less.resources.gpu_type:
+        needed = min(wanted.nodes, len(nodes))
+        enough = [kind for kind in sorted(kinds) if kind and _fitting(less.but(gpu_type=kind), nodes) >= needed]
         text = f"{name} has no GPU of type {wanted.gpu_type}; it has {_listed(kinds)}"
-        yield text, one.put("gpu_type", sorted(filter(None, kinds)))
-    elif wanted.gpus_per_node > most:
-        text = f"{name} has at most {most} {wanted.gpu_type or 'GPUs'} in a node, not {wanted.gpus_per_node}"
+        yield text, one.put("gpu_type", enough)
+    if wanted.gpus_per_node > most:
+        text = f"{name} has at most {most} {less.resources.gpu_type or 'GPUs'} in a node, not {wanted.gpus_per_node}"
         yield text, one.put("gpus_per_node", f"at most {most}")
 
 
-def _cores_and_memory(one: Asked, partition: Partition, nodes: Sequence[Node]) -> Iterator[Complaint]:
+def _cores_and_memory(one: Asked, less: Asked, partition: Partition, nodes: Sequence[Node]) -> Iterator[Complaint]:
     wanted, name = one.resources, f"partition {partition.name}"
-    cores = min(max(node.cpus for node in nodes), partition.max_cpus_per_node)
-    if one.cpus > cores:
-        per_gpu = wanted.gpus_per_node if wanted.cpus is None and wanted.cpus_per_gpu else 0
-        todo = one.put("cpus_per_gpu", f"at most {cores // per_gpu:g}") if per_gpu else \
-            one.put("cpus", f"at most {cores:g}")  # fmt: skip
+    cores, memory = _of_a_node(partition, nodes)
+    gpus = less.resources.gpus_per_node
+    if one.but(gpus_per_node=gpus).cpus > cores:
+        per_gpu = cores // gpus if wanted.cpus is None and wanted.cpus_per_gpu and gpus else 0
+        todo = one.put("cpus_per_gpu", f"at most {per_gpu:g}") if per_gpu else one.put("cpus", f"at most {cores:g}")
         yield f"{name} gives at most {cores:g} cores of a node, not {one.cpus}", todo
-    memory = min(max(node.memory for node in nodes), partition.max_memory_per_node)
     if wanted.memory and megabytes(wanted.memory) > memory:
         text = f"{name} gives at most {memory:.0f}M of memory in a node, not {wanted.memory}"
         yield text, one.put("memory", f"at most {memory:.0f}M")
@@ -126,8 +149,11 @@ def _features(one: Asked, name: str, nodes: Sequence[Node]) -> Iterator[Complain
     asked_for = [feature for without, feature in _FEATURE.findall(constraint) if not without]
     missing = [feature for feature in asked_for if feature not in there]
     if missing and (len(missing) == len(asked_for) or not re.search(r"[|\[]", constraint)):
-        text = f"no node of {name} has the feature {missing[0]}; they have {', '.join(sorted(there)) or 'none'}"
-        yield text, one.put("constraint", sorted(there))
+        known = ", ".join(sorted(there)) or "none"
+        yield (
+            f"no node of {name} has the feature {' or '.join(missing)}; they have {known}",
+            one.put("constraint", sorted(there)),
+        )
 
 
 def _time(one: Asked, partition: Partition, site: Site) -> Iterator[Complaint]:
@@ -173,9 +199,8 @@ def _account(one: Asked, site: Site) -> Iterator[Complaint]:
             f"account {wanted.account} is not yours; {expected(accounts, wanted.account)}",
             one.put("account", accounts),
         )
-        return
     if wanted.qos and site.enforced & {"qos", "limits", "safe", "all"}:
-        allowed = sorted(set().union(*(known.qos for known in _associations(one, site))))
+        allowed = sorted(set().union(*(known.qos for known in _associations(one, site) or accounting.associations)))
         if wanted.qos not in allowed:
             text = f"QOS {wanted.qos} is not yours; {expected(allowed, wanted.qos)}"
             yield text, one.put("qos", allowed)
@@ -201,8 +226,12 @@ def _numbers(matrix: Matrix, wanted: Sequence[Asked], site: Site) -> Iterator[Fi
 
 def _partitions(one: Asked, site: Site) -> list[Partition]:
     """Those the jobs could run in."""
-    names = (one.resources.partition or site.default_partition or "").split(",")
-    return [site.partitions[name] for name in names if name in site.partitions]
+    return [site.partitions[name] for name in _named(one, site) if name in site.partitions]
+
+
+def _named(one: Asked, site: Site) -> list[str]:
+    """The partitions that are asked for, be they there or not."""
+    return [name for name in (one.resources.partition or site.default_partition or "").split(",") if name]
 
 
 def _associations(one: Asked, site: Site) -> list[Association]:
@@ -214,6 +243,25 @@ def _associations(one: Asked, site: Site) -> list[Association]:
 def _qos(one: Asked, partition: Partition, site: Site) -> list[Qos]:
     known = site.accounting.qos if site.accounting else {}
     return [known[name] for name in (one.resources.qos or "", partition.qos) if name in known]
+
+
+def _within(one: Asked, partition: Partition, nodes: Sequence[Node]) -> Asked:
+    """The same with no more of anything than a node has; GPUs of any type, where none has that which is asked for."""
+    wanted, (cores, memory) = one.resources, _of_a_node(partition, nodes)
+    typed = one if any(map(one.gpus_of, nodes)) else one.but(gpu_type=None)
+    fewer = typed.but(gpus_per_node=min(wanted.gpus_per_node, max(map(typed.gpus_of, nodes))))
+    little = f"{int(memory)}M" if wanted.memory and megabytes(wanted.memory) > memory else wanted.memory
+    return fewer.but(cpus=min(fewer.cpus, int(cores)), memory=little)
+
+
+def _fitting(one: Asked, nodes: Sequence[Node]) -> int:
+    return sum(one.fits(node) for node in nodes)
+
+
+def _of_a_node(partition: Partition, nodes: Sequence[Node]) -> tuple[float, float]:
+    """The most cores and megabytes of memory that a partition gives of one of its nodes."""
+    cores, memory = max(node.cpus for node in nodes), max(node.memory for node in nodes)
+    return min(cores, partition.max_cpus_per_node), min(memory, partition.max_memory_per_node)
 
 
 def _kinds(nodes: Sequence[Node]) -> dict[str, int]:

@@ -29,7 +29,7 @@ def complete(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 
     def complete(*words: str) -> list[str]:
         monkeypatch.setenv("_CEBCTL_COMPLETE", "complete_bash")
-        monkeypatch.setenv("COMP_WORDS", " ".join(["cebctl", *words]))
+        monkeypatch.setenv("COMP_WORDS", "\n".join(["cebctl", *words]))
         monkeypatch.setenv("COMP_CWORD", str(len(words)))
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
@@ -73,6 +73,30 @@ def test_matrices_here_and_right_below(complete, tiny: Path) -> None:
 )
 def test_selections_of_the_matrix_on_the_line(complete, tiny: Path, typed: str, offered: list[str]) -> None:
     assert complete("plan", "tiny.yaml", "--only", typed) == offered
+
+
+@pytest.mark.parametrize(
+    ("pieces", "offered"),
+    [
+        ("plan tiny.yaml --only objective =", ["xent", "ceb"]),
+        ("plan tiny.yaml --only objective = c", ["ceb"]),
+        ("plan tiny.yaml --only objective! = c", ["ceb"]),
+        ("plan tiny.yaml --only rho = 3,objective = x", ["xent"]),
+        ("plan tiny.yaml --only = objective = c", ["ceb"]),
+        ("plan tiny.yaml --only = obj", ["objective=", "objective!=", "objective<=", "objective>=", "objective in ("]),
+        ("plan tiny.yaml --only 'objective=c", ["objective=ceb"]),
+        ("plan --only objective = ceb ti", ["tiny.yaml"]),
+        ("plan here = there : ti", []),
+        ("submit tiny.yaml --on = sl", ["slurm"]),
+    ],
+)
+def test_words_as_bash_breaks_them(complete, tiny: Path, pieces: str, offered: list[str]) -> None:
+    """At every = and : that stands in no quotes; what is offered replaces the last piece alone."""
+    assert complete(*pieces.split()) == offered
+
+
+def test_what_stands_behind_a_blank_is_an_argument_of_its_own(complete, tiny: Path) -> None:
+    assert complete("plan", "--only", "objective", "=", "ceb", "") == ["tiny.yaml"]
 
 
 def test_every_selection_that_is_offered_selects_something(complete, tiny: Path) -> None:
@@ -146,8 +170,16 @@ SCRIPTS = {
 }
 
 
-@pytest.mark.parametrize("shell", SCRIPTS)
-def test_a_real_shell_completes(shell: str, tiny: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("shell", "typed", "offered"),
+    [
+        ("bash", ["'objective=c"], "objective=ceb"),
+        ("bash", ["objective", "=", "c"], "ceb"),
+        ("fish", ["'objective=c"], "objective=ceb"),
+        ("fish", ["objective=c"], "objective=ceb"),
+    ],
+)
+def test_a_real_shell_completes(shell: str, typed: list[str], offered: str, tiny: Path, tmp_path: Path) -> None:
     if not shutil.which(shell):
         pytest.skip(f"no {shell} here")
     bin = tmp_path / "bin"
@@ -160,9 +192,9 @@ def test_a_real_shell_completes(shell: str, tiny: Path, tmp_path: Path) -> None:
         subprocess.run(["cebctl"], env=variables | {"_CEBCTL_COMPLETE": f"source_{shell}"}, text=True,
                        capture_output=True, check=True).stdout
     )  # fmt: skip
-    words = ["plan", "tiny.yaml", "--only", "'objective=c"]
+    words = ["plan", "tiny.yaml", "--only", *typed]
     text = SCRIPTS[shell].format(
         script=script, words=shlex.join(words), last=len(words), line=shlex.quote(" ".join(["cebctl", *words]))
     )
     done = subprocess.run([shell, "-c", text], env=variables, cwd=tmp_path, capture_output=True, text=True)
-    assert done.stdout.splitlines() == ["objective=ceb"], done.stderr
+    assert done.stdout.splitlines() == [offered], done.stderr

@@ -2,8 +2,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from yaml.nodes import ScalarNode
 
 from experiments import datasets
 from experiments.benchmarks import (
@@ -24,13 +28,16 @@ from experiments.benchmarks import (
     column,
     corruption_note,
     describe,
+    eps_text,
     full_column,
     measures,
     other_test_set,
     pipelines,
 )
 from experiments.errors import InputError
+from experiments.fields import read_value
 from experiments.matrix import Matrix
+from experiments.spec import Pixels
 
 RANDOM = Pgd(norm="linf", eps=16 / 255, step_size=2 / 255, target="random")
 TRANSFER = Transfer(source="r0123456789abcdef", norm="l2", eps=1.0)
@@ -63,6 +70,30 @@ def test_columns(benchmark: AnyBenchmark, columns: tuple[str, ...], full: str) -
     assert measures(benchmark) == columns == tuple(column(benchmark, measure) for measure in columns)
     assert full_column(benchmark, columns[0]) == full
     assert describe(benchmark)
+
+
+OVER_255 = st.decimals(min_value="0.01", max_value=255_000, places=2)
+
+
+@given(st.floats(min_value=0, max_value=1000, exclude_min=True) | OVER_255.map(lambda number: float(number) / 255))
+def test_a_radius_is_read_again_as_it_was(eps: float) -> None:
+    """As a matrix reads it, so that no two radii stand under one name."""
+    again = read_value(Pixels, ScalarNode("tag:yaml.org,2002:str", eps_text(eps)), "eps", [])
+    assert again is not None and again.value == eps
+
+
+@given(OVER_255)
+def test_a_radius_is_written_over_255_unless_it_is_shorter_without(number: Decimal) -> None:
+    over_255 = f"{number:f}".rstrip("0").rstrip(".") + "/255"
+    assert (text := eps_text(float(number) / 255)) == over_255 or ("/" not in text and len(text) <= len(over_255))
+
+
+@pytest.mark.parametrize(
+    "text", ["0.25/255", "0.5/255", "8/255", "300/255", "0.1", "0.125", "0.005", "1", "16", "1e-05"]
+)
+def test_radii_as_people_write_them(text: str) -> None:
+    read = read_value(Pixels, ScalarNode("tag:yaml.org,2002:str", text), "eps", [])
+    assert read is not None and eps_text(read.value) == text
 
 
 def test_corruptions_come_with_both_summaries() -> None:

@@ -123,10 +123,17 @@ FAULTS = {
                         "m.yaml:3:19: this benchmark stands here twice for the same runs"),
     "title": ("grids: [{objective: xent}]\ntitle: 3", "m.yaml:3:8: title: expected text"),
     "variants": ("variants: [x]\ngrids: [{objective: xent}]", "variants: expected a mapping of name to fields"),
-    "axis twice": ("grids: [{objective: ceb, objective.rho: 1, rho: 2}]", "rho is set twice here"),
-    "zipped twice": ("grids: [{objective: ceb, rho: [1, 2], zip: {objective.rho: [3, 4], seed: [0, 1]}}]", "set twice"),
+    "axis twice": ("grids: [{objective: ceb, objective.rho: 1, rho: 2}]", "m.yaml:2:49: rho is set twice: here,"),
+    "axis within an axis": ("grids: [{objective: [vib, {name: ceb, rho: 5}], rho: [1]}]",
+                            "2:55: rho is set twice: here, and at line 2, column 44; leave one of them out"),
+    "axis around an axis": ("grids: [{jump_start.steps: 3, objective: [{name: ceb, rho: 1, jump_start: {steps: 4}}]}]",
+                            "2:83: jump_start.steps is set twice: here, and at line 2, column 28; leave"),
+    "axis of kinds": ("grids: [{rho: 1, objective.name: [vib], objective: {name: ceb}}]", "objective is set twice"),
+    "zipped twice": ("grids: [{objective: ceb, rho: [1, 2], zip: {objective.rho: [3, 4], seed: [0, 1]}}]",
+                     "2:61: rho is set twice: here, and at line 2, column 32"),
+    "twice within zip": ("grids: [{zip: {objective: [{name: ceb, rho: 1}], rho: [2]}}]", "2:56: rho is set twice"),
     "set twice": ("grids: [{objective: xent, include: [{objective: ceb, rho: 1, objective.rho: 2}]}]",
-                  "rho is set twice here"),
+                  "2:77: rho is set twice: here, and at line 2, column 59; leave one of them out"),
 }  # fmt: skip
 
 
@@ -217,6 +224,36 @@ def test_what_is_excluded_can_be_included_again(folder: Path, axes: dict, data: 
     if len(axes["rho"]) > 1:
         assert set(_ids(folder, left_out)) < set(every)
         assert _ids(folder, {**left_out, "exclude": left_out["exclude"] * 2}) == _ids(folder, left_out)
+
+
+FIELDS = st.sets(st.sampled_from(["width", "z_dim"]))
+
+
+@given(inside=FIELDS, beside=FIELDS, zipped=FIELDS, shuffle=st.randoms(use_true_random=False))
+@settings(max_examples=60)
+def test_axes_override_variants_and_never_each_other(
+    folder: Path, inside: set[str], beside: set[str], zipped: set[str], shuffle: random.Random
+) -> None:
+    """Whatever the order, and whether a field stands within a mapping, beside it or in a zip."""
+    places = {
+        "network": [{"name": "small_cnn", **dict.fromkeys(inside, 2)}],
+        **{f"network.{field}": [4] for field in beside},
+        "zip": {field: [8] for field in zipped},
+    }
+    items = list(places.items())
+    shuffle.shuffle(items)
+    grid = {"variants": ["small"], "objective": "xent", **dict(items)}
+    variants = {"small": {"network": {"width": 1, "z_dim": 1}}}
+    if twice := inside & beside | inside & zipped | beside & zipped:
+        with pytest.raises(MatrixError) as caught:
+            _ids(folder, grid, variants=variants)
+        assert {fault.message.partition(" ")[0] for fault in caught.value.faults} == twice
+        return
+    _ids(folder, grid, variants=variants)
+    [run] = load(folder / "m.yaml").runs
+    for field in ("width", "z_dim"):
+        wanted = 2 if field in inside else 4 if field in beside else 8 if field in zipped else 1
+        assert getattr(run.run.network, field) == wanted
 
 
 @given(axes=AXES)

@@ -26,9 +26,9 @@ BASE = "base: {objective: xent, data: digits, network: small_cnn, optimiser: ada
 def doctor(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Doctor:
     """The findings of `doctor` about the cluster, given the resources of a matrix."""
 
-    def doctor(resources: str = "") -> Any:
+    def doctor(resources: str = "", evaluate: str = "") -> Any:
         matrix = tmp_path / "m.yaml"
-        matrix.write_text(f"{BASE}\nresources: {{{resources}}}\n")
+        matrix.write_text(f"{BASE}\nevaluate: [{evaluate}]\nresources: {{{resources}}}\n")
         run(["doctor", str(matrix), "--json"])
         said = capsys.readouterr()
         assert said.err == ""
@@ -47,7 +47,7 @@ TROUBLE = {
     "cpus: 17": "partition gpu gives at most 16 cores of a node, not 17",
     "gpus_per_node: 4, cpus_per_gpu: 5": "partition gpu gives at most 16 cores of a node, not 20",
     "memory: 16G": "partition gpu gives at most 16000M of memory in a node, not 16G",
-    "nodes: 5": "partition gpu gives a job 1 to 4 nodes, not 5",
+    "nodes: 5": "partition gpu gives a job at most 4 nodes, not 5",
     "partition: short, time: 00:30:01": "partition short allows 00:30:00 at most, not 00:30:01",
     "constraint: infiniband": "no node of partition gpu has the feature infiniband; they have none",
     "account: nobody": "account nobody is not yours; allowed: lab, root",
@@ -61,6 +61,16 @@ def test_what_would_never_start_is_said(lab_accounting: Lab, doctor: Doctor, res
     wrong = [(text, todo) for level, text, todo in doctor(f"train: {{{resources}}}") if level == "wrong"]
     assert [text for text, _ in wrong] == [text for text, _ in wrong if TROUBLE[resources] in text] != []
     assert all(todo for _, todo in wrong)
+
+
+def test_what_is_wrong_with_one_stage_hides_nothing_of_the_other(lab: Lab, doctor: Doctor) -> None:
+    found = doctor("train: {gpus_per_node: 9, gpu_type: h100}, evaluate: {memory: 4G}", evaluate="clean")
+    assert [text.partition("resources.")[2] for level, text, _ in found if level == "wrong"] == [
+        "train: partition gpu has no GPU of type h100; it has GPUs without a type (8 per node) (1 job)",
+        "train: partition gpu has at most 8 GPUs in a node, not 9 (1 job)",
+    ]
+    [rehearsed] = [text for _, text, _ in found if "sbatch would take it" in text]
+    assert "resources.evaluate" in rehearsed
 
 
 def test_what_would_start_is_not_held_up(lab_accounting: Lab, doctor: Doctor) -> None:
@@ -131,8 +141,8 @@ def test_submit_sends_nothing_that_would_never_start(
     path.write_text(f"{BASE}\nresources: {{train: {{nodes: 9, memory: 99G}}}}\n")
     assert run(["submit", str(path), "--on", "slurm"]) == 2
     assert capsys.readouterr().err.splitlines() == [
-        f"{path}, resources.train: partition gpu gives a job 1 to 4 nodes, not 9 (1 job); "
-        f"set nodes in {path}, resources.train to 1 to 4",
+        f"{path}, resources.train: partition gpu gives a job at most 4 nodes, not 9 (1 job); "
+        f"set nodes in {path}, resources.train to at most 4",
         f"{path}, resources.train: partition gpu gives at most 16000M of memory in a node, not 99G (1 job); "
         f"set memory in {path}, resources.train to at most 16000M",
     ]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from cebctl.control import cluster_checks
 from cebctl.control.cautions import preemption
 from cebctl.control.obstacles import obstacles
-from experiments.matrix import load
+from experiments.matrix import Matrix, load
+from experiments.resources import Rules
 from jobs.home import Home
 from jobs.site import UNLIMITED, Accounting, Association, Node, Partition, Qos, Site
 from jobs.slurm import NoAnswerError, NotConfiguredError
@@ -59,6 +64,7 @@ MIXED = (
     node("c1", "cpu", gpus={}, cpus=128),
 )
 TWO = (partition("gpu"), partition("cpu"))
+SHORT = (partition("gpu", max_time=32_400.0), partition("cpu"))
 
 
 @pytest.mark.parametrize(
@@ -77,11 +83,70 @@ TWO = (partition("gpu"), partition("cpu"))
         ("constraint: 'ib&new'", ["no node of partition gpu has the feature new; they have ib, old"]),
         ("constraint: 'new|old'", []),
         ("constraint: '!new&ib'", []),
-        ("constraint: '[new|newer]'", ["no node of partition gpu has the feature new; they have ib, old"]),
+        ("constraint: '[new|newer]'", ["no node of partition gpu has the feature new or newer; they have ib, old"]),
     ],
 )  # fmt: skip
 def test_machines_of_several_kinds(said: Any, resources: str, wrong: list[str]) -> None:
     assert said(site(*MIXED, partitions=TWO), resources) == wrong
+
+
+@pytest.mark.parametrize(
+    ("resources", "wrong"),
+    [
+        ("gpus_per_node: 9, gpu_type: v100, cpus_per_gpu: 9",
+         ["partition gpu has no GPU of type v100; it has a100 (4 per node), h100 (8 per node)",
+          "partition gpu has at most 8 GPUs in a node, not 9",
+          "partition gpu gives at most 64 cores of a node, not 81"]),
+        ("nodes: 3, gpus_per_node: 8",
+         ["partition gpu gives a job at most 2 nodes, not 3",
+          "partition gpu has 1 node with all of that at once, and 3 are asked for"]),
+        ("gpus_per_node: 5, gpu_type: a100, memory: 900G",
+         ["partition gpu has at most 4 a100 in a node, not 5",
+          "partition gpu has no node with that much at once, and 1 are asked for"]),
+        ("partition: cpux, gpus_per_node: 9",
+         ["there is no partition cpux; did you mean 'cpu'? (allowed: cpu, gpu)",
+          "partition gpu has at most 8 GPUs in a node, not 9"]),
+        ("partition: cpu, gpus_per_node: 9, time: 9:00:01",
+         ["partition cpu has no GPUs", "partition gpu allows 09:00:00 at most, not 9:00:01",
+          "partition gpu has at most 8 GPUs in a node, not 9"]),
+        ("partition: 'gpu,a,b', constraint: 'ib&new&newer'",
+         ["there is no partition a; allowed: cpu, gpu", "there is no partition b; allowed: cpu, gpu",
+          "no node of partition gpu has the feature new or newer; they have ib, old"]),
+    ],
+)  # fmt: skip
+def test_all_that_is_wrong_is_said_at_once(said: Any, resources: str, wrong: list[str]) -> None:
+    assert said(site(*MIXED, partitions=SHORT), resources) == wrong
+
+
+@pytest.fixture(scope="module")
+def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
+    path = tmp_path_factory.mktemp("matrix") / "m.yaml"
+    path.write_text(BASE)
+    return load(path)
+
+
+@given(
+    wanted=st.fixed_dictionaries({}, optional={
+        "partition": st.sampled_from(["cpu", "gpu", "cpux"]), "nodes": st.integers(1, 3),
+        "gpus_per_node": st.integers(0, 20), "gpu_type": st.sampled_from(["a100", "h100", "v100"]),
+        "cpus": st.integers(1, 99), "cpus_per_gpu": st.integers(1, 80),
+        "memory": st.sampled_from(["1G", "900G", "2000G"]), "time": st.sampled_from(["9:00:00", "9:00:01"]),
+        "constraint": st.sampled_from(["ib", "new&newer"]),
+    })
+)  # fmt: skip
+def test_who_does_what_is_said_is_told_nothing_more(matrix: Matrix, wanted: dict[str, Any]) -> None:
+    def told(resources: dict[str, Any]) -> list[str]:
+        asked = replace(matrix, rules=Rules({"train": {(name,): value for name, value in resources.items()}}))
+        return [one.todo for one in obstacles(asked, site(*MIXED, partitions=SHORT)) if one.level == "wrong"]
+
+    todo = told(wanted)
+    assume(not any(one.startswith("ask for less") for one in todo))
+    steps = [re.fullmatch(r"(?:set|leave out) (\w+) in .*, resources.train(?: to (?:at most )?([^;]+).*)?", one)
+             for one in todo]  # fmt: skip
+    choices = [[(step[1], int(value) if value.isdigit() else value or None) for value in (step[2] or "").split(" or ")]
+               for step in steps if step]  # fmt: skip
+    assert len(choices) == len(todo)
+    assert any(told(wanted | dict(chosen)) == [] for chosen in itertools.product(*choices))
 
 
 def test_sites_with_little_to_offer(said: Any) -> None:
@@ -91,8 +156,13 @@ def test_sites_with_little_to_offer(said: Any) -> None:
     assert said(site(partitions=()), "cpus: 1") == ["no partition is named, and the cluster has no default one"]
     assert said(site(node("x", "other")), "cpus: 1") == ["partition gpu has no nodes"]
     assert said(site(partitions=(partition("gpu", max_nodes=1.0),)), "nodes: 2") == [
-        "partition gpu gives a job 1 node, not 2"
+        "partition gpu gives a job at most 1 node, not 2"
     ]
+    for most, text in ((4.0, "between 3 and 4 nodes"), (3.0, "3 nodes")):
+        there = site(
+            *(node(f"g{i}", "gpu") for i in range(5)), partitions=(partition("gpu", min_nodes=3.0, max_nodes=most),)
+        )
+        assert said(there, "nodes: 2") == [f"partition gpu gives a job {text}, not 2"]
     capped = partition("gpu", max_cpus_per_node=8.0, max_memory_per_node=64_000.0)
     assert said(site(partitions=(capped,)), "cpus: 9, memory: 64G") == [
         "partition gpu gives at most 8 cores of a node, not 9",
