@@ -11,7 +11,7 @@ import math
 import re
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from experiments.errors import UnreachableError
 from jobs import slurm
@@ -89,6 +89,9 @@ class Qos:
     max_time: float = UNLIMITED
     max_jobs_submitted: float = UNLIMITED
     """Per user, waiting and running."""
+    job_limits: Mapping[str, float] = field(default_factory=dict)
+    """What one job may have, by Slurm's names (`node`, `cpu`, `mem` in megabytes, `gres/gpu`, `gres/gpu:a100`): the
+    least of what it allows a job, a user and all together."""
     preempts: frozenset[str] = frozenset()
     preempt_mode: str = "cluster"
     grace_time: float = 0.0
@@ -104,6 +107,10 @@ class Association:
     qos: frozenset[str]
     max_jobs_submitted: float = UNLIMITED
     max_time: float = UNLIMITED
+    job_limits: Mapping[str, float] = field(default_factory=dict)
+    """As of a QOS."""
+    default_qos: str = ""
+    """Of jobs that name none; empty: `normal`, the cluster's."""
 
 
 @dataclass(frozen=True)
@@ -217,17 +224,26 @@ def time_text(seconds: float) -> str:
 
 
 def _accounting(user: str) -> Accounting:
-    fields = "account,partition,qos,maxsubmitjobs,maxwall"
+    fields = "account,partition,qos,maxsubmitjobs,maxwall,maxtres,grptres,defaultqos"
     associations = [
-        Association(account, partition, frozenset(filter(None, qos.split(","))), _number(jobs), _seconds(wall))
-        for account, partition, qos, jobs, wall in _rows("assoc", fields, f"user={user}")
+        Association(account, partition, _names(qos) or frozenset(), _number(jobs), _seconds(wall), _least(*limits), own)
+        for account, partition, qos, jobs, wall, *limits, own in _rows("assoc", fields, f"user={user}")
     ]
-    fields = "name,maxwall,maxsubmitjobsperuser,preempt,preemptmode,gracetime"
+    fields = "name,maxwall,maxsubmitjobsperuser,preempt,preemptmode,gracetime,maxtres,maxtrespu,grptres"
     qos = [
-        Qos(name, _seconds(wall), _number(jobs), frozenset(filter(None, preempts.split(","))), mode, _grace(grace))
-        for name, wall, jobs, preempts, mode, grace in _rows("qos", fields)
+        Qos(name, _seconds(wall), _number(jobs), _least(*limits), _names(preempts) or frozenset(), mode, _grace(grace))
+        for name, wall, jobs, preempts, mode, grace, *limits in _rows("qos", fields)
     ]
     return Accounting(tuple(associations), {one.name: one for one in qos})
+
+
+def _least(*limits: str) -> dict[str, float]:
+    """Of limits such as `cpu=16,gres/gpu=4,mem=64G`, the least of each."""
+    found: dict[str, float] = {}
+    for name, _, amount in (limit.partition("=") for limit in ",".join(limits).split(",") if limit):
+        most = megabytes(amount) if name == "mem" else _number(amount)
+        found[name] = min(most, found.get(name, UNLIMITED))
+    return found
 
 
 def _rows(what: str, fields: str, *where: str) -> Iterator[list[str]]:

@@ -30,6 +30,15 @@ class Asked:
         wanted = self.resources
         return wanted.cpus or max((wanted.cpus_per_gpu or 1) * wanted.gpus_per_node, 1)
 
+    @property
+    def of_a_job(self) -> dict[str, float]:
+        """What one job asks for on all its nodes, by Slurm's names; memory in megabytes, 0 where none is named."""
+        wanted = self.resources
+        gpu = f"gres/gpu:{wanted.gpu_type}" if wanted.gpu_type else "gres/gpu"
+        of_a_node = {"node": 1, "cpu": self.cpus, "mem": megabytes(wanted.memory) if wanted.memory else 0.0,
+                     "gres/gpu": wanted.gpus_per_node, gpu: wanted.gpus_per_node}  # fmt: skip
+        return {name: wanted.nodes * amount for name, amount in of_a_node.items()}
+
     def finding(self, level: Level, text: str, todo: str = "") -> Finding:
         return Finding("cluster", level, f"{self.where}: {text}", todo)
 

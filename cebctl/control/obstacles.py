@@ -24,6 +24,15 @@ from jobs.site import Association, Node, Partition, Qos, Site, megabytes, time_t
 
 Complaint = tuple[str, str]
 """What a cluster does not have or allow, and what to do about it."""
+_LIMITS = {"limits", "safe", "all"}
+"""What accounting must enforce for its limits to hold."""
+_UNITS = {
+    "node": ("nodes", "nodes"),
+    "cpu": ("cores", "nodes or cpus"),
+    "mem": ("megabytes", "nodes or memory"),
+    "gres/gpu": ("GPUs", "nodes or gpus_per_node"),
+}
+"""Of what is limited: how it is counted, and the fields that ask for it."""
 _FEATURE = re.compile(r"(!?)([A-Za-z][\w.-]*)")
 
 
@@ -98,6 +107,7 @@ def _complaints(one: Asked, partition: Partition, site: Site) -> Iterator[Compla
     nodes = site.nodes_of(partition.name)
     yield from _time(one, partition, site)
     yield from _entry(one, partition, site)
+    yield from _of_a_job(one, partition, site)
     least, most = max(partition.min_nodes, 1), min(partition.max_nodes, len(nodes))
     if not least <= wanted.nodes <= most:
         between = f"between {least:g} and {most:g}" if least < most else f"{most:g}"
@@ -167,6 +177,21 @@ def _time(one: Asked, partition: Partition, site: Site) -> Iterator[Complaint]:
             yield text, one.put("time", f"at most {time_text(most)}; what is not done then goes on in another attempt")
 
 
+def _of_a_job(one: Asked, partition: Partition, site: Site) -> Iterator[Complaint]:
+    """What accounting lets one job have, its nodes together."""
+    if not site.enforced & _LIMITS:
+        return
+    limits = [(f"QOS {qos.name}", qos.job_limits) for qos in _qos(one, partition, site)]
+    limits += [(f"account {known.account}", known.job_limits) for known in _associations(one, site)[:1]]
+    for who, of_who in limits:
+        for name, wanted in one.of_a_job.items():
+            if wanted > (most := of_who.get(name, wanted)):
+                unit, field = _UNITS[name.partition(":")[0]]
+                kind = f" of type {one.resources.gpu_type}" if ":" in name else ""
+                text = f"{who} limits the {unit}{kind} of a job to {most:.0f}, and {wanted:.0f} are asked for"
+                yield text, f"lower {field} in {one.where}"
+
+
 def _entry(one: Asked, partition: Partition, site: Site) -> Iterator[Complaint]:
     """Whom a partition lets in."""
     wanted, name = one.resources, f"partition {partition.name}"
@@ -209,7 +234,7 @@ def _account(one: Asked, site: Site) -> Iterator[Complaint]:
 def _numbers(matrix: Matrix, wanted: Sequence[Asked], site: Site) -> Iterator[Finding]:
     """Whether all of it can be queued at once; the narrowest limit is named."""
     limits = [(site.max_jobs, "the controller holds (MaxJobCount), others' included")]
-    for one in wanted if site.enforced & {"limits", "safe", "all"} else ():
+    for one in wanted if site.enforced & _LIMITS else ():
         qos = [known for partition in _partitions(one, site) for known in _qos(one, partition, site)]
         limits += [(known.max_jobs_submitted, f"QOS {known.name} lets you queue") for known in qos]
         limits += [(a.max_jobs_submitted, f"account {a.account} lets you queue") for a in _associations(one, site)]
@@ -241,8 +266,10 @@ def _associations(one: Asked, site: Site) -> list[Association]:
 
 
 def _qos(one: Asked, partition: Partition, site: Site) -> list[Qos]:
+    """That of the job, and that of the partition."""
     known = site.accounting.qos if site.accounting else {}
-    return [known[name] for name in (one.resources.qos or "", partition.qos) if name in known]
+    default = next((own.default_qos for own in _associations(one, site)), "") or "normal"
+    return [known[name] for name in dict.fromkeys((one.resources.qos or default, partition.qos)) if name in known]
 
 
 def _within(one: Asked, partition: Partition, nodes: Sequence[Node]) -> Asked:

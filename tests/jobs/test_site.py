@@ -55,7 +55,10 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Answers:
 
 def test_a_cluster_is_read(answers: Answers) -> None:
     there = answers(
-        partition=GPU, node=NODE, assoc="lab||normal,long|50|", qos="long|7-00:00:00||normal|requeue|00:02:00"
+        partition=GPU,
+        node=NODE,
+        assoc="lab||normal,long|50||cpu=9,gres/gpu=8|gres/gpu=4,mem=2G|long",
+        qos="long|7-00:00:00||normal|requeue|00:02:00|||gres/gpu:a100=2",
     )
     gpu = there.partitions["gpu"]
     assert (there.version, there.max_array_size, there.kill_wait, there.default_partition) == (
@@ -71,10 +74,11 @@ def test_a_cluster_is_read(answers: Answers) -> None:
     assert not node.in_service  # the first State counts, not what somebody wrote as the reason
     assert replace(node, state="IDLE+CLOUD+POWERED_DOWN").in_service  # it is switched on for a job
     assert there.accounting
-    assert [(one.account, one.qos, one.max_jobs_submitted) for one in there.accounting.associations] == [
-        ("lab", {"normal", "long"}, 50)
-    ]
+    [lab] = there.accounting.associations
+    assert (lab.account, lab.qos, lab.max_jobs_submitted, lab.default_qos) == ("lab", {"normal", "long"}, 50, "long")
+    assert lab.job_limits == {"cpu": 9, "gres/gpu": 4, "mem": 2048}
     long = there.accounting.qos["long"]
+    assert long.job_limits == {"gres/gpu:a100": 2}
     assert (long.max_time, long.preempts, long.grace_time) == (7 * 86400, {"normal"}, 120)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -116,6 +117,39 @@ def test_limits_of_what_may_be_queued(lab_accounting: Lab, tmp_path: Path) -> No
     finally:
         limit(-1)
     assert [one.text for one in found] == [f"{path}: 7 jobs are more than the 5 that account lab lets you queue"]
+
+
+@pytest.mark.parametrize(
+    ("whose", "limit", "text"),
+    [
+        (
+            ("qos", "normal"),
+            "MaxTRESPerJob=gres/gpu=2",
+            "QOS normal limits the GPUs of a job to 2, and 4 are asked for",
+        ),
+        (("qos", "normal"), "MaxTRESPerUser=node=1", "QOS normal limits the nodes of a job to 1, and 2 are asked for"),
+        (("user", "root"), "MaxTRESPerJob=cpu=3", "account lab limits the cores of a job to 3, and 4 are asked for"),
+    ],
+)
+def test_what_accounting_lets_no_job_have(
+    lab_accounting: Lab, doctor: Doctor, whose: tuple[str, str], limit: str, text: str
+) -> None:
+    """Slurm takes such a job and never starts it."""
+    name, _, _ = limit.rpartition("=")
+    modify = ("sacctmgr", "-i", "modify", *whose, "set")
+    lab_accounting.run(*modify, limit)
+    try:
+        found = doctor("train: {nodes: 2, gpus_per_node: 2, memory: 300M}")
+        job = lab_accounting.run(
+            "sbatch", "--parsable", "-N2", "--gres=gpu:2", "-n4", "--mem=300M", "--wrap=true"
+        ).strip()
+        reason = eventually(lambda: lab_accounting.run("squeue", "-hj", job, "-o%r").strip().replace("None", ""))
+        lab_accounting.run("scancel", job)
+    finally:
+        lab_accounting.run(*modify, f"{name}=-1")
+    [said] = [said for level, said, _ in found if level == "wrong"]
+    assert said.endswith(f", resources.train: {text} (1 job)")
+    assert re.match("(QOS|Assoc)Max(GRES|Node|Cpu)", reason)
 
 
 def test_a_cluster_without_accounting(lab: Lab, doctor: Doctor) -> None:

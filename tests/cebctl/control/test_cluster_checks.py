@@ -216,6 +216,29 @@ def test_accounts_and_their_limits(said: Any, resources: str, wrong: list[str]) 
     assert said(replace(nobody, config={}), "account: whatever") == []  # nothing is enforced
 
 
+@pytest.mark.parametrize(
+    ("resources", "wrong"),
+    [
+        ("nodes: 2, gpus_per_node: 1, gpu_type: a100, memory: 16G, cpus: 8", []),
+        (
+            "gpus_per_node: 4, gpu_type: a100",
+            ["account lab limits the GPUs of type a100 of a job to 3, and 4 are asked for"],
+        ),
+        ("nodes: 3, gpus_per_node: 2", ["QOS normal limits the GPUs of a job to 4, and 6 are asked for"]),
+        ("nodes: 3, gpus_per_node: 2, qos: long", []),
+        ("nodes: 2, memory: 17G", ["QOS normal limits the megabytes of a job to 32768, and 34816 are asked for"]),
+        ("nodes: 2, cpus: 9", ["account lab limits the cores of a job to 16, and 18 are asked for"]),
+    ],
+)
+def test_what_accounting_lets_one_job_have(said: Any, resources: str, wrong: list[str]) -> None:
+    limits = {"cpu": 16.0, "gres/gpu:a100": 3.0}
+    account = Association("lab", "", frozenset({"normal", "long"}), job_limits=limits)
+    known = {"normal": Qos("normal", job_limits={"gres/gpu": 4.0, "mem": 32_768.0}), "long": Qos("long")}
+    there = site(*(node(f"g{number}", "gpu") for number in range(4)), accounting=Accounting((account,), known))
+    assert said(replace(there, config={"AccountingStorageEnforce": "limits"}), resources) == wrong
+    assert said(there, resources) == []  # nothing is enforced
+
+
 def test_preemption_by_qos_and_by_partition() -> None:
     free = replace(ME, qos=ME.qos | {"normal": Qos("normal", preempts=frozenset({"free"}))})
     by_qos = site(accounting=free, config={"PreemptType": "preempt/qos", "KillWait": "30 sec"})
