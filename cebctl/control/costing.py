@@ -92,13 +92,13 @@ def _estimate(
     gpu = (named or gpus.find(train.gpu_type or "") or gpus.GPUS[gpus.DEFAULT]) if train.gpus else None
     devices = max(train.gpus, 1)
     speed = speeds.get((_workload(run), gpu.name if gpu else None))
-    if speed:
-        hours = costs.images(run) / speed / 3600 * devices
-    else:
-        hours = costs.training_flops(run, counted) / (gpu.rate(run.precision) if gpu else CPU_CORE_FLOPS) / 3600
+    expected_hours = costs.training_flops(run, counted) / (gpu.rate(run.precision) if gpu else CPU_CORE_FLOPS) / 3600
+    hours = costs.images(run) / speed / 3600 * devices if speed else expected_hours
     benchmarks: tuple[AnyBenchmark, ...] = tuple(b for b in planned.benchmarks if runnable(b))
     judge = gpu if evaluate.gpus else None
     rate = judge.rate("fp32") if judge else CPU_CORE_FLOPS
+    if judge == gpu and hours:
+        rate *= expected_hours / hours  # a device does to evaluations as it was seen to do to the training
     batch = min(-(-run.batch // devices), run.replica_batch or run.batch)  # unset is false
     return Estimate(
         train_hours=hours,

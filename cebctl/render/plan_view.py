@@ -203,7 +203,7 @@ def _time(plan: Plan) -> list[str]:
             )
     bases = {estimate.basis for estimate in plan.estimates}
     if "measured" in bases:
-        lines.append("measured: the same network, data, batch and device, in this store; training alone")
+        lines.append("measured: training of the same network, data, batch and device, in this store")
     if "counted" in bases:
         lines.append(f"FLOPs: counted operations over {_rates(plan)}; good to a factor of two")
     return lines

@@ -105,14 +105,18 @@ def test_hours_are_measured_where_they_can_be(write, here: Home) -> None:
     after = make_plan(matrix, here).estimates
     assert {estimate.basis for estimate in after} == {"measured"}
     assert after[2].train_hours == pytest.approx(1437 * 60 / 1000 / 3600)
+    slower = after[0].train_hours / before[0].train_hours
+    assert after[0].evaluate_hours == pytest.approx(slower * before[0].evaluate_hours)
 
 
 def test_a_speed_counts_on_its_own_kind_of_gpu_alone(write, here: Home) -> None:
     matrix = write(BASE + GRIDS + "resources: {train: {gpus_per_node: 1, gpu_type: a100-80gb}}")
+    before = make_plan(matrix, here).estimates[0]
     _submit(here, matrix)
     _train(here, matrix, 0, 1000.0, gpu="NVIDIA A100-SXM4-80GB")
     assert make_plan(matrix, here).estimates[0].basis == "measured"
     assert make_plan(matrix, here, gpu="h100").estimates[0].basis == "counted"
+    assert make_plan(matrix, here).estimates[0].evaluate_hours == before.evaluate_hours, "on the CPU"
 
 
 def test_benchmarks_without_evaluator_are_named_and_not_submitted(write, here: Home, monkeypatch) -> None:
