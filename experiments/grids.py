@@ -105,7 +105,7 @@ class GridReader:
 
     def _zipped(self, node: Node) -> list[list[Option]]:
         """Axes of equal length, which go together."""
-        if not isinstance(node, MappingNode):
+        if not isinstance(node, MappingNode) or not node.value:
             self._fault(node, "zip: expected a mapping of axes")
             return []
         columns = [self._axis(key, value) for key, value in node.value]

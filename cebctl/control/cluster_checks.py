@@ -11,7 +11,7 @@ from pathlib import Path
 from cebctl.control.asked import asked
 from cebctl.control.cautions import preemption
 from cebctl.control.findings import Finding, Level
-from cebctl.control.obstacles import obstacles
+from cebctl.control.obstacles import held_against, obstacles
 from cebctl.control.submit import due
 from cebctl.control.survey import survey
 from experiments import resources
@@ -48,8 +48,7 @@ def examine(home: Home, matrix: Matrix | None = None) -> list[Finding]:
     found = [*_controller(site), *_partitions(site), *_memory_of_jobs(site), *_folders(site, home)]
     if matrix is None:
         return [*found, *_preemption(site)]
-    against = obstacles(matrix, site)
-    return [*found, *against, *_rehearsals(matrix, [one.text for one in against if one.level == "wrong"])]
+    return [*found, *obstacles(matrix, site), *_rehearsals(matrix, site)]
 
 
 class ObstaclesError(InputError):
@@ -145,11 +144,11 @@ def _preemption(site: Site) -> Iterator[Finding]:
             yield _say("note", *words)
 
 
-def _rehearsals(matrix: Matrix, wrong: Sequence[str]) -> Iterator[Finding]:
+def _rehearsals(matrix: Matrix, site: Site) -> Iterator[Finding]:
     """What sbatch itself says, where nothing is known to be wrong: a site may have rules that nobody can read from
     outside."""
     for one in asked(matrix):
-        if any(text.startswith(f"{one.where}: ") for text in wrong):
+        if any(finding.level == "wrong" for finding in held_against(one, site)):
             continue
         what = f"{one.where} ({resources.text(one.resources)})"
         try:

@@ -42,19 +42,20 @@ def obstacles(matrix: Matrix, site: Site, stages: Iterable[tuple[PlannedRun, Sta
     wanted = asked(matrix, stages)
     found: Counter[Finding] = Counter()
     for one in wanted:
-        found.update(dict.fromkeys(_examine(one, site), one.jobs))
+        found.update(dict.fromkeys(held_against(one, site), one.jobs))
     return [
         *(replace(one, text=f"{one.text} ({jobs:,} job{'s' * (jobs > 1)})") for one, jobs in found.items()),
         *_numbers(matrix, wanted, site),
     ]
 
 
-def _examine(one: Asked, site: Site) -> Iterator[Finding]:
+def held_against(one: Asked, site: Site) -> Iterator[Finding]:
+    """What a site holds against some jobs."""
     yield from (one.finding("wrong", *complaint) for complaint in _account(one, site))
     if one.resources.reservation and one.resources.reservation not in site.reservations:
         text = f"there is no reservation {one.resources.reservation}"
         yield one.finding("wrong", text, one.put("reservation", sorted(site.reservations)))
-    found = _held_against(one, _partitions(one, site), site)
+    found = _by_partition(one, _partitions(one, site), site)
     misnamed = list(_misnamed(one, site, found))
     found = found or _nearest(one, site)
     able = [name for name, complaints in found.items() if not complaints]
@@ -79,13 +80,15 @@ def _misnamed(one: Asked, site: Site, fit: Collection[str]) -> Iterator[str]:
 
 
 def _nearest(one: Asked, site: Site) -> dict[str, list[Complaint]]:
-    """The partitions that would take these jobs; if none does, the one that holds the least against them, and what."""
-    every = _held_against(one, site.partitions.values(), site)
+    """The partitions that would take these jobs; if none does, the one that holds the least against them, and what: of
+    those that let them in, if any does."""
+    every = _by_partition(one, site.partitions.values(), site)
     able = {name: complaints for name, complaints in every.items() if not complaints}
-    return able or dict(sorted(every.items(), key=lambda item: len(item[1]))[:1])
+    closed = {name for name in every if [*_entry(one, site.partitions[name], site)]}
+    return able or dict(sorted(every.items(), key=lambda item: (item[0] in closed, len(item[1])))[:1])
 
 
-def _held_against(one: Asked, partitions: Iterable[Partition], site: Site) -> dict[str, list[Complaint]]:
+def _by_partition(one: Asked, partitions: Iterable[Partition], site: Site) -> dict[str, list[Complaint]]:
     """By partition, of those that are fit for these jobs: every limit that they exceed."""
     return {part.name: list(_complaints(one, part, site)) for part in partitions if not _unfit(one, part, site)}
 
@@ -97,8 +100,13 @@ def _unfit(one: Asked, partition: Partition, site: Site) -> list[str]:
     """Why a partition is not fit for these jobs, whatever the amounts they ask for."""
     name, nodes = f"partition {partition.name}", site.nodes_of(partition.name)
     gpus = not one.resources.gpus_per_node or any(node.gpus for node in nodes)
+    nothing = not all((partition.max_nodes, partition.max_cpus_per_node, partition.max_memory_per_node))
     found = [f"{name} is {partition.state}"] if partition.state != "UP" else []
-    return found + ([f"{name} has no nodes"] if not nodes else [] if gpus else [f"{name} has no GPUs"])
+    if not nodes:
+        return [*found, f"{name} has no nodes"]
+    if nothing or partition.min_nodes > min(partition.max_nodes, len(nodes)):
+        found.append(f"{name} takes no jobs: its limits leave them nothing")
+    return found if gpus else [*found, f"{name} has no GPUs"]
 
 
 def _complaints(one: Asked, partition: Partition, site: Site) -> Iterator[Complaint]:

@@ -111,12 +111,14 @@ class Group:
         distributed.all_reduce(sums_V)
         return sums_V.tolist()
 
-    def means(self, images: int, values: Sequence[float]) -> tuple[int, list[float]]:
-        """The images of all processes, and of each value the mean over them, given that over this one's."""
-        if self.size == 1:
-            return images, list(values)
-        total, *sums = self.sums([images, *(images * value for value in values)])
-        return int(total), [value / total for value in sums]
+    def means(self, images: Sequence[int], values: Sequence[Sequence[float]]) -> tuple[list[int], list[list[float]]]:
+        """Of several steps with equally many values each, the images of all processes, and of each value the mean over
+        them, given that over this one's."""
+        if self.size == 1 or not images:
+            return list(images), [list(row) for row in values]
+        weighted = [count * value for count, row in zip(images, values, strict=True) for value in (1, *row)]
+        summed = torch.tensor(self.sums(weighted), dtype=torch.float64).view(len(images), -1).tolist()
+        return [int(total) for total, *_ in summed], [[value / total for value in row] for total, *row in summed]
 
     def gather(self, mine: dict[K, T]) -> dict[K, T]:
         """What all processes know together."""

@@ -58,9 +58,12 @@ class Pending:
         `good` is the checkpoint it names.
         """
         rows, self._rows = self._rows, []
-        for step, images, tensors in rows:
-            images, fetched = group.means(images, torch.stack(list(tensors.values())).tolist())
-            values = dict(zip(tensors, fetched, strict=True))
+        if not rows:
+            return
+        fetched = torch.stack([value for _, _, tensors in rows for value in tensors.values()]).view(len(rows), -1)
+        counts, means = group.means([images for _, images, _ in rows], fetched.tolist())
+        for (step, _, tensors), images, mine in zip(rows, counts, means, strict=True):
+            values = dict(zip(tensors, mine, strict=True))
             for name, value in values.items():
                 if math.isnan(value):
                     raise DivergedError("nan", name, value, step, good)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from experiments import spec
 from experiments.spec import Run
-from jobs.engine import noise, objectives, optimisers, schedules
+from jobs.engine import objectives, optimisers, schedules
 from jobs.engine.attacks.pgd import pgd
 from jobs.engine.attacks.start import random_start
 from jobs.engine.device import moved
@@ -60,10 +60,10 @@ def take(
     samples_B: Tensor,
     x_BCHW: Tensor,
     y_B: Tensor,
-    noise_BZ: Tensor | None = None,
+    noise_BZ: Tensor,
 ) -> dict[str, Tensor]:
     """Update the weights on one batch, of which these are this process's images in [0, 1], the samples `samples_B` of
-    this epoch; `noise_BZ` is what `noise.draw` gives for them, if it was drawn already.
+    this epoch; `noise_BZ` is what `noise.draw` gives for them.
 
     Every process of the group takes the step at once, with the gradient of the mean over all their images. Returns
     the means over this one's as scalars on the device: loss, conditional_entropy, residual_information and rate
@@ -72,8 +72,6 @@ def take(
     """
     group = state.group
     (images,) = group.sums([len(y_B)])  # asked, because some may have been left out
-    if noise_BZ is None:
-        noise_BZ = noise.draw(state.run, epoch, samples_B, x_BCHW.device)
     parts = _parts(state.run, samples_B, x_BCHW, y_B, noise_BZ)
     statistics = RunningStatistics(state.model) if group.size > 1 or len(parts) > 1 else None
     for optimiser, lr in ((state.optimiser, now.lr), (state.marginal_optimiser, now.marginal_lr)):

@@ -105,6 +105,7 @@ FAULTS = {
     "no effect": ("grids: [{objective: xent, rho: 1}]", "m.yaml:2:32: rho: objective 'xent' has no such field"),
     "missing": ("grids: [{objective: ceb}]", "objective.rho is missing; objective 'ceb' needs it"),
     "ambiguous": ("grids: [{objective: xent, steps: 3}]", "could be any of adversary.steps, objective"),
+    "empty zip": ("grids: [{objective: xent, zip: {}}]", "zip: expected a mapping of axes"),
     "zip": ("grids: [{objective: ceb, zip: {rho: [1, 2], epochs: [1]}}]", "the axes have 2, 1 values"),
     "variant": ("grids: [{variants: [x], objective: xent}]", "unknown variant 'x'"),
     "top": ("grid: []", "m.yaml:2:1: unknown field 'grid' of a matrix; did you mean 'grids'?"),
@@ -238,7 +239,7 @@ def test_axes_override_variants_and_never_each_other(
     places = {
         "network": [{"name": "small_cnn", **dict.fromkeys(inside, 2)}],
         **{f"network.{field}": [4] for field in beside},
-        "zip": {field: [8] for field in zipped},
+        **({"zip": {field: [8] for field in zipped}} if zipped else {}),
     }
     items = list(places.items())
     shuffle.shuffle(items)

@@ -44,8 +44,8 @@ _SIGNED = {
 
 
 def autoaugment(images_BCHW: Tensor, policy: Policy, seed: int, epoch: int, samples_B: Tensor) -> Tensor:
-    """The images, wherever they lie, under the policy's two operations each, as they are drawn for samples_B (int64, on
-    the CPU)."""
+    """The images, square, wherever they lie, under the policy's two operations each, as they are drawn for samples_B
+    (int64, on the CPU)."""
     _, numbers_P22, kinds_O = _operations(policy, images_BCHW.shape[-1])
     tables = _tables(policy, images_BCHW.shape[-1], images_BCHW.device)
     chosen_B, chances_B2, signs_B2 = draw(len(_pairs(policy)), seed, epoch, samples_B)
@@ -99,7 +99,7 @@ def _take_values(images_TCHW: Tensor, numbers_T: Tensor, tables: _Tables) -> Ten
 
 
 def _color(images_TCHW: Tensor, numbers_T: Tensor, tables: _Tables) -> Tensor:
-    if images_TCHW.shape[1] == 1:
+    if images_TCHW.shape[1] == 1:  # torchvision leaves these alone, and blended with itself an image is rounded down
         return images_TCHW
     return _blended(images_TCHW, functional.rgb_to_grayscale(images_TCHW), numbers_T, tables)
 
@@ -110,6 +110,8 @@ def _contrast(images_TCHW: Tensor, numbers_T: Tensor, tables: _Tables) -> Tensor
 
 
 def _sharpness(images_TCHW: Tensor, numbers_T: Tensor, tables: _Tables) -> Tensor:
+    if images_TCHW.shape[-1] <= 2:
+        return images_TCHW
     return _blended(images_TCHW, functional.adjust_sharpness(images_TCHW, 0), numbers_T, tables)
 
 

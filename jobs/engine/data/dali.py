@@ -33,6 +33,7 @@ from jobs.engine.data import autoaugment
 from jobs.engine.data.augment import Augment, sample_seeds, seeded, window
 from jobs.engine.data.images import FolderImages
 from jobs.engine.data.reading import UNREADABLE, Read, loaded
+from jobs.engine.device import moved
 
 THREADS_PER_READER = 8
 """Reading files and drawing is so much less work than decoding that one process does it for so many threads of DALI."""
@@ -97,7 +98,7 @@ def batches(
                 continue
             encoded = ahead.popleft()
             x_BCHW = made_BHWC.permute(0, 3, 1, 2).contiguous().float().div_(255)
-            yield encoded.samples_B, x_BCHW, encoded.labels_B.to(device)
+            yield encoded.samples_B, x_BCHW, moved(encoded.labels_B, device)
 
 
 @dataclass(frozen=True)

@@ -170,6 +170,23 @@ def test_sites_with_little_to_offer(said: Any) -> None:
     ]
 
 
+def test_the_nearest_partition_is_one_that_lets_the_jobs_in_and_takes_any(said: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("os.getuid", lambda: 1000)
+    there = site(
+        node("c1", "cpu", gpus={}), node("g1", "gpu"), node("o1", "other", gpus={"a100": 1}, cpus=8), node("z1", "shut"),
+        partitions=(partition("cpu"), partition("gpu", allow_groups=frozenset({"admins-of-this"})), partition("other"),
+                    partition("shut", max_nodes=0.0), partition("many", min_nodes=4.0)),
+    )  # fmt: skip
+    assert said(there, "partition: cpu, gpus_per_node: 2, cpus: 16") == [
+        "partition cpu has no GPUs",
+        "partition other has at most 1 GPUs in a node, not 2",
+        "partition other gives at most 8 cores of a node, not 16",
+    ]
+    assert said(there, "partition: shut") == ["partition shut takes no jobs: its limits leave them nothing"]
+    few = site(node("m1", "many"), partitions=(partition("many", min_nodes=4.0),))
+    assert said(few, "partition: many") == ["partition many takes no jobs: its limits leave them nothing"]
+
+
 def test_nodes_out_of_service_are_waited_for(said: Any) -> None:
     there = site(node("g1", "gpu", state="DOWN*"), node("g2", "gpu", state="IDLE+DRAIN"))
     assert said(there, "memory: 4G") == []

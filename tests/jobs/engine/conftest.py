@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,19 @@ def compiler() -> None:
     """Skipped without one for what torch.compile writes."""
     if shutil.which("g++") is None:
         pytest.skip("no C++ compiler: install g++")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """A test marked `apart` runs in a process of its own: behind torch.compile no forked child could go backward."""
+    if pyfuncitem.get_closest_marker("apart") is None or os.environ.get("CEBCTL_APART"):
+        return None
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", pyfuncitem.nodeid]
+    apart = subprocess.run(
+        command, cwd=pyfuncitem.config.rootpath, env=os.environ | {"CEBCTL_APART": "1"}, capture_output=True, text=True
+    )
+    assert apart.returncode == 0, apart.stdout + apart.stderr
+    return True
 
 
 @pytest.fixture

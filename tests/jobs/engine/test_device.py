@@ -14,19 +14,35 @@ import torch
 from experiments import datasets, spec
 from jobs.engine.attacks.start import random_start
 from jobs.engine.data.augment import augment_small
+from jobs.engine.device import moved
 
 ROOT = Path(__file__).parents[3]
 
 
 def test_a_step_neither_mixes_devices_nor_waits() -> None:
-    trial = subprocess.run(
-        [sys.executable, "-m", "tests.jobs.engine.fake_gpu_trial"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-m", "tests.jobs.engine.fake_gpu_trial"]
+    trial = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert trial.returncode == 0, trial.stderr
     *steps, number, mixed = trial.stdout.splitlines()
     assert len(steps) == 10
     assert [line for line in steps if not line.endswith(" cuda:0")] == []
     assert number == "a number is asked for: DataDependentOutputException"
     assert mixed.endswith(("FakeTensorDeviceMismatchError", "RuntimeError")), "by the version of torch"
+
+
+def test_what_goes_to_a_gpu_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, Any]] = []
+    real_to = torch.Tensor.to
+
+    def to(tensor: torch.Tensor, device: torch.device, **how: Any) -> torch.Tensor:
+        asked.append((device.type, how))
+        return tensor if device.type == "cuda" else real_to(tensor, device, **how)
+
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor + 1)
+    assert moved(torch.zeros(1), "cuda") == 1, "out of pinned memory"
+    assert moved(torch.zeros(1), "cpu") == 0
+    assert asked == [("cuda", {"non_blocking": True}), ("cpu", {})]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import traceback
 import warnings
 from collections.abc import Callable
@@ -13,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -34,11 +37,14 @@ from jobs.engine.train import train
 from jobs.errors import PeerLostError, Stopped
 from jobs.home import RunPaths
 from jobs.journal import Checkpointed, Journal, Metrics, Succeeded, read
+from tests.jobs.engine.conftest import TINY
 from tests.jobs.engine.test_resume import assert_same
 
 NORMED = spec.WideResNet(blocks=1, width=1, norm="batch", z_dim=4)
 ADVERSARY = spec.PgdAdversary(norm="l2", eps=0.5, steps=2, step_size=0.3)
 SGD = spec.Sgd(lr=0.01, weight_decay=1e-4)
+COMPILED = msgspec.structs.replace(TINY, precision="fp64", batch=10, replica_batch=3, optimiser=SGD)
+ROOT = Path(__file__).parents[3]
 DONE, STOPPED, LOST, FAILED = 0, 3, 4, 5
 Ask = Callable[[int, int], bool]
 """(rank, steps done) -> whether this process is asked to stop."""
@@ -52,31 +58,30 @@ def second_at(last: int, rank: int, steps: int) -> bool:
     return rank == 1 and steps == last
 
 
-def together(
-    world: int, run: spec.Run, paths: RunPaths, ask: Ask = never, seconds: float = 60.0, execution: Execution = DEFAULT
-) -> list[int]:
+def together(world: int, run: spec.Run, paths: RunPaths, ask: Ask = never, seconds: float = 60.0) -> list[int]:
     """Train by so many forked processes, the first with a journal; how each ended."""
-    attempt = paths.next_attempt("train")
+    number = paths.next_attempt("train")
     paths.folder.mkdir(parents=True, exist_ok=True)
     children = []
     for rank in range(world):
         child = os.fork()
         if child == 0:
-            os._exit(_attempt(rank, world, run, paths, attempt, ask, seconds, execution))
+            os._exit(one_of(rank, world, run, paths, number, ask, seconds))
         children.append(child)
     return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 
 
-def _attempt(
+def one_of(
     rank: int,
     world: int,
     run: spec.Run,
     paths: RunPaths,
     attempt: int,
-    ask: Ask,
-    seconds: float,
-    execution: Execution,
+    ask: Ask = never,
+    seconds: float = 60.0,
+    execution: Execution = DEFAULT,
 ) -> int:
+    """Train as one of so many processes; how it ended."""
     calls = iter(range(1, 1_000_000))
     journal = Journal(paths.journal("train", attempt)) if rank == 0 else None
     try:
@@ -149,13 +154,16 @@ def test_many_learn_what_one_learns(tmp_path: Path, change: Any, world: int, fie
     assert_learned_alike(run, ours, theirs)
 
 
+@pytest.mark.soak  # a minute on two cores
 @pytest.mark.usefixtures("compiler")
-def test_compiled_many_learn_what_one_learns_uncompiled(tmp_path: Path, change: Any) -> None:
-    run = change(precision="fp64", batch=10, replica_batch=3, optimiser=SGD)
+def test_compiled_many_learn_what_one_learns_uncompiled(tmp_path: Path) -> None:
     ours, theirs = RunPaths(tmp_path / "ours"), RunPaths(tmp_path / "theirs")
-    assert together(2, run, ours, execution=Execution(compile="default")) == [DONE] * 2
-    alone(run, theirs)
-    assert_learned_alike(run, ours, theirs)
+    ours.folder.mkdir()
+    command = [sys.executable, "-m", "tests.jobs.engine.compiled_trial", str(ours.folder)]
+    processes = [subprocess.Popen([*command, str(rank), "2"], cwd=ROOT) for rank in range(2)]
+    assert [process.wait() for process in processes] == [DONE] * 2
+    alone(COMPILED, theirs)
+    assert_learned_alike(COMPILED, ours, theirs)
 
 
 def test_parts_add_up_to_the_batch(tmp_path: Path, change: Any) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 from experiments import spec
 from experiments.errors import InputError
 from experiments.resources import Execution
-from jobs.engine import checkpoint, step
+from jobs.engine import checkpoint, noise, step
 from jobs.engine.length import Length
 from jobs.engine.state import initial, restore
 from jobs.errors import Stopped
@@ -47,6 +47,7 @@ def assert_close(found: dict[str, torch.Tensor], expected: dict[str, torch.Tenso
 
 
 @pytest.mark.usefixtures("compiler")
+@pytest.mark.apart
 def test_compiled_it_learns_the_same_and_resumes_bit_for_bit(new_attempt: Any, change: Change) -> None:
     torch._dynamo.reset()
     counters = torch._dynamo.utils.counters
@@ -123,7 +124,13 @@ def test_bf16_is_the_network_s_alone(
 
 def take(state: Any) -> dict[str, torch.Tensor]:
     x_BCHW = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    return step.take(state, step.in_force(state, Length(state.run, 60)), 0, torch.arange(8), x_BCHW, torch.arange(8))
+    return taken(state, x_BCHW)
+
+
+def taken(state: Any, x_BCHW: torch.Tensor) -> dict[str, torch.Tensor]:
+    samples_B = torch.arange(8)
+    noise_BZ = noise.draw(state.run, 0, samples_B, "cpu")
+    return step.take(state, step.in_force(state, Length(state.run, 60)), 0, samples_B, x_BCHW, samples_B, noise_BZ)
 
 
 @pytest.mark.parametrize(("asked", "last"), [(None, True), (True, True), (False, False)])
@@ -133,8 +140,7 @@ def test_the_layout_reaches_the_network(change: Change, asked: bool | None, last
     seen = []
     convolution = next(module for module in state.model.modules() if isinstance(module, nn.Conv2d))
     convolution.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
-    x_BCHW = torch.rand(8, 3, 32, 32)
-    step.take(state, step.in_force(state, Length(run, 60)), 0, torch.arange(8), x_BCHW, torch.arange(8))
+    taken(state, torch.rand(8, 3, 32, 32))
     assert seen[0].is_contiguous(memory_format=torch.channels_last) is last
 
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from experiments import spec
-from jobs.engine import step
+from jobs.engine import noise, step
 from jobs.engine.data import batches, load
 from jobs.engine.length import Length
 from jobs.engine.state import initial
@@ -55,7 +55,8 @@ def losses(run: spec.Run) -> dict[str, list[float]]:
     while state.step < STEPS:
         epoch = state.step // length.steps_per_epoch
         for batch in batches(images, length.rest_of_epoch(state.step), run.data.augment, run.seed, epoch, "cpu"):
-            values = step.take(state, step.in_force(state, length), epoch, *batch)
+            noise_BZ = noise.draw(run, epoch, batch[0], "cpu")
+            values = step.take(state, step.in_force(state, length), epoch, *batch, noise_BZ)
             state.step += 1
             if state.step % EVERY == 0:
                 for name, value in values.items():

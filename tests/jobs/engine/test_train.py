@@ -230,8 +230,9 @@ def test_adversarial_training_trains_on_pgd_examples_and_leaves_batch_norm_to_th
     start_BCHW = random_start(x_BCHW, norm="linf", eps=0.1, seed=0, samples_B=samples_B, epoch=2)
     attack = {"norm": "linf", "eps": 0.1, "steps": 3, "step_size": 0.05, "start_BCHW": start_BCHW}
     attacked_BCHW = pgd(twin.model.eval().classify, x_BCHW, y_B, **attack)
-    expected = step.take(clean_twin, now, 2, samples_B, attacked_BCHW, y_B)
-    found = step.take(state, now, 2, samples_B, x_BCHW, y_B)
+    noise_BZ = noise.draw(run, 2, samples_B, "cpu")
+    expected = step.take(clean_twin, now, 2, samples_B, attacked_BCHW, y_B, noise_BZ)
+    found = step.take(state, now, 2, samples_B, x_BCHW, y_B, noise_BZ)
     assert {name: float(value) for name, value in found.items()} == {k: float(v) for k, v in expected.items()}
     assert state.model.training
     assert int(state.model.network.last[0].num_batches_tracked) == 1

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from experiments import datasets, matrix, spec
-from jobs.engine import step
+from jobs.engine import noise, step
 from jobs.engine.length import Length
 from jobs.engine.state import initial
 
@@ -56,7 +56,8 @@ def test_a_network_takes_a_step(run: spec.Run) -> None:
     state.step = 1  # where a warm-up is no longer at 0
     before = next(state.model.network.parameters()).clone()
     now = step.in_force(state, Length(run, 2))
-    values = step.take(state, now, 0, torch.tensor([0, 1]), images(run), y_B)
+    samples_B = torch.tensor([0, 1])
+    values = step.take(state, now, 0, samples_B, images(run), y_B, noise.draw(run, 0, samples_B, "cpu"))
     assert all(value.isfinite() for value in values.values())
     after = next(state.model.network.parameters())
     assert after.isfinite().all() and not torch.equal(before, after)
