@@ -173,7 +173,8 @@ def test_sites_with_little_to_offer(said: Any) -> None:
 def test_the_nearest_partition_is_one_that_lets_the_jobs_in_and_takes_any(said: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr("os.getuid", lambda: 1000)
     there = site(
-        node("c1", "cpu", gpus={}), node("g1", "gpu"), node("o1", "other", gpus={"a100": 1}, cpus=8), node("z1", "shut"),
+        node("c1", "cpu", gpus={}), node("g1", "gpu"), node("o1", "other", gpus={"a100": 1}, cpus=8),
+        node("z1", "shut"),
         partitions=(partition("cpu"), partition("gpu", allow_groups=frozenset({"admins-of-this"})), partition("other"),
                     partition("shut", max_nodes=0.0), partition("many", min_nodes=4.0)),
     )  # fmt: skip
