@@ -177,8 +177,7 @@ def _features(one: Asked, name: str, nodes: Sequence[Node]) -> Iterator[Complain
 def _time(one: Asked, partition: Partition, site: Site) -> Iterator[Complaint]:
     seconds = slurm.seconds(one.resources.time or "")
     limits = [(f"partition {partition.name}", partition.max_time)]
-    limits += [(f"QOS {qos.name}", qos.max_time) for qos in _qos(one, partition, site)]
-    limits += [(f"account {known.account}", known.max_time) for known in _associations(one, site)[:1]]
+    limits += [(who, limiting.max_time) for who, limiting in _limiting(one, partition, site)]
     for what, most in limits if seconds else ():
         if seconds and seconds > most:
             text = f"{what} allows {time_text(most)} at most, not {one.resources.time}"
@@ -189,11 +188,9 @@ def _of_a_job(one: Asked, partition: Partition, site: Site) -> Iterator[Complain
     """What accounting lets one job have, its nodes together."""
     if not site.enforced & _LIMITS:
         return
-    limits = [(f"QOS {qos.name}", qos.job_limits) for qos in _qos(one, partition, site)]
-    limits += [(f"account {known.account}", known.job_limits) for known in _associations(one, site)[:1]]
-    for who, of_who in limits:
+    for who, limiting in _limiting(one, partition, site):
         for name, wanted in one.of_a_job.items():
-            if wanted > (most := of_who.get(name, wanted)):
+            if wanted > (most := limiting.job_limits.get(name, wanted)):
                 unit, field = _UNITS[name.partition(":")[0]]
                 kind = f" of type {one.resources.gpu_type}" if ":" in name else ""
                 text = f"{who} limits the {unit}{kind} of a job to {most:.0f}, and {wanted:.0f} are asked for"
@@ -221,7 +218,7 @@ def _entry(one: Asked, partition: Partition, site: Site) -> Iterator[Complaint]:
 def _account(one: Asked, site: Site) -> Iterator[Complaint]:
     """What accounting knows of the user."""
     wanted, accounting = one.resources, site.accounting
-    if accounting is None or not site.enforced & {"associations", "limits", "qos", "safe", "all"}:
+    if accounting is None or not site.enforced & {*_LIMITS, "qos", "associations"}:
         return
     if not accounting.associations:
         yield "Slurm's accounting does not know you", "ask the administrators for an account"
@@ -232,7 +229,7 @@ def _account(one: Asked, site: Site) -> Iterator[Complaint]:
             f"account {wanted.account} is not yours; {expected(accounts, wanted.account)}",
             one.put("account", accounts),
         )
-    if wanted.qos and site.enforced & {"qos", "limits", "safe", "all"}:
+    if wanted.qos and site.enforced & {*_LIMITS, "qos"}:
         allowed = sorted(set().union(*(known.qos for known in _associations(one, site) or accounting.associations)))
         if wanted.qos not in allowed:
             text = f"QOS {wanted.qos} is not yours; {expected(allowed, wanted.qos)}"
@@ -271,6 +268,12 @@ def _associations(one: Asked, site: Site) -> list[Association]:
     """Those of the user that the jobs could run under."""
     known = site.accounting.associations if site.accounting else ()
     return [item for item in known if one.resources.account in (None, item.account)]
+
+
+def _limiting(one: Asked, partition: Partition, site: Site) -> list[tuple[str, Qos | Association]]:
+    """What limits each job of these, in words and as it is."""
+    found: list[tuple[str, Qos | Association]] = [(f"QOS {qos.name}", qos) for qos in _qos(one, partition, site)]
+    return found + [(f"account {known.account}", known) for known in _associations(one, site)[:1]]
 
 
 def _qos(one: Asked, partition: Partition, site: Site) -> list[Qos]:

@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from experiments.benchmarks import Information, TrainInformation
 from jobs.engine import randomness
+from jobs.engine.device import moved
 from jobs.engine.evaluators.subject import Found, OfBatch, Subject
 from jobs.engine.models import CebModel
 
@@ -52,7 +53,7 @@ def _of_batch(model: CebModel, samples: int, seed: int, suffix: str = "") -> OfB
 
 def _noise(f_BZ: Tensor, samples_B: Tensor, seed: int, stream: str, number: int) -> Tensor:
     """Of one z for each image; the draw's number stands where training has the epoch."""
-    return randomness.normal(seed, stream, number, samples_B.to(f_BZ.device), f_BZ.shape[1], f_BZ.dtype)
+    return randomness.normal(seed, stream, number, moved(samples_B, f_BZ.device), f_BZ.shape[1], f_BZ.dtype)
 
 
 def _draw(model: CebModel, f_BZ: Tensor, z_BZ: Tensor, y_B: Tensor) -> dict[str, Tensor]:
