@@ -198,9 +198,8 @@ def _time(plan: Plan) -> list[str]:
         lines[0] += f": {duration(plan.wall_hours * 3600)} on {plan.gpus} {device}"
         if len(plan.runs) > 1 and plan.wall_hours > 1.2 * plan.hours_to_do / plan.gpus:
             name, hours = plan.longest
-            lines += [f"the longest run, {name}, takes {duration(hours * 3600)} of it"] * (
-                hours > 0.5 * plan.wall_hours
-            )
+            if hours > 0.5 * plan.wall_hours:
+                lines.append(f"the longest run, {name}, takes {duration(hours * 3600)} of it")
     bases = {estimate.basis for estimate in plan.estimates}
     if "measured" in bases:
         lines.append("measured: training of the same network, data, batch and device, in this store")
