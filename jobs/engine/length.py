@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import Tensor
 
@@ -18,11 +19,11 @@ class Length:
     run: Run
     images: int
 
-    @property
+    @cached_property
     def steps_per_epoch(self) -> int:
         return max(1, self.images // self.run.batch)
 
-    @property
+    @cached_property
     def steps(self) -> int:
         """Of the whole run, what it extends included; none only where it is not trained."""
         return max(1, round(self.run.epochs * self.steps_per_epoch)) if self.run.epochs else 0

@@ -101,14 +101,15 @@ class Training:
         unit = 1 if isinstance(run.replica_batch, UnsetType) else run.replica_batch
         mine = [state.group.share(samples_B, unit) for samples_B in self.length.rest_of_epoch(state.step)]
         loader = batches(self.images, mine, run.data.augment, run.seed, number, self.device)
-        drawn = noise.ahead(run, number, mine, self.device)
+        drawn = noise.for_each(run, number, mine, self.device)
         for asked_B, noise_BZ, (samples_B, x_BCHW, y_B) in zip(mine, drawn, self.progress.timed(loader), strict=True):
-            if len(samples_B) < len(asked_B):  # some could not be read
+            images = len(y_B)
+            if images < len(asked_B):  # some could not be read
                 noise_BZ = noise_BZ[torch.isin(asked_B, samples_B).to(noise_BZ.device)]
             now = step.in_force(state, self.length)
-            self.pending.add(state.step, len(y_B), step.take(state, now, number, samples_B, x_BCHW, y_B, noise_BZ))
+            self.pending.add(state.step, images, step.take(state, now, number, samples_B, x_BCHW, y_B, noise_BZ))
             state.step += 1
-            self.after_step(now, len(y_B), should_stop())
+            self.after_step(now, images, should_stop())
 
     def after_step(self, now: step.InForce, images: int, stop: bool) -> None:
         """Journal, pass the gate and save, as far as each is due; raise Stopped if asked to stop before the end."""

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms.functional import pil_to_tensor
 
+from jobs.engine.ahead import ahead
 from jobs.engine.data import dali
 from jobs.engine.data.augment import Augment, augment_small, folder_transform, sample_seeds, seeded
 from jobs.engine.data.images import FolderImages, ImageSet, MemoryImages, Then
@@ -62,10 +63,13 @@ def _resident(
 ) -> Iterator[Batch]:
     """Batches of images that stay on the device as uint8 and are augmented there."""
     images_NCHW, labels_N = images.on(device)
-    for samples_B in index_batches:
+
+    def made(samples_B: Tensor) -> Batch:
         there_B = moved(samples_B, device)
         images_BCHW = augment_small(images_NCHW[there_B], augment, images.info, seed, epoch, samples_B)
-        yield samples_B, images_BCHW.float().div_(255), labels_N[there_B]
+        return samples_B, images_BCHW.float().div_(255), labels_N[there_B]
+
+    yield from ahead(made, index_batches, images_NCHW[0].numel())
 
 
 def _workers() -> int:

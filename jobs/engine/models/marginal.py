@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
-from jobs.engine.models.gaussian import log_normal
+from jobs.engine.models.gaussian import log_standard_normal
 
 
 class MixtureMarginal(nn.Module):
@@ -39,4 +39,4 @@ def _log_mixture(z_BZ: Tensor, means_MZ: Tensor, logits_M: Tensor) -> Tensor:
     """The squares of the distances are multiplied out: a (B, M, Z) array is 16 GB at 1,000 classes."""
     half_squares_M = 0.5 * means_MZ.square().sum(dim=1)
     relative_BM = z_BZ @ means_MZ.T - half_squares_M + log_softmax(logits_M, dim=0)
-    return log_normal(z_BZ, torch.zeros_like(z_BZ)) + relative_BM.logsumexp(dim=1)
+    return log_standard_normal(z_BZ) + relative_BM.logsumexp(dim=1)

@@ -1,9 +1,9 @@
-"""What every objective has and what it returns. Shapes: B samples, Z dimensions of z."""
+"""What every objective has and what it returns. Shapes: B samples, Z dimensions of z, K classes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -16,6 +16,8 @@ class Terms:
 
     loss: Tensor
     """What is minimised."""
+    logits_BK: Tensor
+    """log c(y|z) up to a constant."""
     conditional_entropy: Tensor
     """-log c(y|z), a sample of an upper bound of H(Y|Z)."""
     residual_information: Tensor | None = None
@@ -27,7 +29,12 @@ class Terms:
 
     def values(self) -> dict[str, Tensor]:
         """What is reported of it, by name, without gradients."""
-        named = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "marginal_loss"}
+        named = {
+            "loss": self.loss,
+            "conditional_entropy": self.conditional_entropy,
+            "residual_information": self.residual_information,
+            "rate": self.rate,
+        }
         return {name: value.detach() for name, value in named.items() if value is not None}
 
 

@@ -13,8 +13,9 @@ from jobs.engine.objectives.terms import Objective, Terms
 
 def loss(model: CebModel, f_BZ: Tensor, z_BZ: Tensor, y_B: Tensor, gamma: float) -> Terms:
     """z is f(x) here, and gamma plays no part."""
-    conditional_entropy = cross_entropy(model.logits(z_BZ), y_B)
-    return Terms(conditional_entropy, conditional_entropy)
+    logits_BK = model.logits(z_BZ)
+    conditional_entropy = cross_entropy(logits_BK, y_B)
+    return Terms(conditional_entropy, logits_BK, conditional_entropy)
 
 
 XENT = Objective(loss, noisy=False, gamma_of=lambda rho: 0.0, rho_of=lambda gamma: math.inf)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments import spec
-from jobs.engine import noise
+from jobs.engine import ahead, noise
 
 Change = Any
 
@@ -22,8 +22,8 @@ def test_drawn_ahead_it_is_what_each_batch_draws_alone(precision: Any, sizes: li
                    objective=spec.Ceb(rho=1.0), optimiser=spec.Adam(), epochs=1, batch=max(sizes))  # fmt: skip
     batches = torch.randperm(sum(sizes), generator=torch.Generator().manual_seed(0)).split(sizes)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(noise, "NUMBERS_AT_ONCE", at_once)
-        together = list(noise.ahead(run, 3, batches, "cpu"))
+        patch.setattr(ahead, "NUMBERS_AT_ONCE", at_once)
+        together = list(noise.for_each(run, 3, batches, "cpu"))
     alone = [noise.draw(run, 3, samples_B, "cpu") for samples_B in batches]
     assert [eps_BZ.shape for eps_BZ in together] == [(size, 7) for size in sizes]
     assert {eps_BZ.dtype for eps_BZ in together} == {torch.float64 if precision == "fp64" else torch.float32}
@@ -32,5 +32,5 @@ def test_drawn_ahead_it_is_what_each_batch_draws_alone(precision: Any, sizes: li
 
 def test_xent_has_none(tiny: spec.Run, change: Change) -> None:
     batches = torch.arange(10).split(4)
-    drawn = list(noise.ahead(change(objective=spec.Xent()), 0, batches, "cpu"))
+    drawn = list(noise.for_each(change(objective=spec.Xent()), 0, batches, "cpu"))
     assert [eps_BZ.shape for eps_BZ in drawn] == [(4, 0), (4, 0), (2, 0)]
