@@ -175,7 +175,7 @@ def read_value(kind: Any, node: Node, name: str, faults: list[Fault]) -> Value |
     """The node as a value of this type, or None and a fault `name: expected …, got …`."""
     raw = yaml12.plain(node)
     if unit(kind) == "pixels" and isinstance(raw, str):
-        raw = _pixels(raw)
+        raw = pixels(raw)
     try:
         value = msgspec.convert(raw, kind, strict=True)
         if isinstance(value, float) and not math.isfinite(value):  # 1e999
@@ -248,7 +248,7 @@ def _narrowed(tree: Schema, prefix: Path, name: str) -> str:
     return f"{'.'.join(prefix)}: unknown field {name!r}; {expected(allowed, name)}"
 
 
-def _pixels(text: str) -> object:
+def pixels(text: str) -> object:
     """`8/255` and `8 px` as [0, 1] pixel units; anything else as it is."""
     number = r"\s*([0-9]+(?:\.[0-9]+)?)\s*"
     if match := re.fullmatch(rf"{number}/{number}", text):

@@ -32,7 +32,7 @@ from yaml.nodes import MappingNode, Node
 from experiments import evaluate_section, identity, naming, resources, selection, yaml12
 from experiments.assembly import BASE, Assembler, layered
 from experiments.axes import MAX_RUNS, read_axis
-from experiments.benchmarks import AnyBenchmark
+from experiments.benchmarks import AnyBenchmark, eps_text
 from experiments.errors import Fault, InputError, MatrixError, expected
 from experiments.fields import Path, flatten, read_assignments, schema
 from experiments.grids import Grid, GridReader, Option, expand
@@ -119,10 +119,12 @@ def networks(folder: FilePath) -> list[Run]:
 
 
 def shown(value: Any) -> str:
-    """A value as a name spells it: of a digest the beginning."""
+    """A value as a name spells it: of a digest the beginning, of a number six digits, or `8/255`."""
     if isinstance(value, str) and value.startswith("sha256:"):
         return value[:15]
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return text if "/" in (text := eps_text(value)) else f"{value:g}"
 
 
 def _values_there(chosen: selection.Selection, runs: Iterable[PlannedRun]) -> str:

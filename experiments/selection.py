@@ -6,6 +6,8 @@ not even `!=`: what has no rho is not "rho other than 3".
     selection = condition { "," condition }
     condition = field ( "=" | "!=" | "<" | "<=" | ">" | ">=" ) value
               | field [ "not" ] "in" "(" value { "," value } ")"
+
+A value is a scalar of YAML, or a number of grey values, `8/255` or `8px`.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from yaml.nodes import ScalarNode
 
 from experiments import yaml12
 from experiments.errors import InputError
-from experiments.fields import Path, schema
+from experiments.fields import Path, pixels, schema
 from experiments.spec import Run
 
 _TOKEN = re.compile(r"\s*(?:(?P<op><=|>=|!=|==|=|<|>)|(?P<punct>[(),])|(?P<word>\"[^\"]*\"|'[^']*'|[^\s,()=<>!\"']+))")
@@ -121,7 +123,8 @@ class _Parser:
         word, _ = self._take("word", what="a value")
         if word[0] in "\"'":
             return word[1:-1]
-        return yaml12.scalar(ScalarNode("tag:yaml.org,2002:str", word))
+        value = yaml12.scalar(ScalarNode("tag:yaml.org,2002:str", word))
+        return pixels(value) if isinstance(value, str) else value
 
     def _peek(self) -> str:
         return self._tokens[self._next][1] if self._next < len(self._tokens) else ""

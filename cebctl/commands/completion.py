@@ -162,11 +162,13 @@ def _values(ctx: typer.Context, field: str) -> list[str]:
 
 def _spelled(value: Any) -> str:
     """As a selection spells it."""
-    from experiments.matrix import shown
+    from experiments.benchmarks import eps_text
 
     if value is None:
         return "null"
-    return str(value).lower() if isinstance(value, bool) else shown(value)
+    if isinstance(value, float):
+        return eps_text(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _matrix(ctx: typer.Context) -> Matrix | None:

@@ -143,7 +143,8 @@ def _gpus(one: Asked, less: Asked, name: str, nodes: Sequence[Node]) -> Iterator
         text = f"{name} has no GPU of type {wanted.gpu_type}; it has {_listed(kinds)}"
         yield text, one.put("gpu_type", enough)
     if wanted.gpus_per_node > most:
-        text = f"{name} has at most {most} {less.resources.gpu_type or 'GPUs'} in a node, not {wanted.gpus_per_node}"
+        kind = less.resources.gpu_type or ("GPU" if most == 1 else "GPUs")
+        text = f"{name} has at most {most} {kind} in a node, not {wanted.gpus_per_node}"
         yield text, one.put("gpus_per_node", f"at most {most}")
 
 

@@ -18,6 +18,7 @@ from cebctl.render import manner
 from cebctl.render.console import STATE_STYLE, duration, many, out, print_facts, print_table
 from experiments import gpus
 from experiments.benchmarks import NOT_RUNNABLE, AnyBenchmark, Attack, Transfer, parameters, runnable, tag
+from experiments.matrix import shown
 from experiments.resources import text
 
 _BASIS = {"measured": "measured", "counted": "FLOPs"}
@@ -119,12 +120,12 @@ def _axes(family: Family) -> str:
 
 
 def _series(values: Sequence[Any]) -> str:
-    shown = [_value(value) for value in values]
-    return ", ".join(shown) if len(shown) <= 6 else f"{shown[0]}, {shown[1]} … {shown[-1]}"
+    texts = [_value(value) for value in values]
+    return ", ".join(texts) if len(texts) <= 6 else f"{texts[0]}, {texts[1]} … {texts[-1]}"
 
 
 def _value(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else escape(str(value))
+    return escape(shown(value))
 
 
 def _basis(bases: set[Any]) -> str:
@@ -237,7 +238,7 @@ def _memory(plan: Plan) -> list[str]:
 def _warnings(plan: Plan) -> list[str]:
     found: dict[str, None] = {}
     for family in plan.families:
-        name = " ".join(_value(value) if key == "objective" else f"{key}={value}" for key, value in family.axes.items())
+        name = " ".join(("" if key == "objective" else f"{key}=") + _value(value) for key, value in family.axes.items())
         for estimate in family.estimates:
             if not estimate.fits:
                 needs = f"{estimate.batch_per_gpu} images per GPU need {estimate.memory_gib:.0f} GiB"

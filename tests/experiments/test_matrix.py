@@ -345,3 +345,12 @@ def test_a_selection_that_leaves_nothing_is_an_error(expand) -> None:
     assert [run.axes["rho"] for run in matrix.only("rho <= 2").runs] == [1, 2]
     with pytest.raises(InputError, match="selects none of the 3 runs"):
         matrix.only("rho > 3")
+
+
+def test_radii_of_adversarial_training_have_the_names_that_select_them(expand) -> None:
+    pgd = "{name: pgd, norm: linf, eps: %s, steps: 2, step_size: 1/255}"
+    listed = ", ".join(pgd % eps for eps in ("2/255", "0.1", "8px"))
+    matrix = expand(f"grids: [{{objective: xent, adversary: [{listed}]}}]")
+    names = ["xent eps=2/255", "xent eps=0.1", "xent eps=8/255"]
+    assert [run.name for run in matrix.runs] == names
+    assert [matrix.only(name.split()[1]).runs[0].name for name in names] == names

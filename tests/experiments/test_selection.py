@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from experiments.errors import InputError
 from experiments.selection import parse
 
-RUN = {("objective", "name"): "ceb", ("objective", "rho"): 3.0, ("network", "depth"): 152, ("data", "name"): "imagenet"}
+RUN = {("objective", "name"): "ceb", ("objective", "rho"): 3.0, ("network", "depth"): 152, ("data", "name"): "imagenet",
+       ("adversary", "eps"): 8 / 255}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -15,7 +16,9 @@ RUN = {("objective", "name"): "ceb", ("objective", "rho"): 3.0, ("network", "dep
     [
         ("", True), ("objective=ceb", True), ("objective != ceb", False), ("rho<=3,depth=152", True), ("rho<3", False),
         ("objective in (ceb, cceb)", True), ("objective not in (ceb, cceb)", False), ("rho in (1, 3)", True),
-        ("data = 'imagenet'", True), ("z_dim = 4", False), ("z_dim != 4", False), ("rho > null", False),
+        ("data = 'imagenet'", True), ("adversary.eps = 8/255", True), ("adversary.eps in (4/255, 8px)", True),
+        ("adversary.eps < 8/255", False), ("eps = '8/255'", False),
+        ("z_dim = 4", False), ("z_dim != 4", False), ("rho > null", False),
     ],
 )  # fmt: skip
 def test_conditions(text: str, holds: bool) -> None:

@@ -180,7 +180,7 @@ def test_the_nearest_partition_is_one_that_lets_the_jobs_in_and_takes_any(said: 
     )  # fmt: skip
     assert said(there, "partition: cpu, gpus_per_node: 2, cpus: 16") == [
         "partition cpu has no GPUs",
-        "partition other has at most 1 GPUs in a node, not 2",
+        "partition other has at most 1 GPU in a node, not 2",
         "partition other gives at most 8 cores of a node, not 16",
     ]
     assert said(there, "partition: shut") == ["partition shut takes no jobs: its limits leave them nothing"]
