@@ -61,9 +61,11 @@ def take(
     x_BCHW: Tensor,
     y_B: Tensor,
     noise_BZ: Tensor,
+    asked_B: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Update the weights on one batch, of which these are this process's images in [0, 1], the samples `samples_B` of
-    this epoch; `noise_BZ` is what `noise.draw` gives for them.
+    this epoch; `noise_BZ` is what `noise.draw` gives for them. `asked_B`: the samples that were asked for, where some
+    could not be read.
 
     Every process of the group takes the step at once, with the gradient of the mean over all their images. Returns
     the means over this one's as scalars on the device: loss, conditional_entropy, residual_information and rate
@@ -72,7 +74,8 @@ def take(
     """
     group = state.group
     (images,) = group.sums([len(y_B)])  # asked, because some may have been left out
-    parts = _parts(state.run, samples_B, x_BCHW, y_B, noise_BZ)
+    sizes = _sizes(state.run, samples_B, samples_B if asked_B is None else asked_B)
+    parts = list(zip(*(torch.split(tensor, sizes) for tensor in (samples_B, x_BCHW, y_B, noise_BZ)), strict=True))
     statistics = RunningStatistics(state.model) if group.size > 1 or len(parts) > 1 else None
     for optimiser, lr in ((state.optimiser, now.lr), (state.marginal_optimiser, now.marginal_lr)):
         if optimiser is not None:
@@ -96,14 +99,19 @@ def take(
     state.optimiser.step()
     if state.marginal_optimiser is not None:
         state.marginal_optimiser.step()
-    return _means(found, [len(y_P) for _, _, y_P, _ in parts])
+    return _means(found, sizes)
 
 
-def _parts(run: Run, *batch_B: Tensor) -> list[tuple[Tensor, ...]]:
-    """The images that are computed at a time, and that BatchNorm's statistics are over."""
+def _sizes(run: Run, samples_B: Tensor, asked_B: Tensor) -> list[int]:
+    """How many images are computed at a time, and BatchNorm's statistics are over: what is left of the parts that were
+    asked for, so that an image that can not be read moves none from part to part, nor from process to process."""
     if isinstance(run.replica_batch, UnsetType):
-        return [batch_B]
-    return list(zip(*(torch.split(tensor, run.replica_batch) for tensor in batch_B), strict=True))
+        return [len(samples_B)]
+    parts = torch.split(asked_B, run.replica_batch)
+    if len(samples_B) == len(asked_B):
+        return [len(part_P) for part_P in parts]
+    left = [int(torch.isin(part_P, samples_B).sum()) for part_P in parts]
+    return [size for size in left if size]
 
 
 def _means(found: Sequence[dict[str, Tensor]], images: Sequence[int]) -> dict[str, Tensor]:

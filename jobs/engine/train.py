@@ -107,7 +107,8 @@ class Training:
             if images < len(asked_B):  # some could not be read
                 noise_BZ = noise_BZ[torch.isin(asked_B, samples_B).to(noise_BZ.device)]
             now = step.in_force(state, self.length)
-            self.pending.add(state.step, images, step.take(state, now, number, samples_B, x_BCHW, y_B, noise_BZ))
+            values = step.take(state, now, number, samples_B, x_BCHW, y_B, noise_BZ, asked_B)
+            self.pending.add(state.step, images, values)
             state.step += 1
             self.after_step(now, images, should_stop())
 

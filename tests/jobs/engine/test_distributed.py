@@ -31,8 +31,10 @@ from experiments.resources import Execution
 from jobs.engine import checkpoint
 from jobs.engine.data import FolderImages
 from jobs.engine.distributed import Group, peers
+from jobs.engine.models import build
 from jobs.engine.replica import RunningStatistics
 from jobs.engine.state import DEFAULT
+from jobs.engine.sync_batch_norm import synchronise
 from jobs.engine.train import train
 from jobs.errors import PeerLostError, Stopped
 from jobs.home import RunPaths
@@ -176,9 +178,13 @@ def test_parts_add_up_to_the_batch(tmp_path: Path, change: Any) -> None:
         assert found == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
-def test_resumed_bit_for_bit_after_a_stop_that_one_process_heard(tmp_path: Path, change: Any) -> None:
-    """Every time only the second one hears it, and both stop at the same step; BatchNorm over each one's share."""
+@pytest.mark.parametrize("fields", [{}, {"batch_norm": "sync", "precision": "bf16"}], ids=["", "batch norm over all"])
+def test_resumed_bit_for_bit_after_a_stop_that_one_process_heard(
+    tmp_path: Path, change: Any, fields: dict[str, Any]
+) -> None:
+    """Every time only the second one hears it, and both stop at the same step."""
     run = change(
+        **fields,
         network=NORMED,
         optimiser=spec.Sgd(lr=0.01),
         adversary=spec.PgdAdversary(norm="l2", eps=0.5, steps=1, step_size=0.3),
@@ -227,19 +233,24 @@ def test_a_process_that_is_killed_ends_the_others(tmp_path: Path, tiny: spec.Run
     assert together(2, tiny, RunPaths(tmp_path), killed) == [LOST, -signal.SIGKILL]
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [{"batch": 6}, {"network": NORMED, "batch": 12, "replica_batch": 2, "optimiser": SGD}],
+    ids=["whole", "batch norm over parts"],
+)
 def test_images_that_can_not_be_decoded_count_over_all_processes(
-    tmp_path: Path, change: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, change: Any, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]
 ) -> None:
     for number in range(12):
         Image.new("RGB", (32, 32), (20 * number, 90, 10)).save(tmp_path / f"{number}.png")
-    for number in (3, 8):
+    for number in (4, 8):
         (tmp_path / f"{number}.png").write_bytes(b"no image")
     names_N = np.array([f"{number}.png" for number in range(12)], dtype=np.bytes_)
     info = datasets.info("cifar10")
     images = FolderImages(info, "train", "d", torch.arange(12) % 3, tmp_path, names_N, crop=False)
     monkeypatch.setattr("jobs.engine.data.images.MAX_CORRUPT_SHARE", 0.5)
     monkeypatch.setattr("jobs.engine.train.load", lambda *_: replace(images, corrupt={}))
-    run = change(data=spec.Data(name="cifar10"), precision="fp64", batch=6, epochs=2)
+    run = change(data=spec.Data(name="cifar10"), precision="fp64", epochs=2, **fields)
     ours, theirs = RunPaths(tmp_path / "ours"), RunPaths(tmp_path / "theirs")
     assert together(2, run, ours) == [DONE] * 2
     alone(run, theirs)
@@ -258,6 +269,13 @@ def test_shares_are_disjoint_whole_parts_and_fair(images: int, unit: int, size: 
     assert torch.equal(torch.cat(shares), batch_B)
     assert all(int(share[0]) % unit == 0 for share in shares)
     assert max(map(len, shares)) - min(map(len, shares)) < 2 * unit
+
+
+def test_on_gpus_batch_norm_over_all_is_torch_s(change: Any) -> None:
+    model = build(change(network=NORMED))
+    norms = sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    synchronise(model, "cuda")
+    assert sum(isinstance(module, nn.SyncBatchNorm) for module in model.modules()) == norms > 0
 
 
 def test_running_statistics_are_the_mean_over_the_parts() -> None:

@@ -12,8 +12,9 @@ from torch import nn
 from experiments import spec
 from experiments.errors import InputError
 from experiments.resources import Execution
-from jobs.engine import checkpoint, noise, step
+from jobs.engine import checkpoint, execution, noise, step
 from jobs.engine.length import Length
+from jobs.engine.precision import arithmetic
 from jobs.engine.state import initial, restore
 from jobs.errors import Stopped
 from jobs.journal import Heartbeat
@@ -70,19 +71,21 @@ def test_compiled_it_learns_the_same_and_resumes_bit_for_bit(new_attempt: Any, c
     assert_close(weights(run, whole), weights(run, eager))
 
 
-@pytest.mark.parametrize("update", ["foreach", "for-loop"])
+@pytest.mark.parametrize("optimiser", [spec.Adam(), spec.Sgd(lr=0.1)], ids=["adam", "sgd"])
+@pytest.mark.parametrize("update", ["fused", "foreach", "for-loop"])
 def test_an_attempt_updates_as_it_is_told_whatever_the_one_before_did(
-    attempt: Any, change: Change, update: Any
+    attempt: Any, change: Change, update: Any, optimiser: spec.Optimiser
 ) -> None:
-    run = change(epochs=1)
-    attempt(run)
+    run = change(epochs=1, optimiser=optimiser)
+    attempt(run, execution=Execution(update="foreach" if update == "fused" else "fused"))
     state = initial(run, torch.arange(10), "cpu", execution=Execution(update=update))
     loaded = checkpoint.load_newest(run, attempt.paths.checkpoints)
     assert loaded is not None
     restore(state, loaded)
     assert state.optimiser.state_dict()["state"].keys() == loaded.state["optimiser"]["state"].keys()
-    for group in state.optimiser.param_groups:
-        assert (group["fused"], group["foreach"]) == (False, update == "foreach")
+    assert state.marginal_optimiser is not None
+    for group in (*state.optimiser.param_groups, *state.marginal_optimiser.param_groups):
+        assert (group["fused"], group["foreach"]) == (update == "fused", update == "foreach")
 
 
 @pytest.mark.parametrize(
@@ -142,6 +145,38 @@ def test_the_layout_reaches_the_network(change: Change, asked: bool | None, last
     convolution.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
     taken(state, torch.rand(8, 3, 32, 32))
     assert seen[0].is_contiguous(memory_format=torch.channels_last) is last
+
+
+@pytest.mark.parametrize(("precision", "last"), [("fp32", False), ("bf16", True), ("tf32", True)])
+def test_on_what_is_no_cpu_the_precision_decides_the_layout(change: Change, precision: Any, last: bool) -> None:
+    laid_BCHW = execution.laid_out(torch.empty(4, 3, 8, 8, device="meta"), change(precision=precision), Execution())
+    assert laid_BCHW.is_contiguous(memory_format=torch.channels_last) is last
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp64"])
+def test_tf32_is_for_the_runs_that_ask_for_it(change: Change, precision: Any) -> None:
+    with arithmetic(change(precision=precision), "cpu"):
+        assert not torch.backends.cuda.matmul.allow_tf32
+        assert not torch.backends.cudnn.allow_tf32
+
+
+def test_a_network_is_attacked_in_the_precision_it_learns_in(change: Change) -> None:
+    adversary = spec.PgdAdversary(norm="l2", eps=0.5, steps=1, step_size=0.3)
+    state, seen = initial(change(precision="bf16", adversary=adversary), torch.arange(8), "cpu"), set()
+    state.model.network.register_forward_hook(lambda module, inputs, output: seen.add((module.training, output.dtype)))
+    take(state)
+    assert seen == {(False, torch.bfloat16), (True, torch.bfloat16)}
+
+
+@pytest.mark.parametrize(("asked", "mode"), [("default", None), ("reduce-overhead", "reduce-overhead")])
+def test_the_compiler_is_told_how(
+    change: Change, monkeypatch: pytest.MonkeyPatch, asked: Any, mode: str | None
+) -> None:
+    """Without a GPU there are no CUDA graphs to see."""
+    told = []
+    monkeypatch.setattr(torch, "compile", lambda forward, mode: told.append(mode) or forward)
+    execution.prepare(initial(change(), torch.arange(8), "cpu").model, Execution(compile=asked))
+    assert told == [mode]
 
 
 def test_what_this_machine_can_not_do_is_refused(attempt: Any, change: Change, monkeypatch: pytest.MonkeyPatch) -> None:

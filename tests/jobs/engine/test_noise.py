@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -21,10 +22,13 @@ def test_drawn_ahead_it_is_what_each_batch_draws_alone(precision: Any, sizes: li
     run = spec.Run(data=spec.Data(name="digits"), network=spec.SmallCnn(width=2, z_dim=7), precision=precision,
                    objective=spec.Ceb(rho=1.0), optimiser=spec.Adam(), epochs=1, batch=max(sizes))  # fmt: skip
     batches = torch.randperm(sum(sizes), generator=torch.Generator().manual_seed(0)).split(sizes)
+    alone = [noise.draw(run, 3, samples_B, "cpu") for samples_B in batches]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ahead, "NUMBERS_AT_ONCE", at_once)
+        draw = mock.Mock(wraps=noise.draw)
+        patch.setattr(noise, "draw", draw)
         together = list(noise.for_each(run, 3, batches, "cpu"))
-    alone = [noise.draw(run, 3, samples_B, "cpu") for samples_B in batches]
+    assert all(7 * len(call.args[2]) <= max(at_once, 7 * max(sizes)) for call in draw.call_args_list)
     assert [eps_BZ.shape for eps_BZ in together] == [(size, 7) for size in sizes]
     assert {eps_BZ.dtype for eps_BZ in together} == {torch.float64 if precision == "fp64" else torch.float32}
     assert all(torch.equal(one, other) for one, other in zip(together, alone, strict=True))

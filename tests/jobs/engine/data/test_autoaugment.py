@@ -13,8 +13,8 @@ from experiments import datasets
 from experiments.spec import AutoAugment
 from jobs.engine.data import augment, autoaugment
 
-COUNT = 600
-"""Each of 25 pairs of operations, with each sign, comes up several times."""
+COUNT, SEED, EPOCH = 600, 0, 1
+"""A draw in which each operation of both policies comes up with each sign: see below."""
 
 
 def images(channels: int, size: int) -> Tensor:
@@ -31,14 +31,28 @@ def images(channels: int, size: int) -> Tensor:
 def test_each_image_is_torchvision_s(policy: autoaugment.Policy, channels: int, size: int) -> None:
     images_BCHW, samples_B = images(channels, size), torch.arange(COUNT)
     before_BCHW = images_BCHW.clone()
-    made_BCHW = autoaugment.autoaugment(images_BCHW, policy, 3, 1, samples_B)
+    made_BCHW = autoaugment.autoaugment(images_BCHW, policy, SEED, EPOCH, samples_B)
     assert torch.equal(images_BCHW, before_BCHW) and made_BCHW.dtype == torch.uint8
-    drawn = autoaugment.draw(25, 3, 1, samples_B)
+    drawn = autoaugment.draw(25, SEED, EPOCH, samples_B)
     theirs = transforms.AutoAugment(autoaugment.POLICIES[policy], fill=[128] * channels)
     for sample in range(COUNT):
         pair, chances_2, signs_2 = (one[sample] for one in drawn)
         with mock.patch.object(theirs, "get_params", return_value=(int(pair), chances_2, signs_2)):
             assert torch.equal(made_BCHW[sample], theirs(images_BCHW[sample])), theirs.policies[int(pair)]
+
+
+@pytest.mark.parametrize("policy", ["cifar10", "imagenet"])
+def test_of_these_images_each_operation_befalls_some_with_each_sign(policy: autoaugment.Policy) -> None:
+    pairs = transforms.AutoAugment(autoaugment.POLICIES[policy]).policies
+    drawn = autoaugment.draw(25, SEED, EPOCH, torch.arange(COUNT))
+    met = {
+        (name, level, sign)
+        for pair, chances, signs in zip(*(one_B.tolist() for one_B in drawn), strict=True)
+        for (name, share, level), chance, sign in zip(pairs[pair], chances, signs, strict=True)
+        if chance <= share
+    }
+    possible = {(name, level) for pair in pairs for name, share, level in pair if share}
+    assert met == {(*operation, sign) for operation in possible for sign in (0, 1)}
 
 
 def test_the_draw_is_torchvision_s_law() -> None:

@@ -6,7 +6,9 @@ import logging
 import multiprocessing
 import subprocess
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,6 +84,27 @@ def test_no_augmentation_is_the_pixels_over_255() -> None:
     assert torch.equal(found[3], images.images_NCHW[3].float() / 255)
 
 
+def test_images_in_memory_stay_on_the_device_as_they_are_and_need_no_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, device = memory_set("cifar10"), torch.device("meta")
+    assert images.on(device)[0] is images.on(device)[0]
+    assert images.on(device)[0].dtype == torch.uint8
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)  # by which images in folders get readers
+    next(batches(images, torch.arange(24).split(4), CropFlip(), 0, 0, "cpu"))
+    assert not multiprocessing.active_children()
+
+
+def test_of_images_in_memory_a_few_are_augmented_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def noted(images_BCHW: Tensor, *others: Any) -> Tensor:
+        asked.append(len(images_BCHW))
+        return augment.augment_small(images_BCHW, *others)
+
+    monkeypatch.setattr(import_module("jobs.engine.data.batches"), "augment_small", noted)
+    list(batches(memory_set("cifar10", 400), torch.arange(400).split(50), CropFlip(), 0, 0, "cpu"))
+    assert asked == [150, 150, 100]
+
+
 class TestCropFlip:
     @pytest.mark.parametrize(
         ("name", "padding", "flips"), [("cifar10", 4, True), ("fashion_mnist", 4, True), ("digits", 1, False)]
@@ -128,13 +151,15 @@ class TestFolder:
         assert same(whole, by_sample(images, mixed, augmentation, epoch=1, workers=2))
         assert all(x_CHW.shape == (3, 32, 32) for x_CHW in whole.values())
 
-    def test_the_evaluation_crop(self, images: FolderImages) -> None:
-        """A picture whose central square of 224/256 of the short side is white, and all around is black."""
-        pixels = np.zeros((256, 512, 3), dtype=np.uint8)
-        pixels[16:240, 144:368] = 255
+    @pytest.mark.parametrize(("height", "top"), [(256, 16), (257, 17)])
+    def test_the_evaluation_crop(self, height: int, top: int) -> None:
+        """A picture whose central square of 224/256 of the short side is white, and all around is black; of a margin
+        that is odd, the larger part is above."""
+        pixels = np.zeros((height, 512, 3), dtype=np.uint8)
+        pixels[top : top + 224, 144:368] = 255
         white = np.asarray(augment.central_crop(Image.fromarray(pixels), 224))
         assert white.shape == (224, 224, 3) and white.min() == 255
-        pixels[17, 144:368] = 0
+        pixels[top + 1, 144:368] = 0
         assert np.asarray(augment.central_crop(Image.fromarray(pixels), 224)).min() == 0
         assert augment.central_crop(Image.fromarray(pixels).rotate(90, expand=True), 32).size == (32, 32)
 
