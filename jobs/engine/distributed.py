@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -147,6 +148,8 @@ class Group:
         """The module with gradients that are means over the processes, summed while the backward pass goes on."""
         if self.size == 1:
             return module
+        # Of dimensions of size one, as 1x1 convolutions have: the same numbers in the same order.
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         replica = DistributedDataParallel(module, gradient_as_bucket_view=True)
         replica.broadcast_buffers = False  # as an argument torch 2.13 deprecates it; its successor is unknown to 2.12
         return replica

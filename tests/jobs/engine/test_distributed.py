@@ -88,7 +88,7 @@ def one_of(
     journal = Journal(paths.journal("train", attempt)) if rank == 0 else None
     try:
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-        warnings.simplefilter("error", FutureWarning)  # what torch is about to give up
+        warnings.simplefilter("error")  # a user would find it in the log of every process
         with peers():
             meeting = f"file://{paths.folder}/group.{attempt}"
             timeout = timedelta(seconds=60)
