@@ -1,6 +1,6 @@
 """Images per second: those held in memory against a torchvision DataLoader, those in folders by DALI and torchvision.
 
-    python benchmarks/data.py [--device cpu] [--images 10000] [--repeats 5] [--workers 2]
+    python benchmarks/data.py [--device cpu] [--images 50000] [--repeats 5] [--workers 2]
     python benchmarks/data.py --folders [--device cpu] [--images 1000] [--repeats 5] [--workers 2]
 
 In memory: CIFAR-10's shape, random pixels, batches of 250, crop, flip and AutoAugment's CIFAR policy; to float32 in
@@ -42,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--folders", action="store_true")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--images", type=int, default=50_000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     asked = parser.parse_args()
