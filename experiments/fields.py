@@ -173,9 +173,7 @@ def read_field(tree: Schema, path: Path, node: Node, faults: list[Fault]) -> dic
 
 def read_value(kind: Any, node: Node, name: str, faults: list[Fault]) -> Value | None:
     """The node as a value of this type, or None and a fault `name: expected …, got …`."""
-    raw = yaml12.plain(node)
-    if unit(kind) == "pixels" and isinstance(raw, str):
-        raw = pixels(raw)
+    raw = plain(kind, node)
     try:
         value = msgspec.convert(raw, kind, strict=True)
         if isinstance(value, float) and not math.isfinite(value):  # 1e999
@@ -248,7 +246,13 @@ def _narrowed(tree: Schema, prefix: Path, name: str) -> str:
     return f"{'.'.join(prefix)}: unknown field {name!r}; {expected(allowed, name)}"
 
 
-def pixels(text: str) -> object:
+def plain(kind: Any, node: Node) -> object:
+    """The node as plain Python, where a value of this type stands: a radius may be written in grey values."""
+    raw = yaml12.plain(node)
+    return _pixels(raw) if unit(kind) == "pixels" and isinstance(raw, str) else raw
+
+
+def _pixels(text: str) -> object:
     """`8/255` and `8 px` as [0, 1] pixel units; anything else as it is."""
     number = r"\s*([0-9]+(?:\.[0-9]+)?)\s*"
     if match := re.fullmatch(rf"{number}/{number}", text):

@@ -7,7 +7,7 @@ not even `!=`: what has no rho is not "rho other than 3".
     condition = field ( "=" | "!=" | "<" | "<=" | ">" | ">=" ) value
               | field [ "not" ] "in" "(" value { "," value } ")"
 
-A value is a scalar of YAML, or a number of grey values, `8/255` or `8px`.
+A value is a scalar of YAML; of a radius also a number of grey values, `8/255` or `8px`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from typing import Any
 
 from yaml.nodes import ScalarNode
 
-from experiments import yaml12
 from experiments.errors import InputError
-from experiments.fields import Path, pixels, schema
+from experiments.fields import Path, plain, schema
 from experiments.spec import Run
 
 _TOKEN = re.compile(r"\s*(?:(?P<op><=|>=|!=|==|=|<|>)|(?P<punct>[(),])|(?P<word>\"[^\"]*\"|'[^']*'|[^\s,()=<>!\"']+))")
@@ -102,29 +101,28 @@ class _Parser:
             raise self._error(f"{name!r} is a group of fields", "name one of its fields", position)
         if self._peek() == "in":
             self._next += 1
-            return Condition(path, "in", self._values())
+            return Condition(path, "in", self._values(path))
         if self._peek() == "not":
             self._next += 1
             self._take("word", "in")
-            return Condition(path, "not in", self._values())
+            return Condition(path, "not in", self._values(path))
         symbol, _ = self._take("op", what="one of = != < <= > >= in")
-        return Condition(path, symbol, (self._value(),))
+        return Condition(path, symbol, (self._value(path),))
 
-    def _values(self) -> tuple[Any, ...]:
+    def _values(self, path: Path) -> tuple[Any, ...]:
         self._take("punct", "(")
-        values = [self._value()]
+        values = [self._value(path)]
         while self._peek() == ",":
             self._next += 1
-            values.append(self._value())
+            values.append(self._value(path))
         self._take("punct", ")")
         return tuple(values)
 
-    def _value(self) -> Any:
+    def _value(self, path: Path) -> Any:
         word, _ = self._take("word", what="a value")
         if word[0] in "\"'":
             return word[1:-1]
-        value = yaml12.scalar(ScalarNode("tag:yaml.org,2002:str", word))
-        return pixels(value) if isinstance(value, str) else value
+        return plain(schema(Run).leaves[path], ScalarNode("tag:yaml.org,2002:str", word))
 
     def _peek(self) -> str:
         return self._tokens[self._next][1] if self._next < len(self._tokens) else ""

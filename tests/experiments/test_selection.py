@@ -25,6 +25,12 @@ def test_conditions(text: str, holds: bool) -> None:
     assert parse(text).holds(RUN) is holds
 
 
+def test_grey_values_are_of_radii_alone() -> None:
+    """A folder of images may be called so."""
+    assert parse("data = 64px").holds({("data", "name"): "64px"})
+    assert parse("data in (8/255, 64px)").holds({("data", "name"): "64px"})
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
