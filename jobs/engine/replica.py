@@ -35,7 +35,7 @@ class Losses(nn.Module):
         z_BZ = f_BZ + noise_BZ if self.objective.noisy else f_BZ
         terms = self.objective.loss(model, f_BZ, z_BZ, y_B, gamma)
         with torch.no_grad():
-            logits_BK = model.logits(f_BZ) if self.objective.noisy else terms.logits_BK
+            logits_BK = model.logits(f_BZ) if terms.mean_logits_BK is None else terms.mean_logits_BK
             accuracy = (logits_BK.argmax(dim=1) == y_B).to(f_BZ.dtype).mean()
         # One backward pass for both: the two losses have no parameter in common.
         loss, marginal_loss = terms.loss, terms.marginal_loss

@@ -74,8 +74,7 @@ def take(
     """
     group = state.group
     (images,) = group.sums([len(y_B)])  # asked, because some may have been left out
-    sizes = _sizes(state.run, samples_B, samples_B if asked_B is None else asked_B)
-    parts = list(zip(*(torch.split(tensor, sizes) for tensor in (samples_B, x_BCHW, y_B, noise_BZ)), strict=True))
+    parts = _parts(state.run, samples_B if asked_B is None else asked_B, samples_B, x_BCHW, y_B, noise_BZ)
     statistics = RunningStatistics(state.model) if group.size > 1 or len(parts) > 1 else None
     for optimiser, lr in ((state.optimiser, now.lr), (state.marginal_optimiser, now.marginal_lr)):
         if optimiser is not None:
@@ -99,19 +98,20 @@ def take(
     state.optimiser.step()
     if state.marginal_optimiser is not None:
         state.marginal_optimiser.step()
-    return _means(found, sizes)
+    return _means(found, [len(y_P) for _, _, y_P, _ in parts])
 
 
-def _sizes(run: Run, samples_B: Tensor, asked_B: Tensor) -> list[int]:
-    """How many images are computed at a time, and BatchNorm's statistics are over: what is left of the parts that were
-    asked for, so that an image that can not be read moves none from part to part, nor from process to process."""
+def _parts(run: Run, asked_B: Tensor, samples_B: Tensor, *others_B: Tensor) -> list[tuple[Tensor, ...]]:
+    """The images that are computed at a time, and that BatchNorm's statistics are over: what is left of the parts that
+    were asked for, so that one that can not be read moves no other from part to part, nor from process to process."""
+    batch_B = (samples_B, *others_B)
     if isinstance(run.replica_batch, UnsetType):
-        return [len(samples_B)]
-    parts = torch.split(asked_B, run.replica_batch)
-    if len(samples_B) == len(asked_B):
-        return [len(part_P) for part_P in parts]
-    left = [int(torch.isin(part_P, samples_B).sum()) for part_P in parts]
-    return [size for size in left if size]
+        return [batch_B]
+    sizes: int | list[int] = run.replica_batch
+    if len(samples_B) < len(asked_B):
+        left = [int(torch.isin(part_P, samples_B).sum()) for part_P in torch.split(asked_B, run.replica_batch)]
+        sizes = [size for size in left if size]
+    return list(zip(*(torch.split(tensor, sizes) for tensor in batch_B), strict=True))
 
 
 def _means(found: Sequence[dict[str, Tensor]], images: Sequence[int]) -> dict[str, Tensor]:

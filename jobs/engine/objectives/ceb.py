@@ -19,14 +19,13 @@ from jobs.engine.objectives.terms import Objective, Terms
 
 def loss(model: CebModel, f_BZ: Tensor, z_BZ: Tensor, y_B: Tensor, gamma: float) -> Terms:
     """z = f + eps, reparameterised: gradients flow through z into f, c and b."""
-    logits_BK = model.logits(z_BZ)
-    conditional_entropy = cross_entropy(logits_BK, y_B)
+    conditional_entropy = cross_entropy(model.logits(z_BZ), y_B)
     log_encoder_B = model.log_encoder(z_BZ, f_BZ)
     residual_information = (log_encoder_B - model.log_backward_encoder(z_BZ, y_B)).mean()
     log_marginal_B = model.log_marginal_alone(z_BZ)
     rate = (log_encoder_B - log_marginal_B).detach().mean()
     total = conditional_entropy + gamma * residual_information
-    return Terms(total, logits_BK, conditional_entropy, residual_information, rate, -log_marginal_B.mean())
+    return Terms(total, conditional_entropy, residual_information, rate, -log_marginal_B.mean())
 
 
 def gamma_of(rho: float) -> float:

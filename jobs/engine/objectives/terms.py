@@ -16,8 +16,6 @@ class Terms:
 
     loss: Tensor
     """What is minimised."""
-    logits_BK: Tensor
-    """log c(y|z) up to a constant."""
     conditional_entropy: Tensor
     """-log c(y|z), a sample of an upper bound of H(Y|Z)."""
     residual_information: Tensor | None = None
@@ -26,6 +24,8 @@ class Terms:
     """log e(z|x) - log m(z), of an upper bound of I(X;Z); None without a marginal."""
     marginal_loss: Tensor | None = None
     """-log m(z), with gradients to the marginal alone, where it was found on the way; None: it is still to be."""
+    mean_logits_BK: Tensor | None = None
+    """log c(y|f(x)) up to a constant, where it was found on the way; None: it is still to be."""
 
     def values(self) -> dict[str, Tensor]:
         """What is reported of it, by name, without gradients."""

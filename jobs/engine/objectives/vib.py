@@ -19,10 +19,9 @@ from jobs.engine.objectives.terms import Objective, Terms
 
 def loss(model: CebModel, f_BZ: Tensor, z_BZ: Tensor, y_B: Tensor, gamma: float) -> Terms:
     """z = f + eps, reparameterised: gradients flow through z into f and c."""
-    logits_BK = model.logits(z_BZ)
-    conditional_entropy = cross_entropy(logits_BK, y_B)
+    conditional_entropy = cross_entropy(model.logits(z_BZ), y_B)
     rate = (model.log_encoder(z_BZ, f_BZ) - model.log_marginal(z_BZ)).mean()
-    return Terms(conditional_entropy + gamma * rate, logits_BK, conditional_entropy, rate=rate)
+    return Terms(conditional_entropy + gamma * rate, conditional_entropy, rate=rate)
 
 
 def gamma_of(rho: float) -> float:

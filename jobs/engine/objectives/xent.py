@@ -15,7 +15,7 @@ def loss(model: CebModel, f_BZ: Tensor, z_BZ: Tensor, y_B: Tensor, gamma: float)
     """z is f(x) here, and gamma plays no part."""
     logits_BK = model.logits(z_BZ)
     conditional_entropy = cross_entropy(logits_BK, y_B)
-    return Terms(conditional_entropy, logits_BK, conditional_entropy)
+    return Terms(conditional_entropy, conditional_entropy, mean_logits_BK=logits_BK)
 
 
 XENT = Objective(loss, noisy=False, gamma_of=lambda rho: 0.0, rho_of=lambda gamma: math.inf)
