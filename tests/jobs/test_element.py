@@ -168,6 +168,22 @@ def test_it_gives_up_and_says_where_it_was(element, asked_again, ends, retries, 
     assert said in last(one).error and last(one).kind == "retries"
 
 
+@pytest.mark.parametrize(
+    ("ends", "retries"),
+    [
+        ([None] * 3, {}),
+        ([Preempted(reason="timeout")], {"timeout": 1}),
+        ([Failed(error="no")], {"failed": 1}),
+        ([Died(reason="killed"), None, Preempted(reason="timeout")], {"failed": 1, "node_failure": 1, "timeout": 1}),
+    ],
+)
+def test_it_is_tried_as_often_as_its_retries_say(element, asked_again, ends, retries) -> None:
+    """The start behind the last allowed end still works: giving up comes one later."""
+    task = element(restart=9, **retries)
+    ended(task, *ends)
+    assert run(task) == 0 and isinstance(last(task), Succeeded)
+
+
 def test_the_death_of_a_copy_that_was_cut_off_is_not_noted(element, asked_again) -> None:
     ended(element(), None, Preempted(reason="timeout"))
     assert elements.note_death(element(), 1) == 1

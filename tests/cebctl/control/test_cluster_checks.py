@@ -268,6 +268,9 @@ def test_preemption_by_qos_and_by_partition() -> None:
     assert preemption("free", partition("gpu"), by_qos) is None  # the partition keeps its jobs
     graceful = replace(by_qos, accounting=replace(free, qos=free.qos | {"free": Qos("free", grace_time=60.0)}))
     assert preemption("free", requeued, graceful) is None
+    for grace, is_enough in ((1.0, False), (29.0, False), (30.0, True)):
+        some = replace(by_qos, accounting=replace(free, qos=free.qos | {"free": Qos("free", grace_time=grace)}))
+        assert (preemption("free", requeued, some) is None) == is_enough
     by_tier = site(
         node("g1", "low", "high"), node("g2", "alone"), config={"PreemptType": "preempt/partition_prio"},
         partitions=(

@@ -7,6 +7,7 @@ import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -203,6 +204,21 @@ def test_a_package_that_is_too_old(examined: Any, monkeypatch: pytest.MonkeyPatc
     )
     [text] = texts(examined(), "software")
     assert text.startswith("not met: torch>=2.")
+
+
+@pytest.mark.parametrize(("installed", "unmet"), [("2.10.9", ["torch>=2.11"]), ("2.11", []), ("2.11.0+cpu", [])])
+def test_the_least_version_that_is_required_is_enough(
+    examined: Any, monkeypatch: pytest.MonkeyPatch, installed: str, unmet: list[str]
+) -> None:
+    monkeypatch.setattr(surroundings.importlib.metadata, "requires", lambda name: ["torch>=2.11"])
+    monkeypatch.setattr(surroundings.importlib.metadata, "version", lambda name: installed)
+    assert texts(examined(), "software", "wrong") == [f"not met: {text}" for text in unmet]
+
+
+@pytest.mark.parametrize(("free", "level"), [(2 << 30, "ok"), ((2 << 30) - 1, "wrong")])
+def test_two_gibibytes_are_room_enough(examined: Any, monkeypatch: pytest.MonkeyPatch, free: int, level: str) -> None:
+    monkeypatch.setattr(surroundings.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    assert f"{free / 1e9:.1f} GB free" in texts(examined(), "home", level)
 
 
 NVIDIA_SMI = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cebctl.control.evidence import collect
+from cebctl.control.evidence import TAIL_BYTES, collect
 from cebctl.control.survey import open_home, survey
 from experiments.identity import run_id
 from experiments.matrix import load
@@ -40,3 +40,20 @@ def test_a_curve_begins_with_those_of_the_runs_it_extends(
     epochs = [point.epoch for point in found.curves]
     assert epochs == sorted(epochs)
     assert epochs[:1] + epochs[-1:] == ([begins, 12] if begins else [])  # what has not begun has no curve
+
+
+@pytest.mark.parametrize("lines", [10, 1000])
+def test_the_end_of_a_log_begins_with_a_whole_line(home: Path, tmp_path: Path, lines: int) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text(CHAIN.replace(", extends: [4, 8]", ""))
+    matrix = load(path)
+    paths = Home(home).run(matrix.runs[0].run_id)
+    with Journal(paths.journal("train", 1)) as journal:
+        journal.write(Started())
+    printed = [f"line {number:04d} of what the attempt printed" for number in range(lines)]
+    paths.log("train", 1).parent.mkdir(parents=True)
+    paths.log("train", 1).write_text("\n".join(printed) + "\n")
+    with open_home(Home(home), create=True) as store:
+        [evidence] = collect(survey(matrix, store, Home(home)), store, Home(home))
+    shown = evidence.log.splitlines()
+    assert shown == printed[-len(shown) :] and (len(shown) == lines or len(evidence.log) <= TAIL_BYTES)

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from cebctl.control import states
+from cebctl.control import gc, states
+from cebctl.control.survey import open_home
 from experiments.benchmarks import Pgd, Transfer
 from experiments.matrix import load
 from jobs import checkpoints, lease
@@ -105,6 +106,19 @@ def test_a_run_that_is_worked_on_is_passed_over(call, finished: Home, small: Pat
     held.release()
     assert "1 run: is being worked on" in answer.out
     assert steps(finished, small) == [[2, 4], [], []]
+
+
+def test_only_what_was_agreed_to_goes(finished: Home, small: Path) -> None:
+    matrix = load(small)
+    first, *others = matrix.runs
+    with open_home(finished, create=True) as store:
+        agreed = gc.collect(matrix, store, finished, "last")
+        # Between the question and the answer somebody trained the first run on.
+        checkpoints.write(finished.run(first.run_id).checkpoints, 6, lambda file: file.write(b"later"))
+        removed = gc.remove(agreed, matrix, store, finished, "last")
+    assert [removal.planned for removal in removed.removals] == others
+    assert removed.kept["has changed meanwhile"] == 1
+    assert steps(finished, small) == [[4, 6], [4], [4]]  # writing keeps the newest two
 
 
 def test_an_evaluation_that_another_matrix_waits_for(call, finished: Home, small: Path) -> None:

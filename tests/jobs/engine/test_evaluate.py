@@ -196,9 +196,12 @@ def test_fp64(tmp_path: Path) -> None:
     assert raised is None and len(results) == 3
 
 
-def test_corrupt_images_are_counted_in_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four noisy JPEGs of two classes stand for ImageNet; one of them is cut off."""
-    monkeypatch.setattr("jobs.engine.data.images.MAX_CORRUPT_SHARE", 0.25)
+@pytest.mark.parametrize("torn", [["n00000002/0"], ["n00000001/1", "n00000002/0"]])
+def test_corrupt_images_are_counted_in_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torn: list[str]
+) -> None:
+    """Four noisy JPEGs of two classes stand for ImageNet; one of them is cut off, or one in each of two batches."""
+    monkeypatch.setattr("jobs.engine.data.images.MAX_CORRUPT_SHARE", len(torn) / 4)
     facts = {"classes": 2, "train": 4, "test": 4, "size": 32}
     monkeypatch.setitem(datasets.DATASETS, "imagenet", replace(datasets.info("imagenet"), **facts))
     for name in ("n00000001", "n00000002"):
@@ -207,8 +210,9 @@ def test_corrupt_images_are_counted_in_the_result(tmp_path: Path, monkeypatch: p
         for index in range(2):
             pixels = np.random.default_rng(index).integers(256, size=(40, 50, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / f"{index}.JPEG")
-    path = folder / "0.JPEG"
-    path.write_bytes(path.read_bytes()[:-100])
+    for name in torn:
+        path = folder.parent / f"{name}.JPEG"
+        path.write_bytes(path.read_bytes()[:-100])
     run = Run(
         data=Data(name="imagenet"), network=ResNet(depth=50), objective=Ceb(rho=1), optimiser=Adam(), epochs=1, batch=2
     )
@@ -220,6 +224,7 @@ def test_corrupt_images_are_counted_in_the_result(tmp_path: Path, monkeypatch: p
     assert raised is None
     for result in (clean, information):
         left_out = result.measures[-1]
-        assert (left_out.name, left_out.unit, left_out.value, left_out.total) == ("corrupt_images", "share", 0.25, 4)
-        assert result.measures[0].total == 3
+        share = len(torn) / 4
+        assert (left_out.name, left_out.unit, left_out.value, left_out.total) == ("corrupt_images", "share", share, 4)
+        assert result.measures[0].total == 4 - len(torn)
     assert clean.per_sample and per_sample.unpack(clean.per_sample, 4)[2] is False
