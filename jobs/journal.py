@@ -53,6 +53,12 @@ class Started(Record, tag="started"):
     """The executor's id of the job, such as Slurm's `4711_3`; empty for a local worker's."""
     restart: Natural = 0
     """How often the executor had started this job before."""
+    numerics: dict[str, int] = {}
+    """Versions of the parts of the engine that make its numbers, by part."""
+    libraries: dict[str, str] = {}
+    """Versions of the packages that it imports."""
+    generation: Natural = 1
+    """Counts the times that the stage was begun anew; the newest generation is the one that counts."""
 
 
 class Checkpointed(Record, tag="checkpointed"):
@@ -140,6 +146,10 @@ class Result(Record, tag="result"):
     seconds: float = 0.0
     libraries: dict[str, str] = {}
     """Versions of the packages that made the numbers."""
+    numerics: dict[str, int] = {}
+    """Versions of the parts of the engine that made them, by part."""
+    generation: Natural = 1
+    """Counts the times that it was measured anew."""
 
 
 # --- written by a job, into partial/<evaluation_id>.<share>.jsonl, and no business of the store's ---
