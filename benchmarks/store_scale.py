@@ -54,7 +54,6 @@ from pathlib import Path
 from jobs.home import Home
 from store.ingest import ingest
 from store.opening import open_store
-import store.migrations.apply
 home = Home(Path(sys.argv[1]))
 with open_store(home.store_url) as store:
     cpu, wall = time.process_time(), time.perf_counter()

@@ -20,12 +20,35 @@ PATIENCE_SECONDS = 600.0
 """How long to wait for another process that writes, before saying so and giving up."""
 
 
-class DamagedError(UnreachableError):
-    """The database file makes no sense any more."""
+class UnusableError(UnreachableError):
+    """The store has to be set aside and read again from the journals."""
+
+    name = "replaced"
+    """What the name begins with under which it is set aside."""
+    past = "was replaced"
+    """What is said of it then."""
 
     def __init__(self, what: str, why: str) -> None:
         super().__init__(what, why)
         self.why = why
+
+
+class DamagedError(UnusableError):
+    """The database makes no sense any more."""
+
+    name = "damaged"
+    past = "was damaged"
+
+
+class OlderError(UnusableError):
+    """The store was made by an earlier cebctl."""
+
+    name = "older"
+    past = "was made by an earlier cebctl"
+
+
+class RenewedError(UnreachableError):
+    """The store was set aside just now, and a new one is in its place: the journals have to be read again."""
 
 
 def to_json(value: object) -> str:
@@ -51,12 +74,12 @@ class Backend(ABC):
         """The one transaction that writes; a second writer waits for the first."""
 
     @abstractmethod
-    def migrating(self) -> AbstractContextManager[Connection]:
-        """`writing`, for a change of schema."""
+    def create(self) -> None:
+        """Create the schema in a place that is empty."""
 
     @abstractmethod
     def opening(self) -> AbstractContextManager[None]:
-        """Held by the process that creates, upgrades or sets aside."""
+        """Held by the process that creates or sets aside."""
 
     @abstractmethod
     def exclusive(self) -> AbstractContextManager[None]:
@@ -75,12 +98,19 @@ class Backend(ABC):
         """Tables in the place of ours, in a database without our version table."""
 
     @abstractmethod
-    def back_up(self, revision: str) -> None:
-        """Keep a copy from before a migration, where the store is ours to copy."""
+    def remember(self, connection: Connection) -> None:
+        """Remember which store this is, where its address does not tell it from one that takes its place."""
 
     @abstractmethod
-    def set_aside(self, why: str = "damaged") -> str:
-        """Move the database, which is `why`, out of the way, and say in a line what was done."""
+    def is_current(self) -> bool:
+        """Whether the store that was opened is still the one at this address; False if another took its place."""
+
+    @abstractmethod
+    def replace(self, name: str) -> str:
+        """Rename the store, inside `opening`, and create an empty one in its place.
+
+        Returns the new name, which begins with `name` and ends with a number.
+        """
 
     @abstractmethod
     def upsert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -106,13 +136,17 @@ class Backend(ABC):
                 raise
             raise words from error
 
-    def revision(self) -> str | None:
-        """The schema's revision; None if nothing was created yet."""
+    def schema(self) -> int | None:
+        """The number of the schema; None if nothing was created yet. Raises DamagedError where there is no number."""
         with self.reading() as connection:
             if not sa.inspect(connection).has_table(VERSION_TABLE):
                 return None
-            version = connection.scalar(sa.text(f"SELECT version_num FROM {VERSION_TABLE}"))
-            return None if version is None else str(version)
+            version: Any = connection.scalar(sa.text(f"SELECT version_num FROM {VERSION_TABLE}"))
+            self.remember(connection)
+        try:
+            return int(version)
+        except (TypeError, ValueError):
+            raise DamagedError(self.where, f"{VERSION_TABLE} holds no number of a schema: {version!r}") from None
 
     def close(self) -> None:
         self.engine.dispose()

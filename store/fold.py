@@ -53,6 +53,7 @@ def fold_job(key: tuple[str, str, int], before: Row | None, records: list[AnyRec
         "stage": stage,
         "attempt": attempt,
         "state": "started",
+        "generation": 1,
     }
     rows = JobRows(job)
     points = rows.metrics
@@ -84,6 +85,9 @@ def _tell(job: Row, record: AnyRecord) -> bool:
                 resumed_step=record.resumed_step,
                 executor_job=record.job or None,
                 restart=record.restart or None,
+                numerics=record.numerics or None,
+                libraries=record.libraries or None,
+                generation=record.generation,
             )
         case Heartbeat():
             job.update(
@@ -125,6 +129,9 @@ def _measures(key: tuple[str, str, int], result: Result) -> list[Row]:
         "engine": result.engine,
         "measured_at": result.time,
         "seconds": result.seconds,
+        "numerics": result.numerics or None,
+        "libraries": result.libraries or None,
+        "generation": result.generation,
     }
     return [
         common

@@ -21,8 +21,8 @@ from experiments.errors import InputError, UnreachableError
 from jobs import journal
 from jobs.home import Home
 from store import fold, tables, watch
-from store.backend import Backend, DamagedError
-from store.opening import Store
+from store.backend import Backend, RenewedError
+from store.opening import Store, another_home
 from store.watch import Source
 
 PIECE_BYTES = 4 << 20
@@ -47,23 +47,15 @@ def ingest(store: Store, home: Home) -> Ingested:
     """Read what is new in the journals of the home.
 
     Raises UnreachableError if a journal or the store can't be used, InputError if the store belongs to another
-    home or one run_id was claimed with two specs. A damaged SQLite file is set aside and rebuilt at once.
+    home or one run_id was claimed with two specs. A damaged store is set aside and rebuilt at once.
     """
     began = time.monotonic()
     try:
         found = _ingest(store, home)
-    except DamagedError:  # the store has set it aside and begun anew: see `Store.warnings`
+    except RenewedError:  # an empty store is in its place: see `Store.warnings`
         found = _ingest(store, home)
     _log.debug("%s: %d new records (%.2f s)", store.where, found.records, time.monotonic() - began)
     return found
-
-
-def rebuild(store: Store, home: Home) -> Ingested:
-    """Forget everything and read the journals again from their beginning."""
-    with store.writing() as connection:
-        for table in reversed(tables.metadata.sorted_tables):
-            connection.execute(sa.delete(table))
-    return ingest(store, home)
 
 
 @dataclass
@@ -88,11 +80,7 @@ def _ingest(store: Store, home: Home) -> Ingested:
         with store.reading() as connection:
             seen = watch.look(connection, home)
         if seen.vanished and len(seen.vanished) == seen.known and not store.backend.inside(home.folder):
-            raise InputError(
-                store.where,
-                f"was filled from another home than {home.folder}",
-                "give each CEBCTL_HOME a CEBCTL_STORE of its own",
-            )
+            raise another_home(store, home)
         if seen.replaced or seen.vanished:
             _forget(store, seen.replaced + seen.vanished)
         elif read_all(store, seen.grown, count):

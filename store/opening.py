@@ -1,6 +1,6 @@
-"""Open a store: create it, upgrade it, refuse it, or set it aside when it is damaged.
+"""Open a store: create it, refuse it, or set it aside where it is damaged or of an older schema.
 
-with open_store(home.store_url) as store:
+with open_store(home.store_url, home) as store:
     ingest(store, home)
     rows = jobs(store)
 """
@@ -8,30 +8,34 @@ with open_store(home.store_url) as store:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
 
 import sqlalchemy as sa
 from sqlalchemy import URL, Connection
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from experiments.errors import InputError, UnreachableError
-from store.backend import Backend, DamagedError
+from jobs.home import Home
+from store.backend import Backend, DamagedError, OlderError, RenewedError, UnusableError
 from store.postgresql import Postgresql
 from store.sqlite import Sqlite, at_rest
-from store.tables import SCHEMA
+from store.tables import SCHEMA, journals
 
+_CURE = "`cebctl status` sets it aside and reads the journals again"
 _ALLOWED = "allowed: sqlite:////FOLDER/FILE.sqlite or postgresql://USER@HOST/DATABASE"
 
 
 class Store:
     """What happened, as far as the journals were read. `store.ingest` fills it, `store.queries` asks it."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, home: Home | None = None) -> None:
         self.backend = backend
+        self.home = home
+        """Whose journals it holds; None: whoever's they are."""
         self.warnings: list[str] = []
-        """What a person should be shown, one line each: that a damaged file was set aside."""
+        """What a person should be shown, one line each: that a store was set aside."""
         self._exclusive = False
 
     @property
@@ -70,15 +74,61 @@ class Store:
 
     @contextmanager
     def _renewed(self) -> Iterator[None]:
-        """A damaged file met on the way is set aside; the caller learns that it has to read the journals again."""
+        """Set aside a store that turns out to be damaged; RenewedError says that the journals have to be read again."""
         try:
             yield
-        except DamagedError as error:
+        except UnusableError as error:
             if self.backend.read_only:
+                raise type(error)(self.where, f"{error.why}; {_CURE}") from error
+            self.replace(error)
+            raise RenewedError(self.where, f"{error.past}; set aside: try again to rebuild it") from error
+
+    def replace(self, reason: UnusableError) -> None:
+        """Set the store aside, unless another process just did, and create an empty one in its place.
+
+        Nobody who decides what to submit is left with an empty store in the middle of it: they are waited for.
+        """
+        with nullcontext() if self._exclusive else self.backend.exclusive(), self.backend.opening():
+            if self.backend.is_current():
+                self._refuse_another_home()
+                aside = self.backend.replace(reason.name)
+                deed = f"set aside as {aside} and rebuilt from the journals"
+            else:
+                deed = "another cebctl has set it aside"
+            self.backend.close()
+            self.warnings.append(f"{self.where}: {reason.past}; {deed}")
+        self.prepare(last=isinstance(reason, DamagedError))
+
+    def prepare(self, last: bool = False) -> None:
+        """Create the store where there is none, and set it aside where it is unusable.
+
+        A store that is usable costs one query and no lock. `last`: not once more, if it is damaged again.
+        """
+        try:
+            self.backend.adapt()
+            schema = self.backend.schema()
+            if schema is None:
+                with self.backend.opening():
+                    if self.backend.schema() is None:  # another process may have been faster
+                        _refuse_foreign(self.backend)
+                        self.backend.create()
+                return self.prepare(last)
+            _refuse_other_schemas(self.backend, schema)
+        except UnusableError as error:
+            if last:
                 raise
-            self.warnings.append(self.backend.set_aside())
-            _prepare(self.backend)
-            raise DamagedError(self.where, "was damaged; set aside: try again to rebuild it") from error
+            self.replace(error)
+
+    def _refuse_another_home(self) -> None:
+        if self.home is None or self.backend.inside(self.home.folder):
+            return
+        try:
+            with self.backend.reading() as connection:
+                paths = connection.scalars(sa.select(journals.c.path)).all()
+        except (UnreachableError, SQLAlchemyError):  # it is too damaged to tell
+            return
+        if paths and not any((self.home.folder / path).exists() for path in paths):
+            raise another_home(self, self.home)
 
     def close(self) -> None:
         self.backend.close()
@@ -92,46 +142,52 @@ class Store:
         self.close()
 
 
-def open_store(url: str) -> Store:
-    """Open a store to read and write; create it where there is none, upgrade it where it is older.
+def another_home(store: Store, home: Home) -> InputError:
+    """Return the error for a store that holds another home's journals."""
+    return InputError(
+        store.where,
+        f"was filled from another home than {home.folder}",
+        "give each CEBCTL_HOME a CEBCTL_STORE of its own",
+    )
 
-    Raises InputError for an address that can't be one and UnreachableError where the database can't be used
-    or was written by a newer cebctl. A damaged SQLite file is set aside: see `Store.warnings`.
+
+def open_store(url: str, home: Home | None = None) -> Store:
+    """Open a store to read and write, to hold the journals of `home`; create it where there is none.
+
+    One that is damaged or of an older schema is set aside, and an empty one takes its place: see `Store.warnings`.
+    Raises InputError for an address that can't be one or if the store to be set aside is another home's, and
+    UnreachableError where the database can't be used or was written by a newer cebctl.
     """
-    address = _parse(url)
-    if address.get_backend_name() == "postgresql":
-        return _opened(Postgresql(address))
-    path = _file(address)
-    if path is None:
-        return open_memory()
+    return _prepared(Store(_backend(url), home))
+
+
+def open_anew(url: str, home: Home | None = None) -> Store:
+    """Open an empty store: one that is there, whatever its state, is set aside as `Store.warnings` says.
+
+    Raises as `open_store` does; another program's database and a newer cebctl's store are refused and left alone.
+    """
+    store = Store(_backend(url), home)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UnreachableError(str(path), f"its folder can't be created: {error.strerror}") from error
-    return _opened(Sqlite(path))
-
-
-def open_anew(url: str) -> Store:
-    """Open a store for `ingest.rebuild`: a SQLite file, whatever its state or schema, is set aside before.
-
-    `Store.warnings` says so. Raises as `open_store` does; another program's database is refused and left alone.
-    """
-    with suppress(UnreachableError):  # what is wrong with it does not matter any more
-        existing = open_existing(url)
-        if existing is not None:
-            existing.close()
-    address = _parse(url)
-    path = _file(address) if address.get_backend_name() == "sqlite" else None
-    warnings = [Sqlite(path).set_aside("replaced")] if path is not None and path.exists() else []
-    store = open_store(url)
-    store.warnings += warnings
-    return store
+        try:
+            schema = store.backend.schema()
+            if schema is None:
+                _refuse_foreign(store.backend)
+            else:
+                _refuse_other_schemas(store.backend, schema)
+        except UnusableError:
+            schema = 0
+        if schema is not None:
+            store.replace(UnusableError(store.where, "is to be rebuilt"))
+    except BaseException:
+        store.close()
+        raise
+    return _prepared(store)
 
 
 def open_existing(url: str) -> Store | None:
     """Open a store only to read it, and change nothing, not even the schema; None if there is none.
 
-    Raises as `open_store` does, and UnreachableError also where the store is damaged or of an older schema.
+    Raises as `open_store` does, and UnusableError where the store is damaged or of an older schema.
     """
     address = _parse(url)
     backend: Backend
@@ -146,19 +202,15 @@ def open_existing(url: str) -> Store | None:
         except OSError as error:
             raise UnreachableError(str(path), f"can't be read: {error.strerror}") from error
     try:
-        revision = backend.revision()
-        if revision is None:
+        schema = backend.schema()
+        if schema is None:
             _refuse_foreign(backend)
             backend.close()
             return None
-        if revision != SCHEMA:
-            _refuse_newer(backend, revision)
-            raise UnreachableError(
-                backend.where, f"has the older schema {revision}; `cebctl status` upgrades it (and keeps a copy)"
-            )
-    except DamagedError as error:
+        _refuse_other_schemas(backend, schema)
+    except UnusableError as error:
         backend.close()
-        raise DamagedError(backend.where, f"{error.why}; `cebctl status` sets it aside and rebuilds it") from error
+        raise type(error)(backend.where, f"{error.why}; {_CURE}") from error
     except BaseException:
         backend.close()
         raise
@@ -167,49 +219,25 @@ def open_existing(url: str) -> Store | None:
 
 def open_memory() -> Store:
     """A store that ends with the process."""
-    return _opened(Sqlite(None))
+    return _prepared(Store(Sqlite(None)))
 
 
-def _opened(backend: Backend) -> Store:
-    store = Store(backend)
+def _prepared(store: Store) -> Store:
     try:
-        try:
-            _prepare(backend)
-        except DamagedError:
-            store.warnings.append(backend.set_aside())
-            _prepare(backend)
+        store.prepare()
     except BaseException:
         store.close()
         raise
     return store
 
 
-def _prepare(backend: Backend) -> None:
-    """Bring the store to the newest schema; what is at it already costs one query and no lock."""
-    backend.adapt()
-    if backend.revision() == SCHEMA:
-        return
-    with backend.opening():
-        revision = backend.revision()  # another process may have been faster
-        if revision == SCHEMA:
-            return
-        if revision is None:
-            _refuse_foreign(backend)
-        else:
-            _refuse_newer(backend, revision)
-            backend.back_up(revision)
-        from store.migrations.apply import upgrade
-
-        with backend.migrating() as connection:
-            upgrade(connection)
-
-
-def _refuse_newer(backend: Backend, revision: str) -> None:
-    from store.migrations.apply import revisions
-
-    if revision not in revisions():
+def _refuse_other_schemas(backend: Backend, schema: int) -> None:
+    """Raise OlderError for an older schema, and UnreachableError for a newer one."""
+    if schema < SCHEMA:
+        raise OlderError(backend.where, f"has the older schema {schema}")
+    if schema > SCHEMA:
         raise UnreachableError(
-            backend.where, f"its schema {revision} is newer than this cebctl's, {SCHEMA}: update cebctl"
+            backend.where, f"its schema {schema} is newer than this cebctl's, {SCHEMA}: update cebctl"
         )
 
 
@@ -218,6 +246,20 @@ def _refuse_foreign(backend: Backend) -> None:
         tables = sorted(backend.foreign_tables(connection))
     if tables:
         raise InputError(backend.where, f"is not a cebctl store: it holds {tables[0]!r}", _ALLOWED)
+
+
+def _backend(url: str) -> Backend:
+    """Return the database at an address, to be written; a SQLite file's folder is created."""
+    address = _parse(url)
+    if address.get_backend_name() == "postgresql":
+        return Postgresql(address)
+    path = _file(address)
+    if path is not None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UnreachableError(str(path), f"its folder can't be created: {error.strerror}") from error
+    return Sqlite(path)
 
 
 def _parse(url: str) -> URL:

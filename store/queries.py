@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby
 from typing import Any
@@ -81,17 +81,13 @@ def failed_benchmarks(store: Store, run_ids: Collection[str]) -> dict[str, set[A
 def results(store: Store, run_ids: Collection[str]) -> list[ResultRow]:
     """Every measure of the newest attempt that finished each evaluation of the runs."""
     query = sa.select(*[latest_results.c[name] for name in ResultRow.__slots__])
-    # As text: thousands of rows share few benchmarks.
+    # As text: thousands of rows share few benchmarks and versions.
     query = query.with_only_columns(
-        *[sa.cast(c, sa.Text).label(c.name) if c.name == "benchmark" else c for c in query.selected_columns]
+        *[sa.cast(c, sa.Text).label(c.name) if c.name in _DECODERS else c for c in query.selected_columns]
     )
-    benchmark = ResultRow.__slots__.index("benchmark")
     with store.reading() as connection:
-        rows: list[tuple[Any, ...]] = [
-            (*row[:benchmark], _benchmark(row[benchmark]), *row[benchmark + 1 :])
-            for row in _of_runs(connection, query, latest_results.c.run_id, run_ids)
-        ]
-    found = [ResultRow(*row) for row in rows]
+        rows = [row._asdict() for row in _of_runs(connection, query, latest_results.c.run_id, run_ids)]
+    found = [ResultRow(**row | {name: decode(row[name]) for name, decode in _DECODERS.items()}) for row in rows]
     return sorted(found, key=lambda row: (row.run_id, row.evaluation_id, row.name))
 
 
@@ -178,3 +174,12 @@ def _benchmark(text: str) -> AnyBenchmark:
 @lru_cache(maxsize=4096)
 def _benchmarks(text: str) -> tuple[AnyBenchmark, ...]:
     return tuple(msgspec.json.decode(text, type=list[AnyBenchmark]))
+
+
+@lru_cache(maxsize=4096)
+def _versions(text: str | None) -> dict[str, Any] | None:
+    return None if text is None else msgspec.json.decode(text, type=dict[str, Any])
+
+
+_DECODERS: dict[str, Callable[[Any], Any]] = {"benchmark": _benchmark, "numerics": _versions, "libraries": _versions}
+"""Of the JSON columns of a result."""

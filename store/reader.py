@@ -23,9 +23,10 @@ from experiments.errors import InputError, expected
 from experiments.matrix import Matrix, load
 from jobs.home import Home
 from store import queries
-from store.backend import DamagedError
+from store.backend import UnusableError
 from store.ingest import ingest
 from store.opening import Store, open_existing, open_memory
+from store.rows import ResultRow
 
 if TYPE_CHECKING:
     import pandas
@@ -91,6 +92,8 @@ class Result:
     """Seconds since the epoch."""
     seconds: float
 
+
+_OF_A_ROW = [field.name for field in fields(Result) if field.name in ResultRow.__slots__]
 
 Row = TypeVar("Row", Run, Metric, Result)
 
@@ -192,7 +195,7 @@ class Reader:
                 Result(
                     axes=runs[row.run_id].axes,
                     column=full_column(row.benchmark, row.name),
-                    **{name: getattr(row, name) for name in row.__slots__} | {"value": row.number},
+                    **{name: getattr(row, name) for name in _OF_A_ROW} | {"value": row.number},
                 )
                 for row in rows
             ),
@@ -226,11 +229,14 @@ def open_store(home: str | Path | None = None) -> Reader:
 def read_only(home: Home) -> Iterator[Store]:
     """The store as it is, unchanged; where there is none, the journals are read into one in memory.
 
-    So they are for a damaged one, which the next command that may write sets aside.
+    So they are where it is damaged or of an older schema, which the next command that may write sets aside. Raises
+    UnreachableError for such a store where there are no journals to read instead.
     """
     try:
         existing = open_existing(home.store_url)
-    except DamagedError:
+    except UnusableError:
+        if not home.folder.exists():
+            raise
         existing = None
     with existing or open_memory() as store:
         if existing is None:

@@ -101,6 +101,12 @@ class JobRow:
     """The executor's id of the job, such as Slurm's `4711_3`."""
     restart: int | None
     """How often the executor had started it before; None for never."""
+    numerics: dict[str, int] | None
+    """Versions of the parts of the engine that make its numbers, by part; None where it did not say."""
+    libraries: dict[str, str] | None
+    """Versions of the packages it imports; None where it did not say."""
+    generation: int
+    """Counts the times that the stage was begun anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +140,11 @@ class ResultRow:
     engine: str
     measured_at: float
     seconds: float
+    numerics: dict[str, int] | None
+    """As in `JobRow`."""
+    libraries: dict[str, str] | None
+    generation: int
+    """Counts the times that it was measured anew; these rows are of the newest."""
 
     @property
     def number(self) -> float | None:

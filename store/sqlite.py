@@ -29,7 +29,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 from experiments.errors import CebctlError, InputError, UnreachableError
 from store.backend import PATIENCE_SECONDS, Backend, DamagedError, to_json
 from store.files import locked, network_file_system
-from store.tables import VERSION_TABLE, metrics
+from store.tables import VERSION_TABLE, create, metrics
 
 SUFFIXES = (".sqlite", ".sqlite3", ".db")
 """A file that is no database is taken for a damaged store only under one of these."""
@@ -74,23 +74,10 @@ class Sqlite(Backend):
         return self._transaction(write=True)
 
     @contextmanager
-    def migrating(self) -> Iterator[Connection]:
-        if self.path:  # a new one has no mode yet; an old one was adapted before
-            with self.engine.connect() as connection:
-                _driver(connection).execute(f"PRAGMA journal_mode={self._journal_mode_here()}")
-        # A table is altered by copying and dropping it; with foreign keys on, dropping cascades.
-        with self._transaction(write=True, foreign_keys=False) as connection:
-            yield connection
-            broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
-            if broken:
-                raise UnreachableError(self.where, f"the upgrade would break {len(broken)} references")
-
-    @contextmanager
-    def _transaction(self, write: bool, foreign_keys: bool = True) -> Iterator[Connection]:
+    def _transaction(self, write: bool) -> Iterator[Connection]:
         with self.in_words(), self.engine.connect() as connection:
             connection.execution_options(write=write)
-            driver = _driver(connection)
-            driver.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
+            _driver(connection).execute("PRAGMA foreign_keys=ON")
             with connection.begin():
                 yield connection
 
@@ -114,18 +101,21 @@ class Sqlite(Backend):
                 time.sleep(random.uniform(0.005, 0.05))
 
     def _connect(self) -> sqlite3.Connection:
+        if self.path is not None and self._mode == "rwc":
+            _create(self.path)
+        before = self._inode()
         if self.path is None:
             name = ":memory:"
         else:
-            if self._mode == "rwc":
-                _create(self.path)
             mode = "ro&immutable=1" if self._mode == "immutable" else self._mode
             name = f"file:{quote(str(self.path))}?mode={mode}"
         driver = sqlite3.connect(
             name, uri=True, isolation_level=None, timeout=PATIENCE_SECONDS, check_same_thread=False
         )
-        if self.path is not None:
-            self._opened_inode = self.path.stat().st_ino
+        self._opened_inode = self._inode()
+        if self._opened_inode != before:  # replaced just now: which of the two was opened?
+            driver.close()
+            return self._connect()
         driver.execute("PRAGMA synchronous=NORMAL")
         driver.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
         return driver
@@ -179,47 +169,46 @@ class Sqlite(Backend):
     def foreign_tables(self, connection: Connection) -> set[str]:
         return set(sa.inspect(connection).get_table_names())
 
-    def back_up(self, revision: str) -> None:
-        if self.path is None:
-            return
-        kept = self.path.with_name(f"{self.path.name}.schema-{revision}")
-        partial = kept.with_name(kept.name + ".partial")
-        partial.unlink(missing_ok=True)
-        with self.in_words(), self.engine.connect() as connection:
-            copy = sqlite3.connect(partial)
-            try:
-                _driver(connection).backup(copy)
-            finally:
-                copy.close()
-        partial.replace(kept)
+    def create(self) -> None:
+        if self.path:  # a new file has no mode yet
+            with self.in_words(), self.engine.connect() as connection:
+                _driver(connection).execute(f"PRAGMA journal_mode={self._journal_mode_here()}")
+        with self.writing() as connection:
+            create(connection)
 
-    def set_aside(self, why: str = "damaged") -> str:
-        assert self.path is not None
-        with self.opening():
-            self.close()
-            if self._already_replaced():
-                return f"{self.where}: was {why}; another cebctl has set it aside"
-            aside = self._free_name(why)
-            # The log goes first: without it the file is an older store, without the file the log is nothing.
-            for suffix in ("-wal", "-shm", ""):
-                part = self.path.with_name(self.path.name + suffix)
-                if part.exists():
-                    part.rename(aside.with_name(aside.name + suffix))
-        return f"{self.where}: was {why}; set aside as {aside.name} and rebuilt from the journals"
+    def remember(self, connection: Connection) -> None:
+        pass  # the file is remembered when it is opened
 
-    def _already_replaced(self) -> bool:
-        assert self.path is not None
+    def is_current(self) -> bool:
+        return self._inode() == self._opened_inode
+
+    def _inode(self) -> int | None:
         try:
-            return self._opened_inode is not None and self.path.stat().st_ino != self._opened_inode
+            return self.path.stat().st_ino if self.path else None
         except FileNotFoundError:
-            return True
+            return None
 
-    def _free_name(self, why: str) -> Path:
+    def replace(self, name: str) -> str:
         assert self.path is not None
+        self.close()
+        self._fold_log()
         number = 1
-        while (name := self.path.with_name(f"{self.path.name}.{why}-{number}")).exists():
+        while (aside := self.path.with_name(f"{self.path.name}.{name}-{number}")).exists():
             number += 1
-        return name
+        # The log goes first: without it the file is an older store, without the file the log is nothing. Who still
+        # has the file open neither writes back nor removes a log: SQLite sees that it was renamed.
+        for suffix in ("-wal", "-shm", ""):
+            part = self.path.with_name(self.path.name + suffix)
+            if part.exists():
+                part.rename(aside.with_name(aside.name + suffix))
+        self.create()
+        return aside.name
+
+    def _fold_log(self) -> None:
+        """Write the log into the file, so that there is one file to rename; not where it is in use or damaged."""
+        with suppress(sqlite3.Error), closing(self._connect()) as driver:
+            driver.execute("PRAGMA busy_timeout=0")
+            driver.execute("PRAGMA journal_mode=DELETE")
 
     # --- rows ---
 

@@ -7,13 +7,24 @@ again. Times are seconds since the epoch by the clock of whoever wrote the recor
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy import BigInteger, Column, Double, ForeignKey, ForeignKeyConstraint, Index, Integer, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    Table,
+    Text,
+)
 
-SCHEMA = "0002"
-"""The newest revision in `store/migrations/versions`."""
+SCHEMA = 3
+"""The number of this schema: raise it with every change of this file. The first two were written `0001` and `0002`."""
 
 VERSION_TABLE = "cebctl_schema"
-"""Where Alembic keeps the revision. Named, because a shared database may hold another program's."""
+"""Holds one row, the number of the schema. Its name and its column stay: every cebctl has to see whose store it is."""
 
 metadata = sa.MetaData(
     naming_convention={
@@ -22,6 +33,8 @@ metadata = sa.MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+NULLABLE_JSON = sa.JSON(none_as_null=True)
 
 journals = Table(
     "journals",
@@ -121,6 +134,11 @@ jobs = Table(
     Column("engine", Text, doc="digest of the code that may change a number"),
     Column("executor_job", Text, doc="the executor's id of the job"),
     Column("restart", Integer, doc="how often the executor had started it before, null for never"),
+    Column("numerics", NULLABLE_JSON, doc="versions of the parts that make its numbers, by part"),
+    Column("libraries", NULLABLE_JSON, doc="versions of the packages it imports"),
+    Column(
+        "generation", BigInteger, nullable=False, server_default="1", doc="counts the times its stage was begun anew"
+    ),
 )
 
 metrics = Table(
@@ -158,6 +176,11 @@ results = Table(
     Column("engine", Text, nullable=False),
     Column("measured_at", Double, nullable=False),
     Column("seconds", Double, nullable=False),
+    Column("numerics", NULLABLE_JSON, doc="versions of the parts that made it, by part"),
+    Column("libraries", NULLABLE_JSON, doc="versions of the packages that made it"),
+    Column(
+        "generation", BigInteger, nullable=False, server_default="1", doc="the newest counts, then the newest attempt"
+    ),
     Column("per_sample", Text),  # last, so that reading the others does not touch it
     ForeignKeyConstraint(
         ["run_id", "stage", "attempt"], ["jobs.run_id", "jobs.stage", "jobs.attempt"], ondelete="CASCADE"
@@ -167,7 +190,34 @@ results = Table(
 
 views = sa.MetaData()
 latest_results = results.to_metadata(views, name="latest_results")
-"""A view: of each evaluation, the measures of the newest attempt that finished it."""
+"""A view: of each evaluation, the measures of the newest attempt of the newest generation that finished it."""
 
 open_claims = claims.to_metadata(views, name="open_claims")
 """A view: the claims that nobody gave back."""
+
+_QUERIES = {
+    latest_results: """FROM results AS result
+        WHERE NOT EXISTS (
+            SELECT 1 FROM results AS newer
+            WHERE newer.run_id = result.run_id AND newer.evaluation_id = result.evaluation_id
+            AND (newer.generation, newer.attempt, newer.stage) > (result.generation, result.attempt, result.stage))""",
+    open_claims: """FROM claims
+        WHERE NOT EXISTS (
+            SELECT 1 FROM releases
+            WHERE releases.submission = claims.submission AND releases.run_id = claims.run_id
+            AND releases.stage = claims.stage)""",
+}
+
+version_table = Table(VERSION_TABLE, sa.MetaData(), Column("version_num", Integer, nullable=False))
+
+NAMES = (*metadata.tables, *views.tables, VERSION_TABLE)
+"""Of everything that a store holds in its database."""
+
+
+def create(connection: Connection) -> None:
+    """Create the schema in an empty database, inside the caller's transaction."""
+    metadata.create_all(connection, checkfirst=False)
+    for view, query in _QUERIES.items():
+        connection.exec_driver_sql(f"CREATE VIEW {view.name} AS SELECT {', '.join(view.c.keys())} {query}")
+    version_table.create(connection)
+    connection.execute(version_table.insert().values(version_num=SCHEMA))

@@ -12,9 +12,10 @@ from experiments.errors import CebctlError, InputError
 from experiments.matrix import Matrix
 from jobs.home import Home, data_folder
 from store import queries
+from store.backend import OlderError, UnusableError
 from store.ingest import Ingested, ingest
-from store.ingest import rebuild as rebuild_rows
 from store.opening import Store, open_anew, open_existing, open_memory, open_store
+from store.tables import SCHEMA
 from store.verify import disagreements
 
 REBUILD = "`cebctl doctor --rebuild` sets the store aside and rebuilds it from the journals"
@@ -28,10 +29,10 @@ def rebuild(home: Home) -> Ingested:
     """
     if not home.folder.exists():
         raise InputError(home.folder, "does not exist: there is no journal to rebuild a store from")
-    with open_anew(home.store_url) as store:
+    with open_anew(home.store_url, home) as store:
         say(store)
         with store.exclusive():
-            return rebuild_rows(store, home)
+            return ingest(store, home)
 
 
 def examine(home: Home, matrix: Matrix | None = None) -> list[Finding]:
@@ -59,16 +60,20 @@ def _opened(home: Home) -> tuple[Store, list[Finding]]:
         existing = open_existing(home.store_url)
     except InputError as error:
         return open_memory(), [Finding("store", "wrong", str(error), "set CEBCTL_STORE to a store, or to a new file")]
-    except CebctlError as error:
+    except OlderError as error:
+        return open_memory(), [Finding("store", "note", str(error))]
+    except UnusableError as error:
         return open_memory(), [Finding("store", "wrong", str(error), REBUILD)]
+    except CebctlError as error:
+        return open_memory(), [Finding("store", "wrong", str(error), AGAIN)]
     if existing is None:
         return open_memory(), [Finding("store", "ok", f"none yet: built from the journals of {home.folder}")]
     existing.close()
     try:
-        store = open_store(home.store_url)
+        store = open_store(home.store_url, home)
     except CebctlError as error:
         return open_memory(), [Finding("store", "wrong", str(error), AGAIN)]
-    return store, [Finding("store", "ok", f"{store.where} opens, schema {store.backend.revision()}")]
+    return store, [Finding("store", "ok", f"{store.where} opens, schema {SCHEMA}")]
 
 
 def _rows(store: Store, home: Home) -> list[Finding]:

@@ -29,7 +29,7 @@ LOCKS = {
 }
 """What has to be so for file locks on a network file system to exclude other machines."""
 
-PACKAGES = ("torch", "torchvision", "numpy", "sqlalchemy", "alembic", "msgspec", "submitit")
+PACKAGES = ("torch", "torchvision", "numpy", "sqlalchemy", "msgspec", "submitit")
 _LOWER_BOUND = re.compile(r"([\w.-]+)\s*\(?(?:>=|==)\s*([\d.]+)[^;]*$")
 
 

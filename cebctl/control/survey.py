@@ -32,7 +32,7 @@ def open_home(home: Home, *, create: bool = False) -> Iterator[Store]:
     """
     trust.write_for_all()
     there = create or home.folder.exists() or home.has_own_store
-    with open_store(home.store_url) if there else open_memory() as store:
+    with open_store(home.store_url, home) if there else open_memory() as store:
         say(store)
         try:
             yield store

@@ -11,7 +11,7 @@ import pytest
 
 from experiments.matrix import load
 
-HEAVY = ("torch", "torchvision", "sqlalchemy", "alembic", "submitit", "sklearn", "scipy", "numpy", "matplotlib")
+HEAVY = ("torch", "torchvision", "sqlalchemy", "submitit", "sklearn", "scipy", "numpy", "matplotlib")
 COMMANDS = (
     *(
         "plan",

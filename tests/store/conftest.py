@@ -116,7 +116,6 @@ def python(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
 
 AT_ONCE = """
 import os, sys, traceback
-import store.migrations.apply  # so that no child loses time over it
 
 def at_once(work, count):
     children = []

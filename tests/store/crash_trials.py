@@ -25,7 +25,6 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-import store.migrations.apply  # noqa: F401  so that a forked child loses no time over it
 from experiments.benchmarks import Clean
 from jobs.home import Home
 from jobs.journal import AnyRecord, Claim, Heartbeat, Journal, Launched, Measure, Metrics, Result, Started, Submitted

@@ -26,7 +26,7 @@ from jobs.journal import (
 )
 from store import ingest as module
 from store import queries
-from store.ingest import ingest, rebuild
+from store.ingest import ingest
 from store.opening import Store, open_memory, open_store
 
 NOTHING = (0, 0, {})
@@ -339,10 +339,3 @@ def test_a_journal_is_read_in_pieces(
     ingested = ingest(store, home)
     assert (ingested.files, ingested.records) == (2, 124)
     assert dump(store) == whole
-
-
-def test_a_rebuild_equals_what_was_there(store: Store, campaign: Home, dump: Any) -> None:
-    ingest(store, campaign)
-    before = dump(store)
-    assert rebuild(store, campaign).files == 8
-    assert dump(store) == before

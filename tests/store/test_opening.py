@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from experiments.errors import InputError, UnreachableError
 from jobs.home import Home
 from store import queries
+from store.backend import DamagedError
 from store.ingest import ingest
 from store.opening import Store, open_existing, open_store
 from store.sqlite import Sqlite
@@ -50,7 +51,7 @@ def test_many_may_create_one_store_at_once(url: str, at_once: Any) -> None:
 
         def work(number):
             with open_store(sys.argv[1]) as store:
-                print(store.backend.revision(), store.warnings)
+                print(store.backend.schema(), store.warnings)
     """
     assert at_once(script, 8, url) == [f"{SCHEMA} []"] * 8
 
@@ -273,12 +274,13 @@ def test_another_process_sets_aside_only_once(campaign: Home, sqlite_file: Path)
     with open_store(url_of(sqlite_file)) as store:
         ingest(store, campaign)
     overwrite(sqlite_file)
-    slow = Sqlite(sqlite_file)
-    with pytest.raises(UnreachableError):
-        slow.revision()
+    slow = Store(Sqlite(sqlite_file))
+    with pytest.raises(DamagedError) as caught:
+        slow.backend.schema()
     with open_store(url_of(sqlite_file)) as store:
         assert len(store.warnings) == 1
-        assert slow.set_aside().endswith("was damaged; another cebctl has set it aside")
+        slow.replace(caught.value)
+        assert slow.warnings == [f"{sqlite_file}: was damaged; another cebctl has set it aside"]
         ingest(store, campaign)
     assert not sqlite_file.with_name("store.sqlite.damaged-2").exists()
 

@@ -151,11 +151,25 @@ def test_what_is_not_there_is_named(written: Home, matrix: Matrix, tmp_path: Pat
         open_store(tmp_path / "none")
 
 
-def test_an_older_schema_is_named(written: Home) -> None:
-    with open_to_write(written.store_url) as store, store.writing() as connection:
-        connection.exec_driver_sql("UPDATE cebctl_schema SET version_num = '0001'")
-    with pytest.raises(UnreachableError, match="older schema 0001"):
-        open_store().runs()
+def make_older(url: str) -> None:
+    with open_to_write(url) as store, store.writing() as connection:
+        connection.exec_driver_sql("UPDATE cebctl_schema SET version_num = 2")
+
+
+def test_the_journals_are_read_where_the_store_is_older(written: Home) -> None:
+    make_older(written.store_url)
+    before = {path: path.stat().st_mtime_ns for path in written.folder.rglob("*")}
+    assert len(open_store().results("mine")) == 4
+    assert {path: path.stat().st_mtime_ns for path in written.folder.rglob("*")} == before
+
+
+def test_an_older_store_without_journals_is_named(
+    tmp_path: Path, postgresql_database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CEBCTL_STORE", url := postgresql_database())
+    make_older(url)
+    with pytest.raises(UnreachableError, match="has the older schema 2; `cebctl status` sets it aside and reads"):
+        open_store(tmp_path / "elsewhere").runs()
 
 
 def test_the_columns_are_the_exports() -> None:

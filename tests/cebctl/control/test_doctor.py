@@ -87,20 +87,39 @@ def damage(path: Path) -> None:
     path.write_bytes(b"no database at all " * 300)
 
 
-def make_newer(path: Path) -> None:
-    execute(Home(path.parent), "UPDATE cebctl_schema SET version_num = '9999'")
-
-
-@pytest.mark.parametrize(("hurt", "text"), [(damage, "file is not a database"), (make_newer, "9999 is newer than")])
-def test_a_store_that_does_not_open(call, examined: Any, finished: Home, hurt: Any, text: str) -> None:
-    hurt(finished.folder / "store.sqlite")
-    before = (finished.folder / "store.sqlite").read_bytes()
+def test_a_store_that_does_not_open(call, examined: Any, finished: Home) -> None:
+    path = finished.folder / "store.sqlite"
+    damage(path)
+    before = path.read_bytes()
     found = examined()
-    assert text in texts(found, "store")[0]
+    assert "file is not a database" in texts(found, "store")[0]
     assert REBUILD in found["todo"]
-    assert (finished.folder / "store.sqlite").read_bytes() == before
+    assert path.read_bytes() == before
     assert texts(found, "work", "ok")  # the journals say as much
     assert call("doctor", "--rebuild").code == 0
+
+
+def test_a_newer_cebctls_store_is_left_alone(call, examined: Any, finished: Home, small: Path) -> None:
+    execute(finished, "UPDATE cebctl_schema SET version_num = '9999'")
+    before = sorted(path.name for path in finished.folder.iterdir())
+    assert "schema 9999 is newer than" in texts(examined(), "store")[0]
+    for command in (["doctor", "--rebuild"], ["status", small], ["submit", small]):
+        answer = call(*command)
+        assert (answer.code, len(answer.err.splitlines()), "update cebctl" in answer.err) == (3, 1, True)
+    assert sorted(path.name for path in finished.folder.iterdir()) == before
+
+
+def test_an_older_cebctls_store_is_a_note_until_it_is_set_aside(
+    call, examined: Any, finished: Home, small: Path
+) -> None:
+    execute(finished, "UPDATE cebctl_schema SET version_num = '0002'")
+    before = call("plan", small, "--json").out
+    assert "has the older schema 2" in texts(examined(), "store", "note")[0]
+    answer = call("status", small)
+    assert (answer.code, "3 done" in answer.out) == (0, True)
+    assert "was made by an earlier cebctl; set aside as store.sqlite.older-1 and rebuilt" in answer.err
+    assert call("plan", small, "--json").out == before
+    assert examined()["wrong"] == 0
 
 
 def test_another_programs_database_is_refused(call, examined: Any, tmp_path: Path, monkeypatch: Any) -> None:

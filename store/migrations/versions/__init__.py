@@ -1,1 +1,0 @@
-"""One file per schema; its name begins with the revision."""
