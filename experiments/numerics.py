@@ -1,0 +1,350 @@
+"""The numerics versions: one for each part of the engine that makes numbers, and which of them a number depends on.
+
+A version is raised when, and only when, the numbers that its part makes change; comments, names and faster code leave
+it. `tests/jobs/engine/golden_versions.json` pins the numbers of every version, and `jobs/engine/README.md` says how to
+raise one. Attempts and results record the versions that they were made with (`jobs.journal.Started`, `Result`), so
+that reports can mark a number whose part has changed since, or whose training has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from experiments import own_data
+from experiments.batch_norm import has_batch_norm
+from experiments.benchmarks import (
+    CORRUPTIONS,
+    EXTRA_CORRUPTIONS,
+    AnyBenchmark,
+    AutoAttack,
+    CommonCorruptions,
+    ExtraCorruptions,
+    GradientAudit,
+    Information,
+    OutOfDistribution,
+    Pgd,
+    TrainInformation,
+    TrainingRate,
+    Transfer,
+    other_test_set,
+    tag,
+)
+from experiments.datasets import DATASETS
+from experiments.spec import AutoAugment, Cceb, Ceb, Data, NoAugment, NoJumpStart, PgdAdversary, Run, Section, Xent
+
+VERSIONS: dict[str, int] = {
+    # Random numbers: the generator of all of them, the order of the images, and the noise of z.
+    "randomness.generator": 1,
+    "randomness.order": 1,
+    "randomness.noise": 1,
+    # Images: their pixels, labels and order, and the facts that a network is told (mean, deviation, padding).
+    "data.digits": 1,
+    "data.cifar10": 1,
+    "data.cifar10-jpeg": 1,
+    "data.fashion_mnist": 1,
+    "data.imagenet": 1,
+    "data.own": 1,
+    "data.imagenet-c": 1,
+    "data.imagenet-a": 1,
+    "data.imagenet-r": 1,
+    "data.imagenet-sketch": 1,
+    "data.imagenet-v2-matched-frequency": 1,
+    "data.imagenet-v2-threshold-0.7": 1,
+    "data.imagenet-v2-top-images": 1,
+    "data.cifar10-c": 1,
+    "data.cifar10.1-v4": 1,
+    "data.cifar10.1-v6": 1,
+    "data.imagenet-sample": 1,
+    "data.photographs": 1,
+    "data.subset": 1,
+    "loader.dali": 1,
+    "resize.central_crop": 1,
+    "resize.fitted": 1,
+    # Augmentation.
+    "augment.crop_flip": 1,
+    "augment.random_resized_crop": 1,
+    "augment.autoaugment_torchvision": 1,
+    "augment.autoaugment_v0": 1,
+    # What begins a run.
+    "init.streams": 1,
+    "init.weights_file": 1,
+    # Networks, their initialisation included, and the distributions over z on top of them.
+    "network.small_cnn": 1,
+    "network.wide_resnet": 1,
+    "network.resnet": 1,
+    "batch_norm.statistics": 1,
+    "batch_norm.sync": 1,
+    "head.normalise": 1,
+    "head.linear": 1,
+    "head.consistent": 1,
+    "head.backward_encoder": 1,
+    "head.marginal": 1,
+    # Training.
+    "objective.xent": 1,
+    "objective.vib": 1,
+    "objective.ceb": 1,
+    "objective.cceb": 1,
+    "jump_start.gamma": 1,
+    "jump_start.gated": 1,
+    "optimiser.adam": 1,
+    "optimiser.sgd": 1,
+    "optimiser.marginal": 1,
+    "schedule.warmup": 1,
+    "schedule.drops": 1,
+    "adversary.pgd": 1,
+    "precision.fp32": 1,
+    "precision.tf32": 1,
+    "precision.bf16": 1,
+    "precision.fp64": 1,
+    "training.length": 1,
+    "training.step": 1,
+    "training.parts": 1,
+    "training.execution": 1,
+    # Attacks.
+    "attack.pgd": 1,
+    "attack.random_start": 1,
+    "attack.loss_cross_entropy": 1,
+    "attack.loss_margin": 1,
+    "attack.loss_dlr": 1,
+    "attack.autoattack": 1,
+    "attack.square": 1,
+    # Corruptions, at every severity and published size, and where corrupted images come from.
+    "corruption.gaussian_noise": 1,
+    "corruption.shot_noise": 1,
+    "corruption.impulse_noise": 1,
+    "corruption.defocus_blur": 1,
+    "corruption.glass_blur": 1,
+    "corruption.motion_blur": 1,
+    "corruption.zoom_blur": 1,
+    "corruption.snow": 1,
+    "corruption.frost": 1,
+    "corruption.fog": 1,
+    "corruption.brightness": 1,
+    "corruption.contrast": 1,
+    "corruption.elastic_transform": 1,
+    "corruption.pixelate": 1,
+    "corruption.jpeg_compression": 1,
+    "corruption.speckle_noise": 1,
+    "corruption.gaussian_blur": 1,
+    "corruption.spatter": 1,
+    "corruption.saturate": 1,
+    "pipeline.official": 1,
+    "pipeline.official-recrop": 1,
+    "pipeline.in-memory": 1,
+    "pipeline.ours": 1,
+    # Evaluation.
+    "evaluation.precision": 1,
+    "evaluation.measure": 1,
+    "evaluator.clean": 1,
+    "evaluator.clean_holdout": 1,
+    "evaluator.top5": 1,
+    "evaluator.information": 1,
+    "evaluator.information_train": 1,
+    "evaluator.training_rate": 1,
+    "evaluator.calibration": 1,
+    "evaluator.ood": 1,
+    "evaluator.pgd": 1,
+    "evaluator.transfer": 1,
+    "evaluator.autoattack": 1,
+    "evaluator.gradient_audit": 1,
+    "evaluator.common_corruptions": 1,
+    "evaluator.extra_corruptions": 1,
+    "evaluator.imagenet_a": 1,
+    "evaluator.imagenet_r": 1,
+    "evaluator.imagenet_sketch": 1,
+    "evaluator.imagenet_v2": 1,
+    "evaluator.cifar10_1": 1,
+    # What training reports of itself; `training_rate` alone is made of it.
+    "metrics.epoch": 1,
+    "metrics.diagnostics": 1,
+    "metrics.operations": 1,
+}
+"""The version of every part today."""
+
+RETIRED: frozenset[str] = frozenset()
+"""Parts that were taken out of VERSIONS: a number made with one is not of a newer cebctl."""
+
+NO_RESULT = ("metrics.diagnostics", "metrics.operations")
+"""Parts on which no result depends."""
+
+FIRST = 1
+"""The version that a part begins with, and that of a part which a record does not name."""
+
+ENGINES: dict[str, dict[str, int]] = {"82611ebf35b1da7a": {}}
+"""The versions of engines that recorded none, by the digest that they recorded instead: all of them FIRST."""
+
+
+def of_training(run: Run) -> dict[str, int]:
+    """Return the versions of the parts that the weights of a run depend on, by name."""
+    if not run.epochs:
+        return _versions({"init.weights_file"})
+    parts = {
+        "randomness.generator",
+        "randomness.order",
+        "init.streams",
+        "training.length",
+        "training.step",
+        "training.execution",
+        f"precision.{run.precision}",
+        f"optimiser.{_tag(run.optimiser)}",
+        f"objective.{_tag(run.objective)}",
+    }
+    parts |= _images(run.data, augmented=True) | _classifier(run) | _densities(run)
+    if run.weights:
+        parts.add("init.weights_file")
+    if run.data.train_subset or run.data.holdout:
+        parts.add("data.subset")
+    if has_batch_norm(run.network):
+        parts.add("batch_norm.statistics")
+    if run.batch_norm:
+        parts.add(f"batch_norm.{run.batch_norm}")
+    if run.replica_batch:
+        parts.add("training.parts")
+    if run.schedule.warmup_epochs:
+        parts.add("schedule.warmup")
+    if run.schedule.drops:
+        parts.add("schedule.drops")
+    if not isinstance(run.objective, Xent):
+        parts |= {"randomness.noise", "optimiser.marginal"}
+        if not isinstance(run.objective.jump_start, NoJumpStart):
+            parts.add(f"jump_start.{_tag(run.objective.jump_start)}")
+    if isinstance(run.adversary, PgdAdversary):
+        parts |= {"adversary.pgd", "attack.pgd", "attack.random_start", "attack.loss_cross_entropy"}
+    return _versions(parts)
+
+
+def of_evaluation(run: Run, benchmark: AnyBenchmark) -> dict[str, int]:
+    """Return the versions of the parts that a benchmark's result depends on, given the weights of the run."""
+    parts = {f"evaluator.{tag(benchmark)}", "evaluation.measure"}
+    if isinstance(benchmark, TrainingRate):
+        return _versions(parts | {"metrics.epoch"})
+    parts |= _classifier(run) | _tested_images(run, benchmark) | {"evaluation.precision"}
+    match benchmark:
+        case Pgd() | Transfer():
+            loss = benchmark.loss if isinstance(benchmark, Pgd) else "cross_entropy"
+            parts |= {"attack.pgd", f"attack.loss_{loss}"}
+            if benchmark.random_start:
+                parts |= {"attack.random_start", "randomness.generator"}
+            if isinstance(benchmark, Pgd) and benchmark.target == "random":
+                parts.add("randomness.generator")
+        case AutoAttack():
+            parts.add("attack.autoattack")
+        case GradientAudit():
+            parts |= {"attack.pgd", "attack.random_start", "randomness.generator", "attack.square"}
+            parts |= {f"attack.loss_{loss}" for loss in ("cross_entropy", "margin", "dlr")}
+        case Information() | TrainInformation():
+            parts |= _densities(run) | {"randomness.generator"}
+    return _versions(parts)
+
+
+def of_result(run: Run, benchmark: AnyBenchmark) -> dict[str, int]:
+    """Return the versions of all parts that a benchmark's result on a run depends on: its training's too."""
+    return of_training(run) | of_evaluation(run, benchmark)
+
+
+def of_measure(versions: Mapping[str, int], measure: str) -> dict[str, int]:
+    """Return the versions of an evaluation that one of its measures depends on: of the corruptions its own alone."""
+    corruption = measure.partition("/")[0]
+    if corruption not in (*CORRUPTIONS, *EXTRA_CORRUPTIONS):
+        return dict(versions)
+    own = f"corruption.{corruption}"
+    return {part: version for part, version in versions.items() if part == own or not part.startswith("corruption.")}
+
+
+def recorded(versions: Mapping[str, int], engine: str | None) -> Mapping[str, int] | None:
+    """Return the versions that a record states, or those of the engine that made it where it states none; None where
+    neither is known."""
+    return versions or ENGINES.get(engine or "")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How the versions that a number was made with differ from today's, in names of parts."""
+
+    raised: tuple[str, ...] = ()
+    """Parts whose numbers have changed since."""
+    newer: tuple[str, ...] = ()
+    """Parts that this checkout knows an earlier version of, or none: a newer cebctl made the number."""
+    unrecorded: bool = False
+    """The number was made by an engine that recorded no versions, and that is not in ENGINES."""
+
+    def __bool__(self) -> bool:
+        return bool(self.raised or self.newer or self.unrecorded)
+
+    def __or__(self, other: Difference) -> Difference:
+        return Difference(
+            tuple(sorted({*self.raised, *other.raised})),
+            tuple(sorted({*self.newer, *other.newer})),
+            self.unrecorded or other.unrecorded,
+        )
+
+
+def difference(made: Mapping[str, int] | None, needed: Iterable[str]) -> Difference:
+    """Return how the versions of a record differ from today's, over the parts that it names and those that are
+    `needed` today; `made` as `recorded` returns it."""
+    if made is None:
+        return Difference(unrecorded=True)
+    parts = sorted({*made, *needed} - RETIRED)
+    today = {part: VERSIONS.get(part, 0) for part in parts}
+    return Difference(
+        tuple(part for part in parts if made.get(part, FIRST) < today[part]),
+        tuple(part for part in parts if made.get(part, FIRST) > today[part]),
+    )
+
+
+def _classifier(run: Run) -> set[str]:
+    """The parts that make logits of images."""
+    parts = {f"network.{_tag(run.network)}", "head.normalise"}
+    return parts | (
+        {"head.consistent", "head.backward_encoder"} if isinstance(run.objective, Cceb) else {"head.linear"}
+    )
+
+
+def _densities(run: Run) -> set[str]:
+    """The parts that make log densities of z."""
+    parts = set() if isinstance(run.objective, Xent) else {"head.marginal"}
+    return parts | ({"head.backward_encoder"} if isinstance(run.objective, Ceb | Cceb) else set())
+
+
+def _images(data: Data, *, augmented: bool) -> set[str]:
+    """The parts that make the pixels of a data set: in training, `augmented`, or in evaluation."""
+    parts = {"data.own" if own_data.is_own(data.name) else f"data.{data.name}"}
+    in_folders = data.name in DATASETS and DATASETS[data.name].crop_padding is None
+    augment = data.augment if augmented else NoAugment()
+    if in_folders and data.loader:
+        parts.add(f"loader.{data.loader}")
+    if in_folders and isinstance(augment, NoAugment):
+        parts.add("resize.central_crop")
+    if not isinstance(augment, NoAugment):
+        parts.add("augment.random_resized_crop" if in_folders else "augment.crop_flip")
+    if isinstance(augment, AutoAugment):
+        parts.add(f"augment.autoaugment_{augment.family}")
+    return parts
+
+
+def _tested_images(run: Run, benchmark: AnyBenchmark) -> set[str]:
+    """The parts that make the images of a benchmark."""
+    parts = _images(run.data, augmented=False)
+    if getattr(benchmark, "subset", None) or tag(benchmark) in ("clean_holdout", "information_train"):
+        parts.add("data.subset")
+    if declared := other_test_set(benchmark):
+        parts.add(f"data.{declared.name}")
+    if isinstance(benchmark, OutOfDistribution):
+        parts |= {f"data.{benchmark.against}", "resize.fitted"}
+    if isinstance(benchmark, CommonCorruptions | ExtraCorruptions):
+        parts.add(f"pipeline.{benchmark.pipeline}")
+        if benchmark.pipeline.startswith("official"):
+            parts.add("data.imagenet-c" if run.data.name == "imagenet" else "data.cifar10-c")
+        else:
+            names = CORRUPTIONS if isinstance(benchmark, CommonCorruptions) else EXTRA_CORRUPTIONS
+            parts |= {f"corruption.{name}" for name in names}
+    return parts
+
+
+def _versions(parts: set[str]) -> dict[str, int]:
+    return {part: VERSIONS[part] for part in sorted(parts)}
+
+
+def _tag(section: Section) -> str:
+    return str(type(section).__struct_config__.tag)
