@@ -1,0 +1,406 @@
+"""Pins of what trained networks are measured by: attacks, evaluators, and how their numbers become results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from experiments import datasets, spec
+from experiments.benchmarks import (
+    AnyBenchmark,
+    AutoAttack,
+    Calibration,
+    Cifar101,
+    Clean,
+    CleanHoldout,
+    CommonCorruptions,
+    ExtraCorruptions,
+    GradientAudit,
+    ImagenetA,
+    ImagenetR,
+    ImagenetSketch,
+    ImagenetV2,
+    Information,
+    OutOfDistribution,
+    Pgd,
+    Top5,
+    TrainInformation,
+    TrainingRate,
+    Transfer,
+)
+from jobs.engine import evaluate
+from jobs.engine.attacks import ensemble, losses, pgd, start
+from jobs.engine.data import MemoryImages, load, others
+from jobs.engine.evaluators import EVALUATORS, Found, Subject, Summary
+from jobs.engine.evaluators import pgd as pgd_evaluator
+from jobs.engine.evaluators.pgd import targets
+from jobs.engine.models import CebModel
+from tests.jobs.engine.golden.images import batch_of, folders
+from tests.jobs.engine.golden.pins import EXACT, FLOAT32, PIXELS, Room, pin
+from tests.jobs.engine.golden.training import OBJECTIVES, TRAJECTORY, numbers, run_of, steps
+
+TARGET_B = torch.tensor([1, 2, 3, 0, 4, 0, 1, 2])
+Y_B = torch.tensor([0, 1, 2, 3, 0, 1, 2, 3])
+
+
+def classifier(classes: int = 5) -> nn.Module:
+    """Return a smooth network of images of (3, 6, 6), the same everywhere."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(144, classes)).double()
+    for number, parameter in enumerate(network.parameters()):
+        parameter.data = 0.6 * numbers(*parameter.shape, seed=number) / max(1, parameter[0].numel()) ** 0.5
+    return network.eval()
+
+
+def pictures(count: int = 8) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(3).uniform(0, 1, (count, 3, 6, 6)))
+
+
+# --- attacks ---
+
+
+@pin("attack.pgd")
+def _pgd(room: Room) -> dict[str, Any]:
+    """The way an attack takes, by norm, from the image and from elsewhere, away from a class and toward one."""
+    network, x_BCHW, found = classifier(), pictures(), {}
+    for norm, eps in (("linf", 0.06), ("l2", 0.5)):
+        for name, options in (
+            ("away", {}),
+            ("elsewhere", {"start_BCHW": (x_BCHW + 0.5 * eps * torch.sin(9 * x_BCHW)).clamp(0, 1)}),
+            ("toward", {"target_B": TARGET_B, "loss": "margin"}),
+        ):
+            how = {"norm": norm, "eps": eps, "steps": 5, "step_size": eps / 3} | options
+            attacked = pgd.search(network, x_BCHW, Y_B, **how)  # type: ignore[arg-type]
+            found[f"{norm} {name}"] = {"change": attacked.x_BCHW - x_BCHW, "zero": attacked.zero_gradient_B}
+    still = pgd.search(lambda x: network(x).detach() + 0 * x.sum(), x_BCHW, Y_B, norm="l2", eps=1, steps=2, step_size=1)
+    gradient_BCHW = pgd.gradient(network, x_BCHW, Y_B)
+    return found | {"still": still.zero_gradient_B, "gradient": gradient_BCHW}
+
+
+@pin("attack.random_start")
+def _random_start(room: Room) -> dict[str, Any]:
+    x_BCHW, found = pictures(), {}
+    for norm in ("linf", "l2"):
+        for epoch in (0, 2):
+            how = {"norm": norm, "eps": 0.3, "seed": 4, "samples_B": torch.arange(8), "epoch": epoch}
+            found[f"{norm} {epoch}"] = start.random_start(x_BCHW, **how) - x_BCHW  # type: ignore[arg-type]
+    return found
+
+
+def _loss(loss: str, room: Room) -> dict[str, Any]:
+    logits_BK = 3 * numbers(8, 5)
+    found = {}
+    for name, target_B in (("away", None), ("toward", TARGET_B)):
+        leaf_BK = logits_BK.clone().requires_grad_()
+        values_B = losses.ascent(loss, leaf_BK, Y_B, target_B)  # type: ignore[arg-type]
+        values_B.sum().backward()
+        found[name] = {"values": values_B, "gradient": leaf_BK.grad}
+    return found
+
+
+for _name in ("cross_entropy", "margin", "dlr"):
+    pin(f"attack.loss_{_name}")(partial(_loss, _name))
+
+
+def _distances(norm: str, eps: float) -> tuple[nn.Module, Tensor, Tensor, Tensor]:
+    """Return a linear network, images whose distances to its boundary are clear multiples of eps, their classes, and
+    which are within eps: a case in which what an attack should find is known."""
+    classes, factors_B = 5, torch.tensor([0.5, 1.5, 0.75, 2.0, 0.25, 1.75, 3.0, 0.6])
+    weight_KD = 0.1 * numbers(classes, 108)
+    weight_KD[1:] = weight_KD[0] + weight_KD[1:]
+    network = nn.Sequential(nn.Flatten(), nn.Linear(108, classes)).double()
+    network[1].weight.data, network[1].bias.data = weight_KD, torch.zeros(classes, dtype=torch.float64)
+    x_BCHW, y_B = 0.3 + 0.4 * pictures(), torch.arange(8) % classes
+    dual = {"linf": 1, "l2": 2}[norm]
+    for place, (factor, label) in enumerate(zip(factors_B.tolist(), y_B.tolist(), strict=True)):
+        with torch.no_grad():
+            for _ in range(200):  # moved along the normal of the nearest boundary until its distance is right
+                logits_K = network(x_BCHW[place : place + 1])[0]
+                apart_KD = weight_KD[label] - weight_KD
+                distances_K = (logits_K[label] - logits_K) / apart_KD.norm(dual, dim=1).clamp(min=1e-9)
+                distances_K[label] = torch.inf
+                nearest = int(distances_K.argmin())
+                direction_D = apart_KD[nearest] / apart_KD[nearest].square().sum()
+                wanted = factor * eps * float(apart_KD[nearest].norm(dual))
+                x_BCHW[place] += ((wanted - (logits_K[label] - logits_K[nearest])) * direction_D).view(3, 6, 6)
+    return network.float(), x_BCHW.float(), y_B, factors_B < 1
+
+
+class _Configured(Exception):
+    """Carries what an ensemble was set up with."""
+
+
+@pin("attack.autoattack", tolerance=EXACT, needs="pyautoattack")
+def _autoattack(room: Room) -> dict[str, Any]:
+    """That it finds what is within eps, and how each attack is set up: the rest is the package's own."""
+    import pyautoattack
+
+    found: dict[str, Any] = {}
+    for norm, eps in (("linf", 0.02), ("l2", 0.2)):
+        network, x_BCHW, y_B, within_B = _distances(norm, eps)
+        how = {"classes": 5, "norm": norm, "eps": eps, "version": "standard", "seed": 3}
+        found[norm] = ensemble.autoattack(network, x_BCHW[within_B], y_B[within_B], **how)  # type: ignore[arg-type]
+
+    def configured(self: Any, x_BCHW: Tensor, y_B: Tensor, **how: Any) -> Any:
+        said = {"attacks": list(self.attacks_to_run), "batch": how["batch_size"], "draw": torch.rand(2)}
+        for name in ("apgd", "apgd_targeted", "fab", "square"):
+            values = vars(getattr(self, name))
+            said[name] = {key: values[key] for key in _SETTINGS if key in values}
+        raise _Configured(said)
+
+    room.patch.setattr(pyautoattack.AutoAttack, "run_standard_evaluation", configured)
+    for version in ("standard", "rand"):
+        how = {"classes": 5, "norm": "linf", "eps": 0.1, "version": version, "seed": 3}
+        try:
+            ensemble.autoattack(network, x_BCHW, y_B, **how)  # type: ignore[arg-type]
+        except _Configured as said:
+            found[version] = said.args[0]
+    return found
+
+
+_SETTINGS = ("eps", "seed", "eot_iter", "n_target_classes", "n_restarts", "n_iter", "n_queries", "loss", "norm")
+
+
+@pin("attack.square", tolerance=EXACT, needs="pyautoattack")
+def _square(room: Room) -> dict[str, Any]:
+    """What it finds with many queries where that is known, and how many times it asks with few."""
+    network, x_BCHW, y_B, within_B = _distances("linf", 0.05)
+    found: dict[str, Any] = {"within": within_B}
+    for queries in (3, 400):
+        asked = []
+
+        def counting(x_BCHW: Tensor, asked: list[int] = asked) -> Tensor:
+            asked.append(len(x_BCHW))
+            return network(x_BCHW)
+
+        right_B = ensemble.square(counting, x_BCHW, y_B, norm="linf", eps=0.05, queries=queries, seed=3)
+        found[str(queries)] = {"right": right_B, "asked": len(asked)}
+    return found
+
+
+# --- evaluators ---
+
+
+@cache
+def trained(name: str = "ceb", seed: int = 3) -> CebModel:
+    """Return a model of the digits that was trained some steps in float64, in eval mode."""
+    state, _ = steps(run_of(objective=OBJECTIVES[name], seed=seed, data=spec.Data(name="digits")), 25)
+    return state.model.eval()
+
+
+@cache
+def _digits(images: int = 60) -> MemoryImages:
+    test = load(spec.Data(name="digits"), "test", Path())
+    assert isinstance(test, MemoryImages)
+    return test.subset(torch.arange(images))
+
+
+def measured(benchmark: AnyBenchmark, model: CebModel | None = None, **subject: Any) -> dict[str, Any]:
+    """Return all that an evaluator finds on some of the digits, batch by batch."""
+    given = {"images": _digits(), "device": "cpu", "batch": 25} | subject
+    made = EVALUATORS[type(benchmark)](model or trained(), Subject(**given), benchmark, 5)
+    return _found(made)
+
+
+def _found(made: Iterable[Found | Summary]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for one in made:
+        if isinstance(one, Summary):
+            found[one.name] = {"unit": one.unit, "total": one.total, "value": one.value}
+        else:
+            found[one.name] = {"unit": one.unit, "samples": one.samples_M, "values": one.values_M}
+    return found
+
+
+def _of_split(split: str) -> MemoryImages:
+    images = load(spec.Data(name="digits", holdout=40), split, Path())  # type: ignore[arg-type]
+    assert isinstance(images, MemoryImages)
+    return images.subset(torch.arange(40))
+
+
+@pin("evaluator.clean")
+def _clean(room: Room) -> dict[str, Any]:
+    return measured(Clean())
+
+
+@pin("evaluator.clean_holdout")
+def _clean_holdout(room: Room) -> dict[str, Any]:
+    return measured(CleanHoldout(), load=_of_split)
+
+
+@pin("evaluator.top5")
+def _top5(room: Room) -> dict[str, Any]:
+    return measured(Top5())
+
+
+@pin("evaluator.information", tolerance=TRAJECTORY)
+def _information(room: Room) -> dict[str, Any]:
+    return {name: measured(Information(samples=3), trained(name)) for name in OBJECTIVES}
+
+
+@pin("evaluator.information_train", tolerance=TRAJECTORY)
+def _information_train(room: Room) -> dict[str, Any]:
+    return measured(TrainInformation(samples=3, subset=30), load=_of_split)
+
+
+@pin("evaluator.training_rate")
+def _training_rate(room: Room) -> dict[str, Any]:
+    rates = ((9.0, 100.0), (7.0, 50.0), (3.0, 1.0), (2.0, 1.0), (2.5, 1.0), (None, 1.0))
+    epochs = [{"rate": rate, "rho": rho} for rate, rho in rates]
+    short = measured(TrainingRate(), epochs=lambda: epochs[:2])
+    return measured(TrainingRate(), epochs=lambda: epochs) | {"behind no jump-start": short}
+
+
+@pin("evaluator.calibration", tolerance=TRAJECTORY)
+def _calibration(room: Room) -> dict[str, Any]:
+    return measured(Calibration(bins=7))
+
+
+@pin("evaluator.ood", tolerance=PIXELS)
+def _ood(room: Room) -> dict[str, Any]:
+    return measured(OutOfDistribution(against="photographs", subset=50))
+
+
+@pin("evaluator.pgd")
+def _pgd_evaluator(room: Room) -> dict[str, Any]:
+    attacks = {
+        "away": Pgd(norm="linf", eps=0.1, steps=3, restarts=2),
+        "still": Pgd(norm="l2", eps=0.5, steps=2, random_start=False, subset=20),
+        "random": Pgd(norm="linf", eps=0.2, steps=3, target="random"),
+        "class": Pgd(norm="l2", eps=1.0, steps=3, target=3, loss="margin"),
+    }
+    drawn_B = targets("random", torch.arange(10), torch.arange(10), 10, 5)
+    asked: dict[str, Any] = {}
+
+    def noted(*given: Any, **how: Any) -> Any:
+        asked.setdefault("steps", []).append([how["steps"], how["step_size"], how["eps"]])
+        return search(*given, **how)
+
+    search = pgd_evaluator.search
+    room.patch.setattr(pgd_evaluator, "search", noted)
+    return {name: measured(attack) for name, attack in attacks.items()} | {"targets": drawn_B, "asked": asked["steps"]}
+
+
+@pin("evaluator.transfer")
+def _transfer(room: Room) -> dict[str, Any]:
+    source = Transfer(source="r0123456789abcdef", norm="linf", eps=0.15, steps=3)
+    still = Transfer(source="r0123456789abcdef", norm="l2", eps=0.8, steps=3, random_start=False)
+    other = trained(seed=4)
+    return {str(n): measured(attack, model_of=lambda _: other) for n, attack in enumerate((source, still))}
+
+
+@pin("evaluator.autoattack", tolerance=EXACT, needs="pyautoattack")
+def _autoattack_evaluator(room: Room) -> dict[str, Any]:
+    """What it hands to the attacks, and the name of what it makes of it; the draws of z are torch's own."""
+    from jobs.engine.evaluators import autoattack
+
+    asked: list[Any] = []
+
+    def noted(logits_of: Any, x_BCHW: Tensor, y_B: Tensor, **how: Any) -> Tensor:
+        first_BK, second_BK = logits_of(x_BCHW), logits_of(x_BCHW)
+        asked.append([len(x_BCHW), how["classes"], how["norm"], how["eps"], how["version"], how["seed"]])
+        asked.append(["draws", not torch.equal(first_BK, second_BK)])
+        return first_BK.argmax(dim=1) == y_B if how["version"] == "standard" else y_B > 4
+
+    room.patch.setattr(autoattack, "autoattack", noted)
+    found = {version: measured(AutoAttack(norm="l2", eps=0.5, version=version)) for version in ("standard", "rand")}  # type: ignore[arg-type]
+    return found | {"asked": asked}
+
+
+@pin("evaluator.gradient_audit", tolerance=EXACT, needs="pyautoattack")
+def _gradient_audit(room: Room) -> dict[str, Any]:
+    return measured(GradientAudit(norm="linf", eps=0.15, steps=2, queries=10, subset=30))
+
+
+@pin("evaluator.common_corruptions", tolerance=PIXELS)
+def _common_corruptions(room: Room) -> dict[str, Any]:
+    made = measured(CommonCorruptions(pipeline="ours", subset=30))
+    return {name: made[name] for name in ("brightness", "brightness/1", "contrast/5", "contrast")} | {
+        "names": list(made)
+    }
+
+
+@pin("evaluator.extra_corruptions", tolerance=PIXELS)
+def _extra_corruptions(room: Room) -> dict[str, Any]:
+    made = measured(ExtraCorruptions(pipeline="ours", subset=30))
+    return {name: made[name] for name in ("saturate", "saturate/1", "saturate/5")} | {"names": list(made)}
+
+
+class _Linear:
+    """Classifies images of 32x32 by a fixed product, into four classes."""
+
+    def classify(self, x_BCHW: Tensor) -> Tensor:
+        return (x_BCHW.double() - 0.5).flatten(1) @ numbers(3 * 32 * 32, 4)
+
+
+def _other_set(benchmark: AnyBenchmark, room: Room) -> dict[str, Any]:
+    """Images of two of four classes, by the argmax among those and among all."""
+    names = [f"n0{number}000000" for number in range(4)]
+    info = replace(datasets.info("imagenet"), classes=4, size=32)
+    kinds = {"imagenet-r": "imagenet-r", "imagenet-a": "imagenet-a", "imagenet-sketch": "sketch"}
+    declared = {name: {"images": 6, "classes": 2, "labels": ()} for name in kinds}
+    declared["imagenet-v2-top-images"] = {"images": 6, "classes": 2}
+    for name, changed in declared.items():
+        small = replace(datasets.OTHER_TEST_SETS[name], **changed)  # type: ignore[arg-type]
+        room.patch.setitem(datasets.OTHER_TEST_SETS, name, small)
+        classes = ("1", "3") if "v2" in name else (names[1], names[3])
+        folders(room.folder / small.folder, classes, 3, side=40)
+    from jobs.engine.data import FolderImages
+
+    listed = np.array([f"{name}/0.JPEG".encode() for name in names])
+    images = FolderImages(info, "test", "d", torch.arange(4), room.folder / "val", listed)
+    return measured(benchmark, _Linear(), images=images, root=room.folder)  # type: ignore[arg-type]
+
+
+pin("evaluator.imagenet_a", tolerance=PIXELS)(partial(_other_set, ImagenetA()))
+pin("evaluator.imagenet_r", tolerance=PIXELS)(partial(_other_set, ImagenetR()))
+pin("evaluator.imagenet_sketch", tolerance=PIXELS)(partial(_other_set, ImagenetSketch()))
+pin("evaluator.imagenet_v2", tolerance=PIXELS)(partial(_other_set, ImagenetV2(version="top-images")))
+
+
+@pin("evaluator.cifar10_1")
+def _cifar10_1(room: Room) -> dict[str, Any]:
+    read: list[str] = []
+
+    def small(declared: Any, info: Any, root: Path) -> MemoryImages:
+        read.append(declared.name)
+        labels_N = torch.arange(8) % 4
+        return MemoryImages(replace(info, classes=4), "test", declared.name, labels_N, batch_of(8, 32))
+
+    room.patch.setattr(others, "cifar10_1", small)
+    images = replace(_digits(), info=replace(datasets.info("cifar10"), classes=4))
+    made = measured(Cifar101(version="v4"), _Linear(), images=images)  # type: ignore[arg-type]
+    return made | {"read": read}
+
+
+@pin("evaluation.measure", tolerance=FLOAT32)
+def _measure(room: Room) -> dict[str, Any]:
+    """From what was found on each image to the number of a result."""
+    samples_M = torch.tensor([1, 2, 5, 7])
+    right_M, nats_M = torch.tensor([True, False, True, True]), torch.tensor([0.5, 2.0, 1.0, 4.0])
+    found: list[Found | Summary] = [
+        Found("fog/3", "accuracy", samples_M, ~right_M),
+        Found("clean", "accuracy", samples_M, right_M),
+        Found("pgd_success", "success", samples_M, right_M),
+        Found("rate", "nats", samples_M, nats_M),
+        Found("zero", "share", samples_M, right_M),
+        Found("fog", "error", samples_M, nats_M / 5),
+        Summary("ece", "share", 9, 0.25),
+    ]
+    made = {}
+    for one in found:
+        number = evaluate.measure(one)
+        made[one.name] = [number.total, number.correct, number.value, number.std, number.unit]
+    subject = Subject(_digits(), "cpu", 25)
+    subject.corrupt, subject.asked = 3, 40
+    (left_out,) = evaluate._left_out(subject)
+    sizes = [
+        evaluate._batch_size(replace(_digits(), info=replace(_digits().info, size=size))) for size in (32, 33, 224)
+    ]
+    return made | {"flags": evaluate._flags(found, 9), "left out": left_out.value, "batches": sizes}

@@ -1,0 +1,538 @@
+"""Pins of what is trained and how: networks, heads, objectives, optimisers, schedules, one step."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from msgspec import structs
+from torch import Tensor, distributed, nn
+
+from experiments import costs, datasets, spec
+from experiments.resources import Execution
+from jobs.engine import flops, noise, objectives, optimisers, schedules, step, sync_batch_norm, weights
+from jobs.engine.attacks.precision import full_precision
+from jobs.engine.data import batches, load
+from jobs.engine.execution import laid_out
+from jobs.engine.history import epochs
+from jobs.engine.length import Length
+from jobs.engine.meter import Meter
+from jobs.engine.models import CebModel, build, resnet
+from jobs.engine.models.backward_encoder import BackwardEncoder
+from jobs.engine.models.ceb import Normalise
+from jobs.engine.models.classifiers import ConsistentClassifier, LinearClassifier
+from jobs.engine.models.marginal import MixtureMarginal
+from jobs.engine.precision import arithmetic, encode
+from jobs.engine.state import State, initial
+from jobs.engine.train import train
+from jobs.home import RunPaths
+from jobs.journal import Journal, Metrics, read
+from tests.jobs.engine.golden.pins import BF16, EXACT, FLOAT32, Room, pin
+
+TRAJECTORY = 1e-5
+"""Of what a few steps of training in float64 end with."""
+NORMED = spec.WideResNet(blocks=1, width=1, norm="batch", z_dim=5)
+OBJECTIVES: dict[str, spec.Objective] = {
+    "xent": spec.Xent(),
+    "vib": spec.Vib(rho=1.0),
+    "ceb": spec.Ceb(rho=1.0),
+    "cceb": spec.Cceb(rho=1.0),
+}
+RUN = spec.Run(
+    data=spec.Data(name="digits", augment=spec.CropFlip()),
+    network=spec.SmallCnn(width=4, z_dim=6),
+    objective=OBJECTIVES["ceb"],
+    optimiser=spec.Adam(lr=1e-2, weight_decay=1e-3),
+    epochs=2,
+    batch=48,
+    precision="fp64",
+    seed=3,
+)
+
+
+def run_of(**fields: Any) -> spec.Run:
+    return structs.replace(RUN, **fields)
+
+
+def numbers(*shape: int, seed: int = 0) -> Tensor:
+    """Return normal numbers of NumPy's, which are the same everywhere, in float64."""
+    return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape))
+
+
+def gradients(module: nn.Module) -> Tensor:
+    return torch.cat([p.grad.flatten() if p.grad is not None else torch.zeros(p.numel()) for p in module.parameters()])
+
+
+def steps(run: spec.Run, count: int) -> tuple[State, dict[str, list[float]]]:
+    """Train so many steps; the state behind them, and what each said before it."""
+    images = load(run.data, "train", Path())
+    state, length = initial(run, images.labels_N, "cpu"), Length(run, len(images))
+    said: dict[str, list[float]] = {}
+    while state.step < count:
+        epoch = state.step // length.steps_per_epoch
+        left = length.rest_of_epoch(state.step)[: count - state.step]
+        for samples_B, x_BCHW, y_B in batches(images, left, run.data.augment, run.seed, epoch, "cpu"):
+            noise_BZ = noise.draw(run, epoch, samples_B, "cpu")
+            values = step.take(state, step.in_force(state, length), epoch, samples_B, x_BCHW, y_B, noise_BZ)
+            for name, value in values.items():
+                said.setdefault(name, []).append(value.item())
+            state.step += 1
+    return state, said
+
+
+# --- networks ---
+
+
+def _network(network: spec.Network, data: str, images: int = 3) -> dict[str, Any]:
+    """Initialise in float64, go forward and backward in training, and forward in evaluation."""
+    run = run_of(network=network, data=spec.Data(name=data), objective=spec.Xent())
+    info = datasets.info(data)
+    model = build(run).network.train()
+    side = min(info.size, 40)
+    x_BCHW = numbers(images, info.channels, side, side)
+    f_BZ = model(x_BCHW)
+    f_BZ.square().mean().backward()
+    found = {"initial": model, "f": f_BZ, "gradients": gradients(model)}
+    with torch.no_grad():
+        return found | {"evaluated": model.eval()(x_BCHW)}
+
+
+@pin("network.small_cnn")
+def _small_cnn(room: Room) -> dict[str, Any]:
+    return {data: _network(spec.SmallCnn(width=3, z_dim=4), data) for data in ("digits", "fashion_mnist", "cifar10")}
+
+
+@pin("network.wide_resnet")
+def _wide_resnet(room: Room) -> dict[str, Any]:
+    kinds = {
+        "plain": spec.WideResNet(blocks=2, width=1, init="plain"),
+        "scaled": spec.WideResNet(blocks=2, width=1, z_dim=5),
+        "normed": spec.WideResNet(blocks=1, width=2, norm="batch"),
+    }
+    return {name: _network(network, "cifar10") for name, network in kinds.items()}
+
+
+@pin("network.resnet")
+def _resnet(room: Room) -> dict[str, Any]:
+    """How one with a block in each group trains, and the names and shapes of the parameters of those there are."""
+    found: dict[str, Any] = {}
+    for network in (spec.ResNet(depth=50), spec.ResNet(depth=152), spec.ResNet(depth=50, width=2)):
+        with torch.device("meta"):
+            shapes = build(run_of(network=network, data=spec.Data(name="imagenet"), precision="fp32")).state_dict()
+        described = "\n".join(f"{name} {tuple(tensor.shape)}" for name, tensor in shapes.items())
+        found[f"{network.depth}x{network.width}"] = torch.tensor(list(described.encode()), dtype=torch.uint8)
+    room.patch.setitem(resnet._GROUPS, 50, (1, 1, 1, 1))
+    return found | {"short": _network(spec.ResNet(depth=50), "imagenet", images=2)}
+
+
+@pin("init.streams")
+def _streams(room: Room) -> dict[str, Any]:
+    found = {}
+    for part in ("network", "backward_encoder", "marginal", "classifier"):
+        with sys.modules[build.__module__]._seeded(7, part):
+            found[part] = torch.rand(4, dtype=torch.float64)
+    models = {name: build(run_of(objective=objective)) for name, objective in OBJECTIVES.items()}
+    return found | {f"model of {name}": model for name, model in models.items()}
+
+
+@pin("init.weights_file", tolerance=EXACT)
+def _weights_file(room: Room) -> dict[str, Any]:
+    network = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    stored = {name: tensor.clone() for name, tensor in network.state_dict().items() if "tracked" not in name}
+    stored["0.weight"] = torch.arange(6.0).view(2, 3)
+    found = {}
+    for name, content in (
+        ("plain", stored),
+        ("nested", {"model": stored, "epoch": 3}),
+        ("state_dict", {"state_dict": {f"module.{name}": tensor for name, tensor in stored.items()}}),
+    ):
+        saved = io.BytesIO()
+        torch.save(content, saved)
+        read_weights = weights.read(saved.getvalue(), name)
+        weights.fit(network, read_weights, name)
+        found[name] = {"names": sorted(read_weights), "weight": network.state_dict()["0.weight"]}
+    return found
+
+
+# --- heads ---
+
+
+@pin("head.normalise")
+def _normalise(room: Room) -> dict[str, Any]:
+    return {
+        name: Normalise(datasets.info(name)).double()(numbers(2, datasets.info(name).channels, 3, 3))
+        for name in ("digits", "cifar10")
+    }
+
+
+@contextmanager
+def _drawn(seed: int = 0) -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+@pin("head.linear")
+def _linear(room: Room) -> dict[str, Any]:
+    with _drawn():
+        head = LinearClassifier(5, 4)
+    return {"initial": head, "logits": head.double()(numbers(3, 5))}
+
+
+@pin("head.consistent")
+def _consistent(room: Room) -> dict[str, Any]:
+    head = ConsistentClassifier(4).double()
+    found = {"uniform": head(numbers(3, 5), numbers(4, 5, seed=1))}
+    head.set_label_counts(torch.tensor([3, 0, 5, 1]))
+    return found | {"prior": head.log_prior_K, "logits": head(numbers(3, 5), numbers(4, 5, seed=1))}
+
+
+@pin("head.backward_encoder")
+def _backward_encoder(room: Room) -> dict[str, Any]:
+    with _drawn():
+        head = BackwardEncoder(4, 5)
+    found = {"initial": head.kernel_KZ, "bias": head.bias_Z}
+    head.double().bias_Z.data += 0.3
+    head.log_prob(numbers(3, 5), torch.tensor([0, 3, 1])).sum().backward()
+    densities_B = head.log_prob(numbers(3, 5), torch.tensor([0, 3, 1]))
+    return found | {"means": head.means(), "log": densities_B, "gradients": gradients(head)}
+
+
+@pin("head.marginal")
+def _marginal(room: Room) -> dict[str, Any]:
+    with _drawn():
+        head = MixtureMarginal(4, 5)
+    found = {"initial": head.means_MZ, "weights": head.logits_M}
+    head.double().logits_M.data += numbers(4, seed=2)
+    z_BZ = numbers(3, 5).requires_grad_()
+    head.log_prob(z_BZ).sum().backward()
+    found |= {"log": head.log_prob(z_BZ), "gradients": gradients(head), "gradient of z": z_BZ.grad}
+    head.zero_grad()
+    head.log_prob_fixed(z_BZ).sum().backward()
+    reached = [p.grad is not None and bool(p.grad.any()) for p in head.parameters()]
+    return found | {"fixed": head.log_prob_fixed(z_BZ), "reached": reached}
+
+
+# --- objectives ---
+
+
+def _objective(name: str, room: Room) -> dict[str, Any]:
+    """The terms of a loss, its gradients, and gamma and rho as functions of one another."""
+    objective = objectives.of(OBJECTIVES[name])
+    model = build(run_of(objective=OBJECTIVES[name]))
+    generator = np.random.default_rng(1)
+    for parameter in model.parameters():
+        parameter.data += torch.from_numpy(0.5 * generator.standard_normal(tuple(parameter.shape)))
+    f_BZ = (2 * numbers(8, 6)).requires_grad_()
+    z_BZ = f_BZ + numbers(8, 6, seed=1) if objective.noisy else f_BZ
+    terms = objective.loss(model, f_BZ, z_BZ, torch.arange(8), 0.3)
+    total = terms.loss if terms.marginal_loss is None else terms.loss + terms.marginal_loss
+    total.backward()
+    rhos = (-3.0, -0.5, 0.0, 1.5, 20.0)
+    gammas = [objective.gamma_of(rho) for rho in rhos]
+    found = {
+        **terms.values(),
+        "noisy": objective.noisy,
+        "marginal": terms.marginal_loss,
+        "gradient of f": f_BZ.grad,
+        "gradients": gradients(model),
+        "gammas": gammas,
+    }
+    return found | ({} if name == "xent" else {"rhos": [objective.rho_of(gamma) for gamma in gammas]})
+
+
+for _name in OBJECTIVES:
+    pin(f"objective.{_name}")(partial(_objective, _name))
+
+
+@pin("jump_start.gamma")
+def _gamma_jump_start(room: Room) -> dict[str, Any]:
+    jump_start = spec.GammaJumpStart(steps=12, start_rho=50.0)
+    return {
+        name: [schedules.gamma(objectives.of(OBJECTIVES[name]), 1.5, jump_start, at, 7, None) for at in range(0, 16, 3)]
+        for name in ("vib", "ceb", "cceb")
+    }
+
+
+@pin("jump_start.gated")
+def _gated_jump_start(room: Room) -> dict[str, Any]:
+    jump_start = spec.GatedJumpStart(start_rho=50.0, hold_rho=8.0, epochs=2, threshold=0.3)
+    found: dict[str, Any] = {
+        str(passed): [schedules.gated_rho(jump_start, 1.5, at, 5, passed) for at in range(0, 26, 3)]
+        for passed in (None, 5, 15)
+    }
+    gates = [schedules.gate_passed(jump_start, accuracy, 9, None) for accuracy in (0.1, 0.3, 0.31)]
+    gamma = schedules.gamma(objectives.of(OBJECTIVES["ceb"]), 1.5, jump_start, 17, 5, 15)
+    return found | {
+        "gates": [gate or -1 for gate in gates],
+        "stays": schedules.gate_passed(jump_start, 0, 9, 4),
+        "gamma": gamma,
+    }
+
+
+# --- optimisation ---
+
+
+def _optimised(optimiser: spec.Adam | spec.Sgd, updates: int = 4) -> dict[str, Any]:
+    """Parameters behind some updates with gradients of our own, those of BatchNorm apart."""
+    run = run_of(network=NORMED, data=spec.Data(name="cifar10"), optimiser=optimiser)
+    found: dict[str, Any] = {}
+    model = build(run)
+    made = optimisers.build(optimiser, model)
+    for update in range(updates):
+        optimisers.set_lr(made, 0.05 / (update + 1))
+        for number, parameter in enumerate(p for group in made.param_groups for p in group["params"]):
+            parameter.grad = numbers(*parameter.shape, seed=100 * update + number)
+        made.step()
+    norms = [m.weight for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    sizes = [sum(p.numel() for p in group["params"]) for group in made.param_groups]
+    found |= {"normed": torch.cat(norms), "sizes": sizes, "decay": [g["weight_decay"] for g in made.param_groups]}
+    return found | {"network": model.network, "classifier": model.classifier, "encoder": model.backward_encoder}
+
+
+@pin("optimiser.adam")
+def _adam(room: Room) -> dict[str, Any]:
+    return {"plain": _optimised(spec.Adam(lr=0.05)), "decayed": _optimised(spec.Adam(lr=0.05, weight_decay=0.1))}
+
+
+@pin("optimiser.sgd")
+def _sgd(room: Room) -> dict[str, Any]:
+    kinds = {
+        "plain": spec.Sgd(lr=0.05, momentum=0.0),
+        "nesterov": spec.Sgd(lr=0.05),
+        "decayed": spec.Sgd(lr=0.05, momentum=0.8, weight_decay=0.1),
+    }
+    return {name: _optimised(optimiser) for name, optimiser in kinds.items()}
+
+
+@pin("optimiser.marginal")
+def _marginal_optimiser(room: Room) -> dict[str, Any]:
+    with _drawn():
+        marginal = MixtureMarginal(4, 5).double()
+    made = optimisers.build_marginal(0.02, marginal)
+    for update in range(4):
+        for number, parameter in enumerate(marginal.parameters()):
+            parameter.grad = numbers(*parameter.shape, seed=100 * update + number)
+        made.step()
+    schedule = spec.Schedule(warmup_epochs=1.0, drops=(1.5,), factor=0.2)
+    run = run_of(schedule=schedule, objective=spec.Vib(rho=1.0, marginal=spec.Marginal(marginal_lr=0.03)))
+    state, length = initial(run, torch.arange(10), "cpu"), Length(run, 480)
+    rates = []
+    for at in (0, 5, 14, 15, 19):
+        state.step = at
+        rates.append(step.in_force(state, length).marginal_lr)
+    return {"weights": marginal, "rates": rates}
+
+
+@pin("schedule.warmup")
+def _warmup(room: Room) -> dict[str, Any]:
+    schedule = spec.Schedule(warmup_epochs=2.5)
+    run = run_of(schedule=schedule)
+    state, length = initial(run, torch.arange(10), "cpu"), Length(run, 480)
+    state.step = 7
+    factors = [schedules.warmup(schedule, epoch) for epoch in (0.0, 0.1, 1.0, 2.5, 9.0)]
+    none = [schedules.warmup(spec.Schedule(), epoch) for epoch in (0.0, 5.0)]
+    return {"factors": factors, "none": none, "lr": step.in_force(state, length).lr}
+
+
+@pin("schedule.drops")
+def _drops(room: Room) -> dict[str, Any]:
+    schedule = spec.Schedule(drops=(0.5, 1.0), factor=0.3)
+    run = run_of(schedule=schedule)
+    state, length = initial(run, torch.arange(10), "cpu"), Length(run, 480)
+    state.step = 12
+    factors = [schedules.drops(schedule, epoch) for epoch in (0.0, 0.49, 0.5, 0.99, 1.0, 7.0)]
+    return {"factors": factors, "lr": step.in_force(state, length).lr}
+
+
+@pin("adversary.pgd", tolerance=TRAJECTORY)
+def _adversary(room: Room) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for norm, eps in (("linf", 0.1), ("l2", 0.7)):
+        adversary = spec.PgdAdversary(norm=norm, eps=eps, steps=3, step_size=eps / 2)  # type: ignore[arg-type]
+        run = run_of(adversary=adversary, network=NORMED, objective=spec.Xent())
+        images = load(run.data, "train", room.folder)
+        state = initial(run, images.labels_N, "cpu")
+        samples_B = torch.arange(8)
+        x_BCHW = images.images_NCHW[samples_B].double() / 255  # type: ignore[union-attr]
+        made_BCHW = step._adversarial(state, 2, samples_B, x_BCHW, images.labels_N[samples_B])
+        found[norm] = {"images": made_BCHW - x_BCHW, "training": state.model.training}
+    return found
+
+
+# --- one step ---
+
+
+@pin("training.step", tolerance=TRAJECTORY)
+def _step(room: Room) -> dict[str, Any]:
+    found = {}
+    for name, objective in OBJECTIVES.items():
+        state, said = steps(run_of(objective=objective), 4)
+        found[name] = {"said": said, "weights": state.model}
+    return found
+
+
+@pin("training.parts", tolerance=TRAJECTORY)
+def _parts(room: Room) -> dict[str, Any]:
+    state, said = steps(run_of(batch=40, replica_batch=16, network=NORMED), 3)
+    parts = step._parts(state.run, torch.arange(40), torch.arange(40)[torch.arange(40) % 7 != 3], torch.arange(34))
+    return {"said": said, "weights": state.model, "sizes": [len(part[0]) for part in parts]}
+
+
+@pin("training.execution", tolerance=EXACT)
+def _execution(room: Room) -> dict[str, Any]:
+    """How images lie in memory, and what computes a step: rounding alone depends on it."""
+    x_BCHW, found = torch.zeros(2, 3, 4, 4), {}
+    for last in (None, True, False):
+        for precision in ("fp32", "bf16"):
+            laid = laid_out(x_BCHW, run_of(precision=precision), Execution(channels_last=last))
+            found[f"{last} {precision}"] = laid.is_contiguous(memory_format=torch.channels_last)
+    for update in ("fused", "foreach", "for-loop"):
+        for optimiser in (spec.Adam(), spec.Sgd(lr=1)):
+            group = optimisers.build(optimiser, build(RUN), update).param_groups[0]  # type: ignore[arg-type]
+            found[f"{update} {type(optimiser).__name__}"] = [bool(group["fused"]), bool(group["foreach"])]
+    return found
+
+
+@pin("batch_norm.statistics", tolerance=TRAJECTORY)
+def _statistics(room: Room) -> dict[str, Any]:
+    """Running means and variances behind steps in one part and in several."""
+    found = {}
+    for name, replica_batch in (("whole", {}), ("parts", {"replica_batch": 16})):
+        state, _ = steps(run_of(batch=40, network=NORMED, objective=spec.Xent(), **replica_batch), 3)
+        norms = [module for module in state.model.modules() if isinstance(module, nn.BatchNorm2d)]
+        found[name] = {
+            "mean": torch.cat([norm.running_mean for norm in norms]),  # type: ignore[misc]
+            "variance": torch.cat([norm.running_var for norm in norms]),  # type: ignore[misc]
+            "counts": [int(norm.num_batches_tracked) for norm in norms],  # type: ignore[arg-type]
+            "eps": norms[0].eps,
+            "momentum": norms[0].momentum,
+        }
+    return found
+
+
+@pin("batch_norm.sync", tolerance=TRAJECTORY)
+def _sync(room: Room) -> dict[str, Any]:
+    store = distributed.HashStore()
+    distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        network = nn.Sequential(nn.BatchNorm2d(3).double())
+        model = nn.Module()
+        model.network = network
+        sync_batch_norm.synchronise(model, "cpu")  # type: ignore[arg-type]
+        x_BCHW = (1 + 2 * numbers(4, 3, 5, 5)).requires_grad_()
+        made_BCHW = network.train()(x_BCHW)
+        (made_BCHW * numbers(4, 3, 5, 5, seed=1)).sum().backward()
+        found = {"made": made_BCHW, "gradient": x_BCHW.grad, "gradients": gradients(network), "running": network}
+        return found | {"evaluated": network.eval()(x_BCHW), "kind": type(network[0]).__name__}
+    finally:
+        distributed.destroy_process_group()
+
+
+# --- precision ---
+
+
+class _Dtypes:
+    """Notes what the first convolution and the head make."""
+
+    def __init__(self, model: CebModel) -> None:
+        self.seen: list[str] = []
+        model.network[0].register_forward_hook(self._note)  # type: ignore[index]
+        model.classifier.register_forward_hook(self._note)
+
+    def _note(self, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        self.seen.append(str(output.dtype))
+
+
+def _precision(precision: str, room: Room) -> dict[str, Any]:
+    """What is computed in which type, the encodings, and what a step ends with."""
+    run = run_of(precision=precision, network=spec.SmallCnn(width=8, z_dim=6))
+    model = build(run)
+    dtypes = _Dtypes(model)
+    x_BCHW = (0.5 + 0.2 * numbers(6, 1, 8, 8)).float()
+    with arithmetic(run, "cpu"):
+        f_BZ = encode(model, run, x_BCHW)
+        logits_BK = model.logits(f_BZ)
+        state, said = steps(run, 2)
+    found = {"f": f_BZ, "logits": logits_BK, "types": [*dtypes.seen, str(f_BZ.dtype)], "losses": said["loss"]}
+    return found | {"noise": str(noise.draw(run, 0, torch.arange(2), "cpu").dtype), "step": state.step}
+
+
+pin("precision.fp32", tolerance=FLOAT32)(partial(_precision, "fp32"))
+pin("precision.bf16", tolerance=BF16)(partial(_precision, "bf16"))
+pin("precision.fp64", tolerance=TRAJECTORY)(partial(_precision, "fp64"))
+
+
+@pin("precision.tf32", tolerance=EXACT)
+def _tf32(room: Room) -> dict[str, Any]:
+    """Which switches are set, for GPUs alone: nothing can be computed with them here."""
+    room.patch.setattr(torch.cuda, "is_tf32_supported", lambda: True)
+    found = {}
+    for precision in ("fp32", "tf32", "bf16"):
+        with arithmetic(run_of(precision=precision), "cuda"):
+            found[precision] = [torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32]
+    return found
+
+
+@pin("evaluation.precision", tolerance=FLOAT32)
+def _full_precision(room: Room) -> dict[str, Any]:
+    """Inside an autocast, which it has to end."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    with torch.autocast("cpu", torch.bfloat16), full_precision("cpu"):
+        made_BB = numbers(4, 4).float() @ numbers(4, 4, seed=1).float()
+        switches = [torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32]
+    torch.backends.cuda.matmul.allow_tf32 = before
+    return {"made": made_BB, "type": str(made_BB.dtype), "switches": switches}
+
+
+# --- what training reports ---
+
+
+def _trained(room: Room, run: spec.Run) -> tuple[RunPaths, list[Metrics]]:
+    paths = RunPaths(room.folder / "run")
+    with Journal(paths.journal("train", 1)) as journal:
+        train(run, paths, journal, room.folder, "cpu", lambda: False)
+    records = read(paths.journal("train", 1)).records
+    return paths, [record for record in records if isinstance(record, Metrics)]
+
+
+@pin("metrics.epoch", tolerance=TRAJECTORY)
+def _epoch(room: Room) -> dict[str, Any]:
+    run = run_of(data=spec.Data(name="digits", train_subset=60), batch=20, epochs=3)
+    paths, _ = _trained(room, run)
+    meter = Meter()
+    meter.add({"loss": 2.0, "rate": 1.0}, 3)
+    meter.add({"loss": 5.0, "rate": 0.5}, 1)
+    reported = [
+        {name: epoch[name] for name in ("loss", "rate", "residual_information", "train_accuracy", "rho", "gamma")}
+        for epoch in epochs([paths])
+    ]
+    return {"means": meter.means(), "reported": reported}
+
+
+@pin("metrics.diagnostics", tolerance=TRAJECTORY)
+def _diagnostics(room: Room) -> dict[str, Any]:
+    run = run_of(data=spec.Data(name="digits", train_subset=60), batch=20, epochs=2, optimiser=spec.Adam(lr=1e-6))
+    _, metrics = _trained(room, run)
+    measured = ("images_per_second", "data_wait_share", "memory_mb")
+    values = [{k: v for k, v in record.values.items() if k in ("collapsed", "lr")} for record in metrics]
+    names = sorted({name for record in metrics for name in record.values} - set(measured))
+    return {"values": values, "names": names, "at": [[record.step, record.epoch] for record in metrics]}
+
+
+@pin("metrics.operations", tolerance=EXACT)
+def _operations(room: Room) -> dict[str, Any]:
+    networks = {"digits": spec.SmallCnn(), "cifar10": NORMED, "imagenet": spec.ResNet(depth=50)}
+    counts: dict[str, costs.Counted] = {
+        data: flops.count(run_of(network=network, data=spec.Data(name=data))) for data, network in networks.items()
+    }
+    names = ("macs", "parameters", "z_dim", "activations", "largest")
+    return {data: [getattr(count, name) for name in names] for data, count in counts.items()}
