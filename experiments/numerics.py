@@ -31,7 +31,19 @@ from experiments.benchmarks import (
     tag,
 )
 from experiments.datasets import DATASETS
-from experiments.spec import AutoAugment, Cceb, Ceb, Data, NoAugment, NoJumpStart, PgdAdversary, Run, Section, Xent
+from experiments.spec import (
+    AutoAugment,
+    Cceb,
+    Ceb,
+    Data,
+    Network,
+    NoAugment,
+    NoJumpStart,
+    PgdAdversary,
+    Run,
+    Section,
+    Xent,
+)
 
 VERSIONS: dict[str, int] = {
     # Random numbers: the generator of all of them, the order of the images, and the noise of z.
@@ -241,6 +253,11 @@ def of_evaluation(run: Run, benchmark: AnyBenchmark) -> dict[str, int]:
 def of_result(run: Run, benchmark: AnyBenchmark) -> dict[str, int]:
     """Return the versions of all parts that a benchmark's result on a run depends on: its training's too."""
     return of_training(run) | of_evaluation(run, benchmark)
+
+
+def of_count(network: Network) -> dict[str, int]:
+    """Return the versions of the parts that the count of a network's operations depends on."""
+    return _versions({f"network.{_tag(network)}", "metrics.operations"})
 
 
 def of_measure(versions: Mapping[str, int], measure: str) -> dict[str, int]:

@@ -44,6 +44,8 @@ _LIBRARIES = (
     "torchvision",
     "numpy",
     "pillow",
+    "opencv-python-headless",
+    "scipy",
     "scikit-learn",
     "submitit",
     "msgspec",
@@ -95,7 +97,8 @@ def code_digest() -> str:
 
 
 def engine_digest() -> str:
-    """Digest of the part of the code that may change a number; results carry it, so that old ones are seen."""
+    """Return the digest of the part of the code that may change a number: evidence, where `experiments.numerics` is the
+    verdict."""
     return _digest(_ENGINE)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from experiments import costs
+from experiments import costs, numerics
 from experiments.costs import Counted
 from experiments.errors import CebctlError
 from experiments.spec import Run
@@ -47,16 +47,12 @@ def _count(runs: Sequence[Run]) -> list[Counted]:
 
 
 def _files(keys: Collection[Any]) -> dict[Any, Path]:
-    """Where counts are remembered: not in a home, which `plan` leaves as it is. Another engine may count otherwise."""
-    if not keys:
-        return {}
-    from jobs import provenance  # not for a plan whose networks are all in the table
-
-    engine = provenance.engine_digest()
+    """Return where counts are remembered: not in a home, which `plan` leaves as it is. A network whose version was
+    raised may count otherwise."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(os.environ.get("CEBCTL_CACHE") or Path(cache, "cebctl"))
-    named = {key: hashlib.sha256(msgspec.json.encode([*key, engine])).hexdigest()[:32] for key in keys}
-    return {key: folder / f"{name}.json" for key, name in named.items()}
+    named = {key: msgspec.json.encode([*key, numerics.of_count(key[0])]) for key in keys}
+    return {key: folder / f"{hashlib.sha256(name).hexdigest()[:32]}.json" for key, name in named.items()}
 
 
 def _read(file: Path) -> Counted | None:

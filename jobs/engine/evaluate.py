@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from experiments import start
+from experiments import numerics, start
 from experiments.benchmarks import AnyBenchmark, full_column
 from experiments.errors import InputError
 from experiments.identity import evaluation_id, run_id
@@ -57,13 +57,13 @@ def evaluate(
     other = partial(source.trained_model, tested=run, paths=paths, device=device)
     load = partial(data.load, run.data, root=data_root)
     epochs = partial(history.epochs, [*(paths.beside(run_id(one)) for one in start.ancestors(run)), paths])
-    made_by = origin(trained.file, engine, device)
     faults = []
     for benchmark in benchmarks:
         identity = evaluation_id(benchmark, run.data.name)
         activity = full_column(benchmark, _name(benchmark))
         watch = _Watch(journal if share.writes else None, device, should_stop, activity)
-        notes = PartialNotes(paths.partial, identity, made_by, share)
+        versions = numerics.of_evaluation(run, benchmark)
+        notes = PartialNotes(paths.partial, identity, origin(trained.file, versions, device), share)
         new_subject = partial(
             Subject, images, device, _batch_size(images), watch, other, load, data_root, share, notes, epochs
         )
@@ -93,7 +93,12 @@ def _walk(
 
 
 def _result(
-    identity: str, benchmark: AnyBenchmark, found: Sequence[Found | Summary], subject: Subject, step: int, engine: str
+    identity: str,
+    benchmark: AnyBenchmark,
+    found: Sequence[Found | Summary],
+    subject: Subject,
+    step: int,
+    engine: str,
 ) -> Result:
     return Result(
         evaluation_id=identity,

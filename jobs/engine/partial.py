@@ -1,14 +1,15 @@
 """What an evaluation that is under way has found, batch by batch, so that it goes on where it was stopped.
 
 A file for each evaluation and share, in the form of a journal but not among the journals: the store never sees it,
-and it goes when the result is written. A batch is used again only if the same weights, code, torch, kind of device
-and images made it.
+and it goes when the result is written. A batch is used again only if the same weights, numerics versions, torch, kind
+of device and images made it.
 """
 
 from __future__ import annotations
 
 import logging
 import zlib
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,9 +25,11 @@ from jobs.journal import Journal, Partial, Piece, read
 _log = logging.getLogger(__name__)
 
 
-def origin(checkpoint: Path, engine: str, device: str) -> str:
-    """What decides a batch's numbers, but for its images and the benchmark: the checkpoint's name has its digest."""
-    return f"{checkpoint.name} {engine} torch {torch.__version__} {torch.device(device).type}"
+def origin(checkpoint: Path, versions: Mapping[str, int], device: str) -> str:
+    """Return what decides a batch's numbers, but for its images and the benchmark. The checkpoint's name has its
+    digest, and `versions` are those of the parts of the engine that the benchmark depends on."""
+    parts = " ".join(f"{part}:{version}" for part, version in sorted(versions.items()))
+    return f"{checkpoint.name} {parts} torch {torch.__version__} {torch.device(device).type}"
 
 
 @dataclass

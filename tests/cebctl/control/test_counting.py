@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from cebctl.control import counting
-from experiments import costs
+from experiments import costs, numerics
 from experiments.spec import Adam, Data, Run, SmallCnn, Xent
 
 RUN = Run(
@@ -45,9 +45,12 @@ def test_a_network_is_counted_once_and_what_is_damaged_again(asked: list[int], t
     assert counting.counted([RUN, wider]) == first and asked == [2, 2]
 
 
-def test_another_engine_counts_anew(asked: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_of_another_version_is_counted_anew(asked: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     counting.counted([RUN])
-    monkeypatch.setattr("jobs.provenance.engine_digest", lambda: "another")
+    monkeypatch.setattr("jobs.provenance.engine_digest", lambda: "of a comment more")
+    counting.counted([RUN])
+    assert asked == [1]
+    monkeypatch.setitem(numerics.VERSIONS, "network.small_cnn", 2)
     counting.counted([RUN])
     assert asked == [1, 1]
 

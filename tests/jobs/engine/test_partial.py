@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from experiments import numerics
 from experiments.benchmarks import AnyBenchmark, Clean, GradientAudit, Information, Pgd
 from experiments.errors import InputError
 from experiments.identity import run_id
@@ -152,14 +153,21 @@ def test_killed_in_the_middle(new: Callable[[str], Evaluated], passes: list[int]
     assert same(resumed, whole) and sum(passes) - before < before * (1 - (done - 1) / 8)
 
 
-def test_other_weights_code_or_images_begin_anew(new: Callable[[str], Evaluated], passes: list[int]) -> None:
+def test_other_weights_versions_or_images_begin_anew(
+    new: Callable[[str], Evaluated], passes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     evaluated = new("run")
     evaluated.stopped(Clean(), 4)
     passes.clear()
     evaluated.stopped(Clean(), 0)
     assert passes == []
-    (other_code,) = evaluated(Clean(), engine="engine 2")
-    assert sum(passes) == 360 and other_code.engine == "engine 2"
+    evaluated(Clean(), engine="of a comment more")
+    assert 0 < sum(passes) < 360
+    evaluated.stopped(Clean(), 4)
+    passes.clear()
+    monkeypatch.setitem(numerics.VERSIONS, "evaluator.clean", 2)
+    evaluated(Clean())
+    assert sum(passes) == 360
     evaluated.stopped(Clean(), 4)
     model = build(RUN)
     with torch.no_grad():
