@@ -348,7 +348,7 @@ def describe(benchmark: AnyBenchmark) -> str:
 
 def eps_text(eps: float) -> str:
     """A radius as people write it, `0.1`, `8/255` or `0.5/255`, whichever is short; read again, it is the same."""
-    decimal = f"{eps:g}" if float(f"{eps:g}") == eps else repr(eps)
+    decimal = f"{eps:g}" if float(f"{eps:g}") == eps else repr(eps).removesuffix(".0")
     in_255 = f"{eps * 255:.4f}".rstrip("0").rstrip(".")
     exact = float(in_255) / 255 == eps
     return f"{in_255}/255" if exact and len(in_255) + len("/255") < len(decimal) else decimal

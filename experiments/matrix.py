@@ -20,7 +20,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path as FilePath
@@ -51,16 +52,12 @@ class PlannedRun:
 
     run: Run
     run_id: str
+    name: str
+    """`ceb rho=3 seed=0`: for people; unique within the matrix."""
     axes: Mapping[str, Any]
     """The fields that tell it from the matrix's other runs, under their short names, as far as it has them."""
     benchmarks: tuple[AnyBenchmark, ...] = ()
     """What it is evaluated on."""
-
-    @cached_property
-    def name(self) -> str:
-        """`ceb rho=3 seed=0`: for people; unique within the matrix."""
-        rest = [f"{key}={shown(value)}" for key, value in self.axes.items() if key != "objective"]
-        return " ".join([str(self.axes["objective"]), *rest])
 
     @cached_property
     def leaves(self) -> dict[Path, Any]:
@@ -119,12 +116,29 @@ def networks(folder: FilePath) -> list[Run]:
 
 
 def shown(value: Any) -> str:
-    """A value as a name spells it: of a digest the beginning, of a number six digits, or `8/255`."""
+    """Return a value as a name spells it: `0.3`, `8/255`, `500,1000` for a list, the beginning of a digest.
+
+    A number keeps every digit it needs to be read back as itself, so that two values never look like one.
+    """
     if isinstance(value, str) and value.startswith("sha256:"):
         return value[:15]
-    if not isinstance(value, float):
-        return str(value)
-    return text if "/" in (text := eps_text(value)) else f"{value:g}"
+    if isinstance(value, tuple):
+        return ",".join(map(shown, value)) or "none"
+    return eps_text(value) if isinstance(value, float) else str(value)
+
+
+def _names(axes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names of runs that have these axes. Digests that begin alike are spelled in full."""
+    short = [_name(values) for values in axes]
+    counts = Counter(short)
+    return [
+        name if counts[name] == 1 else _name(values, in_full=True) for name, values in zip(short, axes, strict=True)
+    ]
+
+
+def _name(axes: Mapping[str, Any], *, in_full: bool = False) -> str:
+    texts = {key: str(v) if in_full and isinstance(v, str) else shown(v) for key, v in axes.items()}
+    return " ".join([texts.pop("objective"), *(f"{key}={text}" for key, text in texts.items())])
 
 
 def _values_there(chosen: selection.Selection, runs: Iterable[PlannedRun]) -> str:
@@ -228,12 +242,13 @@ class _Reader:
         axes = naming.axes([run for run, _ in runs], named)
         seen: dict[str, Node] = {}
         planned = []
-        for (run, node), mine in zip(runs, axes, strict=True):
+        for (run, node), name, mine in zip(runs, _names(axes), axes, strict=True):
             run_id = identity.run_id(run)
             if run_id in seen:
-                name = " ".join(f"{key}={shown(value)}" for key, value in mine.items())
                 first = seen[run_id].start_mark.line + 1
-                self._fault(node, f"the run {name} stands here a second time; the first is in the grid at line {first}")
+                self._fault(
+                    node, f"the run {_name(mine)} stands here a second time; the first is in the grid at line {first}"
+                )
             seen[run_id] = node
-            planned.append(PlannedRun(run, run_id, mine))
+            planned.append(PlannedRun(run, run_id, name, mine))
         return planned

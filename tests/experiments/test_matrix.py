@@ -101,7 +101,7 @@ FAULTS = {
     "huge": ("grids: [{objective: ceb, rho: {from: 0, to: 1, by: 1e-9}}]", "at most 200,000 runs"),
     "huge product": ("grids: [{objective: ceb, rho: {from: 1, to: 900, by: 1}, seed: {from: 1, to: 900, by: 1}}]",
                      "a grid of more than 200,000 runs"),
-    "twice": ("grids: [{objective: ceb, rho: [1, 1.0]}]", "the run objective=ceb rho=1 stands here a second time"),
+    "twice": ("grids: [{objective: ceb, rho: [1, 1.0]}]", "the run ceb rho=1 stands here a second time"),
     "no effect": ("grids: [{objective: xent, rho: 1}]", "m.yaml:2:32: rho: objective 'xent' has no such field"),
     "missing": ("grids: [{objective: ceb}]", "objective.rho is missing; objective 'ceb' needs it"),
     "ambiguous": ("grids: [{objective: xent, steps: 3}]", "could be any of adversary.steps, objective"),
@@ -354,3 +354,27 @@ def test_radii_of_adversarial_training_have_the_names_that_select_them(expand) -
     names = ["xent eps=2/255", "xent eps=0.1", "xent eps=8/255"]
     assert [run.name for run in matrix.runs] == names
     assert [matrix.only(name.split()[1]).runs[0].name for name in names] == names
+
+
+@pytest.mark.parametrize(
+    ("grid", "names"),
+    [
+        ("{objective: ceb, rho: [0.30000000000000004, 0.3]}", ["ceb rho=0.30000000000000004", "ceb rho=0.3"]),
+        ("{objective: xent, lr: [1e-3, 1.0000001e-3]}", ["xent lr=0.001", "xent lr=0.0010000001"]),
+        ("{objective: xent, epochs: [1000000, 1000001]}", ["xent epochs=1e+06", "xent epochs=1000001"]),
+        ("{objective: xent, drops: [[1, 2], [1], []]}", ["xent drops=1,2", "xent drops=1", "xent drops=none"]),
+        (
+            f"{{objective: xent, epochs: 0, weights: [sha256:{'a' * 63}1, sha256:{'a' * 63}2, sha256:{'b' * 64}]}}",
+            [f"xent weights=sha256:{'a' * 63}1", f"xent weights=sha256:{'a' * 63}2", "xent weights=sha256:bbbbbbbb"],
+        ),
+    ],
+)
+def test_no_two_runs_have_one_name(expand, grid: str, names: list[str]) -> None:
+    assert [run.name for run in expand(f"grids: [{grid}]").runs] == names
+
+
+@pytest.mark.parametrize("values", ["[0.30000000000000004, 0.3]", "[1e-300, 0]", "[999.999999, 999.9999991]"])
+def test_a_value_as_a_name_spells_it_selects_its_run(expand, values: str) -> None:
+    matrix = expand(f"grids: [{{objective: ceb, rho: {values}}}]")
+    for run in matrix.runs:
+        assert [chosen.run_id for chosen in matrix.only(run.name.removeprefix("ceb ")).runs] == [run.run_id]

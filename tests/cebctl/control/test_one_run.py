@@ -51,3 +51,16 @@ def test_the_beginning_of_one_id_and_the_first_words_of_one_name_are_enough(clai
     with open_memory() as store:
         assert find(run.run_id[:9], store, claimed).run.run_id == run.run_id
         assert find("cceb rho=1", store, claimed).run.run_id == "r0123456789abcdef"
+
+
+def test_a_name_finds_one_run_however_near_its_neighbours_are(home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "near.yaml"
+    path.write_text(
+        "base: {data: digits, network: small_cnn, optimiser: adam, epochs: 1, batch: 8}\n"
+        "grids: [{objective: ceb, rho: [0.30000000000000004, 0.3]}]\n"
+    )
+    runs = load(path).runs
+    with Journal(Home(home).submission("s1")) as journal:
+        journal.write(*(claim(run, "train") for run in runs))
+    with open_memory() as store:
+        assert [find(run.name, store, Home(home)).run.run_id for run in runs] == [run.run_id for run in runs]
