@@ -31,5 +31,6 @@ def import_(
     taken = importing.take(file, Home.from_environment())
     typer.echo(f"weights: {taken.digest}")
     console.news().print(
-        f"{file}: {taken.tensors} tensors, {taken.parameters:,} values, taken into {taken.path.parent}", markup=False
+        f"{file}: {console.many(taken.tensors, 'tensor')}, {taken.parameters:,} values, taken into {taken.path.parent}",
+        markup=False,
     )

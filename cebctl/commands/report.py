@@ -156,7 +156,7 @@ def _pictures(
     figures: Path | None,
     html: Path | None,
 ) -> None:
-    from cebctl.render.console import news
+    from cebctl.render.console import many, news
     from cebctl.render.files import replacing
     from cebctl.report.figures import build, draw
     from experiments.errors import InputError
@@ -166,7 +166,7 @@ def _pictures(
     try:
         if figures is not None:
             files = draw.save(drawn, figures)
-            news().print(f"{figures}: {len(files)} files of {len(drawn)} figures", markup=False)
+            news().print(f"{figures}: {many(len(files), 'file')} of {many(len(drawn), 'figure')}", markup=False)
         if html is not None:
             from cebctl.report.page import build as page
 

@@ -84,7 +84,9 @@ def _rows(store: Store, home: Home) -> list[Finding]:
         text = f"differs from its journals: {wrong[0]}" + (f" and {len(wrong) - 1} more" if len(wrong) > 1 else "")
         found.append(Finding("store", "wrong", text, REBUILD))
     else:
-        found.append(Finding("store", "ok", f"{runs} runs; every row is the one that a rebuild gives"))
+        found.append(
+            Finding("store", "ok", f"{runs} run{'s' * (runs != 1)}; every row is the one that a rebuild gives")
+        )
     for path, lines in queries.damaged(store).items():
         text = f"{home.folder / path}: {lines} damaged line{'s' * (lines > 1)}, skipped"
         found.append(

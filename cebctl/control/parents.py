@@ -64,7 +64,7 @@ def _spec(stored: Any) -> Run | None:
 
 
 def _length(run: Run) -> str:
-    own = f"{run.epochs:g} epochs"
+    own = f"{run.epochs:g} epoch{'s' * (run.epochs != 1)}"
     return f"{own} (extends: [{', '.join(f'{length:g}' for length in run.extends)}])" if run.extends else own
 
 

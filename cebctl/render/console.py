@@ -20,11 +20,21 @@ STATE_STYLE = {state: look.terminal for state, look in LOOKS.items()}
 
 _ENDLESS = 100_000
 """Characters: a line that is one fact is broken by whoever shows it, not here."""
+_LARGE = 1e6
+"""From here on a measure that has exploded would fill its column with digits that mean nothing."""
 
 
 def many(count: int, what: str) -> str:
     """A count in words: `1 run`, `16 runs`."""
-    return f"{count} {what}{'s' * (count != 1)}"
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
+def decimals(value: float, digits: int, sign: str = "") -> str:
+    """Return a number with this many decimals, of one from a million on three digits and its power of ten.
+
+    A `sign` of "+" is written before positive numbers.
+    """
+    return f"{value:{sign}.{digits}f}" if abs(value) < _LARGE else f"{value:{sign}.3g}"
 
 
 def out() -> Console:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cebctl.control.own_images import Looked
-from cebctl.render.console import err, news
+from cebctl.render.console import err, many, news
 
 
 def show(matrix: Path, found: Looked, described: Path, network: str, first_try: str) -> None:
     """A line for each; `first_try` is a command for a smaller network, where there is no GPU for this one."""
     data, console = found.described, news()
     kind = "grey" if data.channels == 1 else "colour"
-    images = f"{data.train:,} training and {data.test:,} test images of {len(data.class_names)} classes"
+    images = f"{data.train:,} training and {many(data.test, 'test image')} of {len(data.class_names)} classes"
     lines = [f"found {images}, {kind}, taken at {data.size}x{data.size} pixels", f"described them in {described}"]
     for note in (*found.notes, *_resized(found)):
         err().print(f"note: {note}", markup=False)

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from cebctl.control.one_run import OneRun
 from cebctl.render import manner
-from cebctl.render.console import duration, fitting, out, print_table, room
+from cebctl.render.console import decimals, duration, fitting, out, print_table, room
 from experiments.benchmarks import full_column
 from store.rows import JobRow, ResultRow
 
@@ -71,8 +71,9 @@ def _attempt(job: JobRow) -> tuple[str, ...]:
 
 
 def _result(row: ResultRow) -> tuple[str, ...]:
-    value = (
-        f"{row.correct}/{row.total} = {row.correct / row.total:.4f}" if row.correct is not None else f"{row.value:.4f}"
-    )
+    if row.correct is not None:
+        value = f"{row.correct}/{row.total} = {row.correct / row.total:.4f}"
+    else:
+        value = "–" if row.value is None else decimals(row.value, 4)
     name = full_column(row.benchmark, row.name)
     return (f"{name} ({row.unit})", value, str(row.total), row.evaluation_id, f"step {row.checkpoint_step}")

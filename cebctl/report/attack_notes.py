@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import structs
 
+from cebctl.render.console import many
 from cebctl.report.cells import Audit
 from experiments.audit import MEASURES, verdict
 from experiments.benchmarks import AutoAttack, GradientAudit, Pgd, Transfer, eps_text
@@ -68,7 +69,7 @@ def audits(matrix: Matrix, found: Verdicts) -> list[str]:
 
 def _attack(matrix: Matrix, benchmark: Pgd | Transfer | AutoAttack, eps: str) -> str:
     """What attacks did that are alike but for their radii, `eps`."""
-    subset = f", {benchmark.subset} images" if benchmark.subset else ""
+    subset = f", {many(benchmark.subset, 'image')}" if benchmark.subset else ""
     if isinstance(benchmark, AutoAttack):
         kind = "standard, on mean encodings" if benchmark.version == "standard" else "rand (EOT), on sampled z"
         return f"autoattack_{benchmark.norm}: AutoAttack {kind}, eps {eps}{subset}."

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from cebctl.render.console import many
 from experiments.audit import Verdict
 
 ERRORS = ("error", "relative_error", "success")
@@ -91,7 +92,7 @@ class Audit:
     """Images that were audited."""
 
     def __str__(self) -> str:
-        return f"{self.verdict} ({self.n:,} image{'s' * (self.n > 1)})"
+        return f"{self.verdict} ({many(self.n, 'image')})"
 
 
 @dataclass(frozen=True)

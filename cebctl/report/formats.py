@@ -15,6 +15,7 @@ from typing import Any
 from cebctl.render.console import print_json
 from cebctl.report import latex, markdown, terminal
 from cebctl.report.cells import Cell, Missing, Report
+from experiments.matrix import shown
 
 
 def write(report: Report, format: str) -> None:
@@ -71,9 +72,10 @@ def _csv(report: Report) -> None:
     writer.writeheader()
     for table in report.tables:
         for row in table.rows:
+            row_axes = {key: shown(value) if isinstance(value, tuple) else value for key, value in row.axes.items()}
             for name in table.columns:
                 where = {"table": table.name, "run_ids": " ".join(row.run_ids), "column": name}
-                writer.writerow(where | dict(row.axes) | cell_json(row.cells[name]))
+                writer.writerow(where | row_axes | cell_json(row.cells[name]))
     sys.stdout.write(buffer.getvalue())
 
 

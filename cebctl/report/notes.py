@@ -34,7 +34,8 @@ def notes(
             found.append("cifar10-jpeg is CIFAR-10 saved as JPEG of quality 75: not comparable with CIFAR-10.")
         subsets = {run.run.data.train_subset for run in matrix.runs if run.run.data.name == data} - {None}
         if subsets:
-            found.append(f"{data}: trained on a subset of {', '.join(str(size) for size in sorted(subsets))} images.")  # type: ignore[type-var]
+            sizes = [f"{size:,}" for size in sorted(subsets)]  # type: ignore[type-var]
+            found.append(f"{data}: trained on a subset of {', '.join(sizes)} image{'s' * (sizes != ['1'])}.")
     return tuple(note for note in (*found, *matrix.report.notes) if note)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cebctl.report.cells import ERRORS, Cell, Row
+from experiments.matrix import shown
 
 TIE = 0.001
 """0.1 point, as a fraction."""
@@ -84,5 +85,5 @@ def _loss(cell: object) -> float | None:
 
 def family(axes: Mapping[str, Any]) -> str:
     """The name of what a row has in common with the rows that differ in rho: `ceb`, `ceb depth=50`."""
-    rest = [f"{key}={value}" for key, value in axes.items() if key not in ("objective", "rho")]
+    rest = [f"{key}={shown(value)}" for key, value in axes.items() if key not in ("objective", "rho")]
     return " ".join([str(axes["objective"]), *rest])

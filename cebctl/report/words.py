@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cebctl.render.console import decimals
 from cebctl.report.cells import Cell, Missing, Report, Row, Table
 from experiments.matrix import shown
 
@@ -35,10 +36,15 @@ def cell(found: Cell | Missing) -> str:
     if isinstance(found, Missing):
         beside = f" (paper {found.published_text})" if found.published_text else ""
         return reason(found) + beside
-    factor, digits = scale(found.measure)
-    spread = f" ±{found.std * factor:.{digits}f}" if found.seeds > 1 else ""
     beside = f" (paper {found.published_text}{difference(found, ', ')})" if found.published_text else ""
-    return f"{found.value * factor:.{digits}f}{spread}{interval(found)}{beside}{'†' if found.stale else ''}"
+    return f"{value(found)}{interval(found)}{beside}{'†' if found.stale else ''}"
+
+
+def value(found: Cell) -> str:
+    """Return `98.3`, of several seeds `98.3 ±0.4`."""
+    factor, digits = scale(found.measure)
+    spread = f" ±{decimals(found.std * factor, digits)}" if found.seeds > 1 else ""
+    return decimals(found.value * factor, digits) + spread
 
 
 def interval(found: Cell) -> str:
@@ -46,7 +52,7 @@ def interval(found: Cell) -> str:
     factor, digits = scale(found.measure)
     if found.low == found.high and found.seeds == 1:
         return ""
-    return f" [{found.low * factor:.{digits}f}, {found.high * factor:.{digits}f}]"
+    return f" [{decimals(found.low * factor, digits)}, {decimals(found.high * factor, digits)}]"
 
 
 def narrow(found: Cell | Missing) -> str:
@@ -54,8 +60,8 @@ def narrow(found: Cell | Missing) -> str:
     if isinstance(found, Missing):
         return f"{reason(found)} {found.published_text.removesuffix('%')}".rstrip()
     factor, digits = scale(found.measure)
-    interval = f"[{found.low * factor:.{digits}f},{found.high * factor:.{digits}f}]"
-    ours = f"{found.value * factor:.{digits}f}{'†' if found.stale else ' '}{interval}"
+    interval = f"[{decimals(found.low * factor, digits)},{decimals(found.high * factor, digits)}]"
+    ours = f"{decimals(found.value * factor, digits)}{'†' if found.stale else ' '}{interval}"
     return " ".join([ours, *filter(None, [found.published_text.removesuffix("%"), difference(found)])])
 
 
@@ -73,15 +79,16 @@ def difference(found: Cell, before: str = "") -> str:
     if found.difference is None:
         return ""
     factor, digits = scale(found.measure)
-    return f"{before}{round(found.difference * factor, digits) + 0.0:+.{digits}f}"  # + 0.0: no -0.0
+    return before + decimals(round(found.difference * factor, digits) + 0.0, digits, "+")  # + 0.0: no -0.0
 
 
 def heading(table: Table, name: str) -> str:
-    """The column's name, and below it its unit and the number of images."""
+    """Return the column's name, and below it its unit and the number of images, or its range over the rows."""
     cells = [row.cells[name] for row in table.rows]
     numbers = [found for found in cells if isinstance(found, Cell)]
     base = name.partition("@")[0]
-    n = f"n={numbers[0].n:,}" if numbers else ""
+    counts = sorted({found.n for found in numbers})
+    n = f"n={'–'.join(f'{count:,}' for count in dict.fromkeys((counts[0], counts[-1])))}" if counts else ""
     under = ", ".join(part for part in (unit(numbers[0].measure) if numbers else "", n) if part)
     return _SYMBOLS.get(base, base) + name.removeprefix(base) + (f"\n{under}" if under else "")
 

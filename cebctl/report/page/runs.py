@@ -12,7 +12,7 @@ import yaml
 
 from cebctl.control.evidence import Evidence
 from cebctl.control.states import State
-from cebctl.render.console import duration
+from cebctl.render.console import decimals, duration
 from cebctl.render.status_view import reason
 from cebctl.report.cells import Audit
 from cebctl.report.figures.runs import SHOWN, curve_marks
@@ -67,7 +67,11 @@ def _yaml(encoded: bytes) -> str:
 
 def _result(row: ResultRow) -> tuple[str, str, str]:
     value = row.correct / row.total if row.correct is not None and row.total else row.value
-    return full_column(row.benchmark, row.name), "–" if value is None else f"{value:.4f} {row.unit}", f"{row.total:,}"
+    return (
+        full_column(row.benchmark, row.name),
+        "–" if value is None else f"{decimals(value, 4)} {row.unit}",
+        f"{row.total:,}",
+    )
 
 
 def _attempt(job: JobRow) -> tuple[str, ...]:

@@ -88,10 +88,8 @@ def _cell(found: Cell | Missing) -> PageCell:
     paper = f"paper {found.published_text}" if found.published_text else ""
     if isinstance(found, Missing):
         return PageCell(words.reason(found), paper=paper, missing=True, why=found.reason)
-    factor, digits = words.scale(found.measure)
-    spread = f" ±{found.std * factor:.{digits}f}" if found.seeds > 1 else ""
     return PageCell(
-        f"{found.value * factor:.{digits}f}{spread}{'†' if found.stale else ''}",
+        f"{words.value(found)}{'†' if found.stale else ''}",
         repr(found.value),
         interval=words.interval(found),
         paper=paper + words.difference(found, ", ") if paper else "",
