@@ -57,7 +57,8 @@ MaxParallel = Annotated[
     typer.Option(
         "--max-parallel",
         min=1,
-        help="How many jobs of this submission may run on the cluster at once; each array gets its share.",
+        help="At most so many jobs of this submission run at once, over all of its arrays. On a cluster arrays share "
+        "the places or wait for each other, evaluations for the training of their group.",
         show_default="as many as the cluster allows",
         rich_help_panel=WHERE,
     ),
@@ -138,7 +139,7 @@ def _sender(store: Store, site: Site | None, workers: int | None, max_parallel: 
     from cebctl.render import status_view
 
     if site is None:
-        return senders.Local(workers)
+        return senders.Local(workers, max_parallel)
     avoided = nodes.suspects(store, [node.name for node in site.nodes])
     status_view.warn([f"no job goes to {node}: {why}" for node, why in avoided.items()])
     return senders.Slurm(site.max_array_size, max_parallel, tuple(avoided))

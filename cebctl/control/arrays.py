@@ -89,6 +89,70 @@ def arrays(matrix: Matrix, due: Due, largest: int | None = None) -> list[Array]:
     return found
 
 
+@dataclass(frozen=True)
+class Lane:
+    """Arrays of which one at a time runs, and how many of its elements at once."""
+
+    names: tuple[str, ...]
+    """In the order in which they are sent."""
+    slots: int | None
+    """None: as many as the cluster allows; the arrays need not wait for each other either."""
+
+
+def lanes(job_arrays: Sequence[Array], slots: int) -> list[Lane]:
+    """Divide arrays into lanes side by side, so that at most `slots` elements run at any time over all of them.
+
+    Slurm's own limit (`--array=0-9%4`) is of one array, so that arrays which may run at once must share the slots, and
+    the others must wait until one of them has ended. An array stands in one lane with those that follow it element by
+    element. Of all numbers of lanes the one is taken that needs the fewest rounds, each element counted as one.
+    """
+    root: dict[str, str] = {}
+    groups: dict[str, list[Array]] = defaultdict(list)
+    for array in job_arrays:
+        root[array.name] = root[array.after] if array.after else array.name
+        groups[root[array.name]].append(array)
+    slots = min(slots, len({run_id for array in job_arrays for run_id in array.run_ids}))
+    divisions = (_division(list(groups.values()), slots, count) for count in range(1, min(slots, len(groups)) + 1))
+    best = min(divisions, key=lambda division: max(_rounds(arrays, width) for arrays, width in division))
+    order = {array.name: number for number, array in enumerate(job_arrays)}
+    return [_lane(sorted(arrays, key=lambda array: order[array.name]), width) for arrays, width in best]
+
+
+_Division = list[tuple[list[Array], int]]
+"""Arrays for each lane, and its slots."""
+
+
+def _division(groups: Sequence[list[Array]], slots: int, count: int) -> _Division:
+    """Return the groups in so many lanes: the largest first, each to the lane that has least to do, and then each
+    further slot to the lane that takes longest."""
+    divided: list[list[Array]] = [[] for _ in range(count)]
+    shortest = [(0, number) for number in range(count)]
+    for group in sorted(groups, key=_elements, reverse=True):
+        elements, number = shortest[0]
+        heapq.heapreplace(shortest, (elements + _elements(group), number))
+        divided[number] += group
+    waiting = [(-_rounds(arrays, 1), number, 1) for number, arrays in enumerate(divided)]
+    heapq.heapify(waiting)
+    for _ in range(slots - count):
+        _, number, width = waiting[0]
+        heapq.heapreplace(waiting, (-_rounds(divided[number], width + 1), number, width + 1))
+    return [(divided[number], width) for _, number, width in waiting]
+
+
+def _elements(arrays: Sequence[Array]) -> int:
+    return sum(len(array.run_ids) for array in arrays)
+
+
+def _rounds(arrays: Sequence[Array], width: int) -> int:
+    return sum(-(-len(array.run_ids) // width) for array in arrays)
+
+
+def _lane(arrays: Sequence[Array], width: int) -> Lane:
+    # The stages of one run follow each other anyway: with a slot for each run there is nothing to limit.
+    runs = {run_id for array in arrays for run_id in array.run_ids}
+    return Lane(tuple(array.name for array in arrays), width if width < len(runs) else None)
+
+
 def wall_hours(jobs: Sequence[Job], gpus: int) -> float:
     """How long the jobs take on this many GPUs (or CPU cores): training before evaluations and the longest first, each
     behind the training that it needs, no waiting for others in the queue. A job that asks for more takes all there are,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
@@ -37,6 +37,8 @@ class Order:
     """Elements of the submission's own arrays whose end it waits for."""
     others: tuple[str, ...] = ()
     """Elements of other submissions' arrays, by Slurm's ids, whose end it waits for."""
+    lane: tuple[str, ...] = ()
+    """The submission's own arrays before it whose end it waits for, so that not too many jobs run at once."""
 
     @property
     def records(self) -> tuple[journal.AnyRecord, ...]:
@@ -59,6 +61,10 @@ class Sender(Protocol):
     @property
     def executor(self) -> str:
         """Its name in the journal."""
+
+    @property
+    def at_once(self) -> int | None:
+        """How many jobs of a submission may run at a time; None where nothing limits them."""
 
     def behind(self, runs: Sequence[RunStatus], known: Facts, *, retry_failed: bool) -> Collection[str]:
         """The runs that others, or their benchmarks, can wait for, because their training is under way or will be."""
@@ -103,6 +109,7 @@ class Local:
     """Workers on this machine, which share all claims."""
 
     workers: int | None = None
+    at_once: int | None = None
     executor: str = "local"
 
     def behind(self, runs: Sequence[RunStatus], known: Facts, *, retry_failed: bool) -> Collection[str]:
@@ -113,6 +120,7 @@ class Local:
 
     def send(self, home: Home, snapshot: Snapshot, name: str, order: Order, sent: Sequence[Sent]) -> Sent:
         count = self.workers or min(len(os.sched_getaffinity(0)), len({one.run_id for one in order.claims}))
+        count = min(count, self.at_once or count)
         return Sent(tuple(cluster.launch_local(home, snapshot, name, count)), order.claims)
 
     def may_come_yet(self, error: CebctlError) -> bool:
@@ -126,10 +134,12 @@ class Slurm:
     array_size: int
     """One more than the largest index of an array on this cluster."""
     at_once: int | None = None
-    """How many elements may run at a time, over all arrays; each array gets its share, at least one."""
+    """How many elements may run at a time, over all arrays: see `arrays.lanes`."""
     avoid: tuple[str, ...] = ()
     """Nodes that are not to be used."""
     executor: str = "slurm"
+    unanswered: set[str] = field(default_factory=set, compare=False)
+    """The arrays that may have been accepted, though nobody said so."""
 
     def behind(self, runs: Sequence[RunStatus], known: Facts, *, retry_failed: bool) -> Collection[str]:
         return to_be_trained(runs, _in_queue(known), retry_failed=retry_failed)
@@ -141,7 +151,9 @@ class Slurm:
         due = [(run.planned, stage.stage, _sources(stage, ahead, queued)) for run, stage in offered]
         trained_by: dict[str, tuple[str, int]] = {}
         orders = []
-        for array in arrays.arrays(matrix, due, self.array_size):
+        job_arrays = arrays.arrays(matrix, due, self.array_size)
+        at_once, ahead_of = _limits(job_arrays, self.at_once) if self.at_once else ({}, {})
+        for array in job_arrays:
             job = f"ceb-{name}-{array.name}"
             claims = [
                 claim(matrix, *stages[run_id, array.stage], ahead, job, index)
@@ -157,9 +169,10 @@ class Slurm:
                     resources=array.resources,
                     after=[f"ceb-{name}-{array.after}"] if array.after else [],
                 ),
-                at_once=max(self.at_once * len(claims) // len(offered), 1) if self.at_once else None,
+                at_once=at_once.get(array.name),
                 sources=tuple(trained_by[run] for run in sorted(array.sources) if run in trained_by),
                 others=tuple(queued[run] for run in sorted(array.sources) if run not in trained_by),
+                lane=tuple(f"ceb-{name}-{other}" for other in ahead_of.get(array.name, ())),
             )
             orders.append(order)
         return orders
@@ -175,13 +188,20 @@ class Slurm:
             why_not = "the training it waits for was not accepted"
         if not claims:
             raise UnreachableError(order.record.job, why_not)
+        if self.unanswered.intersection(order.lane):
+            raise UnreachableError(order.record.job, "one that may have been accepted has to end before it")
         after = [f"aftercorr:{ids[job]}" for job in order.record.after]
         after += [f"afterany:{ids[job]}_{index}" for job, index in order.sources if (job, index) in there]
         after += [f"afterany:{element}" for element in order.others]
+        # All of them: one whose training failed ends at once, whatever still runs before it.
+        after += [f"afterany:{ids[job]}" for job in order.lane if job in ids]
         while True:
             try:
                 launched = cluster.send(home, snapshot, name, self._array(order, claims, after))
                 return Sent((launched,), claims, why_not)
+            except slurm.NoAnswerError:
+                self.unanswered.add(order.record.job)
+                raise
             except cluster.TooManyJobsError as error:
                 if len(claims) == 1:
                     raise
@@ -200,6 +220,14 @@ class Slurm:
 
     def may_come_yet(self, error: CebctlError) -> bool:
         return isinstance(error, slurm.NoAnswerError)
+
+
+def _limits(job_arrays: Sequence[arrays.Array], slots: int) -> tuple[dict[str, int], dict[str, tuple[str, ...]]]:
+    """Return for each array that has to be limited, by name, how many of its elements may run at once, and the arrays
+    that must have ended before."""
+    lanes = [lane for lane in arrays.lanes(job_arrays, slots) if lane.slots]
+    at_once = {name: lane.slots for lane in lanes for name in lane.names if lane.slots}
+    return at_once, {name: lane.names[:number] for lane in lanes for number, name in enumerate(lane.names)}
 
 
 def _sources(stage: StageStatus, ahead: Collection[str], queued: Collection[str]) -> frozenset[str]:

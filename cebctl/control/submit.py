@@ -40,6 +40,8 @@ class Submission:
     """What was claimed and given back at once, because the executor would not have it, and why."""
     error: CebctlError | None = None
     """The first that was met in sending."""
+    at_once: int | None = None
+    """How many of its jobs may run at a time."""
 
 
 def due(
@@ -122,6 +124,7 @@ def submit(
         tuple(launched for one in sent for launched in one.launched),
         tuple(left_over),
         error,
+        sender.at_once,
     )
 
 

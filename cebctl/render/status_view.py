@@ -49,10 +49,10 @@ def announce(submission: Submission, matrix: Matrix, home: Home) -> None:
     """Say what was submitted."""
     stages = [claim.stage for claim in submission.claims]
     parts = [f"{stages.count(stage)} x {stage}" for stage in dict.fromkeys(stages)]
-    number = len(submission.launched)
     to = "local worker" if submission.executor == "local" else "Slurm array"
+    limit = f", at most {many(submission.at_once, 'job')} at once" if submission.at_once else ""
     news().print(
-        f"{matrix.path}: submitted {', '.join(parts)} to {number} {to}{'s' * (number > 1)} "
+        f"{matrix.path}: submitted {', '.join(parts)} to {many(len(submission.launched), to)}{limit} "
         f"(submission {submission.name}, home {home.folder})"
     )
     if submission.left_over:

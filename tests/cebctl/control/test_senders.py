@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 from cebctl.control.senders import Local, Order, Sender, Slurm
 from cebctl.control.states import Facts, RunStatus, statuses
 from cebctl.control.submit import due
+from experiments.errors import UnreachableError
 from experiments.matrix import Matrix, load
-from jobs.home import STAGES, Stage
+from jobs.home import STAGES, Home, Stage
+from jobs.provenance import Snapshot
 from store.rows import ClaimRow, JobRow, WorkerRow
 
 MATRIX = """
@@ -128,3 +131,22 @@ def _claim(run_id: str, stage: Stage, index: int) -> ClaimRow:
 def _job(run_id: str) -> JobRow:
     given = {"run_id": run_id, "stage": "train", "attempt": 1, "state": "failed", "submission": "s0"}
     return JobRow(**{field.name: given.get(field.name) for field in fields(JobRow)})
+
+
+def test_what_may_have_been_accepted_is_not_passed(
+    tmp_path: Path, home: Path, says: Callable[[str, str], None]
+) -> None:
+    """Under a limit, what has to wait for the end of an array that has no number yet is not sent at all."""
+    path = tmp_path / "m.yaml"
+    path.write_text(MATRIX)
+    matrix = load(path)
+    nothing = Facts({}, {}, {}, lambda *_: False, lambda _: False)
+    sender = Slurm(array_size=100, at_once=1)
+    orders = sender.orders("s1", matrix, due(statuses(matrix, nothing), retry_failed=False), nothing)
+    assert [len(order.lane) for order in orders] == list(range(len(orders)))
+    home.mkdir()
+    says("sbatch", f"echo sent >> {tmp_path}/calls; echo 'sbatch: error: Socket timed out on send/recv' >&2; exit 1")
+    for order in orders:
+        with pytest.raises(UnreachableError):
+            sender.send(Home(home), Snapshot("c", tmp_path, None), "s1", order, [])
+    assert (tmp_path / "calls").read_text().splitlines() == ["sent"]
