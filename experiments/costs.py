@@ -6,6 +6,7 @@ a test compares it. Nothing here imports torch.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -79,13 +80,29 @@ def training_flops(run: Run, counted: Counted) -> float:
 
 def evaluation_flops(run: Run, counted: Counted, benchmarks: tuple[AnyBenchmark, ...]) -> float:
     """Floating-point operations of the benchmarks, on all test images unless they say otherwise."""
-    return 2.0 * counted.macs * sum(_passes(benchmark, run) for benchmark in benchmarks)
+    return 2.0 * counted.macs * evaluation_passes(run, benchmarks)
+
+
+def evaluation_passes(run: Run, benchmarks: Iterable[AnyBenchmark]) -> float:
+    """Return the forward passes over single images that the benchmarks need together."""
+    return sum(_passes(benchmark, run) for benchmark in benchmarks)
 
 
 def images(run: Run) -> float:
     """Training images seen, repetitions counted; by what the run extends, none."""
-    trained_on = run.data.train_subset or datasets.info(run.data.name).train - (run.data.holdout or 0)
-    return start.epochs_of_its_own(run) * trained_on
+    return start.epochs_of_its_own(run) * _trained_on(run)
+
+
+def training_left(run: Run, step: int) -> float:
+    """Return the share of a run's own training, in [0, 1], that is left after so many optimiser steps."""
+    epochs_done = step / max(1, _trained_on(run) // run.batch)
+    own = start.epochs_of_its_own(run)
+    return min(max((run.epochs - epochs_done) / own, 0.0), 1.0) if own else 0.0
+
+
+def _trained_on(run: Run) -> int:
+    """Return the number of training images of an epoch."""
+    return run.data.train_subset or datasets.info(run.data.name).train - (run.data.holdout or 0)
 
 
 def head_parameters(run: Run, counted: Counted) -> tuple[int, int]:

@@ -65,6 +65,17 @@ def open_claims(store: Store, run_ids: Collection[str] | None = None) -> list[Cl
     return sorted(found, key=lambda row: (row.run_id, row.stage, row.submission))
 
 
+def claimed_benchmarks(store: Store, submissions: Collection[str]) -> list[tuple[str, str, tuple[AnyBenchmark, ...]]]:
+    """Return run, its name then and the benchmarks of every claim that these submissions ever made, the oldest first,
+    whether it was given back since or not."""
+    claim = tables.claims.c
+    query = sa.select(claim.submission, claim.run_id, claim.label, sa.cast(claim.benchmarks, sa.Text).label("text"))
+    with store.reading() as connection:
+        rows = list(_of_runs(connection, query, claim.submission, submissions))
+    rows.sort(key=lambda row: (row.submission, row.run_id))
+    return [(row.run_id, row.label, _benchmarks(row.text)) for row in rows]
+
+
 def failed_benchmarks(store: Store, run_ids: Collection[str]) -> dict[str, set[AnyBenchmark]]:
     """What attempts at evaluations that failed were to measure, by run; also where the claim was given back since."""
     claim, job = tables.claims.c, tables.jobs.c

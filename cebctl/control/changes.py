@@ -1,7 +1,8 @@
 """What changed in a matrix since it was last submitted: its runs and benchmarks against what was claimed for it.
 
 A submission claims only what was missing, so the matrix as it was is what all submissions of the file ever claimed,
-and what it shared with others: a run that is there by another matrix's doing is not new.
+what was cancelled or given back included, and what it shared with others: a run that is there by another matrix's doing
+is not new.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ def changes(matrix: Matrix, runs: Sequence[RunStatus], store: Store) -> Changes:
     if not submissions:
         return Changes(None, tuple(run.name for run in matrix.runs), (), (), (), ())
     names = {row.name for row in submissions}
-    claims = [claim for claim in queries.open_claims(store) if claim.submission in names]
-    before = {claim.run_id: claim.label for claim in sorted(claims, key=lambda claim: claim.submission)}
+    claims = queries.claimed_benchmarks(store, names)
+    before = {run_id: label for run_id, label, _ in claims}
     now = {run.run_id: run.name for run in matrix.runs}
     known = {row.run_id for row in queries.runs(store)}
     added = {name: run_id for run_id, name in now.items() if run_id not in known}
@@ -68,7 +69,7 @@ def changes(matrix: Matrix, runs: Sequence[RunStatus], store: Store) -> Changes:
     specs = {row.run_id: row.spec for row in queries.runs(store) if row.run_id in removed.values()}
     runs_now = {run.run_id: run.run for run in matrix.runs}
     changed = _fields([(n, msgspec.convert(specs[removed[n]], Run), runs_now[added[n]]) for n in paired])
-    asked = {b for claim in claims for b in claim.benchmarks}
+    asked = {benchmark for _, _, benchmarks in claims for benchmark in benchmarks}
     return Changes(
         last_submitted=max((row.submitted_at or 0.0 for row in submissions), default=None),
         added=tuple(name for name in added if name not in removed),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -17,11 +17,13 @@ from cebctl.control.changes import Changes, changes
 from cebctl.control.costing import Basis, Estimate
 from cebctl.control.families import family_axes
 from cebctl.control.parents import orphans
-from cebctl.control.states import RunStatus, StageStatus, State, counts, in_training, statuses, to_be_trained
+from cebctl.control.states import RunStage, RunStatus, StageStatus, State, counts, in_training, statuses, to_be_trained
 from cebctl.control.submit import due
 from cebctl.control.survey import facts
+from experiments import costs
 from experiments.benchmarks import NOT_RUNNABLE, describe, runnable
 from experiments.matrix import Matrix
+from jobs import checkpoints
 from jobs.home import Home
 from store.reader import read_only
 
@@ -73,6 +75,8 @@ class Plan:
     changes: Changes | None = None
     orphans: tuple[str, ...] = ()
     """What is wrong with runs that extend one which nobody will train."""
+    left: Mapping[RunStage, float] = field(default_factory=dict)
+    """The share that is left, in [0, 1], of each stage in `due`: behind its checkpoint, or of its benchmarks."""
 
     @cached_property
     def families(self) -> tuple[Family, ...]:
@@ -112,10 +116,11 @@ class Plan:
         by_run = {run.planned.run_id: estimate for run, estimate in zip(self.runs, self.estimates, strict=True)}
         extended = {run.planned.run_id: run.stages[0].awaits for run in self.runs}
         return [
-            Job(run_id, array.stage, _hours(by_run[run_id], array.stage, gpus), gpus, extended[run_id])
+            Job(run_id, array.stage, hours * self.left.get((run_id, array.stage), 1.0), gpus, extended[run_id])
             for array in self.arrays
             for gpus in [array.resources.gpus]
             for run_id in array.run_ids
+            for hours in [_hours(by_run[run_id], array.stage, gpus)]
         ]
 
     @property
@@ -135,6 +140,15 @@ class Plan:
             hours[job.run_id] += job.hours * max(job.gpus / self.gpus, 1)  # type: ignore[assignment]
         run_id, taken = hours.most_common(1)[0]
         return next(run.planned.name for run in self.runs if run.planned.run_id == run_id), taken
+
+    @property
+    def continued(self) -> list[str]:
+        """The names of the runs that go on from a checkpoint."""
+        return [
+            run.planned.name
+            for run, stage in self.due
+            if stage.stage == "train" and self.left.get((run.planned.run_id, "train"), 1.0) < 1.0
+        ]
 
     @property
     def disk_bytes(self) -> int:
@@ -184,6 +198,9 @@ class Plan:
         return found | ({"changes": self.changes.to_json()} if self.changes else {})
 
     def _runs_json(self) -> Iterator[dict[str, Any]]:
+        to_do: Counter[str] = Counter()
+        for job in self.to_do:
+            to_do[job.run_id] += job.hours * max(job.gpus, 1)  # type: ignore[assignment]
         for run, estimate in zip(self.runs, self.estimates, strict=True):
             yield {
                 "run_id": run.planned.run_id,
@@ -192,6 +209,7 @@ class Plan:
                 "state": run.state,
                 "stages": [{"stage": stage.stage, "state": stage.state} for stage in run.stages],
                 "gpu_hours": estimate.hours,
+                "gpu_hours_to_do": float(to_do[run.planned.run_id]),
                 "gpu_hours_basis": estimate.basis,
                 "gpu": estimate.gpu,
                 "gpus": estimate.gpus,
@@ -222,7 +240,19 @@ def make_plan(
         changed = changes(matrix, runs, store) if diff else None
     largest = max(estimate.gpus for estimate in estimates)
     number = gpus or (max(largest, DEFAULT_GPUS) if largest else len(os.sched_getaffinity(0)))
-    return Plan(matrix, tuple(runs), tuple(estimates), tuple(offered), number, changed, tuple(alone))
+    left = {(run.planned.run_id, stage.stage): _left(run, stage, home) for run, stage in offered}
+    return Plan(matrix, tuple(runs), tuple(estimates), tuple(offered), number, changed, tuple(alone), left)
+
+
+def _left(run: RunStatus, stage: StageStatus, home: Home) -> float:
+    """Return the share of a stage that is still to be done: what lies behind the newest checkpoint, as it stands on
+    the disk, or the benchmarks that have no result."""
+    planned = run.planned
+    if stage.stage == "train":
+        newest = next(checkpoints.newest_first(home.run(planned.run_id).checkpoints), None)
+        return costs.training_left(planned.run, newest.step) if newest else 1.0
+    passes = costs.evaluation_passes(planned.run, filter(runnable, planned.benchmarks))
+    return costs.evaluation_passes(planned.run, stage.missing) / passes if passes else 1.0
 
 
 def _hours(estimate: Estimate, stage: str, gpus: int) -> float:

@@ -201,6 +201,9 @@ def _time(plan: Plan) -> list[str]:
             name, hours = plan.longest
             if hours > 0.5 * plan.wall_hours:
                 lines.append(f"the longest run, {name}, takes {duration(hours * 3600)} of it")
+    if continued := plan.continued:
+        goes = "goes on from its checkpoint" if len(continued) == 1 else "go on from their checkpoints"
+        lines.append(f"of {_names(continued)}, which {goes}, only what is left is to do")
     bases = {estimate.basis for estimate in plan.estimates}
     if "measured" in bases:
         lines.append("measured: training of the same network, data, batch and device, in this store")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,9 +17,25 @@ from cebctl.control.arrays import Job, wall_hours
 from cebctl.control.planning import Plan, make_plan
 from experiments import benchmarks
 from experiments.errors import InputError
+from experiments.identity import evaluation_id
 from experiments.matrix import Matrix, load
-from jobs.home import Home
-from jobs.journal import Claim, Heartbeat, Journal, Started, Submitted, Succeeded
+from jobs import checkpoints
+from jobs.home import STAGES, Home, Stage
+from jobs.journal import (
+    NOBODY,
+    AnyRecord,
+    Checkpointed,
+    Claim,
+    Failed,
+    Heartbeat,
+    Journal,
+    Measure,
+    Released,
+    Result,
+    Started,
+    Submitted,
+    Succeeded,
+)
 
 ROOT = Path(__file__).parents[3]
 BASE = "base: {data: digits, network: {name: small_cnn, width: 32}, optimiser: adam, epochs: 60, batch: 128}\n"
@@ -193,7 +210,82 @@ def test_wall_clock_is_bounded(sizes: list[tuple[float, int]], gpus: int) -> Non
     assert wall_hours(jobs, gpus) <= work * (1 + 1e-9)
 
 
+# --- what is left of what began ---
+
+
+def _interrupt(home: Home, matrix: Matrix, index: int, *steps: int, ended: AnyRecord | None = None) -> None:
+    """An attempt of 660 steps that wrote these checkpoints; without a last word, its process is gone."""
+    paths = home.run(matrix.runs[index].run_id)
+    with Journal(paths.journal("train", 1)) as journal:
+        journal.write(Started(submission="s1"), Heartbeat(step=650, steps=660, epochs=60.0))
+        for step in steps:
+            file = checkpoints.write(paths.checkpoints, step, lambda file: file.write(b"x"))
+            journal.write(Checkpointed(step=step, file=file.name, seconds=0.0))
+        journal.write(*([ended] if ended else []))
+
+
+def test_of_a_run_that_goes_on_only_the_rest_is_to_do(write, here: Home) -> None:
+    matrix = write(BASE + GRIDS)
+    _submit(here, matrix)
+    _interrupt(here, matrix, 0, 165, 330)
+    _interrupt(here, matrix, 1)
+    _interrupt(here, matrix, 2, 495, ended=Failed(error="loss is nan", kind="nan"))
+    whole = make_plan(matrix, here).estimates[0].train_hours
+    hours = {job.run_id: job.hours for job in make_plan(matrix, here, retry_failed=True).to_do}
+    assert [hours[run.run_id] / whole for run in matrix.runs] == pytest.approx([0.5, 1.0, 0.25])
+    for file in here.run(matrix.runs[0].run_id).checkpoints.iterdir():
+        file.unlink()  # whatever the journal says: it begins anew
+    assert make_plan(matrix, here).hours_to_do == pytest.approx(2 * whole)
+
+
+def test_what_is_left_is_what_the_limit_is_held_against(call, write, here: Home, monkeypatch) -> None:
+    monkeypatch.setenv("CEBCTL_HOME", str(here.folder))
+    matrix = write(BASE.replace("60", "60000") + "grids: [{objective: xent}]\nresources: {train: {gpus_per_node: 1}}\n")
+    _submit(here, matrix)
+    whole = make_plan(matrix, here).hours_to_do
+    refused = call("submit", matrix.path, "--max-gpu-hours", whole / 2)
+    assert refused.code == 2 and "GPU-hours" in refused.err
+    _interrupt(here, matrix, 0, 659_000)
+    plan = call("plan", matrix.path, "--json")
+    assert json.loads(plan.out)["totals"]["gpu_hours_to_do"] == pytest.approx(whole / 660)
+    assert "of xent, which goes on from its checkpoint, only what is left is to do" in call("plan", matrix.path).out
+
+
+def test_of_an_evaluation_only_what_is_missing_is_to_do(write, here: Home) -> None:
+    matrix = write(BASE + "grids: [{objective: xent}]\n" + EVALUATE)
+    _submit(here, matrix)
+    _train(here, matrix, 0, 100.0)
+    whole = make_plan(matrix, here).hours_to_do
+    (run,) = matrix.runs
+    for number, benchmark in enumerate(run.benchmarks, 1):
+        with Journal(here.run(run.run_id).journal("evaluate", number)) as journal:
+            evaluation = evaluation_id(benchmark, "digits")
+            measures = [Measure(name="accuracy", unit="accuracy", total=360, correct=1)]
+            result = {"data_digest": "d", "checkpoint_step": 1, "engine": "e", "measures": measures}
+            journal.write(Started(submission="s1"), Result(evaluation_id=evaluation, benchmark=benchmark, **result))
+        share = {1: 41 / 42, 2: 0.0}[number]  # passes over the images: one for clean, 2 x 20 + 1 for PGD
+        assert make_plan(matrix, here).hours_to_do == pytest.approx(whole * share)
+
+
 # --- what changed ---
+
+
+@pytest.mark.parametrize("stages", [STAGES, ("evaluate",), ("train",)])
+def test_what_was_cancelled_was_asked_for_all_the_same(write, here: Home, stages: tuple[Stage, ...]) -> None:
+    matrix = write(BASE + GRIDS + EVALUATE)
+    _submit(here, matrix)
+    with Journal(here.submission("s2")) as journal:
+        path = str(matrix.path.absolute())
+        journal.write(Submitted(name="s2", matrix=matrix.name, matrix_path=path, executor=NOBODY, code=""))
+        for run in matrix.runs:
+            released = [Released(submission="s1", run_id=run.run_id, stage=stage, reason="") for stage in stages]
+            journal.write(*released)
+    changes = make_plan(matrix, here, diff=True).changes
+    assert changes is not None and changes.last_submitted is not None
+    assert not (changes.added or changes.removed or changes.changed)
+    assert not (changes.added_benchmarks or changes.removed_benchmarks)
+    shorter = make_plan(write(BASE + GRIDS + "evaluate: [clean]"), here, diff=True).changes
+    assert shorter is not None and shorter.removed_benchmarks == ("pgd linf eps=0.1,n=20",)
 
 
 def test_nothing_changed(write, here: Home) -> None:
