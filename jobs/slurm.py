@@ -1,7 +1,7 @@
 """Asking Slurm and telling it: every call has a time limit, and what it does not answer is not known.
 
 Jobs are found by their unique names, never by their numbers alone, which a controller that lost its memory
-gives out again.
+gives out again; one that was renamed is found by its number and its batch script together.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import shlex
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -39,7 +39,7 @@ _LAUNCH_FAILED = ("launch_failed_requeued_held", "JobHoldMaxRequeue")
 _WORDS = {
     "Resources": "waits for free resources",
     "Priority": "waits behind jobs of higher priority",
-    "Dependency": "waits for the training it needs",
+    "Dependency": "waits for the training it needs, or for a place (--max-parallel)",
     "DependencyNeverSatisfied": "the training it needs failed: it will never start",
     "BeginTime": "starts again shortly",
     "JobArrayTaskLimit": "as many run as --max-parallel allows",
@@ -90,6 +90,11 @@ class Element(Struct, frozen=True):
         return self.state in FINAL
 
     @property
+    def ending(self) -> bool:
+        """Whether it was told to end, and its processes are being stopped."""
+        return self.state == "COMPLETING"
+
+    @property
     def waiting(self) -> bool:
         return self.state in WAITING
 
@@ -120,6 +125,32 @@ def queue(names: Iterable[str]) -> list[Element]:
     form = "JobArrayID:|,Name:|,State:|,Reason:|,RestartCnt:|,NodeList:|"
     lines = _by_names(["squeue", "-h", "-r", "-a", "-t", "all", "-O", form], names)
     return [element for line in lines if (element := _queued(line))]
+
+
+def queue_by_ids(ids: Mapping[str, str]) -> list[Element]:
+    """Return what the controller knows of arrays by Slurm's ids of them, given by name, whatever they are called now.
+
+    A number that was given out again is told by the name of its batch script, which `jobs.cluster` calls as the array.
+    Raises UnreachableError if it does not answer.
+    """
+    form = "JobArrayID:|,State:|,Reason:|,RestartCnt:|,NodeList:|,Command:|"
+    wanted = sorted(set(ids.values()))
+    lines: list[str] = []
+    for first in range(0, len(wanted), _NAMES_AT_ONCE):
+        jobs = ",".join(wanted[first : first + _NAMES_AT_ONCE])
+        try:
+            lines += call(["squeue", "-h", "-r", "-a", "-t", "all", "-O", form, "-j", jobs]).splitlines()
+        except UnreachableError as error:
+            if "Invalid job id" not in str(error):  # which it says of a single one that it does not know
+                raise
+    elements = []
+    for line in lines:
+        job, state, reason, restarts, nodes, command = (*line.split("|"), *[""] * 6)[:6]
+        name = Path(command.strip()).stem
+        element = _queued("|".join([job, name, state, reason, restarts, nodes]))
+        if element and ids.get(name) == element.job.partition("_")[0]:
+            elements.append(element)
+    return elements
 
 
 def accounted(names: Iterable[str], days: int = 60) -> list[Element] | None:

@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from cebctl.control.liveness import array_ids
+from cebctl.control.queue import Key
 from cebctl.control.states import RunStatus, StageStatus, statuses
 from cebctl.control.submit import released, submitted
 from cebctl.control.survey import facts
@@ -22,6 +24,7 @@ from jobs import lease, slurm
 from jobs.home import Home, Stage, new_submission
 from jobs.journal import NOBODY, Journal
 from jobs.processes import Process
+from jobs.slurm import Element
 from store.ingest import ingest
 from store.opening import Store
 from store.rows import ClaimRow
@@ -46,8 +49,9 @@ class Cancelled:
     """What was cancelled."""
 
     targets: tuple[Target, ...]
+    """What will not start any more, or was told to stop: on a cluster, what Slurm does not run on with."""
     out_of_reach: tuple[str, ...] = ()
-    """Where local workers go on with what they are at: on other machines, or as another user."""
+    """Where what runs goes on: on other machines, as another user, or in a job that Slurm did not end."""
     others: Mapping[str, int] = field(default_factory=dict)
     """How many stages of other users were left alone, by user."""
 
@@ -86,27 +90,62 @@ def cancel(matrix: Matrix, store: Store, home: Home, *, others: bool = False) ->
         targets = [one for one, _ in at_work]
         if not targets:
             return Cancelled((), tuple(dict.fromkeys(goes_on)), left)
-        ids = _in_queue(targets)
+        try:
+            elements = _elements(targets)
+        except UnreachableError as error:
+            raise UnreachableError("nothing was cancelled", str(error)) from error
         _give_back(matrix, targets, home)
         ingest(store, home)
-    goes_on += [where for _, process in at_work if process and (where := _stop(process))]
+    going_on = {number: where for number, (_, process) in enumerate(at_work) if process and (where := _stop(process))}
+    going_on |= _end(targets, elements)
+    confirmed = tuple(one for number, one in enumerate(targets) if number not in going_on)
+    return Cancelled(confirmed, tuple(dict.fromkeys([*goes_on, *going_on.values()])), left)
+
+
+def _end(targets: Sequence[Target], before: Mapping[Key, Element]) -> dict[int, str]:
+    """Have Slurm end the targets, as it knew them before. Return where those, by number, go on that it did not end.
+
+    Raises UnreachableError if Slurm does not answer.
+    """
+    jobs = [element.job for element in before.values() if _is_alive(element)]
+    refusal = ""
     try:
-        slurm.cancel(ids)
+        slurm.cancel(jobs)
     except UnreachableError as error:
-        names = ",".join(sorted({one.claim.job for one in targets if one.claim.job}))
-        what = f"nothing of it will start, but what runs goes on: `scancel --name={names}` ends it ({error})"
+        refusal = f" ({error})"
+    try:
+        after = _elements(targets) if jobs else {}
+    except UnreachableError as error:
+        what = f"nothing of it will start, but what runs may go on: `scancel {' '.join(jobs)}` ends it ({error})"
         raise UnreachableError("Slurm", what) from error
-    return Cancelled(tuple(targets), tuple(dict.fromkeys(goes_on)), left)
+    going_on = {}
+    for number, target in enumerate(targets):
+        name, key = target.run.planned.name, _key(target)
+        if key in after and _is_alive(after[key]):
+            going_on[number] = f"Slurm as job {after[key].job}, {name}{refusal}"
+        elif key is not None and key not in before and target.stage.state == "running":
+            going_on[number] = f"some node, though Slurm knows no job of {key[0]}_{key[1]}: {name}"
+    return going_on
 
 
-def _in_queue(targets: Sequence[Target]) -> list[str]:
-    """Slurm's ids of the elements that have not ended."""
-    wanted = {(one.claim.job, one.claim.array_index) for one in targets if one.claim.job}
-    try:
-        elements = slurm.queue({name for name, _ in wanted if name}) if wanted else []
-    except UnreachableError as error:
-        raise UnreachableError("nothing was cancelled", str(error)) from error
-    return [one.job for one in elements if (one.name, one.index) in wanted and not one.final]
+def _is_alive(element: Element) -> bool:
+    """Whether it has not ended, and is not being ended."""
+    return not (element.final or element.ending)
+
+
+def _elements(targets: Sequence[Target]) -> dict[Key, Element]:
+    """Return what Slurm knows of the targets' elements, whatever they are called. Raises UnreachableError."""
+    wanted = {key for target in targets if (key := _key(target))}
+    if not wanted:
+        return {}
+    ids = array_ids(target.claim for target in targets)
+    elements = [*slurm.queue({name for name, _ in wanted}), *slurm.queue_by_ids(ids)]
+    return {key: element for element in elements if (key := (element.name, element.index)) in wanted}
+
+
+def _key(target: Target) -> Key | None:
+    job, index = target.claim.job, target.claim.array_index
+    return None if job is None or index is None else (job, index)
 
 
 def _give_back(matrix: Matrix, targets: Sequence[Target], home: Home) -> None:

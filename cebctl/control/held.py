@@ -6,6 +6,7 @@ queue and holds it there for good.
 
 from __future__ import annotations
 
+from cebctl.control.liveness import array_ids
 from cebctl.control.survey import concerned
 from experiments.errors import UnreachableError
 from experiments.matrix import Matrix
@@ -22,10 +23,11 @@ def release(matrix: Matrix, store: Store, home: Home) -> dict[str, str]:
     Raises UnreachableError if the queue can't be asked.
     """
     ingest(store, home)
-    claimed = {(row.job, row.array_index) for row in queries.open_claims(store, concerned(matrix)) if row.job}
-    queue = slurm.queue({job for job, _ in claimed if job}) if claimed else []
+    claims = [row for row in queries.open_claims(store, concerned(matrix)) if row.job]
+    claimed = {(row.job, row.array_index) for row in claims}
+    queue = [*slurm.queue({row.job for row in claims if row.job}), *slurm.queue_by_ids(array_ids(claims))]
     held = [element.job for element in queue if (element.name, element.index) in claimed and element.launch_failed]
-    return {job: _why_not(job) for job in held}
+    return {job: _why_not(job) for job in dict.fromkeys(held)}
 
 
 def _why_not(job: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 from cebctl.control.queue import Key, Queue, look
 from cebctl.control.states import RunStage
@@ -10,6 +11,11 @@ from jobs import lease
 from jobs.home import Home
 from jobs.processes import Process
 from store.rows import ClaimRow, JobRow
+
+
+def array_ids(claims: Iterable[ClaimRow]) -> dict[str, str]:
+    """Return Slurm's ids of the arrays that work on the claims, by name."""
+    return {worker.job: worker.executor_id for row in claims for worker in row.workers if worker.job == row.job}
 
 
 class Liveness:
@@ -38,7 +44,7 @@ class Liveness:
             if (row.submission, *key) in self._elements and not _ended(row, jobs.get(key))
         }
         if not open_ones <= self._queue.misses.keys():
-            self._queue = look(self._home, open_ones, remember=self._remember)
+            self._queue = look(self._home, open_ones, array_ids(chain(*claims.values())), remember=self._remember)
 
     @property
     def warning(self) -> str:

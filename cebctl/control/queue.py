@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 from msgspec import Struct
@@ -42,6 +43,8 @@ class _Kept(Struct):
     wanted: dict[str, float] = {}
     """When each element was last looked at."""
     error: str = ""
+    ids: dict[str, str] = {}
+    """Slurm's ids of the arrays that are looked at, by name."""
 
 
 @dataclass
@@ -59,19 +62,24 @@ class Queue:
         return self.misses.get(key, 0) >= MISSES
 
 
-def look(home: Home, wanted: Collection[Key], *, remember: bool = True) -> Queue:
-    """The queue as of now or a few seconds ago; without `remember` nothing is written."""
+def look(
+    home: Home, wanted: Collection[Key], ids: Mapping[str, str] = MappingProxyType({}), *, remember: bool = True
+) -> Queue:
+    """Return the queue as of now or a few seconds ago; without `remember` nothing is written.
+
+    By Slurm's `ids` of the arrays, given by name, elements are found that were renamed since.
+    """
     before = _read(home.queue) or _Kept(0.0, [])
     recently = {text for text, when in before.wanted.items() if when > before.asked - TOGETHER_SECONDS}
     if _age(before) < _seconds() and recently >= {_text(key) for key in wanted}:
         return _queue(before, wanted)
-    now = _ask(before, wanted)
+    now = _ask(before, wanted, ids)
     if remember and home.folder.is_dir():
         put(home.queue, msgspec.json.encode(now))
     return _queue(now, wanted)
 
 
-def _ask(before: _Kept, wanted: Collection[Key]) -> _Kept:
+def _ask(before: _Kept, wanted: Collection[Key], ids: Mapping[str, str]) -> _Kept:
     now = time.time()
     looked_at = before.wanted | dict.fromkeys(map(_text, wanted), now)
     known = {_key(one): one for one in before.elements}
@@ -80,11 +88,15 @@ def _ask(before: _Kept, wanted: Collection[Key]) -> _Kept:
         key: one for key, one in known.items() if one.final and looked_at.get(_text(key), 0) > now - REMEMBERED_SECONDS
     }
     kept = {text: when for text, when in looked_at.items() if _key_of(text) in keys | ended.keys()}
+    names = {name for name, _ in keys}
+    ids = {name: id for name, id in (before.ids | dict(ids)).items() if name in names}
     try:
-        found = {_key(one): one for one in slurm.queue({name for name, _ in keys}) if _key(one) in keys}
+        found = {_key(one): one for one in slurm.queue(names) if _key(one) in keys}
+        if renamed := {name: ids[name] for name, _ in keys - found.keys() - ended.keys() if name in ids}:
+            found |= {_key(one): one for one in slurm.queue_by_ids(renamed) if _key(one) in keys}
     except UnreachableError as error:
         last = {key: known[key] for key in keys & known.keys()} | ended
-        return _Kept(now, list(last.values()), before.misses, kept, str(error))
+        return _Kept(now, list(last.values()), before.misses, kept, str(error), ids)
     misses = {_text(key): before.misses.get(_text(key), 0) for key in keys - found.keys() - ended.keys()}
     unknown = {_key_of(text) for text, count in misses.items() if count < MISSES}
     error_said = ""
@@ -95,7 +107,7 @@ def _ask(before: _Kept, wanted: Collection[Key]) -> _Kept:
         found |= {key: known[key] for key in unknown & known.keys()}
     else:
         misses = {text: count + 1 for text, count in misses.items() if _key_of(text) not in found}
-    return _Kept(now, list((ended | found).values()), misses, kept, error_said)
+    return _Kept(now, list((ended | found).values()), misses, kept, error_said, ids)
 
 
 def _accounted(keys: Collection[Key]) -> dict[Key, Element]:
