@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ _NO_TIMEOUT_MINUTES = 60 * 24 * 365
 _SIGNAL_SECONDS = 120
 """How long before its time limit a job is told, or a sixth of the limit if that is less."""
 _SBATCH_SECONDS = 60.0
+_OUT_OF_SIGHT_DAYS = 360
+"""A start that sbatch sees so far ahead is none."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,10 @@ def send(home: Home, snapshot: Snapshot, submission: str, array: Array) -> Launc
     return Launched(job=array.name, executor_id=done.stdout.strip().partition(";")[0])
 
 
-def rehearse(resources: Resources) -> str:
-    """When and where sbatch says that one job with these resources could start; it is not sent.
+def rehearse(resources: Resources) -> tuple[str, bool]:
+    """Return what sbatch says of one job with these resources, which is not sent, and whether it says when it starts.
 
+    Behind jobs without a time limit it can't tell, and names a day in a year or in centuries.
     Raises InputError if it would be refused, UnreachableError if the controller does not answer.
     """
     options = _options(Array("rehearsal", resources, [0])) | {
@@ -86,7 +90,19 @@ def rehearse(resources: Resources) -> str:
     given = [f"--{option}" if value is True else f"--{option}={value}" for option, value in options.items()]
     said = _sbatch("--test-only", *given).stderr
     found = re.search(r"to start at (\S+) .*on nodes (\S+)", said)
-    return f"it could start at {found[1]} on {found[2]}" if found else said.strip()
+    if not found:
+        return said.strip(), True
+    if _is_out_of_sight(found[1]):
+        return "Slurm can't say when: what it needs is in use without a time limit, or out of service", False
+    return f"it could start at {found[1]} on {found[2]}", True
+
+
+def _is_out_of_sight(moment: str) -> bool:
+    """Whether it is no forecast: a job without a time limit counts as one of a year, or of centuries."""
+    try:
+        return datetime.fromisoformat(moment) > datetime.now() + timedelta(days=_OUT_OF_SIGHT_DAYS)
+    except (ValueError, OverflowError):
+        return False
 
 
 def _sbatch(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -152,7 +152,8 @@ def _rehearsals(matrix: Matrix, site: Site) -> Iterator[Finding]:
             continue
         what = f"{one.where} ({resources.text(one.resources)})"
         try:
-            yield _say("ok", f"{what}: sbatch would take it, {cluster.rehearse(one.resources)}")
+            said, tells_when = cluster.rehearse(one.resources)
+            yield _say("ok" if tells_when else "note", f"{what}: sbatch would take it, {said}")
         except CebctlError as error:
             yield _say("wrong", f"{what}: {error}", f"ask for something else in {one.where}")
 

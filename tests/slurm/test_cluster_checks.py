@@ -190,3 +190,15 @@ def test_what_slurm_takes_and_lets_wait_for_ever(lab_accounting: Lab) -> None:
     """Which is why it has to be said before."""
     jobs = {lab_accounting.sbatch("true", "--partition=short", "--time=31"): "PartitionTimeLimit"}
     eventually(lambda: jobs.items() <= {row["JobArrayID"]: row["Reason"] for row in lab_accounting.squeue()}.items())
+
+
+def test_a_start_in_a_year_or_in_centuries_is_no_start(lab: Lab, doctor: Doctor) -> None:
+    """Behind jobs without a time limit sbatch names a day all the same."""
+    for _ in range(4):
+        lab.sbatch("sleep 600", "--exclusive")
+    eventually(lambda: [row["State"] for row in lab.squeue()].count("RUNNING") == 4)
+    [(level, text, _)] = [one for one in doctor("train: {time: 00:10:00}") if "sbatch would take it" in one[1]]
+    assert level == "note" and "Slurm can't say when" in text and not re.search(r"\d{4}-\d\d-\d\d", text)
+    lab.cancel_all()
+    [(level, text, _)] = [one for one in doctor("train: {time: 00:10:00}") if "sbatch would take it" in one[1]]
+    assert level == "ok" and "it could start at" in text
