@@ -13,24 +13,31 @@ from cebctl.control.interrupts import saying
 @saying("interrupted: nothing was imported")
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What torch.save(model.state_dict(), FILE) wrote.")],
+    key: Annotated[
+        str,
+        typer.Option(
+            "--key",
+            metavar="KEY",
+            help="Which of several state_dicts in it, as the average over training: `state_dict_ema`, `ema.model`.",
+            show_default="the one under model or state_dict",
+        ),
+    ] = "",
 ) -> None:
     """Take a checkpoint into the home, and print the line by which a matrix names it.
 
     A run with that line begins with these weights, and with `epochs: 0` is evaluated as it is. Names and shapes must be
-    those of its network; nothing in the file is run. experiments/README.md, "More epochs, and weights from elsewhere",
-    says more.
+    those of its network, which `submit` checks; nothing in the file is run. experiments/README.md, "More epochs, and
+    weights from elsewhere", says more.
 
     Example: `cebctl import madry.pt`
 
-    Example: `cebctl import runs/madry/last.pt --quiet`
+    Example: `cebctl import runs/madry/last.pt --key state_dict_ema`
     """
     from cebctl.control import importing
     from cebctl.render import console
     from jobs.home import Home
 
-    taken = importing.take(file, Home.from_environment())
+    taken = importing.take(file, Home.from_environment(), key)
     typer.echo(f"weights: {taken.digest}")
-    console.news().print(
-        f"{file}: {console.many(taken.tensors, 'tensor')}, {taken.parameters:,} values, taken into {taken.path.parent}",
-        markup=False,
-    )
+    what = f"{console.many(taken.tensors, 'tensor')}, {taken.parameters:,} values" + (f" under {key}" if key else "")
+    console.news().print(f"{file}: {what}, taken into {taken.path.parent}", markup=False)

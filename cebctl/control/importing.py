@@ -26,16 +26,21 @@ class Imported:
     """Elements of all of them."""
 
 
-def take(file: Path, home: Home) -> Imported:
-    """Copy a file of `torch.save` into the home under its digest. Raises InputError if it can't be read, or holds
-    anything but a state_dict; whether that fits a network is for the run to find."""
+def take(file: Path, home: Home, key: str = "") -> Imported:
+    """Copy a file of `torch.save` into the home under its digest; with a `key`, what it holds there alone.
+
+    Raises InputError if it can't be read, or holds anything but weights that can be used; whether these fit a network
+    `needs.check` finds.
+    """
     from jobs.engine import weights
 
     try:
         data = file.read_bytes()
     except OSError as error:
         raise InputError(file, error.strerror or str(error)) from None
-    found = weights.read(data, file)
+    tensors = weights.read(data, file, key)
+    if key:
+        data = weights.encode(tensors)
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
     path = home.weights(digest)
     trust.keep_private(home.folder)
@@ -46,4 +51,4 @@ def take(file: Path, home: Home) -> Imported:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
-    return Imported(digest, path, len(data), len(found), sum(tensor.numel() for tensor in found.values()))
+    return Imported(digest, path, len(data), len(tensors), sum(tensor.numel() for tensor in tensors.values()))

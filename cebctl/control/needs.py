@@ -10,7 +10,7 @@ from cebctl.control.submit import due
 from cebctl.control.survey import survey
 from experiments import start
 from experiments.errors import InputError
-from experiments.matrix import Matrix
+from experiments.matrix import Matrix, PlannedRun
 from jobs import checkpoints, fetch
 from jobs.home import Home, data_folder
 from store.reader import read_only
@@ -33,10 +33,25 @@ def check(matrix: Matrix, home: Home, *, retry_failed: bool) -> None:
         if run.run_id in needed and run.run.weights and not home.weights(run.run.weights).exists():
             wrong = f"the home {home.folder} has no such weights"
             raise InputError(f"{run.name}: {run.run.weights}", wrong, "`cebctl import FILE` takes them into it")
+    _check_weights([run.planned for run, stage in offered if stage.stage == "train"], home)
     for data in {run.run.data.name for run in matrix.runs if run.run_id in needed}:
         there = fetch.present(data, data_folder())
         if there.state != "ready":
             raise InputError(f"data set {data}", f"{there.state}: {there.detail}")
+
+
+def _check_weights(runs: Sequence[PlannedRun], home: Home) -> None:
+    """Raise InputError if imported weights do not fit the networks of the runs: now, not in their jobs."""
+    networks = {}
+    for planned in runs:
+        run = planned.run
+        if run.weights:
+            parts = (run.data.name, run.network, type(run.objective), getattr(run.objective, "marginal", None))
+            networks[(run.weights, run.precision, *parts)] = planned
+    for planned in networks.values():
+        from jobs.engine import start as engine  # torch takes seconds
+
+        engine.check_imported(planned.run, home.weights(str(planned.run.weights)))
 
 
 def _others(found: Sequence[object]) -> str:

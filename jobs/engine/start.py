@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from pathlib import Path
+
+import torch
 
 from experiments import start
 from experiments.errors import InputError
@@ -12,6 +15,7 @@ from experiments.spec import Run, Sha256
 from jobs import trust
 from jobs.engine import checkpoint, weights
 from jobs.engine.checkpoint import Loaded
+from jobs.engine.models import build
 from jobs.engine.state import State
 from jobs.home import RunPaths
 from jobs.outcome import trained
@@ -42,6 +46,19 @@ def _last_of(run: Run, paths: RunPaths) -> Loaded:
 def _imported(state: State, digest: Sha256, paths: RunPaths) -> Loaded:
     """The imported weights in a state that is otherwise as fresh."""
     path = paths.weights(digest)
+    weights.fit(state.model, weights.read(_read(path, digest), path), path)
+    return Loaded(step=0, file=path, state=state.content())
+
+
+def check_imported(run: Run, path: Path) -> None:
+    """Raise InputError if the file of imported weights in a home does not fit the network of the run."""
+    with torch.device("meta"):
+        wanted = build(run).state_dict()
+    weights.check(wanted, weights.read(_read(path, str(run.weights)), path), path)
+
+
+def _read(path: Path, digest: str) -> bytes:
+    """Return the bytes of an imported file. Raises InputError if it is not there, or is another one."""
     try:
         with path.open("rb") as file:
             trust.check(path, os.fstat(file.fileno()).st_uid)
@@ -50,5 +67,4 @@ def _imported(state: State, digest: Sha256, paths: RunPaths) -> Loaded:
         raise InputError(path, error.strerror or str(error), "`cebctl import FILE` takes it into the home") from None
     if f"sha256:{hashlib.sha256(data).hexdigest()}" != digest:
         raise InputError(path, "has changed since it was imported", "import it again")
-    weights.fit(state.model, weights.read(data, path), path)
-    return Loaded(step=0, file=path, state=state.content())
+    return data
