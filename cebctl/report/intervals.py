@@ -9,7 +9,7 @@ from collections.abc import Sequence
 LEVEL = 0.95
 
 
-def wilson(correct: int, total: int) -> tuple[float, float]:
+def wilson(correct: float, total: int) -> tuple[float, float]:
     """Wilson's score interval of a proportion (Wilson, 1927); fractions in [0, 1].
 
     Raises ValueError unless 0 <= correct <= total and total > 0.

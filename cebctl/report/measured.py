@@ -75,9 +75,15 @@ def _read(row: ResultRow) -> Measured:
     else:
         assert row.value is not None
         value = row.value
-        low, high = student(value, row.std or 0.0, row.total) if row.total > 1 else (value, value)
-        low, high = possible(low, high, row.unit)
+        low, high = _over_images(value, row.std, row.total, row.unit)
     return Measured(value, low, high, row.total, row.unit, row.engine)
+
+
+def _over_images(value: float, std: float | None, total: int, unit: str) -> tuple[float, float]:
+    """Return the 95% interval of a mean over images; without a standard deviation the value is one of all together."""
+    if unit == "error" and not std and (total == 1 or value in (0.0, 1.0)):
+        return wilson(value * total, total)  # Student's has no width here: as if every image were one answer
+    return possible(*student(value, std, total), unit) if std is not None and total > 1 else (value, value)
 
 
 def _error(found: Measured) -> Measured:

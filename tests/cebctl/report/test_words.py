@@ -11,7 +11,7 @@ import pytest
 from cebctl.report import formats
 from cebctl.report.cells import Report
 from cebctl.report.page.tables import page_tables
-from experiments.benchmarks import Clean, Information, Pgd
+from experiments.benchmarks import CORRUPTIONS, Clean, Information, Pgd
 from experiments.matrix import Matrix, PlannedRun, load
 from jobs.journal import Measure
 
@@ -74,3 +74,20 @@ def test_a_list_is_written_without_brackets(
     text = _printed(report, capsys, kind)
     assert "(1" not in text and "1,2" in text
     assert set(report.selected) == {"ceb extends=1", "ceb extends=1,2"}
+
+
+@pytest.mark.parametrize(("n", "value", "printed"), [(1, 1.0, "[20.7, 100.0]"), (30, 1.0, "[88.6, 100.0]"),
+                                                     (30, 0.0, "[0.0, 11.4]"), (1, 0.4, "[")])  # fmt: skip
+def test_an_error_that_is_the_same_for_every_image_is_not_certain(
+    tmp_path: Path, reported: Reported, capsys: pytest.CaptureFixture[str], n: int, value: float, printed: str
+) -> None:
+    """Wilson's interval of 1 of 1, 30 of 30 and 0 of 30, from a table of it."""
+    matrix = tmp_path / "m.yaml"
+    matrix.write_text(
+        f"{HEAD}grids: [{{objective: xent}}]\nevaluate: [common_corruptions: {{pipeline: ours, subset: {n}}}]\n"
+    )
+    std = 0.0 if n > 1 else None  # as the evaluator has it
+    measures = [Measure(name=name, unit="error", total=n, value=value, std=std) for name in CORRUPTIONS]
+    report = reported(load(matrix), lambda run: {run.benchmarks[0]: measures})
+    text = _printed(report, capsys, "md")
+    assert printed in text and f"[{value * 100:.1f}, {value * 100:.1f}]" not in text
