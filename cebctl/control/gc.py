@@ -103,10 +103,19 @@ def remove(agreed: Collection, matrix: Matrix, store: Store, home: Home, keep: K
                 if not _take(held, home, removal.planned.run_id):
                     kept["is being worked on"] += 1
                     continue
-                for path in removal.files:
-                    path.unlink(missing_ok=True)
-            gone.append(removal)
+                removed = [(path, size) for path in removal.files if (size := _unlink(path)) is not None]
+            gone.append(Removal(removal.planned, tuple(path for path, _ in removed), sum(size for _, size in removed)))
     return Collection(tuple(gone), kept)
+
+
+def _unlink(path: Path) -> int | None:
+    """Remove a file and return its size in bytes; None where it was gone already."""
+    try:
+        size = path.stat().st_size
+        path.unlink()
+    except FileNotFoundError:
+        return None
+    return size
 
 
 def _newest_intact(files: Sequence[checkpoints.CheckpointFile]) -> checkpoints.CheckpointFile | None:
