@@ -3,7 +3,8 @@
     -log c(y|z) + gamma [log e(z|x) - log b(z|y)],  gamma = e^-rho
 
 For unit variances the bracket is 1/2 (f - mu_y) . (f - mu_y + 2 eps), whose mean over eps is 1/2 |f - mu_y|^2.
-The rate is measured beside it and takes no part.
+The rate is measured beside it and takes no part. As a cost it stands in its own right: see `vib` on how their bounds
+compare.
 """
 
 from __future__ import annotations

@@ -4,6 +4,9 @@
 
 The bracket is the rate. Its gradient goes to the encoder here; the marginal follows it by a loss and an optimiser
 of its own, -log m(z), which has the same minimum and trains it while gamma is still next to 0.
+
+The papers call CEB's bound the tighter one. That holds where both choose from equal families of distributions; between
+the variational bounds there is no order in general (Geiger & Fischer, 2020, Entropy 22:1229).
 """
 
 from __future__ import annotations
