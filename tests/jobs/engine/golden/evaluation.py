@@ -38,7 +38,7 @@ from experiments.benchmarks import (
 from jobs.engine import evaluate
 from jobs.engine.attacks import ensemble, losses, pgd, start
 from jobs.engine.data import MemoryImages, load, others
-from jobs.engine.evaluators import EVALUATORS, Found, Subject, Summary
+from jobs.engine.evaluators import EVALUATORS, Found, Subject, Summary, ood
 from jobs.engine.evaluators import pgd as pgd_evaluator
 from jobs.engine.evaluators.pgd import targets
 from jobs.engine.models import CebModel
@@ -101,6 +101,7 @@ def _loss(loss: str, room: Room) -> dict[str, Any]:
         values_B = losses.ascent(loss, leaf_BK, Y_B, target_B)  # type: ignore[arg-type]
         values_B.sum().backward()
         found[name] = {"values": values_B, "gradient": leaf_BK.grad}
+        found[f"{name} below 0"] = losses.ascent(loss, logits_BK - 20, Y_B, target_B)  # type: ignore[arg-type]
     return found
 
 
@@ -254,7 +255,8 @@ def _training_rate(room: Room) -> dict[str, Any]:
     rates = ((9.0, 100.0), (7.0, 50.0), (3.0, 1.0), (2.0, 1.0), (2.5, 1.0), (None, 1.0))
     epochs = [{"rate": rate, "rho": rho} for rate, rho in rates]
     short = measured(TrainingRate(), epochs=lambda: epochs[:2])
-    return measured(TrainingRate(), epochs=lambda: epochs) | {"behind no jump-start": short}
+    falling = measured(TrainingRate(), epochs=lambda: [*epochs, {"rate": 1.5, "rho": 1.0}])
+    return measured(TrainingRate(), epochs=lambda: epochs) | {"behind no jump-start": short, "falling": falling}
 
 
 @pin("evaluator.calibration", tolerance=TRAJECTORY)
@@ -264,7 +266,9 @@ def _calibration(room: Room) -> dict[str, Any]:
 
 @pin("evaluator.ood", tolerance=PIXELS)
 def _ood(room: Room) -> dict[str, Any]:
-    return measured(OutOfDistribution(against="photographs", subset=50))
+    scores_M, others_N = numbers(40), numbers(30, seed=1) - 0.7
+    rates = [ood.auroc(scores_M, others_N), ood.false_positive_rate(scores_M, others_N)]
+    return measured(OutOfDistribution(against="photographs", subset=50)) | {"rates": rates}
 
 
 @pin("evaluator.pgd")
@@ -315,7 +319,10 @@ def _autoattack_evaluator(room: Room) -> dict[str, Any]:
 
 @pin("evaluator.gradient_audit", tolerance=EXACT, needs="pyautoattack")
 def _gradient_audit(room: Room) -> dict[str, Any]:
-    return measured(GradientAudit(norm="linf", eps=0.15, steps=2, queries=10, subset=30))
+    found = measured(GradientAudit(norm="linf", eps=0.15, steps=2, queries=10, subset=30))
+    weak = GradientAudit(norm="linf", eps=0.08, steps=1, queries=3, subset=60)
+    blind = GradientAudit(norm="l2", eps=0.6, steps=1, queries=60, subset=60)
+    return found | {"weak": measured(weak), "blind": measured(blind)}
 
 
 @pin("evaluator.common_corruptions", tolerance=PIXELS)

@@ -389,6 +389,7 @@ def _autoaugment_torchvision(room: Room) -> dict[str, Any]:
         chosen_B = found["draws"][0]
         by_pair = torch.stack([made_BCHW[chosen_B == pair].double().mean() for pair in range(25)])
         found[policy] = {"pairs": by_pair, "all": close(made_BCHW)}
+    found["equalized"] = autoaugment.equalize(batch_of(6, 40))
     grey_BCHW = autoaugment.autoaugment(batch_of(24, 16, 1), "cifar10", 3, 2, torch.arange(24))
     augmentation = spec.AutoAugment(policy="imagenet")
     files = seen(imagenet(room, "train"), exact=False, augmentation=augmentation)["pixels"]
