@@ -91,6 +91,12 @@ class Result:
     measured_at: float
     """Seconds since the epoch."""
     seconds: float
+    generation: int
+    """Counts the times that it was measured anew."""
+    numerics: Mapping[str, int] | None
+    """Versions of the parts of the engine that made it (`experiments.numerics`); None where it did not say."""
+    libraries: Mapping[str, str] | None
+    """Versions of the packages that made it; None where it did not say."""
 
 
 _OF_A_ROW = [field.name for field in fields(Result) if field.name in ResultRow.__slots__]

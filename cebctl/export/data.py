@@ -44,6 +44,9 @@ RESULTS: Columns = {
     "engine": str,
     "measured_at": float,
     "seconds": float,
+    "generation": int,
+    "numerics": str,
+    "libraries": str,
 }
 TABLES: dict[str, Columns] = {"runs": RUNS, "metrics": METRICS, "results": RESULTS}
 
@@ -70,6 +73,8 @@ class ExportedRun:
                     "column": full_column(row.benchmark, row.name),
                     "benchmark": as_json(row.benchmark),
                     "value": row.number,
+                    "numerics": as_json(row.numerics or {}),
+                    "libraries": as_json(row.libraries or {}),
                 }
                 yield tuple(special[name] if name in special else getattr(row, name) for name in RESULTS)
 
@@ -84,5 +89,5 @@ class ExportedRun:
 
 
 def as_json(value: Any) -> str:
-    """A spec or a benchmark as one line."""
+    """A spec, a benchmark or versions as one line."""
     return msgspec.json.encode(value).decode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import sys
 from pathlib import Path
@@ -36,11 +37,16 @@ def stored(finished: Home, small: Path) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+AS_JSON = ("benchmark", "numerics", "libraries")
+
+
 def check(rows: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
     """That the rows hold the expected ones to the last bit, in their order."""
     assert len(rows) == len(expected) > 0
     for row, wanted in zip(rows, expected, strict=True):
-        assert {k: row[k] for k in wanted if k != "benchmark"} == {k: v for k, v in wanted.items() if k != "benchmark"}
+        assert {k: row[k] for k in wanted if k not in AS_JSON} == {k: v for k, v in wanted.items() if k not in AS_JSON}
+        for name in {"numerics", "libraries"} & wanted.keys():
+            assert json.loads(row[name]) == (wanted[name] or {})
 
 
 def test_csv_gives_back_the_same_numbers(call, small: Path, stored: Any, tmp_path: Path) -> None:
@@ -51,7 +57,7 @@ def test_csv_gives_back_the_same_numbers(call, small: Path, stored: Any, tmp_pat
             rows: list[dict[str, Any]] = list(csv.DictReader(file))
         for row in rows:
             for name in row:
-                kind = NUMBERS | {"checkpoint_step": int, "measured_at": float, "seconds": float}
+                kind = NUMBERS | {"checkpoint_step": int, "generation": int, "measured_at": float, "seconds": float}
                 if name in kind:
                     row[name] = kind[name](row[name]) if row[name] else None
         check(rows, stored[table])
