@@ -262,11 +262,17 @@ def of_count(network: Network) -> dict[str, int]:
 
 def of_measure(versions: Mapping[str, int], measure: str) -> dict[str, int]:
     """Return the versions of an evaluation that one of its measures depends on: of the corruptions its own alone."""
-    corruption = measure.partition("/")[0]
-    if corruption not in (*CORRUPTIONS, *EXTRA_CORRUPTIONS):
+    corruption = corruption_of(measure)
+    if not corruption:
         return dict(versions)
     own = f"corruption.{corruption}"
     return {part: version for part, version in versions.items() if part == own or not part.startswith("corruption.")}
+
+
+def corruption_of(measure: str) -> str:
+    """Return the corruption that a measure is of, `fog` of `fog/3`; empty for one that is of none or of several."""
+    corruption = measure.partition("/")[0]
+    return corruption if corruption in (*CORRUPTIONS, *EXTRA_CORRUPTIONS) else ""
 
 
 def recorded(versions: Mapping[str, int], engine: str | None) -> Mapping[str, int] | None:

@@ -282,7 +282,7 @@ def note_death(element: Element, code: int) -> int:
     died = Died(reason=_death(code, begun=bool(ours)))
     with Journal(element.paths.journal(element.stage, number)) as journal:
         if not ours:
-            journal.write(entry.started(element.submission, element.job, element.restart))
+            journal.write(entry.started(element.submission, element.claim, element.job, element.restart))
         journal.write(died)
     return start_again(element) if may_retry(element, died) else code or 1
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from experiments import numerics
 from experiments.errors import CebctlError
 from experiments.spec import Run
 from experiments.start import parent_id
@@ -60,7 +61,7 @@ def run_stage(
     attempt = paths.next_attempt(stage)  # under the lock: two attempts never get one number
     held.enter(attempt, submission.name, start.restart)
     with Journal(paths.journal(stage, attempt)) as journal:
-        begun = started(submission, start.job, start.restart)
+        begun = started(submission, claim, start.job, start.restart)
         journal.write(msgspec.structs.replace(begun, resumed_step=_goes_on_from(stage, claim, paths)))
         end = _end(stage, submission, claim, paths, journal, held, start.asked, work)
         journal.write(end)
@@ -82,7 +83,7 @@ def follow(submission: Submitted, claim: Claim, stage: Stage, paths: RunPaths, a
     return True
 
 
-def started(submission: Submitted, job: str, restart: int) -> Started:
+def started(submission: Submitted, claim: Claim, job: str, restart: int) -> Started:
     """The first record of an attempt, by this process."""
     process = Process.current()
     return Started(
@@ -93,7 +94,22 @@ def started(submission: Submitted, job: str, restart: int) -> Started:
         engine=provenance.engine_digest(),
         job=job,
         restart=restart,
+        numerics=_numerics(claim),
+        libraries=provenance.libraries(),
     )
+
+
+def _numerics(claim: Claim) -> dict[str, int]:
+    """Return the versions of the parts that the claimed stage makes its numbers with; none for a spec that makes no
+    sense, of which the stage itself will complain."""
+    try:
+        run = _spec(claim)
+    except msgspec.ValidationError:
+        return {}
+    if claim.stage == "train":
+        return numerics.of_training(run)
+    made_with = [numerics.of_evaluation(run, benchmark) for benchmark in claim.benchmarks]
+    return {part: version for versions in made_with for part, version in versions.items()}
 
 
 def _end(

@@ -90,6 +90,7 @@ def report(
     """
     from cebctl.control.evidence import collect
     from cebctl.control.survey import open_home, survey
+    from cebctl.control.versions import lineage
     from cebctl.report import formats
     from cebctl.report.table import build
     from experiments.matrix import load
@@ -109,9 +110,10 @@ def report(
             return
         runs = survey(chosen, store, home)
         rows = queries.results(store, [run.run_id for run in chosen.runs])
+        attempts = queries.jobs(store, lineage({run.run_id: run.run for run in chosen.runs}, chosen.benchmarks))
         evidence = collect(runs, store, home) if figures or html else []
     status = {run.planned.run_id: run for run in runs}
-    built = build(chosen, status, rows, provenance.engine_digest(), _absent(chosen))
+    built = build(chosen, status, rows, provenance.engine_digest(), _absent(chosen), attempts)
     if figures or html:
         _pictures(chosen, built, rows, evidence, figures, html)
     if format or not (figures or html):

@@ -7,8 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import msgspec
+
 from cebctl.control import names
+from cebctl.control.versions import Standing, Versions, lineage
 from experiments.errors import InputError
+from experiments.spec import Run
+from jobs import provenance
 from jobs.home import Home, RunPaths
 from store import queries
 from store.ingest import ingest
@@ -24,16 +29,27 @@ class OneRun:
     jobs: tuple[JobRow, ...]
     results: tuple[ResultRow, ...]
     paths: RunPaths
+    versions: Versions
 
     def to_json(self) -> dict[str, Any]:
-        """Spec, attempts and results, as the store names them."""
-        results = [{k: v for k, v in asdict(row).items() if k != "per_sample"} for row in self.results]
+        """Spec, attempts and results, as the store names them, and how their versions differ from today's."""
+        results = [
+            {k: v for k, v in asdict(row).items() if k != "per_sample"} | _standing(self.versions.of(row))
+            for row in self.results
+        ]
+        trained = self.versions.trained(self.run.run_id)
         return {
             **asdict(self.run),
             "folder": str(self.paths.folder),
             "jobs": [asdict(job) for job in self.jobs],
             "results": results,
+            "training": asdict(trained.difference) | {"mixed": trained.mixed},
         }
+
+
+def _standing(standing: Standing) -> dict[str, Any]:
+    total = standing.difference
+    return {"stale": bool(total), "changed": sorted({*total.raised, *total.newer})}
 
 
 def find(text: str, store: Store, home: Home) -> OneRun:
@@ -53,9 +69,19 @@ def find(text: str, store: Store, home: Home) -> OneRun:
         which = names.listed([f"{run_id} ({name})" for run_id, name in sorted(called.items(), key=lambda one: one[1])])
         raise InputError(f"run {text!r}", f"it could be any of {len(found)}", which)
     run_id = found[0].run_id
-    return OneRun(
-        found[0], tuple(queries.jobs(store, [run_id])), tuple(queries.results(store, [run_id])), home.run(run_id)
-    )
+    attempts, results = queries.jobs(store, [run_id]), queries.results(store, [run_id])
+    return OneRun(found[0], tuple(attempts), tuple(results), home.run(run_id), _versions(found[0], results, store))
+
+
+def _versions(row: RunRow, results: Sequence[ResultRow], store: Store) -> Versions:
+    """Return the versions of a run; what it depends on is not asked of one that this cebctl can't read."""
+    try:
+        runs = {row.run_id: msgspec.convert(row.spec, Run)}
+    except msgspec.ValidationError:
+        runs = {}
+    others = lineage(runs, (result.benchmark for result in results))
+    attempts = queries.jobs(store, list(dict.fromkeys([row.run_id, *others])))
+    return Versions(runs, attempts, provenance.engine_digest())
 
 
 def _closest(text: str, known: Sequence[RunRow]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
 import yaml
 from rich.console import Console
@@ -12,9 +14,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from cebctl.control.one_run import OneRun
+from cebctl.control.versions import Standing
 from cebctl.render import manner
 from cebctl.render.console import decimals, duration, fitting, out, print_table, room
 from experiments.benchmarks import full_column
+from experiments.numerics import Difference
 from store.rows import JobRow, ResultRow
 
 
@@ -26,9 +30,30 @@ def show(found: OneRun) -> None:
     spec = yaml.safe_dump(found.run.spec, sort_keys=False, default_flow_style=flow, width=room() - _OVERRUN)
     console.print(spec, markup=False)
     _print(console, _ATTEMPTS, [_attempt(job) for job in found.jobs])
+    trained = found.versions.trained(found.run.run_id)
     if found.results:
         console.print()
-        _print(console, _RESULTS, [_result(row) for row in found.results])
+        standings = [found.versions.of(row) for row in found.results]
+        _print(console, _RESULTS, [_result(*pair) for pair in zip(found.results, standings, strict=True)])
+        stale = [standing.difference for standing in standings if standing.difference]
+        if stale:
+            console.print(f"\n† made with {_versions(reduce(or_, stale))}", markup=False)
+    if trained.difference:
+        console.print(f"\ntrained with {_versions(trained.difference)}", markup=False)
+    if trained.mixed:
+        console.print(f"\n‡ trained under several versions: {', '.join(trained.mixed)}", markup=False)
+
+
+def _versions(difference: Difference) -> str:
+    """Return how versions differ from today's, in words."""
+    said = []
+    if difference.raised:
+        said.append(f"earlier versions of {', '.join(difference.raised)}")
+    if difference.newer:
+        said.append(f"newer versions than this cebctl knows of {', '.join(difference.newer)}: update it")
+    if difference.unrecorded:
+        said.append("an earlier cebctl that recorded no versions")
+    return "; ".join(said)
 
 
 @dataclass(frozen=True)
@@ -70,10 +95,11 @@ def _attempt(job: JobRow) -> tuple[str, ...]:
     return (f"{job.stage}.{job.attempt}", job.state, began, took, job.host or "", steps, job.error or "")
 
 
-def _result(row: ResultRow) -> tuple[str, ...]:
+def _result(row: ResultRow, standing: Standing) -> tuple[str, ...]:
     if row.correct is not None:
         value = f"{row.correct}/{row.total} = {row.correct / row.total:.4f}"
     else:
         value = "–" if row.value is None else decimals(row.value, 4)
+    value += "†" * bool(standing.difference) + "‡" * bool(standing.mixed)
     name = full_column(row.benchmark, row.name)
     return (f"{name} ({row.unit})", value, str(row.total), row.evaluation_id, f"step {row.checkpoint_step}")

@@ -31,9 +31,13 @@ class Cell:
     published_text: str = ""
     """What it prints, in that measure: `19.1%`, `> 80%`, `93.9–95.1%`."""
     stale: bool = False
-    """Made by engine code that has changed since."""
+    """Made with numerics versions that are not today's (`experiments.numerics`), or with ones that nobody recorded."""
     best: bool = False
     """The best of its architecture, which the papers print bold."""
+    changed: tuple[str, ...] = ()
+    """The parts of the engine whose versions differ from today's, its training's too."""
+    mixed: bool = False
+    """Trained, by a run or seed of it, under several versions of a part."""
 
     @property
     def difference(self) -> float | None:

@@ -75,7 +75,9 @@ def _csv(report: Report) -> None:
             row_axes = {key: shown(value) if isinstance(value, tuple) else value for key, value in row.axes.items()}
             for name in table.columns:
                 where = {"table": table.name, "run_ids": " ".join(row.run_ids), "column": name}
-                writer.writerow(where | row_axes | cell_json(row.cells[name]))
+                cell = cell_json(row.cells[name])
+                changed = {"changed": " ".join(cell["changed"])} if "changed" in cell else {}
+                writer.writerow(where | row_axes | cell | changed)
     sys.stdout.write(buffer.getvalue())
 
 

@@ -66,12 +66,12 @@ def _comment(text: str) -> str:
 _TEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"$|$", "<": r"$<$", ">": r"$>$", "[": "{[}",
-    "]": "{]}", "±": r"$\pm$", "–": "--", "†": r"$^\dagger$", "*": r"$^*$", "ρ": r"$\rho$", "∞": r"$\infty$",
-    "≈": r"$\approx$", "…": r"\dots{}", "⇒": r"$\Rightarrow$", "\n": " ",
+    "]": "{]}", "±": r"$\pm$", "–": "--", "†": r"$^\dagger$", "‡": r"$^\ddagger$", "*": r"$^*$", "ρ": r"$\rho$",
+    "∞": r"$\infty$", "≈": r"$\approx$", "…": r"\dots{}", "⇒": r"$\Rightarrow$", "\n": " ",
 }  # fmt: skip
 
 
 def escaped(text: str) -> str:
     """The text as TeX prints it; what no Latin font has becomes a question mark."""
-    plain = re.sub(r"[^\x20-\x7e\xa0-\xff±–†ρ∞≈…⇒\n]", "?", text)
+    plain = re.sub(r"[^\x20-\x7e\xa0-\xff±–†‡ρ∞≈…⇒\n]", "?", text)
     return re.sub("|".join(re.escape(key) for key in _TEX), lambda match: _TEX[match[0]], plain)

@@ -26,7 +26,8 @@ class Measured:
     high: float
     total: int
     unit: str
-    engine: str
+    rows: tuple[ResultRow, ...]
+    """What it was read off."""
 
 
 def measured(
@@ -65,8 +66,9 @@ def _over_corruptions(
     value, low, high = (
         fmean(getattr(error, end) * weight[name] for name, error in known.items()) for end in ("value", "low", "high")
     )
-    first = known[CORRUPTIONS[0]]
-    return Measured(value, low, high, first.total, "relative_error" if baseline else "error", first.engine)
+    rows = tuple(row for error in known.values() for row in error.rows)
+    unit = "relative_error" if baseline else "error"
+    return Measured(value, low, high, known[CORRUPTIONS[0]].total, unit, rows)
 
 
 def _read(row: ResultRow) -> Measured:
@@ -76,7 +78,7 @@ def _read(row: ResultRow) -> Measured:
         assert row.value is not None
         value = row.value
         low, high = _over_images(value, row.std, row.total, row.unit)
-    return Measured(value, low, high, row.total, row.unit, row.engine)
+    return Measured(value, low, high, row.total, row.unit, (row,))
 
 
 def _over_images(value: float, std: float | None, total: int, unit: str) -> tuple[float, float]:
@@ -89,4 +91,4 @@ def _over_images(value: float, std: float | None, total: int, unit: str) -> tupl
 def _error(found: Measured) -> Measured:
     if found.unit != "accuracy":
         return found
-    return Measured(1 - found.value, 1 - found.high, 1 - found.low, found.total, "error", found.engine)
+    return Measured(1 - found.value, 1 - found.high, 1 - found.low, found.total, "error", found.rows)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from cebctl.report import attack_notes, paper_notes, words
+from cebctl.control.versions import Versions
+from cebctl.report import attack_notes, paper_notes, version_notes, words
 from cebctl.report.cells import Cell, Row
 from cebctl.report.selection import Selected
 from experiments.benchmarks import Information
@@ -13,7 +14,11 @@ from store.rows import ResultRow
 
 
 def notes(
-    matrix: Matrix, rows: Sequence[Row], selected: Mapping[str, Selected], results: Iterable[ResultRow]
+    matrix: Matrix,
+    rows: Sequence[Row],
+    selected: Mapping[str, Selected],
+    results: Iterable[ResultRow],
+    versions: Versions,
 ) -> tuple[str, ...]:
     """The footnotes that apply, in a fixed order."""
     cells = [cell for row in rows for cell in row.cells.values() if isinstance(cell, Cell)]
@@ -27,8 +32,7 @@ def notes(
         _encodings(matrix),
     ]
     found += [*_origins(matrix), *_selection(selected), *paper_notes.notes(matrix)]
-    if any(cell.stale for cell in cells):
-        found.append("† made by an earlier version of the engine; delete the run's evaluate journals to measure again.")
+    found += version_notes.notes(matrix, results, versions)
     for data in sorted({run.run.data.name for run in matrix.runs}):
         if data == "cifar10-jpeg":
             found.append("cifar10-jpeg is CIFAR-10 saved as JPEG of quality 75: not comparable with CIFAR-10.")

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from cebctl.control.states import RunStatus
+from cebctl.control.versions import Versions
 from cebctl.report import attack_notes, columns, notes, table1
 from cebctl.report.cells import Cell, Missing, Report, Row, Table
 from cebctl.report.columns import Column
@@ -21,8 +22,9 @@ from experiments import published
 from experiments.benchmarks import NOT_RUNNABLE, Transfer, runnable
 from experiments.identity import evaluation_id
 from experiments.matrix import Matrix, PlannedRun
+from experiments.numerics import Difference
 from experiments.published import Normaliser, Published
-from store.rows import ResultRow
+from store.rows import JobRow, ResultRow
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class _Source:
 
     status: Mapping[str, RunStatus]
     results: Results
-    engine: str
+    versions: Versions
     paper: Literal["v1", "v2"]
     mce_baseline: Normaliser
     absent: Mapping[str, str] = field(default_factory=dict)
@@ -53,8 +55,10 @@ def build(
     results: Iterable[ResultRow],
     engine: str,
     absent: Mapping[str, str] | None = None,
+    attempts: Iterable[JobRow] = (),
 ) -> Report:
-    """The report of a matrix; `engine` is the digest of the code as it is now, by which stale results are seen.
+    """The report of a matrix; `engine` is the digest of the code as it is now, and `attempts` are those at the training
+    of the runs and of what they go on from, by which stale results are seen.
 
     `absent` names the data sets that are not there, with what is wrong. InputError where the matrix's `report` section
     names a column that none of its benchmarks has.
@@ -62,13 +66,14 @@ def build(
     found = {(row.run_id, row.evaluation_id, row.name): row for row in results}
     all_columns, headline, said = columns.with_headlines(columns.every(matrix.benchmarks), matrix, found)
     baseline = published.normaliser(matrix.report.mce_baseline)
-    source = _Source(status, found, engine, matrix.report.published, baseline, absent or {})
+    versions = Versions({run.run_id: run.run for run in matrix.runs}, tuple(attempts), engine)
+    source = _Source(status, found, versions, matrix.report.published, baseline, absent or {})
     rows = tuple(_row(group, all_columns, source) for group in _groups(matrix.runs))
     whole = Table(matrix.title, tuple(column.name for column in all_columns), rows)
     selected = select_rho(rows, RULES[matrix.report.rho_star])
     papers = _papers(matrix, rows, selected, headline)
     tables = (*papers, replace(whole, name=f"{matrix.title}: every measure of every run", supplement=True))
-    said = [*notes.notes(matrix, rows, selected, found.values()), *said]
+    said = [*notes.notes(matrix, rows, selected, found.values(), versions), *said]
     verdicts = attack_notes.verdicts(found.values())
     return Report(matrix.name, matrix.title, tables if papers else (whole,), selected, tuple(said), verdicts)
 
@@ -114,12 +119,18 @@ def _cell(group: Sequence[PlannedRun], column: Column, source: _Source) -> Cell 
     low, high = found[0].low, found[0].high
     if len(found) > 1:
         low, high = possible(*student(mean, std, len(found)), found[0].unit)
-    cell = Cell(mean, low, high, found[0].total, len(found), std, found[0].unit, stale=_stale(found, source))
-    return beside(cell, printed, cell.measure)
+    cell = Cell(mean, low, high, found[0].total, len(found), std, found[0].unit)
+    return beside(_marked(cell, found, source.versions), printed, cell.measure)
 
 
-def _stale(found: Sequence[Measured], source: _Source) -> bool:
-    return any(one.engine != source.engine for one in found)
+def _marked(cell: Cell, measurements: Sequence[Measured], versions: Versions) -> Cell:
+    """Mark what was made, or trained, with other versions than today's."""
+    standings = [versions.of(row) for measurement in measurements for row in measurement.rows]
+    total = Difference()
+    for standing in standings:
+        total |= standing.difference
+    mixed = any(standing.mixed for standing in standings)
+    return replace(cell, stale=bool(total), changed=tuple(sorted({*total.raised, *total.newer})), mixed=mixed)
 
 
 def beside(cell: Cell | Missing, printed: Published | None, measure: str) -> Cell | Missing:

@@ -37,7 +37,7 @@ def cell(found: Cell | Missing) -> str:
         beside = f" (paper {found.published_text})" if found.published_text else ""
         return reason(found) + beside
     beside = f" (paper {found.published_text}{difference(found, ', ')})" if found.published_text else ""
-    return f"{value(found)}{interval(found)}{beside}{'†' if found.stale else ''}"
+    return f"{value(found)}{interval(found)}{beside}{marks(found)}"
 
 
 def value(found: Cell) -> str:
@@ -45,6 +45,11 @@ def value(found: Cell) -> str:
     factor, digits = scale(found.measure)
     spread = f" ±{decimals(found.std * factor, digits)}" if found.seeds > 1 else ""
     return decimals(found.value * factor, digits) + spread
+
+
+def marks(found: Cell) -> str:
+    """Return the marks of a number whose notes say what is with its versions: † and ‡."""
+    return "†" * found.stale + "‡" * found.mixed
 
 
 def interval(found: Cell) -> str:
@@ -61,7 +66,7 @@ def narrow(found: Cell | Missing) -> str:
         return f"{reason(found)} {found.published_text.removesuffix('%')}".rstrip()
     factor, digits = scale(found.measure)
     interval = f"[{decimals(found.low * factor, digits)},{decimals(found.high * factor, digits)}]"
-    ours = f"{decimals(found.value * factor, digits)}{'†' if found.stale else ' '}{interval}"
+    ours = f"{decimals(found.value * factor, digits)}{marks(found) or ' '}{interval}"
     return " ".join([ours, *filter(None, [found.published_text.removesuffix("%"), difference(found)])])
 
 

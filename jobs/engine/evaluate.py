@@ -79,7 +79,7 @@ def evaluate(
         finally:
             notes.close()
         if journal is not None and share.writes and subject.complete:
-            journal.write(_result(identity, benchmark, found, subject, trained.step, engine))
+            journal.write(_result(identity, benchmark, found, subject, trained.step, engine, versions))
             notes.forget()
     if faults:
         raise InputError("evaluate", "; ".join(faults))
@@ -99,6 +99,7 @@ def _result(
     subject: Subject,
     step: int,
     engine: str,
+    versions: dict[str, int],
 ) -> Result:
     return Result(
         evaluation_id=identity,
@@ -110,6 +111,7 @@ def _result(
         per_sample=_flags(found, subject.largest),
         seconds=subject.seconds,
         libraries=provenance.libraries(),
+        numerics=versions,
     )
 
 

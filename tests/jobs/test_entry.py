@@ -58,6 +58,7 @@ def test_success_is_its_last_line(run) -> None:
     records = run(lambda: None)
     assert [type(record) for record in records] == [Started, Succeeded]
     assert records[0].submission == "s1" and records[0].engine == provenance.engine_digest()
+    assert records[0].libraries == provenance.libraries() and records[0].libraries["opencv-python-headless"]
 
 
 class OutOfMemoryError(RuntimeError):

@@ -89,7 +89,7 @@ def _cell(found: Cell | Missing) -> PageCell:
     if isinstance(found, Missing):
         return PageCell(words.reason(found), paper=paper, missing=True, why=found.reason)
     return PageCell(
-        f"{words.value(found)}{'†' if found.stale else ''}",
+        f"{words.value(found)}{words.marks(found)}",
         repr(found.value),
         interval=words.interval(found),
         paper=paper + words.difference(found, ", ") if paper else "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,14 @@ def matrix(tmp_path: Path) -> Matrix:
     return load(path)
 
 
-def _report(matrix: Matrix, clean: Clean, state: str = "new", error: str | None = None, engine: str = "e1") -> Report:
+def _report(
+    matrix: Matrix,
+    clean: Clean,
+    state: str = "new",
+    error: str | None = None,
+    engine: str = "e1",
+    libraries: Sequence[dict[str, str]] = ({},),
+) -> Report:
     rows = [
         _null(
             ResultRow,
@@ -67,8 +74,9 @@ def _report(matrix: Matrix, clean: Clean, state: str = "new", error: str | None 
             correct=clean[key],
             benchmark=matrix.benchmarks[0],
             engine=engine,
+            libraries=libraries[number % len(libraries)],
         )
-        for run in matrix.runs
+        for number, run in enumerate(matrix.runs)
         if (key := (run.axes["objective"], run.axes.get("rho"), run.axes["seed"])) in clean
     ]
     job = _null(JobRow, error=error) if error else None
@@ -139,7 +147,16 @@ def test_rho_star_is_the_lowest_within_a_tenth_of_a_point(matrix: Matrix) -> Non
 def test_results_of_other_code_are_marked(matrix: Matrix, capsys: pytest.CaptureFixture[str]) -> None:
     formats.write(_report(matrix, SWEEP, engine="older"), "md")
     out = capsys.readouterr().out
-    assert "†" in out and "earlier version of the engine" in out
+    assert "†" in out and "made by an earlier cebctl, which recorded no versions" in out
+
+
+def test_several_versions_of_a_library_are_noted_and_mark_nothing(matrix: Matrix) -> None:
+    report = _report(
+        matrix, SWEEP, libraries=({"torch": "2.11.0", "submitit": "1"}, {"torch": "2.15.0", "submitit": "2"})
+    )
+    assert "Made with several versions of libraries: torch 2.11.0 and 2.15.0." in report.notes
+    cells = [row.cells["clean"] for row in report.tables[0].rows]
+    assert not any(cell.stale for cell in cells if isinstance(cell, Cell))
 
 
 @pytest.fixture

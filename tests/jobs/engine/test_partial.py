@@ -166,8 +166,8 @@ def test_other_weights_versions_or_images_begin_anew(
     evaluated.stopped(Clean(), 4)
     passes.clear()
     monkeypatch.setitem(numerics.VERSIONS, "evaluator.clean", 2)
-    evaluated(Clean())
-    assert sum(passes) == 360
+    (other,) = evaluated(Clean())
+    assert sum(passes) == 360 and other.numerics["evaluator.clean"] == 2
     evaluated.stopped(Clean(), 4)
     model = build(RUN)
     with torch.no_grad():
