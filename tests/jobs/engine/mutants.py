@@ -255,13 +255,13 @@ def _moved(part: str, tree: Path) -> str:
     os.chdir(tree)
     try:
         from tests.jobs.engine.golden import evaluation, images, training  # noqa: F401  # they register their pins
-        from tests.jobs.engine.golden.pins import PINS, Room, differences, written
+        from tests.jobs.engine.golden.pins import PINS, Room, moved, written
 
         with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
             made = written(PINS[part].compute(Room(Path(folder), patch)))
         entries = json.loads((tree / "tests/jobs/engine/golden_versions.json").read_text())[part]
         entry = entries[max(entries, key=int)]
-        return "; ".join(differences(json.loads(json.dumps(made)), entry["values"], entry["tolerance"]))
+        return "; ".join(moved(PINS[part], json.loads(json.dumps(made)), entry))
     except Exception as error:
         return f"{BROKEN} {type(error).__name__}: {error}"
 

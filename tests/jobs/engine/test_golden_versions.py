@@ -20,7 +20,7 @@ import torch
 
 from experiments.numerics import RETIRED, VERSIONS
 from tests.jobs.engine.golden import evaluation, images, training  # noqa: F401  # they register their pins
-from tests.jobs.engine.golden.pins import PINS, Room, differences, written
+from tests.jobs.engine.golden.pins import PINS, Room, moved, written
 
 GOLDEN = Path(__file__).with_name("golden_versions.json")
 ROOT = Path(__file__).parents[3]
@@ -53,7 +53,7 @@ def test_a_version_makes_the_numbers_on_record(part: str, tmp_path: Path, monkey
     assert not unrecorded, (
         f"{part} {version} has no numbers on record of {sorted(unrecorded)}: see the head of this file"
     )
-    wrong = list(differences(values, entry["values"], entry["tolerance"]))
+    wrong = moved(made, values, entry)
     assert not wrong, (
         f"{part} makes other numbers than its version {version} did. If they are meant to change, raise it in "
         f"experiments/numerics.py and write the new entry by CEBCTL_WRITE_GOLDEN=1; else mend the code. "

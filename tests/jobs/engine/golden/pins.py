@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -47,18 +48,23 @@ class Pin:
     tolerance: float
     needs: str
     """A package that it can't do without; empty for none."""
+    withdrawn: Mapping[str, str]
+    """Names on record that are not compared any more, because their numbers turned out to differ between processors;
+    and how. What is on record stays there."""
 
 
 PINS: dict[str, Pin] = {}
 
 
-def pin(*parts: str, tolerance: float = FLOAT64, needs: str = "") -> Callable[[Computation], Computation]:
+def pin(
+    *parts: str, tolerance: float = FLOAT64, needs: str = "", withdrawn: Mapping[str, str] = MappingProxyType({})
+) -> Callable[[Computation], Computation]:
     """Register a computation, of numbers by name, for these parts."""
 
     def register(compute: Computation) -> Computation:
         for part in parts:
             assert part not in PINS, part
-            PINS[part] = Pin(compute, tolerance, needs)
+            PINS[part] = Pin(compute, tolerance, needs, withdrawn)
         return compute
 
     return register
@@ -103,6 +109,13 @@ def close(pixels: Any) -> np.ndarray[Any, Any]:
     """Return uint8 as floats, for comparison within a tolerance."""
     array = pixels.cpu().numpy() if isinstance(pixels, torch.Tensor) else np.asarray(pixels)
     return array.astype(np.float64)
+
+
+def moved(made: Pin, values: Mapping[str, Any], entry: Mapping[str, Any]) -> list[str]:
+    """Return where what a pin computed now differs from its entry. The tolerance on record may have been widened since,
+    never narrowed."""
+    recorded = {name: value for name, value in entry["values"].items() if name not in made.withdrawn}
+    return list(differences(dict(values), recorded, max(made.tolerance, entry["tolerance"])))
 
 
 def differences(now: Any, then: Any, tolerance: float, where: str = "") -> Iterable[str]:

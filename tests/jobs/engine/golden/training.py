@@ -38,6 +38,8 @@ from tests.jobs.engine.golden.pins import BF16, EXACT, FLOAT32, Room, pin
 
 TRAJECTORY = 1e-5
 """Of what a few steps of training in float64 end with."""
+NETWORK = 3e-5
+"""Of a whole network, whose weights are drawn in float32: by 2e-6 between vector instructions and none."""
 NORMED = spec.WideResNet(blocks=1, width=1, norm="batch", z_dim=5)
 OBJECTIVES: dict[str, spec.Objective] = {
     "xent": spec.Xent(),
@@ -104,12 +106,12 @@ def _network(network: spec.Network, data: str, images: int = 3) -> dict[str, Any
         return found | {"evaluated": model.eval()(x_BCHW)}
 
 
-@pin("network.small_cnn")
+@pin("network.small_cnn", tolerance=NETWORK)
 def _small_cnn(room: Room) -> dict[str, Any]:
     return {data: _network(spec.SmallCnn(width=3, z_dim=4), data) for data in ("digits", "fashion_mnist", "cifar10")}
 
 
-@pin("network.wide_resnet")
+@pin("network.wide_resnet", tolerance=NETWORK)
 def _wide_resnet(room: Room) -> dict[str, Any]:
     kinds = {
         "plain": spec.WideResNet(blocks=2, width=1, init="plain"),
@@ -119,7 +121,7 @@ def _wide_resnet(room: Room) -> dict[str, Any]:
     return {name: _network(network, "cifar10") for name, network in kinds.items()}
 
 
-@pin("network.resnet")
+@pin("network.resnet", tolerance=NETWORK)
 def _resnet(room: Room) -> dict[str, Any]:
     """How one with a block in each group trains, and the names and shapes of the parameters of those there are."""
     found: dict[str, Any] = {}
@@ -352,8 +354,9 @@ def _drops(room: Room) -> dict[str, Any]:
     return {"factors": factors, "lr": step.in_force(state, length).lr}
 
 
-@pin("adversary.pgd", tolerance=TRAJECTORY)
+@pin("adversary.pgd", tolerance=TRAJECTORY, withdrawn={"linf": "the signs of gradients that are all but 0"})
 def _adversary(room: Room) -> dict[str, Any]:
+    """The examples of l2, and how far those of linf go."""
     found: dict[str, Any] = {}
     for norm, eps in (("linf", 0.1), ("l2", 0.7)):
         adversary = spec.PgdAdversary(norm=norm, eps=eps, steps=3, step_size=eps / 2)  # type: ignore[arg-type]
@@ -363,7 +366,11 @@ def _adversary(room: Room) -> dict[str, Any]:
         samples_B = torch.arange(8)
         x_BCHW = images.images_NCHW[samples_B].double() / 255  # type: ignore[union-attr]
         made_BCHW = step._adversarial(state, 2, samples_B, x_BCHW, images.labels_N[samples_B])
-        found[norm] = {"images": made_BCHW - x_BCHW, "training": state.model.training}
+        change_BCHW = made_BCHW - x_BCHW
+        if norm == "l2":
+            found[norm] = {"images": change_BCHW, "training": state.model.training}
+        else:
+            found["largest"] = change_BCHW.abs().amax(dim=(1, 2, 3))
     return found
 
 
