@@ -232,6 +232,7 @@ def _bounds(meta: Meta) -> str:
     signs = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
     bounds = [f"{sign} {getattr(meta, key):g}" for key, sign in signs if getattr(meta, key) is not None]
     unit = " in [0, 1] pixel units, like 0.03, 8/255 or 8 px" if _meta_unit(meta) == "pixels" else ""
+    bounds += [f"a multiple of {meta.multiple_of:g}"] if meta.multiple_of else []
     return (" " + " and ".join(bounds) if bounds else "") + unit
 
 

@@ -66,9 +66,25 @@ class AutoAugment(Section, frozen=True, tag="autoaugment"):
 
     policy: Literal["cifar10", "imagenet"]
     """Which published policy."""
-    family: Literal["torchvision", "v0"] = "torchvision"
-    """Whose statement of it: torchvision's is the one printed in the AutoAugment paper; `v0`, for ImageNet, is that of
-    the public TPU code, which has SolarizeAdd, and is another. The loader `dali` has v0 alone (FACTS section 6)."""
+    family: Literal["torchvision", "v0", "cifar10_authors", "imagenet_authors"] = "torchvision"
+    """Whose statement of it: `torchvision`'s lists are those printed in the AutoAugment paper, its magnitudes its own.
+    `cifar10_authors` and `imagenet_authors` are the two public codes of the authors' group (tensorflow/models
+    research/autoaugment; tensorflow/tpu efficientnet, policy_v0), lists, magnitudes and Pillow's arithmetic. `v0` is
+    the second by the loader `dali`, which has its operations itself, rounded otherwise."""
+    order: Literal["policy_first"] | UnsetType = UNSET
+    """Unset: crop and flip, then the policy. `policy_first`: the policy, then crop and flip, as in the authors' CIFAR
+    code. `cutout` is last in both."""
+    crop_offsets: Count | UnsetType = UNSET
+    """How many offsets the crop has in each direction. Unset: every one, 0 to twice the padding; the authors' CIFAR
+    code leaves the last one out: 8, for 0 to 7."""
+    cutout: Annotated[int, Meta(ge=2, le=1024, multiple_of=2)] | UnsetType = UNSET
+    """Side in pixels of a square that is removed from every image (DeVries & Taylor, 2017), its centre anywhere in the
+    image. Unset: none; 16 in the authors' CIFAR code."""
+    fill: Literal["mean"] | UnsetType = UNSET
+    """The colour of the padding, of what a move of the policy leaves empty, and of what Cutout removes. Unset: black,
+    grey 128 and black. `mean`: the data set's mean colour, 0 behind normalisation, as in the authors' CIFAR code. An
+    operation behind a move still sees black there, and where that code converts to RGB (AutoContrast, Equalize, Invert,
+    Posterize, Solarize) what it makes of the black remains."""
 
 
 class Data(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

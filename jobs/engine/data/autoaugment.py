@@ -1,10 +1,14 @@
-"""AutoAugment (Cubuk et al., 2018) on a batch of small images, each under a transform of its own.
+"""AutoAugment (Cubuk et al., 2018) on a batch of images of one size, each under a transform of its own.
 
 torchvision gives a whole batch one transform. Here the images that get the same kind of operation get it together, each
 with a magnitude of its own: shifts, shears and rotations are a look-up of pixels, Brightness, Posterize and the like
-one of values, in tables made by torchvision's functions; the rest are its formulae with a ratio for each image. So an
-image becomes what torchvision's `transforms.AutoAugment` makes of it under the same draw, in as few operations for a
-thousand images as for ten, and without waiting for the device. What is drawn is a function of (seed, epoch, sample).
+one of values, in tables; the rest are formulae with a ratio for each image. So an image becomes, in as few operations
+for a thousand images as for ten, and without waiting for the device, what its family makes of it under the same draw:
+torchvision's `transforms.AutoAugment`, or Pillow as the two public codes of AutoAugment's authors call it
+(`autoaugment_pillow.py`). What is drawn is a function of (seed, epoch, sample).
+
+Images may carry an alpha channel behind their colours, as they do in the authors' CIFAR code: 0 where a move leaves
+nothing or Cutout has been, 255 elsewhere, and 255 everywhere again behind the operations that code converts to RGB for.
 
 Shapes: B images of a batch, A of them that are changed, T that get one kind of operation, O operations (a name and a
 magnitude), C channels, H by W pixels, S = H W of them in a row; uint8 throughout.
@@ -25,9 +29,13 @@ from torchvision import transforms
 from torchvision.transforms import functional
 
 from jobs.engine import randomness
+from jobs.engine.data import autoaugment_pillow as pillow
+from jobs.engine.data.autoaugment_policies import CIFAR10_AUTHORS, IMAGENET_AUTHORS, SubPolicy
 from jobs.engine.device import moved
 
 Policy = Literal["cifar10", "imagenet"]
+Family = Literal["torchvision", "cifar10_authors", "imagenet_authors"]
+"""Those of `AutoAugment.family` that are made here; `v0` is DALI's."""
 Operation = tuple[str, float]
 """Name and magnitude, with its sign where it has one."""
 
@@ -43,30 +51,79 @@ _SIGNED = {
 """The largest magnitude of the operations that have a sign; the shifts' as a share of the image."""
 
 
-def autoaugment(images_BCHW: Tensor, policy: Policy, seed: int, epoch: int, samples_B: Tensor) -> Tensor:
-    """The images, square, wherever they lie, under the policy's two operations each, as they are drawn for samples_B
-    (int64, on the CPU)."""
-    _, numbers_P22, kinds_O = _operations(policy, images_BCHW.shape[-1])
-    tables = _tables(policy, images_BCHW.shape[-1], images_BCHW.device)
-    chosen_B, chances_B2, signs_B2 = draw(len(_pairs(policy)), seed, epoch, samples_B)
+def autoaugment(
+    images_BCHW: Tensor,
+    policy: Policy,
+    seed: int,
+    epoch: int,
+    samples_B: Tensor,
+    family: Family = "torchvision",
+    *,
+    alpha: bool = False,
+) -> Tensor:
+    """Return the images, square, wherever they lie, under the policy's two operations each, as they are drawn for
+    samples_B (int64, on the CPU). With `alpha` the last channel is alpha."""
+    return transform(images_BCHW, _statement(policy, family), seed, epoch, samples_B, alpha=alpha)
+
+
+def transform(
+    images_BCHW: Tensor, statement: Statement, seed: int, epoch: int, samples_B: Tensor, *, alpha: bool
+) -> Tensor:
+    """Return what `autoaugment` does, by any statement."""
+    size = images_BCHW.shape[-1]
+    _, numbers_P22, kinds_O = _operations(statement, size)
+    tables = _tables(statement, size, images_BCHW.device, alpha)
+    chosen_B, chances_B2, signs_B2 = draw(len(statement.sub_policies), seed, epoch, samples_B)
+    centres_B22 = draw_centres(seed, epoch, samples_B, size) if statement.cuts_out else None
     images_BCHW = images_BCHW.clone()
     for stage in range(2):
-        places_A = (chances_B2[:, stage] <= _chances(policy)[chosen_B, stage]).nonzero()[:, 0]
+        probabilities_B = _probabilities(statement)[chosen_B, stage]
+        chances_B = chances_B2[:, stage]
+        applied_B = chances_B < probabilities_B if statement.strict else chances_B <= probabilities_B
+        places_A = applied_B.nonzero()[:, 0]
         numbers_A = numbers_P22[chosen_B[places_A], stage, signs_B2[places_A, stage]]
+        centres_2A = centres_B22[places_A, stage].unbind(1) if centres_B22 is not None else ()
         kinds_A = kinds_O[numbers_A]
-        sizes = kinds_A.bincount(minlength=len(_KINDS)).tolist()
-        both_2A = moved(torch.stack([places_A, numbers_A])[:, kinds_A.argsort()], images_BCHW.device)
-        for (_, made), (places_T, numbers_T) in zip(_KINDS, torch.split(both_2A, sizes, dim=1), strict=True):
-            if len(places_T):
-                images_BCHW[places_T] = made(images_BCHW[places_T], numbers_T, tables)
+        sizes = kinds_A.bincount(minlength=len(statement.kinds)).tolist()
+        drawn_RA = moved(torch.stack([places_A, numbers_A, *centres_2A])[:, kinds_A.argsort()], images_BCHW.device)
+        for (names, operate), drawn_RT in zip(statement.kinds, torch.split(drawn_RA, sizes, dim=1), strict=True):
+            places_T, numbers_T, *centres_2T = drawn_RT
+            if not len(places_T):
+                continue
+            group_TCHW = images_BCHW[places_T]
+            if not alpha or names & _OF_ALPHA_TOO:
+                images_BCHW[places_T] = operate(group_TCHW, numbers_T, tables, *centres_2T)
+            else:
+                colours_TCHW = operate(group_TCHW[:, :-1], numbers_T, tables)
+                alpha_T1HW = group_TCHW[:, -1:].maximum(tables.opaque_O[numbers_T][:, None, None, None])
+                images_BCHW[places_T] = torch.cat([colours_TCHW, alpha_T1HW], dim=1)
     return images_BCHW
 
 
 def draw(pairs: int, seed: int, epoch: int, samples_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """For each sample which of so many pairs of operations (B,), two chances in [0, 1) and two signs, 0 or 1 (B, 2): an
-    operation is applied if its chance is at most its probability, and goes backward if its sign is 0."""
+    operation is applied if its chance is at most its probability, and goes backward if its sign is 0. In the authors'
+    families the chance has to be below the probability."""
     drawn_B5 = randomness.uniform(seed, "autoaugment", epoch, samples_B, 5)
     return (drawn_B5[:, 0] * pairs).long(), drawn_B5[:, 1:3], (drawn_B5[:, 3:] < 0.5).long()
+
+
+def draw_centres(seed: int, epoch: int, samples_B: Tensor, size: int) -> Tensor:
+    """Return the row and column that the operation Cutout is centred at in each of two stages, int64 of shape
+    (B, 2, 2)."""
+    drawn_B4 = randomness.uniform(seed, "autoaugment_cutout", epoch, samples_B, 4)
+    return (drawn_B4 * size).long().view(-1, 2, 2)
+
+
+def square(size: int, rows_T: Tensor, columns_T: Tensor, sides_T: Tensor) -> Tensor:
+    """Return where each image of so many pixels a side is covered by a square with this centre and even side, cut at
+    the edges; bool of shape (T, 1, H, W)."""
+    pixels_S = torch.arange(size, device=rows_T.device)
+    down_TH, right_TW = (
+        (pixels_S >= (centres_T - sides_T // 2)[:, None]) & (pixels_S < (centres_T + sides_T // 2)[:, None])
+        for centres_T in (rows_T, columns_T)
+    )
+    return (down_TH[:, :, None] & right_TW[:, None, :])[:, None]
 
 
 # --- the operations ---
@@ -77,24 +134,29 @@ class _Tables:
     """What the operations look up, each at its number; rows of operations that do not use one are never read."""
 
     sources_OS: Tensor
-    """int64: the pixel that each is taken from, S for grey."""
+    """int64: the pixel that each is taken from, S for what lies outside."""
     values_OV: Tensor
     """uint8: what becomes of each of the 256 values."""
     ratios_2O: Tensor
-    """float32: the weights of the image and of what it is blended with."""
+    """float32: the weights of the image and of what it is blended with; Cutout's side in place of the first."""
+    opaque_O: Tensor
+    """uint8: 255 for what makes every pixel opaque, else 0."""
+    outside: int
+    """The value of every channel where a move leaves nothing."""
 
 
-Made = Callable[[Tensor, Tensor, _Tables], Tensor]
-"""(images_TCHW, the numbers of their operations, the tables) -> images_TCHW."""
+Made = Callable[..., Tensor]
+"""(images_TCHW, the numbers of their operations, the tables, and the rows and columns of centres where these are drawn)
+-> images_TCHW."""
 
 
-def _take_pixels(images_TCHW: Tensor, numbers_T: Tensor, tables: _Tables) -> Tensor:
-    with_grey_TCS = pad(images_TCHW.flatten(2), (0, 1), value=GREY)
+def _take_pixels(images_TCHW: Tensor, numbers_T: Tensor, tables: _Tables, *_: Tensor) -> Tensor:
+    framed_TCS = pad(images_TCHW.flatten(2), (0, 1), value=tables.outside)
     sources_TCS = tables.sources_OS[numbers_T][:, None].expand(-1, images_TCHW.shape[1], -1)
-    return with_grey_TCS.gather(2, sources_TCS).view_as(images_TCHW)
+    return framed_TCS.gather(2, sources_TCS).view_as(images_TCHW)
 
 
-def _take_values(images_TCHW: Tensor, numbers_T: Tensor, tables: _Tables) -> Tensor:
+def _take_values(images_TCHW: Tensor, numbers_T: Tensor, tables: _Tables, *_: Tensor) -> Tensor:
     return tables.values_OV[numbers_T].gather(1, images_TCHW.flatten(1).long()).view_as(images_TCHW)
 
 
@@ -173,51 +235,17 @@ _KINDS: list[tuple[set[str], Made]] = [
     ({"AutoContrast"}, lambda images_TCHW, *_: functional.autocontrast(images_TCHW)),
     ({"Equalize"}, lambda images_TCHW, *_: equalize(images_TCHW)),
 ]
-_KIND = {name: kind for kind, (names, _) in enumerate(_KINDS) for name in names}
 
 
-@cache
-def _tables(policy: Policy, size: int, device: torch.device) -> _Tables:
-    """For images of so many pixels in height and width."""
-    operations, _, _ = _operations(policy, size)
+def _sources(name: str, by: float, size: int) -> Tensor:
     positions_1HW = torch.arange(size * size, dtype=torch.float32).view(1, size, size)
-    values_1HW = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
-    sources = [_MOVES[name](positions_1HW, by) if name in _MOVES else positions_1HW for name, by in operations]
-    values = [_RECOLOURINGS[name](values_1HW, by) if name in _RECOLOURINGS else values_1HW for name, by in operations]
-    ratios = [[1 + by for _, by in operations], [1 - (1 + by) for _, by in operations]]
-    return _Tables(
-        torch.stack(sources).flatten(1).long().to(device),
-        torch.stack(values).flatten(1).to(device),
-        torch.tensor(ratios, device=device),
-    )
+    moved_1HW: Tensor = _MOVES[name](positions_1HW, by)
+    return moved_1HW.flatten().long()
 
 
-@cache
-def _pairs(policy: Policy) -> list[tuple[tuple[str, float, int | None], tuple[str, float, int | None]]]:
-    """(name, probability, level) twice for each pair of the policy."""
-    found: list[tuple[tuple[str, float, int | None], tuple[str, float, int | None]]]
-    found = transforms.AutoAugment(POLICIES[policy]).policies
-    return found
-
-
-@cache
-def _chances(policy: Policy) -> Tensor:
-    return torch.tensor([[probability for _, probability, _ in pair] for pair in _pairs(policy)], dtype=torch.float64)
-
-
-@cache
-def _operations(policy: Policy, size: int) -> tuple[list[Operation], Tensor, Tensor]:
-    """The distinct operations, the number of each by (pair, stage, sign), and the kind of each."""
-    operations: list[Operation] = []
-    numbers = []
-    for pair in _pairs(policy):
-        for name, _, level in pair:
-            for sign in (-1, 1):
-                operation = (name, _magnitude(name, level, size, sign))
-                if operation not in operations:
-                    operations.append(operation)
-                numbers.append(operations.index(operation))
-    return operations, torch.tensor(numbers).view(-1, 2, 2), torch.tensor([_KIND[name] for name, _ in operations])
+def _values(name: str, by: float) -> Tensor:
+    recoloured_1HW: Tensor = _RECOLOURINGS[name](torch.arange(256, dtype=torch.uint8).view(1, 16, 16), by)
+    return recoloured_1HW.flatten()
 
 
 def _magnitude(name: str, level: int | None, size: int, sign: int) -> float:
@@ -230,3 +258,132 @@ def _magnitude(name: str, level: int | None, size: int, sign: int) -> float:
         return torch.linspace(255.0, 0.0, _LEVELS)[level].item()
     largest = _SIGNED[name] * (size if name.startswith("Translate") else 1)
     return sign * torch.linspace(0.0, largest, _LEVELS)[level].item()
+
+
+# --- Pillow's ---
+
+
+def _factors(numbers_T: Tensor, tables: _Tables) -> Tensor:
+    return tables.ratios_2O[0, numbers_T]
+
+
+def _by_factor(enhance: Callable[[Tensor, Tensor], Tensor]) -> Made:
+    return lambda images_TCHW, numbers_T, tables, *_: enhance(images_TCHW, _factors(numbers_T, tables))
+
+
+def _cut_out(images_TCHW: Tensor, numbers_T: Tensor, tables: _Tables, rows_T: Tensor, columns_T: Tensor) -> Tensor:
+    covered_T1HW = square(images_TCHW.shape[-1], rows_T, columns_T, _factors(numbers_T, tables).long())
+    value_C = images_TCHW.new_tensor((*pillow.CUTOUT_VALUE, 0)[: images_TCHW.shape[1]])
+    return torch.where(covered_T1HW, value_C[:, None, None], images_TCHW)
+
+
+_PILLOW_KINDS: list[tuple[set[str], Made]] = [
+    (pillow.MOVES, _take_pixels),
+    (pillow.RECOLOURINGS, _take_values),
+    ({"Color"}, _by_factor(pillow.color)),
+    ({"Contrast"}, _by_factor(pillow.contrast)),
+    ({"Sharpness"}, _by_factor(pillow.sharpness)),
+    ({"AutoContrast"}, lambda images_TCHW, *_: pillow.autocontrast(images_TCHW)),
+    ({"Equalize"}, lambda images_TCHW, *_: equalize(images_TCHW)),
+    ({"Cutout"}, _cut_out),
+]
+_OF_ALPHA_TOO = {*pillow.MOVES, "Cutout"}
+"""Operations that change the alpha channel as they do the colours; of the others all but enhancements make it 255."""
+
+
+# --- the families ---
+
+
+@dataclass(frozen=True, eq=False)
+class Statement:
+    """One family's statement of a policy."""
+
+    sub_policies: tuple[SubPolicy, ...]
+    magnitude: Callable[[str, int | None, int, int], float]
+    """(operation, level, pixels a side, sign)"""
+    sources: Callable[[str, float, int], Tensor]
+    """(move, magnitude, pixels a side) -> the pixel that each is taken from, int64 of shape (S,); S for outside"""
+    values: Callable[[str, float], Tensor]
+    """(recolouring, magnitude) -> what becomes of each value, uint8 of shape (256,)"""
+    kinds: list[tuple[set[str], Made]]
+    ratio: Callable[[float], float]
+    """An enhancement's factor by its magnitude."""
+    strict: bool
+    """Whether the chance has to be below the probability."""
+
+    @property
+    def cuts_out(self) -> bool:
+        """Whether an operation has a place of its own."""
+        return any(name == "Cutout" for pair in self.sub_policies for name, *_ in pair)
+
+
+def authors(code: pillow.Code, sub_policies: tuple[SubPolicy, ...]) -> Statement:
+    """Return the statement of one of the authors' two public codes of these sub-policies."""
+    return Statement(
+        sub_policies=sub_policies,
+        magnitude=lambda name, level, _, sign: pillow.magnitude(code, name, level or 0, sign),
+        sources=pillow.sources,
+        values=pillow.values,
+        kinds=_PILLOW_KINDS,
+        ratio=lambda by: by,
+        strict=True,
+    )
+
+
+@cache
+def _statement(policy: Policy, family: Family) -> Statement:
+    if family == "cifar10_authors":
+        return authors(family, CIFAR10_AUTHORS)
+    if family == "imagenet_authors":
+        return authors(family, IMAGENET_AUTHORS)
+    return Statement(
+        sub_policies=tuple(transforms.AutoAugment(POLICIES[policy]).policies),
+        magnitude=_magnitude,
+        sources=_sources,
+        values=_values,
+        kinds=_KINDS,
+        ratio=lambda by: 1 + by,
+        strict=False,
+    )
+
+
+@cache
+def _tables(statement: Statement, size: int, device: torch.device, alpha: bool) -> _Tables:
+    """For images of so many pixels in height and width."""
+    operations = _operations(statement, size)[0]
+    moves, recolourings = statement.kinds[0][0], statement.kinds[1][0]
+    still_S, same_V = torch.arange(size * size), torch.arange(256, dtype=torch.uint8)
+    sources = [statement.sources(name, by, size) if name in moves else still_S for name, by in operations]
+    values = [statement.values(name, by) if name in recolourings else same_V for name, by in operations]
+    ratios = [statement.ratio(by) for _, by in operations]
+    keeping = pillow.ENHANCEMENTS | _OF_ALPHA_TOO
+    opaque = [0 if name in keeping else 255 for name, _ in operations]
+    return _Tables(
+        torch.stack(sources).to(device),
+        torch.stack(values).to(device),
+        torch.tensor([ratios, [1 - ratio for ratio in ratios]], device=device),
+        torch.tensor(opaque, dtype=torch.uint8, device=device),
+        0 if alpha else GREY,
+    )
+
+
+@cache
+def _probabilities(statement: Statement) -> Tensor:
+    pairs = [[probability for _, probability, _ in pair] for pair in statement.sub_policies]
+    return torch.tensor(pairs, dtype=torch.float64)
+
+
+@cache
+def _operations(statement: Statement, size: int) -> tuple[list[Operation], Tensor, Tensor]:
+    """The distinct operations, the number of each by (pair, stage, sign), and the kind of each."""
+    operations: list[Operation] = []
+    numbers = []
+    for pair in statement.sub_policies:
+        for name, _, level in pair:
+            for sign in (-1, 1):
+                operation = (name, statement.magnitude(name, level, size, sign))
+                if operation not in operations:
+                    operations.append(operation)
+                numbers.append(operations.index(operation))
+    kind_of = {name: kind for kind, (names, _) in enumerate(statement.kinds) for name in names}
+    return operations, torch.tensor(numbers).view(-1, 2, 2), torch.tensor([kind_of[name] for name, _ in operations])

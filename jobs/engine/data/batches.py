@@ -20,7 +20,16 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from jobs.engine.ahead import ahead
 from jobs.engine.data import dali
-from jobs.engine.data.augment import Augment, augment_small, folder_transform, sample_seeds, seeded
+from jobs.engine.data.augment import (
+    Augment,
+    augment_small,
+    before_policy,
+    folder_transform,
+    policy_on_device,
+    sample_seeds,
+    seeded,
+    unit,
+)
 from jobs.engine.data.images import FolderImages, ImageSet, MemoryImages, Then
 from jobs.engine.data.reading import UNREADABLE, Read, loaded
 from jobs.engine.device import moved
@@ -54,8 +63,10 @@ def batches(
     on_gpu = torch.device(device).type == "cuda"
     reader = _Reader(images, augment, seed, epoch)
     for read in loaded(reader, index_batches, images, _workers() if workers is None else workers, pin_memory=on_gpu):
-        x_BCHW = read.images_BCHW.to(device, non_blocking=on_gpu).float().div_(255)
-        yield read.samples_B, x_BCHW, read.labels_B.to(device, non_blocking=on_gpu)
+        images_BCHW = read.images_BCHW.to(device, non_blocking=on_gpu)
+        if isinstance(images, FolderImages):
+            images_BCHW = policy_on_device(images_BCHW, augment, seed, epoch, read.samples_B)
+        yield read.samples_B, unit(images_BCHW), read.labels_B.to(device, non_blocking=on_gpu)
 
 
 def _resident(
@@ -67,7 +78,7 @@ def _resident(
     def made(samples_B: Tensor) -> Batch:
         there_B = moved(samples_B, device)
         images_BCHW = augment_small(images_NCHW[there_B], augment, images.info, seed, epoch, samples_B)
-        return samples_B, images_BCHW.float().div_(255), labels_N[there_B]
+        return samples_B, unit(images_BCHW), labels_N[there_B]
 
     yield from ahead(made, index_batches, images_NCHW[0].numel())
 
@@ -79,7 +90,7 @@ def _workers() -> int:
 
 @dataclass(frozen=True)
 class _Read(Read):
-    """Pixels as uint8."""
+    """Pixels as uint8, or as float32 in [0, 1]."""
 
     images_BCHW: Tensor
 
@@ -110,7 +121,8 @@ class _Reader(Dataset[_Read]):
 
     def _from_folder(self, images: FolderImages, samples_B: Tensor) -> _Read:
         size = images.info.size
-        transform = folder_transform(self._augment, images.info) if images.crop else partial(_as_it_is, size=size)
+        augment = before_policy(self._augment)
+        transform = folder_transform(augment, images.info) if images.crop else partial(_as_it_is, size=size)
         pixels_BCHW = torch.empty(len(samples_B), images.info.channels, size, size, dtype=torch.uint8)
         kept, corrupt = torch.ones(len(samples_B), dtype=torch.bool), {}
         seeds = sample_seeds(self._seed, self._epoch, samples_B)

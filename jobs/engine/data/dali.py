@@ -2,8 +2,9 @@
 and on the GPU where there is one.
 
 DALI draws nothing here. The window that is cut out of an image, and whether it is mirrored, are drawn as torchvision
-draws them, from the same numbers; AutoAugment's operations are DALI's, and which of them an image gets is a function of
-(seed, epoch, sample) too. All this goes into the pipeline beside the bytes of the file, in the order of the batches.
+draws them, from the same numbers; the operations of AutoAugment's family v0 are DALI's, and which of them an image
+gets is a function of (seed, epoch, sample) too; those of `imagenet_authors` are ours, behind the pipeline. All this
+goes into the pipeline beside the bytes of the file, in the order of the batches.
 
 Shapes: B images of a batch, H by W pixels, C channels.
 """
@@ -30,7 +31,7 @@ from torch.utils.data import Dataset
 from experiments.errors import InputError
 from experiments.spec import AutoAugment, NoAugment
 from jobs.engine.data import autoaugment
-from jobs.engine.data.augment import Augment, sample_seeds, seeded, window
+from jobs.engine.data.augment import Augment, before_policy, policy_on_device, sample_seeds, seeded, unit, window
 from jobs.engine.data.images import FolderImages
 from jobs.engine.data.reading import UNREADABLE, Read, loaded
 from jobs.engine.device import moved
@@ -67,7 +68,7 @@ def batches(
         return
     threads = torch.get_num_threads()
     readers = -(-threads // THREADS_PER_READER) if threads > 1 else 0
-    reader = _Reader(images, augment, seed, epoch)
+    reader = _Reader(images, before_policy(augment), seed, epoch)
     rest = loaded(reader, index_batches, images, readers if workers is None else workers)
     ahead: deque[_Encoded] = deque()
     largest = max(len(samples_B) for samples_B in index_batches)
@@ -78,7 +79,7 @@ def batches(
                 ahead.append(encoded)
                 yield encoded.inputs()
 
-        return _pipeline(source(), augment, images.info.size, largest, threads, device)
+        return _pipeline(source(), before_policy(augment), images.info.size, largest, threads, device)
 
     with closing(rest):  # the worker processes end here, not when the pipeline does, which no one knows
         pipeline = started(rest)
@@ -97,8 +98,9 @@ def batches(
                 pipeline = started(chain(sound, rest))
                 continue
             encoded = ahead.popleft()
-            x_BCHW = made_BHWC.permute(0, 3, 1, 2).contiguous().float().div_(255)
-            yield encoded.samples_B, x_BCHW, moved(encoded.labels_B, device)
+            images_BCHW = made_BHWC.permute(0, 3, 1, 2).contiguous()
+            images_BCHW = policy_on_device(images_BCHW, augment, seed, epoch, encoded.samples_B)
+            yield encoded.samples_B, unit(images_BCHW), moved(encoded.labels_B, device)
 
 
 @dataclass(frozen=True)
