@@ -85,7 +85,8 @@ def test_its_autoaugment_is_of_its_own_family(matrix) -> None:
         (
             "data: fashion_mnist, augment: {name: autoaugment, policy: cifar10, family: cifar10_authors}",
             "3:81",
-            "family: cifar10_authors is for images in colour, and those of fashion_mnist are grey; allowed: torchvision",
+            "family: cifar10_authors is for images in colour, and those of fashion_mnist are grey; "
+            "allowed: torchvision",
         ),
         (
             "data: cifar10, augment: {name: autoaugment, policy: cifar10, crop_offsets: 10}",
