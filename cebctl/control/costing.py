@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from cebctl.control.counting import counted
-from experiments import costs, gpus, start
+from experiments import batch_norm, costs, gpus, start
 from experiments.benchmarks import AnyBenchmark, runnable
 from experiments.costs import Counted
 from experiments.errors import InputError, expected
@@ -99,7 +99,7 @@ def _estimate(
     rate = judge.rate("fp32") if judge else CPU_CORE_FLOPS
     if judge == gpu and hours:
         rate *= expected_hours / hours  # a device does to evaluations as it was seen to do to the training
-    batch = min(-(-run.batch // devices), run.replica_batch or run.batch)  # unset is false
+    batch = batch_norm.images_at_once(run, devices)
     return Estimate(
         train_hours=hours,
         evaluate_hours=costs.evaluation_flops(run, counted, benchmarks) / rate / 3600,

@@ -16,7 +16,7 @@ from cebctl.control.planning import Family, Plan
 from cebctl.control.states import counts
 from cebctl.render import manner
 from cebctl.render.console import STATE_STYLE, duration, many, out, print_facts, print_table
-from experiments import gpus
+from experiments import batch_norm, gpus
 from experiments.benchmarks import NOT_RUNNABLE, AnyBenchmark, Attack, Transfer, parameters, runnable, tag
 from experiments.matrix import shown
 from experiments.resources import text
@@ -247,6 +247,8 @@ def _warnings(plan: Plan) -> list[str]:
                 needs = f"{estimate.batch_per_gpu} images per GPU need {estimate.memory_gib:.0f} GiB"
                 would = f"`replica_batch: {estimate.fitting_batch}` would"
                 found[f"{name}: {needs} and won't fit {estimate.gpu}; {would}"] = None
+    trained = [(run.planned.run, plan.matrix.resources(run.planned, "train")) for run in plan.runs]
+    found |= dict.fromkeys(batch_norm.warnings(trained))
     most = max(estimate.gpus for estimate in plan.estimates)
     if plan.gpus < most:
         found[f"the largest job asks for {most} GPUs at once, more than {plan.gpus}: it will not start"] = None
