@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from msgspec import UNSET
+
 from experiments import own_data
 from experiments.batch_norm import has_batch_norm
 from experiments.benchmarks import (
@@ -78,6 +80,12 @@ VERSIONS: dict[str, int] = {
     "augment.random_resized_crop": 1,
     "augment.autoaugment_torchvision": 1,
     "augment.autoaugment_v0": 1,
+    "augment.autoaugment_cifar10_authors": 1,
+    "augment.autoaugment_imagenet_authors": 1,
+    "augment.order": 1,
+    "augment.crop_offsets": 1,
+    "augment.cutout": 1,
+    "augment.fill": 1,
     # What begins a run.
     "init.streams": 1,
     "init.weights_file": 1,
@@ -343,6 +351,8 @@ def _images(data: Data, *, augmented: bool) -> set[str]:
         parts.add("augment.random_resized_crop" if in_folders else "augment.crop_flip")
     if isinstance(augment, AutoAugment):
         parts.add(f"augment.autoaugment_{augment.family}")
+        fields = ("order", "crop_offsets", "cutout", "fill")
+        parts |= {f"augment.{field}" for field in fields if getattr(augment, field) is not UNSET}
     return parts
 
 

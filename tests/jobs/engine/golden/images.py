@@ -25,11 +25,12 @@ from jobs import image_folder
 from jobs.engine import noise, randomness
 from jobs.engine.corruptions import SEVERITIES, Corruption
 from jobs.engine.data import ImageSet, augment, autoaugment, batches, dali, load, others
+from jobs.engine.data.autoaugment_policies import CIFAR10_AUTHORS, IMAGENET_AUTHORS, SubPolicy
 from jobs.engine.data.fitted import Fitted, photographs
 from jobs.engine.data.images import FolderImages, evenly
 from jobs.engine.evaluators import Subject, corrupted
 from jobs.engine.length import Length
-from tests.jobs.engine.golden.pins import PIXELS, Room, close, pin
+from tests.jobs.engine.golden.pins import EXACT, PIXELS, Room, close, pin
 
 SAMPLES_B = torch.tensor([0, 1, 2, 500, 10**6, 2**40])
 NAMES = ("n01000000", "n02000000", "n10000000")
@@ -402,6 +403,55 @@ def _autoaugment_v0(room: Room) -> dict[str, Any]:
     images = imagenet(room, "train", loader="dali", augment=augmentation)
     pixels = seen(images, exact=False, augmentation=augmentation)["pixels"]
     return {"choices": dali.choices(3, 2, torch.arange(200)), "pixels": pixels}
+
+
+def _authors(code: str, names: tuple[str, ...], sub_policies: tuple[SubPolicy, ...]) -> dict[str, Any]:
+    """Augment by the code's policy, and by each operation at each level alone, with alpha and without."""
+    found: dict[str, Any] = {"centres": autoaugment.draw_centres(3, 2, SAMPLES_B, 32)}
+    singly = tuple(((name, 1.0, level), ("Invert", 0.0, 0)) for name in names for level in range(11))
+    samples_B, images_BCHW = torch.arange(1200), batch_of(24, 24).repeat(50, 1, 1, 1)
+    for alpha in (False, True):
+        given_BCHW = torch.cat([images_BCHW, torch.full_like(images_BCHW[:, :1], 255)], dim=1) if alpha else images_BCHW
+        for kind, pairs in (("policy", sub_policies), ("singly", singly)):
+            statement = autoaugment.authors(code, pairs)  # type: ignore[arg-type]
+            found[f"{kind} {alpha}"] = autoaugment.transform(given_BCHW, statement, 3, 2, samples_B, alpha=alpha)
+    return found
+
+
+OPERATIONS = (
+    "AutoContrast", "Equalize", "Invert", "Rotate", "Posterize", "Solarize", "Color", "Contrast", "Brightness",
+    "Sharpness", "ShearX", "ShearY", "TranslateX", "TranslateY",
+)  # fmt: skip
+
+
+@pin("augment.autoaugment_cifar10_authors", tolerance=EXACT)
+def _autoaugment_cifar10_authors(room: Room) -> dict[str, Any]:
+    return _authors("cifar10_authors", (*OPERATIONS, "Cutout"), CIFAR10_AUTHORS)
+
+
+@pin("augment.autoaugment_imagenet_authors", tolerance=EXACT)
+def _autoaugment_imagenet_authors(room: Room) -> dict[str, Any]:
+    augmentation = spec.AutoAugment(policy="imagenet", family="imagenet_authors")
+    files = seen(imagenet(room, "train"), exact=False, augmentation=augmentation)["pixels"]
+    return _authors("imagenet_authors", (*OPERATIONS, "SolarizeAdd"), IMAGENET_AUTHORS) | {"files": files}
+
+
+def _field(fields: dict[str, Any], room: Room) -> dict[str, Any]:
+    """Augment images in memory with this field of AutoAugment set, behind another policy and behind the authors'."""
+    info, samples_B, images_BCHW = datasets.info("cifar10"), torch.arange(48), batch_of(24, 32).repeat(2, 1, 1, 1)
+    augmentations = [
+        spec.AutoAugment(policy="imagenet", family="imagenet_authors", **fields),
+        spec.AutoAugment(policy="cifar10", family="cifar10_authors", **fields),
+        spec.AutoAugment(policy="cifar10", family="cifar10_authors", **{"order": "policy_first"} | fields),
+    ]
+    return {
+        f"{number}": augment.augment_small(images_BCHW, augmentation, info, 3, 2, samples_B)
+        for number, augmentation in enumerate(augmentations)
+    }
+
+
+for _fields in ({"order": "policy_first"}, {"crop_offsets": 8}, {"cutout": 16}, {"fill": "mean"}):
+    pin(f"augment.{next(iter(_fields))}")(partial(_field, _fields))
 
 
 # --- corruptions ---
