@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -18,9 +19,8 @@ cv2.setNumThreads(0)  # a job divides its cores among loader processes; OpenCV's
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
-
-_BELOW = 1e-3
-"""Of 1/255: what rounding in single precision may have left just below a whole number is taken for that number."""
+Doubles = NDArray[np.float64]
+AnyFloats = TypeVar("AnyFloats", Floats, Doubles)
 
 
 def to_floats(bytes_HWC: Bytes) -> Floats:
@@ -28,9 +28,16 @@ def to_floats(bytes_HWC: Bytes) -> Floats:
     return bytes_HWC.astype(np.float32) / np.float32(255)
 
 
-def to_bytes(x_HWC: Floats) -> Bytes:
-    """[0, 1] as 0 … 255, what is outside clipped, cut off like the published images and not rounded."""
-    return (np.clip(x_HWC, 0, 1) * np.float32(255) + np.float32(_BELOW)).astype(np.uint8)
+def to_doubles(bytes_HWC: Bytes) -> Doubles:
+    """0 … 255 as [0, 1], for blurs: they leave much just below white, which single precision would take for white."""
+    return bytes_HWC / 255.0
+
+
+def to_bytes(x_HWC: AnyFloats) -> Bytes:
+    """[0, 1] as 0 … 255, what is outside clipped, cut off like the published images and not rounded; what rounding in
+    this precision may have left just below a whole number is taken for that number."""
+    below = 1e-3 if x_HWC.dtype == np.float32 else 1e-9
+    return (np.clip(x_HWC, 0, 1) * 255 + below).astype(np.uint8)
 
 
 def luma(x_HWC: Floats) -> Floats:
@@ -41,7 +48,7 @@ def luma(x_HWC: Floats) -> Floats:
     return (x_HWC @ weights_C)[..., None]
 
 
-def gaussian(x_HWC: Floats, sigma: float) -> Floats:
+def gaussian(x_HWC: AnyFloats, sigma: float) -> AnyFloats:
     """Gaussian blur cut off at 4 sigma, the border repeated."""
     radius = int(4 * sigma + 0.5)
     if not radius:
@@ -72,22 +79,26 @@ def _response(length: int, sigma: float) -> Floats:
     return response.astype(np.float32)  # type: ignore[no-any-return]
 
 
-def motion(x_HWC: Floats, radius: int, sigma: float, angle: float) -> Floats:
-    """Motion blur as ImageMagick has it: each pixel is a mean over 2 radius + 1 pixels on one side of it, along the
-    angle (degrees), weighted by half a Gaussian; offsets are whole pixels, the border is repeated."""
+def motion(bytes_HWC: Bytes, radius: int, sigma: float, angle: float) -> Bytes:
+    """Return the motion blur of ImageMagick 6: each pixel is a mean over 2 radius + 1 pixels on one side of it, along
+    the angle (degrees), weighted by half a Gaussian; offsets are whole pixels, the border is repeated.
+
+    ImageMagick computes in 16 bits, 257 to a grey level, and rounds to them; the 8 bits it saves are cut off. So the
+    sum is in float64: in float32 a few values in 100,000 would come out a grey level off.
+    """
     steps = np.arange(2 * radius + 1)
     weights = np.exp(-(steps**2) / (2 * sigma**2))
-    weights = (weights / weights.sum()).astype(np.float32)
+    weights /= weights.sum()
     along = np.deg2rad(angle)
     columns = np.ceil(steps * math.cos(along) - 0.5).astype(int)
     rows = np.ceil(steps * math.sin(along) - 0.5).astype(int)
     reach = 2 * radius
-    padded = cv2.copyMakeBorder(x_HWC, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
-    height, width = x_HWC.shape[:2]
-    total = np.zeros((height, width, *padded.shape[2:]), np.float32)
-    for weight, row, column in zip(weights, rows + reach, columns + reach, strict=True):
-        total += weight * padded[row : row + height, column : column + width]
-    return total.reshape(x_HWC.shape)
+    padded = cv2.copyMakeBorder(bytes_HWC, reach, reach, reach, reach, cv2.BORDER_REPLICATE) * 257.0
+    height, width = bytes_HWC.shape[:2]
+    total = np.zeros((height, width, *padded.shape[2:]))
+    for weight, row, column in zip(weights.tolist(), rows + reach, columns + reach, strict=True):
+        cv2.scaleAdd(padded[row : row + height, column : column + width], weight, total, dst=total)
+    return ((total + 0.5).astype(np.uint16) // 257).astype(np.uint8).reshape(bytes_HWC.shape)
 
 
 def clipped_zoom(x_HWC: Floats, factor: float) -> Floats:

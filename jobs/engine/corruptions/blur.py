@@ -9,18 +9,32 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from jobs.engine.corruptions.arithmetic import Bytes, Floats, clipped_zoom, gaussian, motion, to_bytes, to_floats
+from jobs.engine.corruptions.arithmetic import (
+    Bytes,
+    Doubles,
+    Floats,
+    clipped_zoom,
+    gaussian,
+    motion,
+    to_bytes,
+    to_doubles,
+    to_floats,
+)
 
 
 def gaussian_blur(bytes_HWC: Bytes, c: float, draw: Generator) -> Bytes:
     """Of standard deviation c; nothing is drawn."""
-    return to_bytes(gaussian(to_floats(bytes_HWC), c))
+    return to_bytes(gaussian(to_doubles(bytes_HWC), c))
 
 
 def defocus_blur(bytes_HWC: Bytes, c: tuple[float, float], draw: Generator) -> Bytes:
-    """A disk of radius c[0], its edge softened by a Gaussian of c[1]; nothing is drawn."""
-    blurred = cv2.filter2D(to_floats(bytes_HWC), -1, _disk(*c))
-    return to_bytes(blurred.reshape(bytes_HWC.shape))  # type: ignore[arg-type]
+    """A disk of radius c[0], its edge softened by a Gaussian of c[1]; nothing is drawn.
+
+    Some of the disks, in float32, sum to a little less than one: so flat areas are one grey level darker, as in the
+    published images.
+    """
+    blurred_HWC: Doubles = cv2.filter2D(to_doubles(bytes_HWC), -1, _disk(*c)).reshape(bytes_HWC.shape)  # type: ignore[assignment]
+    return to_bytes(blurred_HWC)
 
 
 @cache
@@ -35,8 +49,7 @@ def _disk(radius: float, softened: float) -> Floats:
 
 def motion_blur(bytes_HWC: Bytes, c: tuple[int, float], draw: Generator) -> Bytes:
     """Of radius c[0] and standard deviation c[1], along a direction within 45 degrees of the horizontal."""
-    blurred_HWC = motion(to_floats(bytes_HWC), c[0], c[1], draw.uniform(-45, 45))
-    return (blurred_HWC * 255 + 0.5).astype(np.uint8)  # ImageMagick rounds
+    return motion(bytes_HWC, *c, draw.uniform(-45, 45))
 
 
 def zoom_blur(bytes_HWC: Bytes, c: tuple[float, float], draw: Generator) -> Bytes:
@@ -52,11 +65,11 @@ def zoom_blur(bytes_HWC: Bytes, c: tuple[float, float], draw: Generator) -> Byte
 def glass_blur(bytes_HWC: Bytes, c: tuple[float, int, int], draw: Generator) -> Bytes:
     """Between two Gaussian blurs of c[0], c[2] times over: each pixel becomes a copy of one at most c[1] away."""
     sigma, reach, times = c
-    blurred_HWC = to_bytes(gaussian(to_floats(bytes_HWC), sigma))
+    blurred_HWC = to_bytes(gaussian(to_doubles(bytes_HWC), sigma))
     for _ in range(times):
         source_N = _copied_from(blurred_HWC.shape[0], reach, draw)
         blurred_HWC = blurred_HWC.reshape(-1, blurred_HWC.shape[2])[source_N].reshape(blurred_HWC.shape)
-    return to_bytes(gaussian(to_floats(blurred_HWC), sigma))
+    return to_bytes(gaussian(to_doubles(blurred_HWC), sigma))
 
 
 def _copied_from(side: int, reach: int, draw: Generator) -> NDArray[np.int64]:

@@ -31,7 +31,7 @@ def snow(bytes_HWC: Bytes, c: tuple[float, ...], draw: Generator) -> Bytes:
     flakes_HW1 = np.float32(mean) + np.float32(deviation) * draw.standard_normal((side, side, 1), np.float32)
     flakes_HW1 = clipped_zoom(flakes_HW1, zoom)
     flakes_HW1[flakes_HW1 < threshold] = 0
-    flakes_HW1 = motion(to_floats(to_bytes(flakes_HW1)), int(radius), sigma, draw.uniform(-135, -45))
+    flakes_HW1 = to_floats(motion(to_bytes(flakes_HW1), int(radius), sigma, draw.uniform(-135, -45)))
     x_HWC = to_floats(bytes_HWC)
     whitened_HWC = np.maximum(x_HWC, luma(x_HWC) * 1.5 + 0.5)
     return to_bytes(kept * x_HWC + (1 - kept) * whitened_HWC + flakes_HW1 + np.rot90(flakes_HW1, k=2))
