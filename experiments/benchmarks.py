@@ -40,7 +40,7 @@ EXTRA_CORRUPTIONS = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
 PUBLISHED_SIZES = (224, 64, 32)
 """The sizes of images, in pixels, for which severities were published."""
 
-Pipeline = Literal["official", "official-recrop", "in-memory", "ours"]
+Pipeline = Literal["official", "official-recrop", "regenerated", "in-memory", "ours"]
 
 
 class Benchmark(Struct, frozen=True, forbid_unknown_fields=True, tag_field="name"):
@@ -177,10 +177,11 @@ class CommonCorruptions(Benchmark, frozen=True, tag="common_corruptions"):
     test images, corrupted here. `pipelines` says which there are for a data set."""
 
     pipeline: Pipeline
-    """`official`: the published files as they are; `official-recrop`: with the evaluation crop on top; `in-memory`:
-    corrupted behind the evaluation crop at the published severities and never saved; `ours`: the same at any size, at
-    the severities of the nearest published one, comparable with nothing published. The two papers' numbers are not on
-    one footing (FACTS section 4)."""
+    """`official`: the published files as they are; `official-recrop`: with the evaluation crop on top; `regenerated`:
+    made here as ImageNet-C was, from the short side resized bilinearly to 256 pixels and the central 224, corrupted
+    there and saved as JPEG of quality 85; `in-memory`: corrupted behind the evaluation crop at the published severities
+    and never saved, as CIFAR-10-C was made; `ours`: the same at any size, at the severities of the nearest published
+    one, comparable with nothing published. The two papers' numbers are not on one footing (FACTS section 4)."""
     subset: Count | None = None
     """Only this many test images, drawn evenly from the classes in a fixed order; null: all."""
 
@@ -266,7 +267,7 @@ def other_test_set(benchmark: AnyBenchmark) -> OtherTestSet | None:
 def pipelines(info: DatasetInfo) -> tuple[Pipeline, ...]:
     """How corrupted images of a data set can be had."""
     published: dict[str, tuple[Pipeline, ...]] = {
-        "imagenet": ("official", "official-recrop"),
+        "imagenet": ("official", "official-recrop", "regenerated"),
         "cifar10": ("official",),
         "cifar10-jpeg": ("official",),
     }

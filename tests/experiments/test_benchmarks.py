@@ -104,7 +104,7 @@ def test_corruptions_come_with_both_summaries() -> None:
 @pytest.mark.parametrize(
     ("data", "found"),
     [
-        ("imagenet", ("official", "official-recrop", "in-memory", "ours")),
+        ("imagenet", ("official", "official-recrop", "regenerated", "in-memory", "ours")),
         ("cifar10", ("official", "in-memory", "ours")),
         ("digits", ("ours",)),
         ("fashion_mnist", ("ours",)),

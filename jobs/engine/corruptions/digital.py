@@ -52,8 +52,13 @@ def pixelate(bytes_HWC: Bytes, c: float, draw: Generator) -> Bytes:
 
 def jpeg_compression(bytes_HWC: Bytes, c: int, draw: Generator) -> Bytes:
     """Saved as JPEG of quality c; nothing is drawn."""
+    return saved_as_jpeg(bytes_HWC, c)
+
+
+def saved_as_jpeg(bytes_HWC: Bytes, quality: int) -> Bytes:
+    """Return the image saved as JPEG by Pillow and read again."""
     saved = io.BytesIO()
-    _image(bytes_HWC).save(saved, "JPEG", quality=c)
+    _image(bytes_HWC).save(saved, "JPEG", quality=quality)
     with Image.open(saved) as image:
         return _array(image, bytes_HWC)
 

@@ -44,12 +44,17 @@ class Corruption:
     name: str
     severity: int
     seed: int = 0
+    jpeg_quality: int | None = None
+    """Save what comes of it as JPEG of this quality, and read it again; None: do not."""
 
     def __call__(self, bytes_HWC: Bytes, index: int) -> Bytes:
         """The image with this index, uint8 of shape (H, W, C), square, of one or three channels, under the corruption;
         at the published severity for its size, else at that for the nearest published one."""
         c = parameters.of(self.name, self.severity, bytes_HWC.shape[0])
-        return FUNCTIONS[self.name](np.ascontiguousarray(bytes_HWC), c, self._draw(index))
+        corrupted_HWC = FUNCTIONS[self.name](np.ascontiguousarray(bytes_HWC), c, self._draw(index))
+        if self.jpeg_quality is None:
+            return corrupted_HWC
+        return digital.saved_as_jpeg(corrupted_HWC, self.jpeg_quality)
 
     def _draw(self, index: int) -> Generator:
         name = f"{self.seed}\0{self.name}\0{self.severity}\0{index}".encode()

@@ -24,7 +24,7 @@ from jobs.engine.data.autoaugment import GREY, POLICIES, autoaugment, square
 from jobs.engine.device import moved
 
 Augment = NoAugment | CropFlip | AutoAugment
-BICUBIC = transforms.InterpolationMode.BICUBIC
+BICUBIC, BILINEAR = transforms.InterpolationMode.BICUBIC, transforms.InterpolationMode.BILINEAR
 POLICY_AT_ONCE = 128
 """Images of folders that are under AutoAugment at a time on the device."""
 _AREA, _RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
@@ -127,6 +127,14 @@ def folder_transform(augment: Augment, info: DatasetInfo) -> Callable[[Image.Ima
 def central_crop(image: Image.Image, size: int) -> Image.Image:
     """The central square of 224/256 of the short side, resized bicubically (with antialiasing) to size x size."""
     cropped: Image.Image = functional.resized_crop(image, *_central(*image.size), [size, size], BICUBIC)
+    return cropped
+
+
+def imagenet_c_crop(image: Image.Image, size: int) -> Image.Image:
+    """Return what ImageNet-C was made from: the short side resized bilinearly to 256/224 of `size` (with antialiasing),
+    and the central size x size of that (`Resize(256)`, `CenterCrop(224)` in make_imagenet_c.py)."""
+    resized = functional.resize(image, [size * 256 // 224], BILINEAR)
+    cropped: Image.Image = functional.center_crop(resized, [size, size])
     return cropped
 
 

@@ -25,6 +25,7 @@ from jobs.engine.data.augment import (
     augment_small,
     before_policy,
     folder_transform,
+    imagenet_c_crop,
     policy_on_device,
     sample_seeds,
     seeded,
@@ -57,7 +58,7 @@ def batches(
     if isinstance(images, MemoryImages) and images.then is None and not workers:
         yield from _resident(images, index_batches, augment, seed, epoch, torch.device(device))
         return
-    if isinstance(images, FolderImages) and images.loader == "dali" and images.crop and images.then is None:
+    if isinstance(images, FolderImages) and images.loader == "dali" and images.crop == "evaluation" and images.then is None:
         yield from dali.batches(images, index_batches, augment, seed, epoch, torch.device(device), workers)
         return
     on_gpu = torch.device(device).type == "cuda"
@@ -121,8 +122,11 @@ class _Reader(Dataset[_Read]):
 
     def _from_folder(self, images: FolderImages, samples_B: Tensor) -> _Read:
         size = images.info.size
-        augment = before_policy(self._augment)
-        transform = folder_transform(augment, images.info) if images.crop else partial(_as_it_is, size=size)
+        transform = {
+            "evaluation": folder_transform(before_policy(self._augment), images.info),
+            "imagenet-c": partial(imagenet_c_crop, size=size),
+            None: partial(_as_it_is, size=size),
+        }[images.crop]
         pixels_BCHW = torch.empty(len(samples_B), images.info.channels, size, size, dtype=torch.uint8)
         kept, corrupt = torch.ones(len(samples_B), dtype=torch.bool), {}
         seeds = sample_seeds(self._seed, self._epoch, samples_B)

@@ -57,7 +57,7 @@ def imagenet_c(corruption: str, severity: int, info: DatasetInfo, root: Path, cl
     the labels."""
     folder = root / _IMAGENET_C.folder / corruption / str(severity)
     images = _folders(_IMAGENET_C, info, folder, _by_name(classes))
-    return replace(images, digest=f"{images.digest} {corruption}/{severity}", crop=False)
+    return replace(images, digest=f"{images.digest} {corruption}/{severity}", crop=None)
 
 
 def check_imagenet_c(corruptions: Sequence[str], root: Path) -> None:

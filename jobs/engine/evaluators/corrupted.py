@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -25,6 +26,9 @@ from jobs.engine.corruptions import SEVERITIES, Corruption
 from jobs.engine.data import FolderImages, ImageSet, others
 from jobs.engine.evaluators.subject import Found, Subject
 from jobs.engine.models import CebModel
+
+PUBLISHED_QUALITY = 85
+"""Of the JPEG files of ImageNet-C (make_imagenet_c.py; `optimize=True` there changes their size and no pixel)."""
 
 SEED = 0
 """Of what is drawn for the images: the same for every run, so that all are tested on the same images."""
@@ -82,14 +86,19 @@ def _pipeline(
         raise InputError(tag(benchmark), wrong, expected(allowed, benchmark.pipeline))
     if benchmark.pipeline in ("in-memory", "ours"):
         return partial(_generated, images)
+    if benchmark.pipeline == "regenerated":
+        assert isinstance(images, FolderImages)
+        cropped = replace(images, crop="imagenet-c", digest=f"{images.digest} cropped and saved as ImageNet-C")
+        return partial(_generated, cropped, jpeg_quality=PUBLISHED_QUALITY)
     if not isinstance(images, FolderImages):
         others.check_cifar10_c(names, info, root)
         return lambda name, severity: others.cifar10_c(name, severity, info, root)
     others.check_imagenet_c(names, root)
-    classes, crop = others.class_names(images), benchmark.pipeline == "official-recrop"
+    classes = others.class_names(images)
+    crop: Literal["evaluation"] | None = "evaluation" if benchmark.pipeline == "official-recrop" else None
     return lambda name, severity: replace(others.imagenet_c(name, severity, info, root, classes), crop=crop)
 
 
-def _generated(images: ImageSet, name: str, severity: int) -> ImageSet:
+def _generated(images: ImageSet, name: str, severity: int, jpeg_quality: int | None = None) -> ImageSet:
     digest = f"{images.digest} {name}/{severity} of seed {SEED}"
-    return replace(images, then=Corruption(name, severity, SEED), digest=digest)
+    return replace(images, then=Corruption(name, severity, SEED, jpeg_quality), digest=digest)

@@ -201,7 +201,7 @@ class TestImagenetC:
         with Image.open(path) as image:
             decoded = np.asarray(image)
         assert np.array_equal(pixels(images, 0)[0].permute(1, 2, 0).numpy(), decoded)
-        recropped = pixels(replace(images, crop=True), 0)[0].permute(1, 2, 0).numpy()
+        recropped = pixels(replace(images, crop="evaluation"), 0)[0].permute(1, 2, 0).numpy()
         assert recropped.shape == decoded.shape and not np.array_equal(recropped, decoded)
 
     def test_an_image_of_another_size_is_left_out_and_named(

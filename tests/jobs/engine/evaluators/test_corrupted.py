@@ -16,9 +16,9 @@ from experiments import datasets
 from experiments.benchmarks import CORRUPTIONS, EXTRA_CORRUPTIONS, CommonCorruptions, ExtraCorruptions
 from experiments.datasets import OTHER_TEST_SETS
 from experiments.errors import InputError
-from experiments.spec import Adam, Ceb, Data, ResNet, Run, SmallCnn, Xent
+from experiments.spec import Adam, Ceb, Data, NoAugment, ResNet, Run, SmallCnn, Xent
 from jobs.engine.corruptions import SEVERITIES, Corruption
-from jobs.engine.data import FolderImages, ImageSet, MemoryImages, others
+from jobs.engine.data import FolderImages, ImageSet, MemoryImages, batches, others
 from jobs.engine.evaluate import measure
 from jobs.engine.evaluators import Found, Subject, corrupted
 from jobs.engine.evaluators.subject import BatchFound
@@ -80,7 +80,7 @@ class TestNumbers:
         found = run(model_of(Xent()), Subject(digits, "cpu", 500), ExtraCorruptions(pipeline="ours", subset=20))
         assert [name for name in found if "/" not in name] == list(EXTRA_CORRUPTIONS) and len(found) == 24
 
-    @pytest.mark.parametrize("pipeline", ["official", "official-recrop", "in-memory"])
+    @pytest.mark.parametrize("pipeline", ["official", "official-recrop", "regenerated", "in-memory"])
     def test_pipelines_that_digits_have_not(self, pipeline: str, digits: ImageSet, model_of: ModelOf) -> None:
         with pytest.raises(InputError, match=f"digits has no pipeline {pipeline}; .*ours"):
             run(model_of(Xent()), Subject(digits, "cpu", 500), CommonCorruptions(pipeline=pipeline))  # type: ignore[arg-type]
@@ -232,6 +232,46 @@ def test_every_set_of_two_real_imagenet_images(real_imagenet_sample: Path) -> No
             seen.append(x_BCHW.numpy().tobytes())
             return torch.zeros(2, 1000)
 
-    for benchmark in (CommonCorruptions(pipeline="in-memory"), ExtraCorruptions(pipeline="in-memory")):
+    for benchmark in (
+        CommonCorruptions(pipeline="in-memory"),
+        ExtraCorruptions(pipeline="in-memory"),
+        CommonCorruptions(pipeline="regenerated"),
+    ):
         _real(Seeing(), images, benchmark)  # type: ignore[arg-type]
-    assert len(seen) == len(set(seen)) == 95
+    assert len(seen) == len(set(seen)) == 170
+
+
+def _as_published(path: Path, name: str, severity: int, index: int, folder: Path) -> np.ndarray:
+    """By Pillow alone, as make_imagenet_c.py does it: Resize(256), CenterCrop(224), the corruption, a JPEG file."""
+    with Image.open(path) as opened:
+        image = opened.convert("RGB")
+    width, height = image.size
+    short, long = sorted(image.size)
+    size = (256, int(256 * long / short)) if width <= height else (int(256 * long / short), 256)
+    image = image.resize(size, Image.Resampling.BILINEAR)
+    left, top = round((size[0] - 224) / 2), round((size[1] - 224) / 2)
+    cropped = np.asarray(image.crop((left, top, left + 224, top + 224)))
+    file = folder / f"{index}.JPEG"
+    Image.fromarray(Corruption(name, severity)(cropped, index)).save(file, quality=85, optimize=True)
+    return np.asarray(Image.open(file))
+
+
+@pytest.mark.data
+def test_regenerated_images_are_made_as_imagenet_c_was(real_imagenet_sample: Path, tmp_path: Path) -> None:
+    """To the bit, on landscapes and portraits; JPEG makes of noise something else."""
+    sample = others.imagenet_sample(real_imagenet_sample, 224, datasets.info("imagenet"))
+    wide = [Image.open(sample.path(index)).size for index in range(60)]
+    portrait = next(index for index, (width, height) in enumerate(wide) if width < height)
+    images = sample.subset(torch.tensor([0, 1, portrait]))
+    for name, severity in (("gaussian_noise", 5), ("motion_blur", 3), ("snow", 1), ("contrast", 5), ("pixelate", 2)):
+        seen: dict[str, torch.Tensor] = {}
+        for pipeline in ("regenerated", "in-memory"):
+            benchmark = CommonCorruptions(pipeline=pipeline)  # type: ignore[arg-type]
+            made = corrupted._pipeline(benchmark, Subject(images, "cpu", 3), CORRUPTIONS)(name, severity)
+            (batch,) = batches(made, [torch.arange(3)], NoAugment(), 0, 0, "cpu", workers=0)
+            seen[pipeline] = (batch[1] * 255).round().byte().permute(0, 2, 3, 1)
+        for index in range(3):
+            published = _as_published(images.path(index), name, severity, index, tmp_path)
+            assert np.array_equal(seen["regenerated"][index].numpy(), published), (name, index)
+        if name == "gaussian_noise":
+            assert (seen["in-memory"].float() - seen["regenerated"].float()).abs().mean() > 11
