@@ -293,18 +293,6 @@ WITHOUT_DLR = "for fewer there are pgd: {loss: margin} and gradient_audit"
 """What to ask for instead."""
 
 
-def corruption_note(benchmark: AnyBenchmark) -> str:
-    """What keeps the errors of a benchmark under corruptions from being compared with published ones; '' if nothing."""
-    if not isinstance(benchmark, CommonCorruptions) or benchmark.pipeline.startswith("official"):
-        return ""
-    if benchmark.pipeline == "ours":
-        return "Corruptions of pipeline ours were generated here and are comparable with nothing published."
-    return (
-        "Corruptions of pipeline in-memory were generated here at the published severities; frost is drawn, not "
-        "photographed, so that frost, average CE and mCE are not comparable with published ones."
-    )
-
-
 def tag(benchmark: AnyBenchmark) -> str:
     """The benchmark's name in a matrix: `pgd`."""
     return str(type(benchmark).__struct_config__.tag)

@@ -30,6 +30,8 @@ class Cell:
     """The paper's number for such a run, in the same measure; None too where it gives a bound or a range."""
     published_text: str = ""
     """What it prints, in that measure: `19.1%`, `> 80%`, `93.9–95.1%`."""
+    not_comparable: str = ""
+    """Why no published number may stand beside this one, where there are any for such a run."""
     stale: bool = False
     """Made with numerics versions that are not today's (`experiments.numerics`), or with ones that nobody recorded."""
     best: bool = False
@@ -59,6 +61,7 @@ class Missing:
     """`not run`, `running`, `failed: …`, `no data: …`: what stands before the colon is enough for a cell."""
     published: float | None = None
     published_text: str = ""
+    not_comparable: str = ""
 
 
 @dataclass(frozen=True)

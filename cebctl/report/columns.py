@@ -8,15 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from cebctl.report.measured import Results, measured
 from experiments import published
-from experiments.benchmarks import AnyBenchmark, Attack, CommonCorruptions, column, full_column, measures, parameters
+from experiments.benchmarks import (
+    CORRUPTIONS,
+    EXTRA_CORRUPTIONS,
+    AnyBenchmark,
+    Attack,
+    column,
+    full_column,
+    measures,
+    parameters,
+)
 from experiments.errors import InputError, expected
 from experiments.identity import evaluation_id
 from experiments.matrix import Matrix, PlannedRun
 from experiments.published import Published
+from experiments.report_spec import ReportSpec
 
 
 @dataclass(frozen=True)
@@ -34,9 +43,18 @@ class Column:
     def short(self) -> str:
         return column(self.benchmark, self.measure)
 
-    def published(self, run: PlannedRun, paper: Literal["v1", "v2"]) -> Published | None:
-        """The paper's number for this run."""
-        return published.lookup(paper, published.axes_of(run.run), self.published_as)
+    def published(self, run: PlannedRun, report: ReportSpec) -> tuple[Published | None, str]:
+        """Return the paper's number for this run, or None and, where it has any for such a run, why it may not stand
+        beside the run's."""
+        reason = published.why_not(run.run, self.benchmark, self.measure, report)
+        return None if reason else published.lookup(
+            report.published, published.axes_of(run.run), self.published_as
+        ), reason
+
+    @property
+    def unit(self) -> str:
+        """The measure that a cell of this column is, where nothing was measured yet."""
+        return "error" if self.measure in (*CORRUPTIONS, *EXTRA_CORRUPTIONS, "average_ce") else "accuracy"
 
 
 def every(benchmarks: Sequence[AnyBenchmark]) -> list[Column]:
@@ -53,9 +71,7 @@ def every(benchmarks: Sequence[AnyBenchmark]) -> list[Column]:
 
 
 def _published_as(benchmark: AnyBenchmark, name: str) -> str:
-    """Numbers under attack are of one threat model; corruptions that were generated here compare with nothing."""
-    if isinstance(benchmark, CommonCorruptions) and benchmark.pipeline == "ours":
-        return ""
+    """Numbers under attack are of one threat model."""
     return f"{name}@{parameters(benchmark)}" if isinstance(benchmark, Attack) else name
 
 

@@ -58,8 +58,9 @@ def to_json(report: Report) -> dict[str, Any]:
 def cell_json(cell: Cell | Missing) -> dict[str, Any]:
     """A number with all that belongs to it, or the reason for its absence."""
     if isinstance(cell, Missing):
-        published = {"published": cell.published, "published_text": cell.published_text}
-        return {"missing": cell.reason} | (published if cell.published_text else {})
+        published = {"published": cell.published, "published_text": cell.published_text} if cell.published_text else {}
+        why_not = {"not_comparable": cell.not_comparable} if cell.not_comparable else {}
+        return {"missing": cell.reason} | published | why_not
     return dataclasses.asdict(cell) | {"difference": cell.difference}
 
 

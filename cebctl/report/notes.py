@@ -31,7 +31,7 @@ def notes(
         *attack_notes.audits(matrix, attack_notes.verdicts(results)),
         _encodings(matrix),
     ]
-    found += [*_origins(matrix), *_selection(selected), *paper_notes.notes(matrix)]
+    found += [*_origins(matrix), *_selection(selected), *paper_notes.notes(matrix, rows)]
     found += version_notes.notes(matrix, results, versions)
     for data in sorted({run.run.data.name for run in matrix.runs}):
         if data == "cifar10-jpeg":
@@ -72,6 +72,10 @@ def _selection(selected: Mapping[str, Selected]) -> list[str]:
         if one.without:
             among = ", ".join(map(words.axis, one.among))
             found.append(f"* rho of {name} is that among {among}; without a number yet: {len(one.without)} more.")
+    for why_not in dict.fromkeys(one.not_comparable for one in selected.values() if one.not_comparable):
+        names = ", ".join(name for name, one in selected.items() if one.not_comparable == why_not)
+        column = next(iter(selected.values())).column
+        found.append(f"* rho of {names} was chosen by {column}, which may not be compared with the paper's: {why_not}.")
     return found
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cebctl.report.cells import ERRORS, Cell, Row
+from cebctl.report.cells import ERRORS, Cell, Missing, Row
 from experiments.matrix import shown
 
 TIE = 0.001
@@ -39,6 +39,8 @@ class Selected:
     """Every rho of the family that has the number."""
     without: tuple[float, ...]
     """Every rho of the family that does not have it yet."""
+    not_comparable: str = ""
+    """Why the number it was chosen by may not be compared with the paper's; '' if it may."""
 
 
 RULES = {
@@ -65,7 +67,8 @@ def select_rho(rows: Sequence[Row], by: Rule) -> dict[str, Selected]:
 
 
 def _select(members: Sequence[Row], by: Rule) -> Selected | None:
-    losses = {row.run_ids: _loss(row.cells.get(by.column)) for row in members}
+    cells = {row.run_ids: _cell(row, by.column) for row in members}
+    losses = {run_ids: _loss(cell) for run_ids, cell in cells.items()}
     known = {ids: loss for ids, loss in losses.items() if loss is not None}
     if len(known) < 2:
         return None
@@ -74,7 +77,13 @@ def _select(members: Sequence[Row], by: Rule) -> Selected | None:
     chosen = min(good, key=lambda row: row.axes["rho"])
     among = tuple(sorted(row.axes["rho"] for row in members if row.run_ids in known))
     without = tuple(sorted(row.axes["rho"] for row in members if row.run_ids not in known))
-    return Selected(chosen.axes["rho"], chosen.run_ids, by.text, by.column, among, without)
+    why_not = next((cell.not_comparable for cell in cells.values() if cell and cell.not_comparable), "")
+    return Selected(chosen.axes["rho"], chosen.run_ids, by.text, by.column, among, without, why_not)
+
+
+def _cell(row: Row, column: str) -> Cell | Missing | None:
+    """Return the row's cell in a column, or in the first that the name is short for."""
+    return next((cell for name, cell in row.cells.items() if name.partition("@")[0] == column), None)
 
 
 def _loss(cell: object) -> float | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from cebctl.control.states import RunStatus
 from cebctl.control.versions import Versions
@@ -24,6 +24,7 @@ from experiments.identity import evaluation_id
 from experiments.matrix import Matrix, PlannedRun
 from experiments.numerics import Difference
 from experiments.published import Normaliser, Published
+from experiments.report_spec import ReportSpec
 from store.rows import JobRow, ResultRow
 
 
@@ -34,7 +35,7 @@ class _Source:
     status: Mapping[str, RunStatus]
     results: Results
     versions: Versions
-    paper: Literal["v1", "v2"]
+    report: ReportSpec
     mce_baseline: Normaliser
     absent: Mapping[str, str] = field(default_factory=dict)
 
@@ -67,11 +68,11 @@ def build(
     all_columns, headline, said = columns.with_headlines(columns.every(matrix.benchmarks), matrix, found)
     baseline = published.normaliser(matrix.report.mce_baseline)
     versions = Versions({run.run_id: run.run for run in matrix.runs}, tuple(attempts), engine)
-    source = _Source(status, found, versions, matrix.report.published, baseline, absent or {})
+    source = _Source(status, found, versions, matrix.report, baseline, absent or {})
     rows = tuple(_row(group, all_columns, source) for group in _groups(matrix.runs))
     whole = Table(matrix.title, tuple(column.name for column in all_columns), rows)
     selected = select_rho(rows, RULES[matrix.report.rho_star])
-    papers = _papers(matrix, rows, selected, headline)
+    papers = _papers(matrix, rows, selected, headline, all_columns)
     tables = (*papers, replace(whole, name=f"{matrix.title}: every measure of every run", supplement=True))
     said = [*notes.notes(matrix, rows, selected, found.values(), versions), *said]
     verdicts = attack_notes.verdicts(found.values())
@@ -79,12 +80,16 @@ def build(
 
 
 def _papers(
-    matrix: Matrix, rows: tuple[Row, ...], selected: Mapping[str, Any], headline: Mapping[str, Sequence[Column]]
+    matrix: Matrix,
+    rows: tuple[Row, ...],
+    selected: Mapping[str, Any],
+    headline: Mapping[str, Sequence[Column]],
+    all_columns: Sequence[Column],
 ) -> tuple[Table, ...]:
     """The tables that the matrix's `report` section asks for."""
-    found = []
+    found: list[Table] = []
     if matrix.report.table == "table1":
-        found.append(table1.build(matrix, rows, selected))
+        found += table1.build(matrix, rows, selected, all_columns)
     if headline:
         names = tuple(column.name for chosen in headline.values() for column in chosen)
         found.append(Table(matrix.title, names, rows))
@@ -112,15 +117,17 @@ def _cell(group: Sequence[PlannedRun], column: Column, source: _Source) -> Cell 
         one = measured(source.results, run.run_id, evaluation, column.measure, source.baseline(run))
         if one is not None:
             found.append(one)
-    printed = column.published(group[0], source.paper)
+    printed, why_not = column.published(group[0], source.report)
     if not found:
-        return beside(Missing(_why_missing(group[0], column, source)), printed, "accuracy")
+        missing = Missing(_why_missing(group[0], column, source), not_comparable=why_not)
+        return beside(missing, printed and (printed.as_measure(column.unit) or printed))
     mean, std = mean_and_std([one.value for one in found])
     low, high = found[0].low, found[0].high
     if len(found) > 1:
         low, high = possible(*student(mean, std, len(found)), found[0].unit)
-    cell = Cell(mean, low, high, found[0].total, len(found), std, found[0].unit)
-    return beside(_marked(cell, found, source.versions), printed, cell.measure)
+    cell = Cell(mean, low, high, found[0].total, len(found), std, found[0].unit, not_comparable=why_not)
+    cell = _marked(cell, found, source.versions)
+    return beside(cell, printed and printed.as_measure(cell.measure))
 
 
 def _marked(cell: Cell, measurements: Sequence[Measured], versions: Versions) -> Cell:
@@ -133,13 +140,12 @@ def _marked(cell: Cell, measurements: Sequence[Measured], versions: Versions) ->
     return replace(cell, stale=bool(total), changed=tuple(sorted({*total.raised, *total.newer})), mixed=mixed)
 
 
-def beside(cell: Cell | Missing, printed: Published | None, measure: str) -> Cell | Missing:
-    """The cell with the paper's number beside it, in this measure where it can be had in it."""
-    same = printed and printed.as_measure(measure)
-    if same is None:
+def beside(cell: Cell | Missing, printed: Published | None) -> Cell | Missing:
+    """The cell with the paper's number beside it."""
+    if printed is None:
         return cell
-    exact = same.relation in ("equal", "about")
-    return replace(cell, published=same.value if exact else None, published_text=same.text)
+    exact = printed.relation in ("equal", "about")
+    return replace(cell, published=printed.value if exact else None, published_text=printed.text)
 
 
 def _why_missing(run: PlannedRun, column: Column, source: _Source) -> str:

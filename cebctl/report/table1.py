@@ -11,45 +11,54 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from cebctl.report.cells import Cell, Missing, Row, Table
+from cebctl.report.columns import Column
 from cebctl.report.selection import Selected
 from experiments import published, selection
+from experiments.benchmarks import Pgd
 from experiments.matrix import Matrix, PlannedRun
 from experiments.published import Model
 
-RHO = ("objective", "rho")
+RHO, TRAIN_SUBSET = ("objective", "rho"), ("data", "train_subset")
 
 
-def build(matrix: Matrix, rows: Sequence[Row], selected: Mapping[str, Selected]) -> Table:
-    """The table of the version of the paper that the matrix's `report` section names."""
+def build(
+    matrix: Matrix, rows: Sequence[Row], selected: Mapping[str, Selected], columns: Sequence[Column]
+) -> tuple[Table, ...]:
+    """Return the table of the version of the paper that the matrix's `report` section names; none where none of its
+    models is in the matrix."""
     paper = published.table(matrix.report.published)
     planned = {run.run_id: run for run in matrix.runs}
-    models = [_model(model, family(model, rows, planned), selected) for model in paper.models]
+    families = [family(model, rows, planned) for model in paper.models]
+    if not any(families):
+        return ()
+    models = [_model(*pair, selected, columns) for pair in zip(paper.models, families, strict=True)]
     architectures = [model.architecture for model in paper.models]
     same_rule = paper.rho_star.column == matrix.report.rho_star
-    return Table(
+    found = Table(
         f"Table 1 of {paper.paper}, errors: {paper.title}",
         tuple(row.column for row in paper.rows),
         tuple(_with_best(models, architectures)),
         heads=(*paper.heads, paper.rho_label if same_rule else f"{paper.rho_label} by {matrix.report.rho_star}"),
         labels={row.column: row.label for row in paper.rows},
     )
+    return (found,)
 
 
 def family(model: Model, rows: Sequence[Row], planned: Mapping[str, PlannedRun]) -> list[Row]:
-    """Our rows of this architecture and objective, whatever their rho."""
-    conditions = tuple(c for c in selection.parse(model.where).conditions if c.path != RHO)
+    """Our rows of this architecture and objective, whatever their rho and on however many images they were trained."""
+    conditions = tuple(c for c in selection.parse(model.where).conditions if c.path not in (RHO, TRAIN_SUBSET))
     where = selection.Selection(conditions)
     return [row for row in rows if where.holds(planned[row.run_ids[0]].leaves)]
 
 
-def _model(model: Model, members: Sequence[Row], selected: Mapping[str, Selected]) -> Row:
+def _model(model: Model, members: Sequence[Row], selected: Mapping[str, Selected], columns: Sequence[Column]) -> Row:
     mine = next((one for one in selected.values() if any(row.run_ids == one.run_ids for row in members)), None)
     chosen = next((row for row in members if len(members) == 1 or (mine and row.run_ids == mine.run_ids)), None)
     rho = chosen.axes.get("rho") if chosen else None
     axes: dict[str, str | float] = {"architecture": model.architecture, "objective": model.objective}
     axes |= {} if rho is None else {"rho": rho}
     axes |= {} if model.rho_star is None else {"published_rho": model.rho_star}
-    cells = {column: _cell(model, column, members, chosen) for column in model.cells}
+    cells = {name: _cell(model, name, members, chosen, columns) for name in model.cells}
     return Row(chosen.run_ids if chosen else (), axes, cells, (*model.heads, _rho_text(model, rho)))
 
 
@@ -60,13 +69,36 @@ def _rho_text(model: Model, rho: float | None) -> str:
     return ours if rho == model.rho_star else f"{ours} (paper {model.rho_star:g})"
 
 
-def _cell(model: Model, column: str, members: Sequence[Row], chosen: Row | None) -> Cell | Missing:
-    printed = model.cells[column]
-    cell = chosen.cells.get(column) if chosen else None
+def _cell(
+    model: Model, name: str, members: Sequence[Row], chosen: Row | None, columns: Sequence[Column]
+) -> Cell | Missing:
+    rows = [chosen] if chosen else members
+    column = column_for(model, name, rows, columns)
+    cell = chosen.cells.get(column.name) if chosen and column else None
+    why_not = why_not_beside(model, rows, column) if column else ""
+    printed = None if why_not else model.cells[name]
+    value, text = (printed.value, printed.text) if printed else (None, "")
     if isinstance(cell, Cell):
-        return replace(cell.as_error(), published=printed.value, published_text=printed.text)
-    reason = cell.reason if cell else _why_not_chosen(column, members)
-    return Missing(reason, printed.value, printed.text)
+        return replace(cell.as_error(), published=value, published_text=text, not_comparable=why_not)
+    reason = cell.reason if cell else _why_not_chosen(column.name if column else name, members)
+    return Missing(reason, value, text, why_not)
+
+
+def column_for(model: Model, name: str, rows: Sequence[Row], columns: Sequence[Column]) -> Column | None:
+    """Return the column for one of the paper's: of several, by their attack or pipeline, the first that may be compared
+    with the model's printed number."""
+    named = [column for column in columns if column.short == name]
+    return next((column for column in named if not why_not_beside(model, rows, column)), named[0] if named else None)
+
+
+def why_not_beside(model: Model, rows: Sequence[Row], column: Column) -> str:
+    """Return why the model's printed number may not stand beside these rows' in a column; '' if it may."""
+    if isinstance(column.benchmark, Pgd):
+        other = published.other_attack(column.benchmark, model.cells[column.short].attack)
+        if other:
+            return f"another attack than the paper's: {other}"
+    cells = [row.cells[column.name] for row in rows if column.name in row.cells]
+    return next((cell.not_comparable for cell in cells if cell.not_comparable), "")
 
 
 def _why_not_chosen(column: str, members: Sequence[Row]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from cebctl.render.console import decimals
@@ -116,10 +117,11 @@ def gaps(report: Report) -> list[str]:
             for found in row.cells.values():
                 if isinstance(found, Missing) and not _undefined(found.reason) and not table.heads:
                     reasons.setdefault(found.reason, {})[row_name(row)] = None
-    return [f"missing, {reason}: {_names(list(names))}" for reason, names in reasons.items()]
+    return [f"missing, {reason}: {several(list(names), 'rows')}" for reason, names in reasons.items()]
 
 
-def _names(names: list[str]) -> str:
+def several(names: Sequence[str], what: str) -> str:
+    """Return the names, or of many how many there are, the first and the last."""
     if len(names) <= FEW:
         return ", ".join(names)
-    return f"{len(names)} rows, {names[0]}, {names[1]} … {names[-1]}"
+    return f"{len(names)} {what}, {names[0]}, {names[1]} … {names[-1]}"

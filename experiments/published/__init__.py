@@ -5,6 +5,7 @@
     table("v2")                                      Table 1 in the printed layout
     normaliser("alexnet")                            the errors that mCE is relative to
     disputes("v2")                                   where the paper contradicts itself
+    why_not(run, benchmark, "mce", matrix.report)    why a number of the run may not stand beside a printed one
 
 The YAML files here hold the numbers as printed; everything returned is in fractions and [0, 1] pixel units.
 They are read on first use.
@@ -25,6 +26,7 @@ from experiments.published.catalogue import (
     normaliser,
     table,
 )
+from experiments.published.comparable import other_attack, why_not
 from experiments.published.files import Measure, Paper, RhoStar, Tie
 from experiments.published.numbers import Attack, Published, Reading
 
@@ -46,5 +48,7 @@ __all__ = [
     "every",
     "lookup",
     "normaliser",
+    "other_attack",
     "table",
+    "why_not",
 ]

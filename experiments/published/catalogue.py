@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from msgspec import Struct
@@ -13,11 +14,13 @@ from experiments.errors import InputError, expected
 from experiments.fields import Path, flatten, schema
 from experiments.published import files
 from experiments.published.files import ModelData, Paper, RhoStar, RowData, TableFile, ValueData
-from experiments.published.numbers import Published, Reading, in_units, published, reading
+from experiments.published.numbers import Attack, Published, Reading, in_units, published, reading
 from experiments.spec import Run
 
 if TYPE_CHECKING:
     from experiments.published.files import DisputeData
+
+_ANY = (("objective", "rho"), ("data", "train_subset"))
 
 _TEXTS = ("cifar10.yaml", "imagenet.yaml", "fashion_mnist.yaml", "settings.yaml")
 
@@ -87,10 +90,18 @@ class Normaliser(Struct, frozen=True, kw_only=True):
     """By corruption, fractions, mean over the five severities."""
 
 
-class _Entry(Struct, frozen=True):
+@dataclass(frozen=True)
+class _Entry:
     column: str
     where: selection.Selection | None
     number: Published
+
+    @cached_property
+    def study(self) -> selection.Selection | None:
+        """The runs it would be about at any rho, and on all the training images."""
+        if self.where is None:
+            return None
+        return selection.Selection(tuple(c for c in self.where.conditions if c.path not in _ANY))
 
 
 def lookup(paper: Paper, axes: Mapping[str, object], column: str) -> Published | None:
@@ -112,6 +123,16 @@ def lookup(paper: Paper, axes: Mapping[str, object], column: str) -> Published |
         if found and (attack.fits(parameters) if attack else not parameters):
             return entry.number
     return None
+
+
+def concerns(
+    paper: Paper, axes: Mapping[str, object], column: str, fits: Callable[[Attack | None], bool] = lambda attack: True
+) -> bool:
+    """Return whether the paper prints a number in this column, without parameters, for such a run at any rho, under an
+    attack that fits."""
+    leaves = {_path(key): value for key, value in axes.items()}
+    entries = _index(paper).get(column, ())
+    return any(entry.study and entry.study.holds(leaves) and fits(entry.number.attack) for entry in entries)
 
 
 def axes_of(run: Run) -> dict[str, Any]:

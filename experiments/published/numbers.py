@@ -44,8 +44,13 @@ class Attack(Struct, frozen=True, kw_only=True):
         given = dict(_split(part, parameters) for part in parameters.split(","))
         target = given.pop("target", "none")
         eps, steps = given.pop("eps", None), given.pop("n", None)
+        step = given.pop("step_size", None)
+        fits_step = step is None or (
+            self.step_size is not None and math.isclose(_radius(step, parameters), self.step_size)
+        )
         fits_eps = eps is None or (self.eps is not None and math.isclose(_radius(eps, parameters), self.eps))
-        return fits_eps and steps in (None, str(self.steps)) and target == self.target and not given
+        fits_steps = steps in (None, str(self.steps))
+        return fits_eps and fits_step and fits_steps and target == self.target and not given
 
 
 class Reading(Struct, frozen=True, kw_only=True):

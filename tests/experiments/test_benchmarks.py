@@ -26,7 +26,6 @@ from experiments.benchmarks import (
     Transfer,
     classes_needed,
     column,
-    corruption_note,
     describe,
     eps_text,
     full_column,
@@ -112,15 +111,6 @@ def test_corruptions_come_with_both_summaries() -> None:
 )
 def test_pipelines_that_a_data_set_has(data: str, found: tuple[str, ...]) -> None:
     assert pipelines(datasets.info(data)) == found
-
-
-def test_numbers_that_are_not_comparable_say_so() -> None:
-    notes = {
-        pipeline: corruption_note(CommonCorruptions(pipeline=pipeline))
-        for pipeline in ("official", "in-memory", "ours")
-    }
-    assert notes["official"] == corruption_note(Clean()) == ""
-    assert "frost is drawn" in notes["in-memory"] and "nothing published" in notes["ours"]
 
 
 def test_the_images_of_other_sets() -> None:

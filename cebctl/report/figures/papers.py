@@ -74,9 +74,9 @@ def accuracy_and_attacks(name: str, source: Source) -> Iterator[Figure]:
     measures = [("clean", "clean"), ("pgd_l2", "PGD L2"), ("pgd_linf", "PGD L∞")]
     titles = {column: title for short, title in measures for column in source.named(short)[:1]}
     if series := _over_rho_by_column(titles, source):
+        hollow = " Hollow marks are the papers' numbers." * any(one.kind == "published" for one in series)
         caption = (
-            "Test accuracy on clean images and under L2 and L∞ PGD over ρ; models without ρ as lines across. Hollow "
-            "marks are the papers' numbers."
+            f"Test accuracy on clean images and under L2 and L∞ PGD over ρ; models without ρ as lines across.{hollow}"
         )
         yield Figure(name, "Accuracy and attacks over ρ", caption, (Panel("", RHO, "accuracy, %", series),))
 
@@ -182,10 +182,11 @@ def errors_by_corruption(name: str, depth: str, source: Source) -> Iterator[Figu
             if model in swept or model.objective == "xent":
                 series += _ladder_series(model, printed.column, order[model.architecture], above, source)
         panels.append(Panel(printed.label, "error, %" if printed.column != "mce" else "mCE, %", RHO, tuple(series)))
-    if any(panel.series for panel in panels):
+    if any(series.kind != "published" for panel in panels for series in panel.series):
         caption = (
             "Errors, lower is better. Upright lines are the cross-entropy baselines, dots CEB at each ρ, 10 at the top "
-            "and 1 at the bottom, large at ρ*; the widest network is cCEB where there is one. Hollow: the papers'."
+            "and 1 at the bottom, large at ρ*; the widest network is cCEB where there is one. Hollow: the papers', "
+            "where ours may be compared with them."
         )
         title = f"Errors of {depth} by corruption"
         yield Figure(name, title, caption, tuple(panels), ladder=True, summary=3)
@@ -197,10 +198,11 @@ def _printed_light_to_dark(model: published.Model) -> tuple[bool, bool]:
 
 def _ladder_series(model: published.Model, column: str, style: int, above: float, source: Source) -> Iterator[Series]:
     family = table1.family(model, source.rows, {run.run_id: run for run in source.matrix.runs})
+    shown = table1.column_for(model, column, family, source.columns)
     starred = {one.run_ids for one in source.report.selected.values()}
     marks = []
     for row in family:
-        cell = row.cells.get(column)
+        cell = row.cells.get(shown.name if shown else column)
         if isinstance(cell, Cell):
             marks.append(mark(row, cell.as_error(), row.axes.get("rho", 0.0), row.run_ids in starred))
     ordered = tuple(sorted(marks, key=lambda one: one.at))
@@ -208,6 +210,8 @@ def _ladder_series(model: published.Model, column: str, style: int, above: float
     if ordered:
         name = f"{model.architecture} {model.objective}"
         yield Series(name, "baseline" if baseline else "line", style, ordered, style)
+    if shown and table1.why_not_beside(model, family, shown):
+        return
     at = above if baseline else float(model.rho_star or 0)
     hollow = Mark(at, model.cells[column].value * 100, label=f"{model.subject}, published")
     yield Series(f"{model.architecture} {model.objective}", "published", style, (hollow,))

@@ -7,7 +7,7 @@ no draw, so their number changes nothing but the speed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -58,7 +58,12 @@ def batches(
     if isinstance(images, MemoryImages) and images.then is None and not workers:
         yield from _resident(images, index_batches, augment, seed, epoch, torch.device(device))
         return
-    if isinstance(images, FolderImages) and images.loader == "dali" and images.crop == "evaluation" and images.then is None:
+    if (
+        isinstance(images, FolderImages)
+        and images.loader == "dali"
+        and images.crop == "evaluation"
+        and images.then is None
+    ):
         yield from dali.batches(images, index_batches, augment, seed, epoch, torch.device(device), workers)
         return
     on_gpu = torch.device(device).type == "cuda"
@@ -122,11 +127,12 @@ class _Reader(Dataset[_Read]):
 
     def _from_folder(self, images: FolderImages, samples_B: Tensor) -> _Read:
         size = images.info.size
-        transform = {
+        crops: dict[str | None, Callable[[Image.Image], Image.Image]] = {
             "evaluation": folder_transform(before_policy(self._augment), images.info),
             "imagenet-c": partial(imagenet_c_crop, size=size),
             None: partial(_as_it_is, size=size),
-        }[images.crop]
+        }
+        transform = crops[images.crop]
         pixels_BCHW = torch.empty(len(samples_B), images.info.channels, size, size, dtype=torch.uint8)
         kept, corrupt = torch.ones(len(samples_B), dtype=torch.bool), {}
         seeds = sample_seeds(self._seed, self._epoch, samples_B)

@@ -71,8 +71,8 @@ class FolderImages:
     corrupt: dict[int, str] = field(default_factory=dict)
     """What was wrong with each image that could not be decoded, by index: it was left out of its batch."""
     crop: Literal["evaluation", "imagenet-c"] | None = "evaluation"
-    """`evaluation`: that of `augment.central_crop`; `imagenet-c`: that of `augment.imagenet_c_crop`; None: an image must
-    have the size of `info` already."""
+    """`evaluation`: that of `augment.central_crop`; `imagenet-c`: that of `augment.imagenet_c_crop`; None: an image
+    must have the size of `info` already."""
     then: Then | None = None
     """Done to each image as it is used; `digest` tells it apart."""
     loader: Literal["torchvision", "dali"] = "torchvision"

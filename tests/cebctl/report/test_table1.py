@@ -53,6 +53,9 @@ def test_the_printed_table_comes_back(report: Report, typed: list[dict[str, Any]
             within = 0.1 if name in ("mce", "average_ce") else 0.001
             assert cell.value * 100 == pytest.approx(printed, abs=within), (row.heads, name)
             assert cell.low < cell.value < cell.high
+            if paper == "v1" and name in ("frost", "mce", "average_ce"):  # frost is drawn there
+                assert cell.published is cell.difference is None
+                continue
             assert cell.published == pytest.approx(printed / 100)
             assert cell.difference == pytest.approx(cell.value - printed / 100)
 

@@ -1,0 +1,114 @@
+"""Why one of our numbers may not stand beside a published one: the one predicate, for tables, figures and rho*."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+from experiments.benchmarks import AnyBenchmark, CommonCorruptions, Pgd, column, eps_text
+from experiments.fields import flatten, schema
+from experiments.published.catalogue import axes_of, concerns, lookup, normaliser, table
+from experiments.published.files import Paper
+from experiments.published.numbers import Attack
+from experiments.report_spec import ReportSpec
+from experiments.spec import Run
+
+SETTINGS = (
+    "epochs", "batch", "lr", "factor", "drops.1", "drops.2", "drops.3", "start_rho", "hold_rho", "threshold",
+    "jump_start.steps", "jump_start.epochs",
+)  # fmt: skip
+"""The printed settings (`settings.yaml`) that are fields of a run: it is the paper's where it has them."""
+
+_MADE_ALIKE = {
+    "official": ("official", "regenerated"),
+    "official-recrop": ("official-recrop",),
+    "in-memory": ("in-memory",),
+}
+"""By the paper's pipeline for ImageNet, those of ours that make the same images. CIFAR-10-C was made in memory."""
+
+
+def why_not(run: Run, benchmark: AnyBenchmark, measure: str, report: ReportSpec) -> str:
+    """Return why this measure of the run may not be compared with the numbers of the report's paper; '' if it may, or
+    if the paper has none for such a run, whatever its rho."""
+    reasons: list[str] = []
+    if isinstance(benchmark, CommonCorruptions):
+        reasons += _corrupted(run, benchmark, measure, report)
+    attack = benchmark if isinstance(benchmark, Pgd) else None
+    is_printed = concerns(
+        report.published, _axes(run), column(benchmark, measure), lambda printed: not other_attack(attack, printed)
+    )
+    subset = getattr(benchmark, "subset", None)
+    if subset and (is_printed or isinstance(benchmark, CommonCorruptions)):
+        reasons.append(f"on {subset:,} of the test images only")
+    if is_printed:
+        reasons += _trained_otherwise(run, report.published)
+    return "; ".join(reasons)
+
+
+def other_attack(benchmark: Pgd | None, printed: Attack | None) -> str:
+    """Return in what an attack is not the printed one; '' if it is, as far as that is printed."""
+    if benchmark is None or printed is None:
+        return ""
+    eps = benchmark.eps if printed.eps is None else printed.eps
+    steps = [step or 4 / 3 * eps / count for step, eps, count in (
+        (benchmark.step_size, benchmark.eps, benchmark.steps), (printed.step_size, eps, printed.steps)
+    )]  # fmt: skip
+    differences = {
+        f"eps {eps_text(benchmark.eps)}, not {eps_text(eps)}": not math.isclose(benchmark.eps, eps),
+        f"n {benchmark.steps}, not {printed.steps}": benchmark.steps != printed.steps,
+        f"target {benchmark.target}, not {printed.target}": benchmark.target != printed.target,
+        f"step {steps[0] * 255:.3g}/255, not {steps[1] * 255:.3g}/255": not math.isclose(*steps, rel_tol=1e-6),
+        f"loss {benchmark.loss}": benchmark.loss != "cross_entropy",
+        f"{benchmark.restarts} restarts": benchmark.restarts != 1,
+        "started at the image": not benchmark.random_start,
+    }
+    return ", ".join(text for text, differs in differences.items() if differs)
+
+
+def _corrupted(run: Run, benchmark: CommonCorruptions, measure: str, report: ReportSpec) -> Iterator[str]:
+    if benchmark.pipeline == "ours":
+        yield "pipeline ours, by which nothing was published"
+        return
+    on_imagenet = run.data.name == "imagenet"
+    paper = table(report.published).pipeline if on_imagenet else "official"
+    alike = _MADE_ALIKE[paper] if on_imagenet else ("official", "in-memory")
+    if benchmark.pipeline not in alike:
+        yield f"pipeline {benchmark.pipeline}, {report.published}'s is {paper}, as far as its numbers tell"
+    if not benchmark.pipeline.startswith("official") and measure in ("frost", "average_ce", "mce"):
+        yield "frost is drawn, not photographed"
+    baseline = normaliser(report.mce_baseline)
+    if measure == "mce" and baseline.stand_in and run.data.name.removesuffix("-jpeg") == baseline.data:
+        yield f"relative to {baseline.name}, a stand-in for a baseline that could not be found"
+
+
+@lru_cache(maxsize=4096)
+def _axes(run: Run) -> dict[str, Any]:
+    """Return the fields by which numbers about the original images are found, whatever the run's were saved as."""
+    return axes_of(run) | {"data.name": run.data.name.removesuffix("-jpeg")}
+
+
+@lru_cache(maxsize=4096)
+def _trained_otherwise(run: Run, paper: Paper) -> tuple[str, ...]:
+    """Return how the run's images or training differ from what is printed."""
+    reasons = []
+    if run.data.name.endswith("-jpeg"):
+        reasons.append(f"data {run.data.name}")
+    if run.data.train_subset:
+        reasons.append(f"trained on {run.data.train_subset:,} images")
+    if run.data.holdout:
+        reasons.append(f"trained without {run.data.holdout:,} held-out images")
+    if run.weights and not run.epochs:
+        return tuple(reasons)  # it was trained elsewhere, as the matrix declares
+    leaves = dict(flatten(run))
+    for name in SETTINGS:
+        field, _, index = name.partition(".") if name.startswith("drops") else (name, "", "")
+        printed, value = lookup(paper, _axes(run), name), leaves.get(schema(Run).resolve(field))
+        if index and value is not None:
+            value = value[int(index) - 1] if len(value) >= int(index) else None
+        elif value is None:
+            continue  # what has no rho has no jump-start
+        if printed is not None and (value is None or not math.isclose(float(value), printed.value)):
+            reasons.append(f"{name} {'none' if value is None else f'{value:g}'}, not {printed.value:g}")
+    return tuple(reasons)
