@@ -133,11 +133,11 @@ VERSIONS: dict[str, int] = {
     "corruption.gaussian_noise": 1,
     "corruption.shot_noise": 1,
     "corruption.impulse_noise": 1,
-    "corruption.defocus_blur": 1,
-    "corruption.glass_blur": 1,
-    "corruption.motion_blur": 1,
+    "corruption.defocus_blur": 2,
+    "corruption.glass_blur": 2,
+    "corruption.motion_blur": 2,
     "corruption.zoom_blur": 1,
-    "corruption.snow": 1,
+    "corruption.snow": 2,
     "corruption.frost": 1,
     "corruption.fog": 1,
     "corruption.brightness": 1,
@@ -146,11 +146,12 @@ VERSIONS: dict[str, int] = {
     "corruption.pixelate": 1,
     "corruption.jpeg_compression": 1,
     "corruption.speckle_noise": 1,
-    "corruption.gaussian_blur": 1,
+    "corruption.gaussian_blur": 2,
     "corruption.spatter": 1,
     "corruption.saturate": 1,
     "pipeline.official": 1,
     "pipeline.official-recrop": 1,
+    "pipeline.regenerated": 1,
     "pipeline.in-memory": 1,
     "pipeline.ours": 1,
     # Evaluation.
@@ -367,6 +368,8 @@ def _tested_images(run: Run, benchmark: AnyBenchmark) -> set[str]:
         parts |= {f"data.{benchmark.against}", "resize.fitted"}
     if isinstance(benchmark, CommonCorruptions | ExtraCorruptions):
         parts.add(f"pipeline.{benchmark.pipeline}")
+        if benchmark.pipeline == "regenerated":  # decodes by Pillow, and has a crop of its own
+            parts -= {"resize.central_crop", "loader.dali"}
         if benchmark.pipeline.startswith("official"):
             parts.add("data.imagenet-c" if run.data.name == "imagenet" else "data.cifar10-c")
         else:

@@ -247,7 +247,7 @@ def test_images_that_can_not_be_decoded_count_over_all_processes(
         (tmp_path / f"{number}.png").write_bytes(b"no image")
     names_N = np.array([f"{number}.png" for number in range(12)], dtype=np.bytes_)
     info = datasets.info("cifar10")
-    images = FolderImages(info, "train", "d", torch.arange(12) % 3, tmp_path, names_N, crop=False)
+    images = FolderImages(info, "train", "d", torch.arange(12) % 3, tmp_path, names_N, crop=None)
     monkeypatch.setattr("jobs.engine.data.images.MAX_CORRUPT_SHARE", 0.5)
     monkeypatch.setattr("jobs.engine.train.load", lambda *_: replace(images, corrupt={}))
     run = change(data=spec.Data(name="cifar10"), precision="fp64", epochs=2, **fields)

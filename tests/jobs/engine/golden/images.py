@@ -272,7 +272,7 @@ def _imagenet_c(room: Room) -> dict[str, Any]:
     room.patch.setattr(others, "_IMAGENET_C", replace(OTHER_TEST_SETS["imagenet-c"], images=6, classes=3))
     info = replace(datasets.info("imagenet"), classes=3, size=32)
     images = others.imagenet_c("fog", 3, info, room.folder, list(NAMES))
-    return {"crop": images.crop, "digest": images.digest, **seen(images, exact=False)}
+    return {"crop": bool(images.crop), "digest": images.digest, **seen(images, exact=False)}
 
 
 @pin("data.cifar10-c")
@@ -486,5 +486,5 @@ def _pipeline(pipeline: str, room: Room) -> dict[str, Any]:
     return found
 
 
-for _name in ("official", "official-recrop", "in-memory", "ours"):
+for _name in ("official", "official-recrop", "regenerated", "in-memory", "ours"):
     pin(f"pipeline.{_name}", tolerance=PIXELS)(partial(_pipeline, _name))
