@@ -26,7 +26,8 @@ _MADE_ALIKE = {
     "official-recrop": ("official-recrop",),
     "in-memory": ("in-memory",),
 }
-"""By the paper's pipeline for ImageNet, those of ours that make the same images. CIFAR-10-C was made in memory."""
+"""By the paper's pipeline for ImageNet, those of ours that make the same images. CIFAR-10-C was made in memory, at the
+size that its images have."""
 
 
 def why_not(run: Run, benchmark: AnyBenchmark, measure: str, report: ReportSpec) -> str:
@@ -44,7 +45,7 @@ def why_not(run: Run, benchmark: AnyBenchmark, measure: str, report: ReportSpec)
         reasons.append(f"on {subset:,} of the test images only")
     if is_printed:
         reasons += _trained_otherwise(run, report.published)
-    return "; ".join(reasons)
+    return "; ".join(dict.fromkeys(reasons))
 
 
 def other_attack(benchmark: Pgd | None, printed: Attack | None) -> str:
@@ -71,10 +72,10 @@ def _corrupted(run: Run, benchmark: CommonCorruptions, measure: str, report: Rep
     if benchmark.pipeline == "ours":
         yield "pipeline ours, by which nothing was published"
         return
-    on_imagenet = run.data.name == "imagenet"
-    paper = table(report.published).pipeline if on_imagenet else "official"
-    alike = _MADE_ALIKE[paper] if on_imagenet else ("official", "in-memory")
-    if benchmark.pipeline not in alike:
+    if run.data.name not in ("imagenet", "cifar10"):
+        yield f"data {run.data.name}"
+    paper = table(report.published).pipeline
+    if run.data.name == "imagenet" and benchmark.pipeline not in _MADE_ALIKE[paper]:
         yield f"pipeline {benchmark.pipeline}, {report.published}'s is {paper}, as far as its numbers tell"
     if not benchmark.pipeline.startswith("official") and measure in ("frost", "average_ce", "mce"):
         yield "frost is drawn, not photographed"

@@ -15,8 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments import published, yaml12
+from experiments.benchmarks import Clean, CommonCorruptions
 from experiments.errors import InputError
 from experiments.published import files
+from experiments.report_spec import ReportSpec
 from experiments.spec import (
     Adam,
     AutoAugment,
@@ -295,6 +297,41 @@ def test_every_percentage_of_the_text_is_published(paper: str) -> None:
     # v1's Figure 3 rounds 97.51.
     assert printed - known <= ({97.5} if paper == "v1" else set())
     assert len(printed) > 10
+
+
+# --- what may stand beside them ---
+
+
+@pytest.mark.parametrize(
+    ("data", "pipeline", "measure", "reason"),
+    [
+        ("cifar10", "in-memory", "fog", ""),
+        ("cifar10", "official", "frost", ""),
+        ("cifar10", "in-memory", "frost", "frost is drawn, not photographed"),
+        ("cifar10-jpeg", "official", "fog", "data cifar10-jpeg"),
+        ("own:pictures", "in-memory", "fog", "data own:pictures"),
+        ("imagenet", "regenerated", "fog", ""),
+        ("imagenet", "in-memory", "fog", "pipeline in-memory, v2's is official, as far as its numbers tell"),
+        ("imagenet", "regenerated", "average_ce", "frost is drawn, not photographed"),
+    ],
+)
+def test_corrupted_images_are_held_against_the_published_ones(
+    data: str, pipeline: str, measure: str, reason: str
+) -> None:
+    run = imagenet(50, 1, False, "xent") if data == "imagenet" else cifar(2, 2, "none")
+    run = msgspec.structs.replace(run, data=msgspec.structs.replace(run.data, name=data))
+    benchmark = CommonCorruptions(pipeline=pipeline)  # type: ignore[arg-type]
+    settings = "drops.1 none, not 90; drops.2 none, not 180; drops.3 none, not 240"
+    said = published.why_not(run, benchmark, measure, ReportSpec(mce_baseline="alexnet"))
+    assert said.removesuffix(settings).removesuffix("; ") == reason
+
+
+def test_imported_weights_are_what_their_matrix_declares() -> None:
+    """Without training here there is nothing to hold against the paper's; fine-tuning is another training."""
+    run = msgspec.structs.replace(cifar(4, 10, "none"), weights="sha256:" + "0" * 64, epochs=0.0)
+    assert published.why_not(run, Clean(), "clean", ReportSpec()) == ""
+    tuned = msgspec.structs.replace(run, epochs=10.0)
+    assert "epochs 10, not 1500" in published.why_not(tuned, Clean(), "clean", ReportSpec())
 
 
 # --- what is disputed ---
