@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, ClassVar, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from experiments.datasets import OTHER_TEST_SETS, DatasetInfo, OtherTestSet
 from experiments.spec import Count, Pixels
@@ -27,6 +27,9 @@ Norm = Literal["linf", "l2"]
 Loss = Literal["cross_entropy", "margin", "dlr"]
 RunId = Annotated[str, Meta(pattern="^r[0-9a-f]{16}$", extra={"unit": "run"})]
 """One run of the same matrix; a matrix writes a selection that leaves this run alone."""
+
+EOT_DRAWS = 20
+"""Draws of z for each gradient of AutoAttack's `rand`, as its authors set it."""
 
 CORRUPTIONS = (
     "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur",
@@ -145,17 +148,27 @@ class Transfer(Benchmark, frozen=True, tag="transfer", kw_only=True):
 
 
 class AutoAttack(Benchmark, frozen=True, tag="autoattack"):
-    """AutoAttack (Croce & Hein, 2020) by the package `pyautoattack`: an image counts as right if it is right before
-    and behind every attack of the ensemble. `classes_needed` says for how many classes it is defined."""
+    """AutoAttack (Croce & Hein, 2020) by the package `pyautoattack`. `classes_needed` says for how many classes it is
+    defined, `size_needed` for which images.
+
+    `standard` judges the classifier over mean encodings: an image counts as right if it is right before and behind
+    every attack of the ensemble. `rand` judges the classifier that averages the probabilities c(y|z) over `draws` draws
+    of z from e(z|x). The attack climbs that average over draws of its own; an image counts as right if the average over
+    fresh draws is right at the one point that the attack chose. A count over several draws, each of which must be right
+    (the authors' `rand`), is no accuracy of any classifier: it falls as draws are added, at radius 0 too.
+    """
 
     norm: Norm
     eps: Pixels
     version: Literal["standard", "rand"] = "standard"
     """`standard`: APGD by cross-entropy and by targeted DLR, targeted FAB and Square, on mean encodings; `rand`: on
-    sampled z, APGD by cross-entropy and by DLR, each gradient a mean over 20 draws (EOT). Targets are the 9 likeliest
-    other classes, or all where there are fewer."""
+    sampled z, APGD by cross-entropy and by DLR, each gradient that of a mean over 20 draws (EOT), or over `draws` if
+    they are more. Targets are the 9 likeliest other classes, or all where there are fewer."""
     subset: Count | None = None
     """Attack only this many test images, drawn evenly from the classes in a fixed order; null: all."""
+    draws: Count | UnsetType = UNSET
+    """Of `rand`: how many draws of z the judged classifier averages over; 1 is the classifier that draws one z for each
+    image. Unset: 20, as many as the authors take for a gradient."""
 
 
 class GradientAudit(Benchmark, frozen=True, tag="gradient_audit"):
@@ -288,6 +301,24 @@ def classes_needed(benchmark: AnyBenchmark) -> int:
         case _:
             return 2
 
+
+def judged_draws(benchmark: AutoAttack) -> int:
+    """Return over how many draws of z the classifier averages that `rand` judges."""
+    return EOT_DRAWS if isinstance(benchmark.draws, UnsetType) else benchmark.draws
+
+
+def size_needed(benchmark: AnyBenchmark) -> int:
+    """Return the smallest height and width of images, in pixels, for which an attack is defined: in l2 Square begins
+    with fifths of an image (Andriushchenko et al., 2020)."""
+    match benchmark:
+        case GradientAudit(norm="l2") | AutoAttack(norm="l2", version="standard"):
+            return 5
+        case _:
+            return 1
+
+
+WITHOUT_SQUARE = "for smaller ones there is pgd"
+"""What to ask for instead."""
 
 WITHOUT_DLR = "for fewer there are pgd: {loss: margin} and gradient_audit"
 """What to ask for instead."""

@@ -167,8 +167,9 @@ def _passes(benchmark: AnyBenchmark, run: Run) -> float:
             return (benchmark.subset or test) * (2 * benchmark.steps + 1) * benchmark.restarts
         case Transfer():
             return (benchmark.subset or test) * (2 * benchmark.steps + 1)
-        case AutoAttack():  # as if no image fell early: APGD's 100 steps, FAB's as two of them each, Square's queries
-            steps = 2 * 100 * 20 if benchmark.version == "rand" else 100 + 9 * 100 + 2 * 9 * 100
+        case AutoAttack():  # as if no image fell early: APGD's 100 steps, FAB's as two of them each, Square's queries;
+            # the draws of `rand` share one pass of the network
+            steps = 2 * 100 if benchmark.version == "rand" else 100 + 9 * 100 + 2 * 9 * 100
             return (benchmark.subset or test) * (2 * steps + (5000 if benchmark.version == "standard" else 0))
         case GradientAudit():  # three losses and a huge radius; five restarts of five times the steps; Square
             return (benchmark.subset or test) * (2 * benchmark.steps * (4 + 25) + benchmark.queries)

@@ -14,6 +14,7 @@ from experiments import selection, yaml12
 from experiments.axes import read_axis
 from experiments.benchmarks import (
     WITHOUT_DLR,
+    WITHOUT_SQUARE,
     AnyBenchmark,
     Attack,
     AutoAttack,
@@ -23,6 +24,7 @@ from experiments.benchmarks import (
     eps_text,
     largest_eps,
     pipelines,
+    size_needed,
 )
 from experiments.errors import Fault, InputError, expected
 from experiments.fields import TAG, describe, schema
@@ -154,6 +156,10 @@ def _wrong_attack(benchmark: AnyBenchmark, info: DatasetInfo) -> Iterator[str]:
         yield f"{wrong}; at most {largest:g} in [0, 1] pixel units"
     if info.classes < (needed := classes_needed(benchmark)):
         yield f"its loss, DLR, needs {needed} classes, {info.name} has {info.classes}; {WITHOUT_DLR}"
+    if info.size < (needed := size_needed(benchmark)):
+        yield f"in l2 its attack Square needs {needed} x {needed} pixels, {info.name} has {info.size}; {WITHOUT_SQUARE}"
+    if isinstance(benchmark, AutoAttack) and benchmark.draws and benchmark.version != "rand":
+        yield "draws: standard judges mean encodings and draws no z; expected version: rand beside it"
 
 
 def _entry(item: Node, faults: list[Fault]) -> Asked | None:

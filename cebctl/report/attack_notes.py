@@ -9,7 +9,7 @@ from msgspec import structs
 from cebctl.render.console import many
 from cebctl.report.cells import Audit
 from experiments.audit import MEASURES, verdict
-from experiments.benchmarks import AutoAttack, GradientAudit, Pgd, Transfer, eps_text
+from experiments.benchmarks import EOT_DRAWS, AutoAttack, GradientAudit, Pgd, Transfer, eps_text, judged_draws
 from experiments.matrix import Matrix
 from store.rows import ResultRow
 
@@ -24,6 +24,7 @@ def attacks(matrix: Matrix, results: Sequence[ResultRow]) -> list[str]:
         if isinstance(benchmark, Pgd | Transfer | AutoAttack):
             radii.setdefault(structs.replace(benchmark, eps=1.0), []).append(benchmark.eps)
     found = [_attack(matrix, attack, ", ".join(map(both_scales, eps))) for attack, eps in radii.items()]
+    found += _unattacked(matrix, results)
     if any(isinstance(benchmark, Pgd) for benchmark in matrix.benchmarks):
         found.append(_strongest(results))
     return [*found, _gradients(results)]
@@ -71,7 +72,7 @@ def _attack(matrix: Matrix, benchmark: Pgd | Transfer | AutoAttack, eps: str) ->
     """What attacks did that are alike but for their radii, `eps`."""
     subset = f", {many(benchmark.subset, 'image')}" if benchmark.subset else ""
     if isinstance(benchmark, AutoAttack):
-        kind = "standard, on mean encodings" if benchmark.version == "standard" else "rand (EOT), on sampled z"
+        kind = "standard, on mean encodings" if benchmark.version == "standard" else f"rand, {_judged(benchmark)}"
         return f"autoattack_{benchmark.norm}: AutoAttack {kind}, eps {eps}{subset}."
     step = "4/3 eps/n" if benchmark.step_size is None else eps_text(benchmark.step_size)
     start = "random start" if benchmark.random_start else "start at the image"
@@ -85,11 +86,37 @@ def _attack(matrix: Matrix, benchmark: Pgd | Transfer | AutoAttack, eps: str) ->
     return f"pgd_{benchmark.norm}: {aim} PGD, {how}{loss}{restarts}{subset}."
 
 
+def _judged(benchmark: AutoAttack) -> str:
+    """Say which classifier `rand` judges."""
+    draws = judged_draws(benchmark)
+    classifier = f"averaged over {draws} draws of z" if draws > 1 else "that draws one z"
+    return f"of the classifier {classifier}: attacked over {max(draws, EOT_DRAWS)} fixed draws, counted on fresh ones"
+
+
+def _unattacked(matrix: Matrix, results: Iterable[ResultRow]) -> list[str]:
+    """Give the accuracy without attack of each classifier that `rand` judged: `clean` is over mean encodings."""
+    names = {run.run_id: run.name for run in matrix.runs}
+    shares = {
+        (judged_draws(row.benchmark), names[row.run_id]): row.value
+        for row in results
+        if isinstance(row.benchmark, AutoAttack) and row.name == "unattacked_share" and row.run_id in names
+    }
+    by_draws: dict[int, list[str]] = {}
+    for (draws, name), share in shares.items():
+        by_draws.setdefault(draws, []).append(f"{share:.1%} ({name})")
+    return [
+        f"Over {draws} draw{'s' * (draws > 1)} of z and without attack: {', '.join(said)}."
+        for draws, said in by_draws.items()
+    ]
+
+
 def _strongest(results: Sequence[ResultRow]) -> str:
-    """Whether every model with a PGD number has one of AutoAttack too, for the same threat model."""
+    """Say if every model with a PGD number has one of AutoAttack too, for the same threat model and classifier: `rand`
+    judges another."""
     attacked: dict[tuple[str, str, float], set[str]] = {}
     for row in results:
-        if row.unit == "accuracy" and isinstance(row.benchmark, Pgd | AutoAttack):
+        of_means = isinstance(row.benchmark, Pgd) or getattr(row.benchmark, "version", "") == "standard"
+        if row.unit == "accuracy" and of_means and isinstance(row.benchmark, Pgd | AutoAttack):
             threat = (row.run_id, row.benchmark.norm, row.benchmark.eps)
             attacked.setdefault(threat, set()).add("autoattack" if isinstance(row.benchmark, AutoAttack) else "pgd")
     beside = [kinds for kinds in attacked.values() if "autoattack" in kinds]

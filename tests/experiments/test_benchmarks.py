@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from yaml.nodes import ScalarNode
 
 from experiments import datasets
@@ -29,12 +30,14 @@ from experiments.benchmarks import (
     describe,
     eps_text,
     full_column,
+    judged_draws,
     measures,
     other_test_set,
     pipelines,
 )
 from experiments.errors import InputError
 from experiments.fields import read_value
+from experiments.identity import evaluation_id
 from experiments.matrix import Matrix
 from experiments.spec import Pixels
 
@@ -117,6 +120,29 @@ def test_the_images_of_other_sets() -> None:
     found = {one.name: one.images for benchmark in (ImagenetR(), ImagenetV2(), Cifar101(version="v4"), Clean())
              if (one := other_test_set(benchmark))}  # fmt: skip
     assert found == {"imagenet-r": 30_000, "imagenet-v2-matched-frequency": 10_000, "cifar10.1-v4": 2_021}
+
+
+def test_draws_are_no_part_of_an_evaluation_that_does_not_name_them() -> None:
+    """So that results made before there was the field stay those of the same evaluation."""
+    rand = AutoAttack(norm="linf", eps=0.15, version="rand", subset=100)
+    assert evaluation_id(rand, "digits") == "ed03e63ba15960e9a"
+    assert judged_draws(rand) == 20 and evaluation_id(structs.replace(rand, draws=5), "digits") != evaluation_id(
+        rand, "digits"
+    )
+
+
+@pytest.mark.parametrize("entry", ["gradient_audit", "autoattack"])
+def test_square_in_l2_needs_images_of_five_pixels(
+    entry: str, expand: Callable[..., Matrix], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(datasets.DATASETS, "digits", replace(datasets.info("digits"), size=4))
+    for norm, refused in (("l2", True), ("linf", False)):
+        text = f"grids: [{{objective: xent}}]\nevaluate: [{entry}: {{norm: {norm}, eps: 0.1}}]"
+        if refused:
+            with pytest.raises(InputError, match=rf":3:12: {entry}: in l2 its attack Square needs 5 x 5 pixels"):
+                expand(text)
+        else:
+            expand(text)
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,8 @@ FAULTS = {
                 "eps: 1.5 is larger than the range of digits in linf; at most 1 in"),
     "no noise": ("grids: [{objective: xent}]\nevaluate: [autoattack: {norm: linf, eps: 0.1, version: rand}]",
                  "version: rand attacks sampled z; xent has none"),
+    "no draws": ("grids: [{objective: ceb, rho: 1}]\nevaluate: [autoattack: {norm: l2, eps: 1, draws: 5}]",
+                 "m.yaml:3:12: autoattack: draws: standard judges mean encodings and draws no z; expected version"),
     "no source": ("grids: [{objective: xent}]\nevaluate: [transfer: {source: rho = 3, norm: l2, eps: 1}]",
                   "source: it selects 0 of the 1 runs; expected one"),
     "source missing": ("grids: [{objective: xent}]\nevaluate: [transfer: {norm: l2, eps: 1}]",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from experiments.benchmarks import (
     WITHOUT_DLR,
+    WITHOUT_SQUARE,
     AutoAttack,
     GradientAudit,
     Pgd,
@@ -11,6 +12,7 @@ from experiments.benchmarks import (
     classes_needed,
     eps_text,
     largest_eps,
+    size_needed,
     tag,
 )
 from experiments.datasets import DatasetInfo
@@ -18,8 +20,8 @@ from experiments.errors import InputError
 
 
 def check(benchmark: Pgd | Transfer | AutoAttack | GradientAudit, info: DatasetInfo) -> None:
-    """InputError for a ball that holds every image, for more images or another class than there are, for a loss that
-    so few classes don't have, and for restarts that would all be the same."""
+    """Raise InputError for a ball that holds every image, for more images or another class than there are, for a loss
+    that so few classes don't have, for images too small, and for restarts that would all be the same."""
     where = f"{tag(benchmark)} on {info.name}"
     largest = largest_eps(benchmark.norm, info)
     if not 0 < benchmark.eps <= largest:
@@ -31,6 +33,9 @@ def check(benchmark: Pgd | Transfer | AutoAttack | GradientAudit, info: DatasetI
         raise InputError(where, f"a subset of {benchmark.subset:,} images", f"there are {info.test:,}")
     if info.classes < (needed := classes_needed(benchmark)):
         raise InputError(where, f"its loss, DLR, needs {needed} classes; there are {info.classes}", WITHOUT_DLR)
+    if info.size < (needed := size_needed(benchmark)):
+        wrong = f"in l2 its attack Square needs {needed} x {needed} pixels; there are {info.size}"
+        raise InputError(where, wrong, WITHOUT_SQUARE)
     if isinstance(benchmark, Pgd):
         if isinstance(benchmark.target, int) and benchmark.target >= info.classes:
             raise InputError(where, f"there is no class {benchmark.target}", f"classes are 0 to {info.classes - 1}")

@@ -95,6 +95,26 @@ def test_both_attacks_have_a_column_and_the_audit_has_words(matrix: Matrix) -> N
     assert "PGD examples made on xent, eps 0.1 (25.5/255), n 20" in note
 
 
+def test_rand_says_which_classifier_it_judged_and_how_that_does_without_attack(tmp_path: Path) -> None:
+    path = tmp_path / "m.yaml"
+    many, single = (f"autoattack: {{norm: linf, eps: 0.1, version: rand{draws}}}" for draws in ("", ", draws: 1"))
+    grids = "grids: [{objective: ceb, rho: [1, 2]}]"
+    path.write_text(
+        f"{MATRIX.partition('grids')[0]}{grids}\nevaluate: [clean, pgd: {{norm: linf, eps: 0.1}}, {many}, {single}]"
+    )
+    matrix = load(path)
+    status = {run.run_id: RunStatus(run, (StageStatus("train", "done"),)) for run in matrix.runs}
+    _, pgd, *rand = matrix.benchmarks
+    rows = [_row(run.run_id, benchmark, "unattacked_share", 78, "share") for run in matrix.runs for benchmark in rand]
+    rows += [_row(matrix.runs[0].run_id, benchmark, measures(benchmark)[0], 30) for benchmark in (pgd, *rand)]
+    report = build(matrix, status, rows, "e1")
+    assert _said(report, "averaged over 20 draws of z: attacked over 20 fixed draws, counted on fresh ones")
+    assert _said(report, "that draws one z: attacked over 20 fixed draws, counted on fresh ones")
+    for draws in ("20 draws", "1 draw"):
+        assert _said(report, f"Over {draws} of z and without attack: 78.0% (ceb rho=1), 78.0% (ceb rho=2).")
+    assert _said(report, "no stronger attack than PGD")  # of the classifier that PGD attacked
+
+
 def test_verdicts_are_footnotes_by_run_and_in_json(matrix: Matrix) -> None:
     report = _report(matrix, [], {0: HONEST, 1: HONEST | {"audit_more": 10}})
     assert _said(report, "gradient audit") == [

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from experiments.benchmarks import Norm
 from experiments.errors import InputError
-from jobs.engine.attacks.ensemble import autoattack, square
+from jobs.engine.attacks.ensemble import apgd, autoattack, square
 
 Trained = tuple[nn.Module, Tensor, Tensor]
 
@@ -32,7 +32,7 @@ def trained() -> Trained:
 @pytest.mark.parametrize(("norm", "theirs", "eps"), [("linf", "Linf", 0.05), ("l2", "L2", 0.15)])
 def test_standard_equals_pyautoattack(norm: Norm, theirs: str, eps: float, trained: Trained) -> None:
     network, x_BCHW, y_B = trained
-    ours_B = autoattack(network, x_BCHW, y_B, classes=10, norm=norm, eps=eps, version="standard", seed=3)
+    ours_B = autoattack(network, x_BCHW, y_B, classes=10, norm=norm, eps=eps, seed=3)
     direct = AutoAttack(network, norm=theirs, eps=eps, seed=3, device="cpu")
     x_adv_BCHW, _ = direct.run_standard_evaluation(x_BCHW, y_B, batch_size=6)
     with torch.no_grad():
@@ -40,21 +40,34 @@ def test_standard_equals_pyautoattack(norm: Norm, theirs: str, eps: float, train
     assert 0 < ours_B.sum() < 6
 
 
-@pytest.mark.parametrize(("norm", "theirs", "eps"), [("linf", "Linf", 0.05), ("l2", "L2", 0.15)])
-def test_rand_equals_pyautoattack(norm: Norm, theirs: str, eps: float, trained: Trained) -> None:
-    """Its noise comes from the global generator, which we seed; so it is a function of the seed alone."""
+@pytest.mark.parametrize(("norm", "dual", "eps"), [("linf", 1, 0.05), ("l2", 2, 0.15)])
+def test_apgd_ends_in_the_ball_and_wrong_wherever_a_linear_network_can_be(
+    norm: Norm, dual: int, eps: float, trained: Trained
+) -> None:
+    """Such a network is robust exactly where each margin exceeds eps times the dual norm of its gradient."""
+    network, x_BCHW, _ = trained
+    x_BCHW = 0.3 + 0.4 * torch.rand(40, 1, 5, 5, generator=torch.Generator().manual_seed(1))
+    weights_KD = network[1].weight.detach()  # type: ignore[index,union-attr]
+    with torch.no_grad():
+        logits_BK = network(x_BCHW)
+    y_B = logits_BK.argmax(1)
+    y_B[:5] = (y_B[:5] + 1) % 10  # wrong already
+    slope_BK = (weights_KD[y_B][:, None] - weights_KD).norm(p=dual, dim=2)
+    robust_B = (logits_BK.gather(1, y_B[:, None]) - logits_BK > eps * slope_BK).sum(dim=1) == 9
+    end_BCHW = apgd(network, x_BCHW, y_B, norm=norm, eps=eps, seed=3, samples_B=torch.arange(40))
+    with torch.no_grad():
+        assert torch.equal(network(end_BCHW).argmax(1) == y_B, robust_B)
+    change_B = (end_BCHW - x_BCHW).flatten(1).norm(p=torch.inf if norm == "linf" else 2, dim=1)
+    assert change_B.max() <= eps * (1 + 1e-5) and end_BCHW.min() >= 0 and end_BCHW.max() <= 1
+    assert 0 < robust_B.sum() < 35
+
+
+def test_apgds_points_are_the_images_own(trained: Trained) -> None:
     network, x_BCHW, y_B = trained
-
-    def noisy(z_BCHW: Tensor) -> Tensor:
-        logits_BK = network(z_BCHW)
-        return logits_BK + 0.3 * torch.randn_like(logits_BK)
-
-    ours_B = autoattack(noisy, x_BCHW, y_B, classes=10, norm=norm, eps=eps, version="rand", seed=4)
-    with torch.random.fork_rng():
-        torch.manual_seed(4)
-        direct = AutoAttack(noisy, norm=theirs, eps=eps, version="rand", seed=4, device="cpu")
-        _, class_B = direct.run_standard_evaluation(x_BCHW, y_B, batch_size=6)
-    assert torch.equal(ours_B, class_B == y_B) and 0 < ours_B.sum() < 6
+    options = {"norm": "l2", "eps": 0.1, "seed": 3}
+    together_BCHW = apgd(network, x_BCHW, y_B, samples_B=torch.arange(6), **options)  # type: ignore[arg-type]
+    alone_1CHW = apgd(network, x_BCHW[4:5], y_B[4:5], samples_B=torch.tensor([4]), **options)  # type: ignore[arg-type]
+    torch.testing.assert_close(alone_1CHW[0], together_BCHW[4], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("classes", [4, 7])
@@ -72,7 +85,7 @@ def test_of_fewer_classes_than_ten_all_others_are_targets(classes: int, trained:
     slope_BK = (weights_KD[y_B][:, None] - weights_KD).abs().sum(dim=2)
     robust_B = (margin_BK > eps * slope_BK).sum(dim=1) == classes - 1
     assert 0 < robust_B.sum() < len(robust_B)
-    right_B = autoattack(few, x_BCHW, y_B, classes=classes, norm="linf", eps=eps, version="standard", seed=3)
+    right_B = autoattack(few, x_BCHW, y_B, classes=classes, norm="linf", eps=eps, seed=3)
     assert torch.equal(right_B, robust_B)
 
 

@@ -216,18 +216,29 @@ class TestAutoAttack:
 
         monkeypatch.setattr("jobs.engine.evaluators.autoattack.autoattack", package)
         found = run(model, digits, AutoAttack(norm="linf", eps=EPS, subset=30), batch=20, seed=4)["autoattack_linf"]
-        assert given == [{"classes": 10, "norm": "linf", "eps": EPS, "version": "standard", "seed": 4}] * 2
+        assert given == [{"classes": 10, "norm": "linf", "eps": EPS, "seed": 4}] * 2
         few = Few(digits, 360)
         right_N = model.classify(few.x_NCHW).argmax(1) == few.y_N
         assert found.values_M.tolist() == right_N[found.samples_M].tolist()
 
-    def test_rand_samples_z(self, model_of: ModelOf, digits: ImageSet) -> None:
+    def test_rand_attacks_one_sample_of_z_and_counts_another(self, model_of: ModelOf, digits: ImageSet) -> None:
         noisy = model_of(Ceb(rho=1))
         drawn: list[Tensor] = []
         logits = noisy.logits
         noisy.logits = lambda z_BZ: drawn.append(z_BZ.detach()) or logits(z_BZ)  # type: ignore[method-assign,func-returns-value]
-        run(noisy, digits, AutoAttack(norm="linf", eps=0.05, version="rand", subset=10))
-        assert not torch.equal(drawn[0], drawn[1])
+        run(noisy, digits, AutoAttack(norm="linf", eps=1e-6, version="rand", subset=10, draws=3))
+        *attacked, judged, unattacked = drawn
+        assert {len(z_BZ) for z_BZ in attacked} == {20 * 10} and len(judged) == len(unattacked) == 3 * 10
+        for z_BZ in attacked:  # the same draws at every step
+            torch.testing.assert_close(z_BZ, attacked[0], rtol=0, atol=1e-3)
+        torch.testing.assert_close(judged, unattacked, rtol=0, atol=1e-3)
+        assert (judged - attacked[0][:30]).abs().mean() > 0.5
+
+    def test_square_in_l2_needs_five_pixels(self, model: CebModel, digits: ImageSet) -> None:
+        tiny = replace(digits, info=replace(digits.info, size=4))
+        for benchmark in (GradientAudit(norm="l2", eps=0.5), AutoAttack(norm="l2", eps=0.5)):
+            with pytest.raises(InputError, match="Square needs 5 x 5 pixels; there are 4; for smaller ones"):
+                run(model, tiny, benchmark)
 
     def test_a_request_to_stop_is_heard_within_a_batch(self, model: CebModel, digits: ImageSet) -> None:
         calls: Iterator[int] = iter(range(10**6))
