@@ -149,12 +149,18 @@ def _failure(error: Exception) -> Failed | Died:
     if isinstance(error, PeerLostError):
         return Died(reason=str(error))
     if isinstance(error, CebctlError):
-        return Failed(error=str(error), kind=getattr(error, "kind", "input" if error.exit_code == 2 else "error"))
+        kind = getattr(error, "kind", "input" if error.exit_code == 2 else "error")
+        cause = isinstance(error.__cause__, ExceptionGroup)  # of an evaluation: errors that nobody foresaw
+        return Failed(error=str(error), kind=kind, traceback=_traceback(error) if cause else "")
     first = str(error).strip().splitlines()
     text = f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
     # Python's own, and torch's OutOfMemoryError, which is known here by name only.
     kind = "memory" if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ else "error"
-    return Failed(error=text, traceback="".join(traceback.format_exception(error)), kind=kind)
+    return Failed(error=text, traceback=_traceback(error), kind=kind)
+
+
+def _traceback(error: Exception) -> str:
+    return "".join(traceback.format_exception(error))
 
 
 def _train(claim: Claim, paths: RunPaths, journal: Journal | None, should_stop: Callable[[], bool]) -> None:

@@ -66,11 +66,17 @@ def peers() -> Iterator[None]:
     try:
         yield
     except (distributed.DistError, ConnectionError, RuntimeError) as error:
-        known = isinstance(error, distributed.DistError | ConnectionError)
-        if not known and not _PEER_LOST.search(str(error)):
+        if not is_peer_lost(error):
             raise
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise PeerLostError(f"another process of this job is gone, see the logs by rank: {said}") from error
+
+
+def is_peer_lost(error: Exception) -> bool:
+    """Whether torch raised this because another process of the group is gone."""
+    if isinstance(error, PeerLostError | distributed.DistError | ConnectionError):
+        return True
+    return isinstance(error, RuntimeError) and bool(_PEER_LOST.search(str(error)))
 
 
 @dataclass(frozen=True)

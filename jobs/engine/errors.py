@@ -1,10 +1,15 @@
-"""How training can fail by its own doing."""
+"""How training and evaluation can fail by their own doing."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from experiments.errors import CebctlError, InputError
+from jobs.engine.distributed import is_peer_lost
+from jobs.errors import Stopped
 
 
 class DivergedError(CebctlError):
@@ -30,3 +35,35 @@ class ForeignCheckpointError(InputError):
 
     def __init__(self, file: Path, found: str, wanted: str) -> None:
         super().__init__(file, f"a checkpoint of {found}, not of {wanted}")
+
+
+class BenchmarkError(CebctlError):
+    """A benchmark failed by an error that nobody foresaw, which is its cause."""
+
+    def __init__(self, benchmark: str, error: Exception) -> None:
+        super().__init__(f"{benchmark}: {in_one_line(error)}")
+        self.__cause__ = error
+
+
+class EvaluationError(CebctlError):
+    """Some benchmarks failed, and the others of the evaluation have their results; the cause holds every error."""
+
+    def __init__(self, faults: Sequence[CebctlError]) -> None:
+        super().__init__(f"evaluate: {'; '.join(map(str, faults))}")
+        self.__cause__ = ExceptionGroup("benchmarks that failed", list(faults))
+
+
+def in_one_line(error: Exception) -> str:
+    """Return what went wrong in one line, with the type of an error that is not ours: `ZeroDivisionError: …`."""
+    lines = str(error).strip().splitlines()
+    names = [] if isinstance(error, CebctlError) else [type(error).__name__]
+    return ": ".join([*names, *lines[:1]])
+
+
+def is_fatal(error: Exception) -> bool:
+    """Whether the same process could measure no other benchmark behind this error: it was asked to stop, has no memory
+    left or a broken device, or lost another process of its group."""
+    if isinstance(error, Stopped | MemoryError | torch.OutOfMemoryError) or is_peer_lost(error):
+        return True
+    broken = getattr(torch, "AcceleratorError", ())  # older versions have none
+    return isinstance(error, broken) or "DefaultCPUAllocator" in str(error)

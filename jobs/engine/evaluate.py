@@ -12,13 +12,14 @@ import torch
 
 from experiments import numerics, start
 from experiments.benchmarks import AnyBenchmark, full_column
-from experiments.errors import InputError
+from experiments.errors import CebctlError, InputError
 from experiments.identity import evaluation_id, run_id
 from experiments.spec import Run
 from jobs import per_sample, provenance
 from jobs.engine import checkpoint, data, history, source
 from jobs.engine.attacks.precision import full_precision
 from jobs.engine.data import ImageSet
+from jobs.engine.errors import BenchmarkError, EvaluationError, is_fatal
 from jobs.engine.evaluators import EVALUATORS, Found, Subject, Summary
 from jobs.engine.models import CebModel
 from jobs.engine.partial import PartialNotes, origin
@@ -47,8 +48,9 @@ def evaluate(
     process of a group writes for all; the others need no journal. Of several jobs, each with its share and
     journal, the last to be done writes the result.
 
-    A benchmark that can't be run as asked leaves the others alone: InputError at the end names each. Raises
-    InputError at once if the images or a checkpoint are not there, Stopped between two batches if asked to stop.
+    A benchmark that can't be run as asked, or that meets an error nobody foresaw, leaves the others alone: at the end
+    InputError names each, or EvaluationError if one of the second kind is among them. Raises InputError at once if the
+    images or a checkpoint are not there, Stopped between two batches if asked to stop, and at once what is_fatal.
     """
     share = Share.of_group() if share is None else share
     trained = checkpoint.load_model(run, paths.checkpoints)
@@ -57,7 +59,7 @@ def evaluate(
     other = partial(source.trained_model, tested=run, paths=paths, device=device)
     load = partial(data.load, run.data, root=data_root)
     epochs = partial(history.epochs, [*(paths.beside(run_id(one)) for one in start.ancestors(run)), paths])
-    faults = []
+    faults: list[CebctlError] = []
     for benchmark in benchmarks:
         identity = evaluation_id(benchmark, run.data.name)
         activity = full_column(benchmark, _name(benchmark))
@@ -74,15 +76,23 @@ def evaluate(
                     notes.reread()
                     found, subject = _walk(model, new_subject, benchmark, run.seed)
         except InputError as error:
-            faults.append(str(error))
+            faults.append(error)
+            continue
+        except Exception as error:
+            # A signal reaches the processes that read images too: what their end raises is no fault of the benchmark.
+            if is_fatal(error) or should_stop():
+                raise
+            faults.append(BenchmarkError(activity, error))
             continue
         finally:
             notes.close()
         if journal is not None and share.writes and subject.complete:
             journal.write(_result(identity, benchmark, found, subject, trained.step, engine, versions))
             notes.forget()
+    if not all(isinstance(fault, InputError) for fault in faults):
+        raise EvaluationError(faults)
     if faults:
-        raise InputError("evaluate", "; ".join(faults))
+        raise InputError("evaluate", "; ".join(map(str, faults)))
 
 
 def _walk(

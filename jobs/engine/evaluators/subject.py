@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from experiments.datasets import Split
-from experiments.errors import InputError
+from experiments.errors import CebctlError, InputError
 from experiments.spec import NoAugment
 from jobs.engine.data import ImageSet, batches
 from jobs.engine.data.batches import Batch
 from jobs.engine.data.images import FolderImages, evenly
+from jobs.engine.errors import in_one_line, is_fatal
 from jobs.engine.history import Epochs
 from jobs.engine.models import CebModel
 from jobs.engine.share import Share
@@ -151,6 +152,10 @@ class Subject:
             self._measure(of_batch, images, part, split, mine)
         except (Stopped, InputError) as error:
             fault = error
+        except Exception as error:
+            if is_fatal(error):
+                raise
+            fault = self._stopped() or error
         yield from self._joined(images, len(chosen_M), len(split), self._gather(mine, fault))
 
     def digest(self) -> str:
@@ -162,6 +167,15 @@ class Subject:
     def hear(self) -> None:
         """Within a long batch: let a request to stop be heard."""
         self.watch(self.done, self.total)
+
+    def _stopped(self) -> Stopped | None:
+        """Return the request to stop, if there is one: its signal reaches the processes that read images too, and
+        their end raises an error of its own here."""
+        try:
+            self.hear()
+        except Stopped as stopped:
+            return stopped
+        return None
 
     def _measure(
         self, of_batch: OfBatch, images: ImageSet, part: str, split: Sequence[Tensor], mine: dict[int, BatchFound]
@@ -184,16 +198,17 @@ class Subject:
             self.hear()
 
     def _gather(self, mine: dict[int, BatchFound], fault: Exception | None) -> dict[int, BatchFound]:
-        """All processes' batches. In a group a fault or a request to stop is raised by all or by none of them, so
-        that none waits for another that is gone."""
-        wrong = str(fault) if isinstance(fault, InputError) else None
-        everyone = self.share.gather((mine, wrong, isinstance(fault, Stopped)))
-        if any(stopped for _, _, stopped in everyone):
+        """Return all processes' batches. In a group a fault or a request to stop is raised by all or by none of them,
+        so that none waits for another that is gone."""
+        wrong = None if fault is None else in_one_line(fault)
+        everyone = self.share.gather((mine, wrong, isinstance(fault, InputError), isinstance(fault, Stopped)))
+        if any(stopped for *_, stopped in everyone):
             raise Stopped
-        for number, (_, wrong, _) in enumerate(everyone):
+        for number, (_, wrong, by_input, _) in enumerate(everyone):
             if wrong is not None:
-                raise fault or InputError(f"process {number}", wrong)
-        return {number: found for theirs, _, _ in everyone for number, found in theirs.items()}
+                said = f"process {number}"
+                raise fault or (InputError(said, wrong) if by_input else CebctlError(f"{said}: {wrong}"))
+        return {number: found for theirs, *_ in everyone for number, found in theirs.items()}
 
     def _joined(self, images: ImageSet, asked: int, count: int, together: dict[int, BatchFound]) -> Iterator[Found]:
         self.complete &= len(together) == count

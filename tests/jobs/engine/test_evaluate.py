@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -14,9 +15,10 @@ import pytest
 import torch
 from PIL import Image
 
+import jobs.engine.evaluators.pgd
 from experiments import datasets
 from experiments.benchmarks import AnyBenchmark, Clean, CleanHoldout, Information, Pgd, Transfer
-from experiments.errors import InputError
+from experiments.errors import CebctlError, InputError
 from experiments.identity import evaluation_id, run_id
 from experiments.spec import Adam, Ceb, Data, ResNet, Run, SmallCnn
 from jobs import per_sample, provenance
@@ -68,7 +70,7 @@ def evaluated(
     with Journal(path) as journal:
         try:
             evaluate(run, benchmarks, paths, journal, paths.folder.parent, "cpu", should_stop, "engine 1")
-        except (InputError, Stopped) as error:
+        except Exception as error:
             raised = error
     records = read(path).records
     results = [record for record in records if isinstance(record, Result)]
@@ -143,6 +145,63 @@ def test_an_impossible_benchmark_leaves_the_others_alone(paths: RunPaths) -> Non
     assert "larger than the range of images in linf" in str(raised) and "images in l2" in str(raised)
 
 
+class TestUnforeseenErrors:
+    """Whatever one benchmark meets, the others have their results."""
+
+    @pytest.fixture(
+        params=[ZeroDivisionError("division by zero"), KeyError("fog"), OSError(5, "I/O error"), ValueError()]
+    )
+    def error(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Exception:
+        """One of PGD's in l2, met in the midst of a batch."""
+        search, error = jobs.engine.evaluators.pgd.search, request.param
+
+        def broken(*args: Any, norm: str, **more: Any) -> Any:
+            if norm == "l2":
+                raise error
+            return search(*args, norm=norm, **more)
+
+        monkeypatch.setattr(jobs.engine.evaluators.pgd, "search", broken)
+        return error
+
+    ASKED = (Pgd(norm="l2", eps=0.5, steps=1), Clean(), Pgd(norm="linf", eps=0.1, steps=1))
+
+    def test_leave_the_other_benchmarks_alone(self, paths: RunPaths, error: Exception) -> None:
+        results, _, raised = evaluated(paths, [*self.ASKED])
+        assert [result.benchmark for result in results] == [*self.ASKED[1:]]
+        assert isinstance(raised, CebctlError) and not isinstance(raised, InputError) and raised.exit_code == 1
+        assert str(raised).startswith(f"evaluate: pgd_l2@eps=0.5,n=1: {type(error).__name__}")
+        assert "\n" not in str(raised)
+
+    def test_are_named_in_the_journal_with_their_traceback(self, tmp_path: Path, error: Exception) -> None:
+        checkpointed(RUN, tmp_path)
+        submitted = Submitted(name="s1", matrix="", matrix_path="", executor="local", code=provenance.code_digest())
+        spec = msgspec.to_builtins(RUN)
+        claim = Claim(run_id=run_id(RUN), label="", stage="evaluate", spec=spec, benchmarks=[*self.ASKED])
+        end = run_stage(Home(tmp_path), submitted, claim, "evaluate")
+        assert isinstance(end, Failed) and end.kind == "error"
+        assert "pgd_l2@eps=0.5,n=1" in end.error and "in broken" in end.traceback
+
+    def test_a_request_to_stop_comes_first(self, paths: RunPaths, error: Exception) -> None:
+        """The signal ends loader processes too, whose end is an error here."""
+        asked = iter([False, *[True] * 9])
+        results, _, raised = evaluated(paths, [*self.ASKED], lambda: next(asked))
+        assert isinstance(raised, Stopped) and not results
+
+    @pytest.mark.parametrize(
+        "end",
+        [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("gloo: connection closed by peer")],
+    )
+    def test_what_ends_the_process_ends_the_evaluation(
+        self, paths: RunPaths, end: Exception, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken(*args: Any, **more: Any) -> Any:
+            raise end
+
+        monkeypatch.setattr(jobs.engine.evaluators.pgd, "search", broken)
+        results, _, raised = evaluated(paths, [*self.ASKED])
+        assert raised is end and not results
+
+
 def test_a_request_to_stop_is_heard_between_batches(paths: RunPaths) -> None:
     answers = iter([False, False, False, True])
     results, _, raised = evaluated(paths, [Clean(), Information(samples=1)], lambda: next(answers))
@@ -184,8 +243,8 @@ def test_a_source_of_another_network_leaves_the_other_benchmarks_alone(paths: Ru
 
 
 def test_no_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(NoCheckpointError):
-        evaluated(Home(tmp_path).run(run_id(RUN)), [Clean()])
+    results, _, raised = evaluated(Home(tmp_path).run(run_id(RUN)), [Clean()])
+    assert isinstance(raised, NoCheckpointError) and not results
 
 
 def test_fp64(tmp_path: Path) -> None:
