@@ -155,14 +155,27 @@ def _release_held(matrix: Matrix, store: Store, home: Home) -> None:
 
 
 def _announce(submission: Submission | None, matrix: Matrix, store: Store, home: Home) -> None:
-    """Say what was submitted. Raises the first error that was met in sending, if only a part was taken."""
+    """Say what was submitted, and what is set in it without effect. Raises the first error that was met in sending, if
+    only a part was taken."""
     from cebctl.control.survey import survey
-    from cebctl.render import status_view
+    from cebctl.render import plan_view, status_view
+    from experiments import in_force
 
     if submission is None:
         status_view.announce_nothing(matrix, survey(matrix, store, home))
         return
     status_view.announce(submission, matrix, home)
+    trained = {claim.run_id for claim in submission.claims if claim.stage == "train"}
+    warnings = in_force.warnings(matrix.runs)
+    status_view.warn(
+        plan_view.without_effect(
+            {
+                text: those
+                for text, runs in warnings.items()
+                if (those := [run for run in runs if run.run_id in trained])
+            }
+        )
+    )
     if submission.error:
         raise submission.error
 

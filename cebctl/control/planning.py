@@ -20,9 +20,9 @@ from cebctl.control.parents import orphans
 from cebctl.control.states import RunStage, RunStatus, StageStatus, State, counts, in_training, statuses, to_be_trained
 from cebctl.control.submit import due
 from cebctl.control.survey import facts
-from experiments import costs
+from experiments import costs, in_force
 from experiments.benchmarks import NOT_RUNNABLE, describe, runnable
-from experiments.matrix import Matrix
+from experiments.matrix import Matrix, PlannedRun
 from jobs import checkpoints
 from jobs.home import Home
 from store.reader import read_only
@@ -96,6 +96,11 @@ class Plan:
     @cached_property
     def arrays(self) -> list[Array]:
         return arrays(self.matrix, [(run.planned, stage.stage, frozenset()) for run, stage in self.due])
+
+    @cached_property
+    def without_effect(self) -> dict[str, list[PlannedRun]]:
+        """What is set and never takes effect in the runs that are still to be trained."""
+        return in_force.warnings([run.planned for run in self.runs if run.stages[0].state != "done"])
 
     @property
     def on_gpus(self) -> bool:
@@ -195,6 +200,9 @@ class Plan:
                 "disk_bytes": self.disk_bytes,
             },
         }
+        found["warnings"] = [
+            {"text": text, "run_ids": [run.run_id for run in runs]} for text, runs in self.without_effect.items()
+        ]
         return found | ({"changes": self.changes.to_json()} if self.changes else {})
 
     def _runs_json(self) -> Iterator[dict[str, Any]]:

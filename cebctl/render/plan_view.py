@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -18,7 +18,7 @@ from cebctl.render import manner
 from cebctl.render.console import STATE_STYLE, duration, many, out, print_facts, print_table
 from experiments import batch_norm, gpus
 from experiments.benchmarks import NOT_RUNNABLE, AnyBenchmark, Attack, Transfer, parameters, runnable, tag
-from experiments.matrix import shown
+from experiments.matrix import PlannedRun, shown
 from experiments.resources import text
 
 _BASIS = {"measured": "measured", "counted": "FLOPs"}
@@ -252,7 +252,12 @@ def _warnings(plan: Plan) -> list[str]:
     most = max(estimate.gpus for estimate in plan.estimates)
     if plan.gpus < most:
         found[f"the largest job asks for {most} GPUs at once, more than {plan.gpus}: it will not start"] = None
-    return [*found, *plan.orphans]
+    return [*found, *without_effect(plan.without_effect), *plan.orphans]
+
+
+def without_effect(warnings: Mapping[str, Sequence[PlannedRun]]) -> list[str]:
+    """Say what is set in which runs and never takes effect."""
+    return [f"{text}: {_names([run.name for run in runs])}" for text, runs in warnings.items()]
 
 
 def _bytes(size: float) -> str:

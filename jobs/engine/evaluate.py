@@ -67,7 +67,18 @@ def evaluate(
         versions = numerics.of_evaluation(run, benchmark)
         notes = PartialNotes(paths.partial, identity, origin(trained.file, versions, device), share)
         new_subject = partial(
-            Subject, images, device, _batch_size(images), watch, other, load, data_root, share, notes, epochs
+            Subject,
+            images,
+            device,
+            _batch_size(images),
+            watch,
+            other,
+            load,
+            data_root,
+            share,
+            notes,
+            epochs,
+            run.objective,
         )
         try:
             with full_precision(device):

@@ -28,8 +28,9 @@ METRICS_STEPS = 100
 """Metrics are written at the end of each epoch, and in longer epochs after every so many steps too."""
 COLLECT_STEPS = 20
 """After how many steps at most the losses are looked at."""
-CHANCE_FACTOR = 1.5
-"""A training accuracy of no more than this times the share of the commonest class counts as chance."""
+COLLAPSED = (0.5, 0.05)
+"""By how much an accuracy has to exceed a constant prediction's at least: by this share of what that gets right, or by
+this share of what it gets wrong if that is less."""
 
 
 def train(
@@ -92,7 +93,6 @@ class Training:
         self.pending, self.window = Pending(), Meter()
         self.corrupt = images.corrupt if isinstance(images, FolderImages) else {}
         self.corrupt_told = 0
-        self.chance = (images.labels_N.bincount().max() / len(images)).item()
 
     def epoch(self, should_stop: Callable[[], bool]) -> None:
         """Train to the end of the epoch that is under way."""
@@ -147,11 +147,20 @@ class Training:
         """Journal the means over the epoch, and let its training accuracy pass the gate of the jump-start."""
         state = self.state
         accuracy = state.epoch.means()["train_accuracy"]
-        self.write_metrics(now, state.epoch, collapsed=float(accuracy <= CHANCE_FACTOR * self.chance))
+        self.write_metrics(now, state.epoch, collapsed=float(is_collapsed(accuracy, self.constant_accuracy())))
         if not isinstance(state.run.objective, Xent):
             jump_start = state.run.objective.jump_start
             state.passed_step = schedules.gate_passed(jump_start, accuracy, state.step, state.passed_step)
         state.epoch = Meter()
+
+    def constant_accuracy(self) -> float:
+        """Return what the best constant prediction gets of the images of the epoch that ends here: the share of their
+        commonest class."""
+        begun = (self.state.step - 1) // self.length.steps_per_epoch * self.length.steps_per_epoch
+        samples_M = torch.cat(self.length.rest_of_epoch(begun))
+        read_M = ~torch.isin(samples_M, torch.tensor(list(self.corrupt), dtype=torch.int64))
+        counts_K = self.images.labels_N[samples_M[read_M]].bincount()
+        return (counts_K.max() / counts_K.sum()).item()
 
     def write_metrics(self, now: step.InForce, meter: Meter, **others: float) -> None:
         """Journal the means of a meter; a new window begins."""
@@ -170,3 +179,14 @@ class Training:
                 self.saver.finish(beat)
         if ends:
             group.sums([0])  # a meeting: who is done early would look like one that is lost
+
+
+def is_collapsed(accuracy: float, constant: float) -> bool:
+    """Whether an accuracy over some images is as good as that of a prediction that ignores them, `constant`.
+
+    With 10 even classes, where a constant prediction gets 10%, up to 14.5% count as collapsed; with 1,000, up to 0.15%;
+    where it gets 90%, up to 90.5%. A network that is right on all images has not collapsed; on images of one class
+    nothing can.
+    """
+    of_right, of_wrong = COLLAPSED
+    return constant < 1 and accuracy <= constant + min(of_right * constant, of_wrong * (1 - constant))

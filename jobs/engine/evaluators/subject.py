@@ -14,7 +14,7 @@ from torch import Tensor
 
 from experiments.datasets import Split
 from experiments.errors import CebctlError, InputError
-from experiments.spec import NoAugment
+from experiments.spec import NoAugment, Objective, Xent
 from jobs.engine.data import ImageSet, batches
 from jobs.engine.data.batches import Batch
 from jobs.engine.data.images import FolderImages, evenly
@@ -116,6 +116,8 @@ class Subject:
     notes: Notes = field(default_factory=NoNotes)
     epochs: Callable[[], Epochs] = _no_epochs
     """What the training reported of each of its epochs."""
+    objective: Objective = field(default_factory=Xent)
+    """What it was trained by."""
 
     expected: int = 0
     """Images in all, if `each_batch` is called several times; 0 lets every call count for itself."""

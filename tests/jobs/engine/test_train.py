@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from torch.nn.functional import cross_entropy
 from experiments import spec
 from experiments.errors import InputError
 from experiments.identity import run_id
-from jobs.engine import checkpoint, noise, step, train
+from jobs.engine import checkpoint, noise, randomness, step, train
 from jobs.engine.attacks.pgd import pgd
 from jobs.engine.attacks.start import random_start
+from jobs.engine.data import load
 from jobs.engine.errors import DivergedError, ForeignCheckpointError, NoCheckpointError
 from jobs.engine.length import Length
 from jobs.engine.state import initial
@@ -194,6 +196,48 @@ def test_a_run_that_learns_has_not_collapsed(attempt: Any, change: Change) -> No
         )
     )
     assert found[-1].values["collapsed"] == 0
+
+
+@pytest.mark.parametrize("share", [0.6, 2 / 3, 0.9, 1.0])
+def test_a_network_that_is_right_has_not_collapsed_however_common_one_class_is(
+    share: float, attempt: Any, change: Change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 60 images, black and white, that a network tells apart at once, this share is black."""
+    images_NCHW = torch.zeros(60, 1, 8, 8, dtype=torch.uint8)
+    images_NCHW[round(60 * share) :] = 255
+    labels_N = (images_NCHW[:, 0, 0, 0] > 0).long()
+    real = load(spec.Data(name="digits"), "train", Path())
+    told = replace(real, images_NCHW=images_NCHW, labels_N=labels_N)
+    monkeypatch.setattr("jobs.engine.train.load", lambda *_: told)
+    run = change(objective=spec.Xent(), network=spec.SmallCnn(), schedule=spec.Schedule(), epochs=20, batch=60)
+    *_, last = metrics(attempt(run))
+    assert last.values["train_accuracy"] == 1 and last.values["collapsed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "constant", "collapsed"),
+    [
+        (0.1, 0.1, 1), (0.14, 0.1, 1), (0.15, 0.1, 0), (0.0012, 0.001, 1), (0.0016, 0.001, 0), (0.68, 2 / 3, 1),
+        (0.7, 2 / 3, 0), (0.9, 0.9, 1), (0.91, 0.9, 0), (0.5, 0.9, 1), (1.0, 0.999, 0), (1.0, 1.0, 0), (0.9, 1.0, 0),
+    ],
+)  # fmt: skip
+def test_collapsed_is_against_a_constant_prediction(accuracy: float, constant: float, collapsed: int) -> None:
+    assert train.is_collapsed(accuracy, constant) == collapsed
+
+
+def test_the_constant_prediction_is_over_the_images_of_the_epoch(
+    attempt: Any, change: Change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A last epoch that stops half-way has other images than the set."""
+    shares: list[float] = []
+    real = train.is_collapsed
+    monkeypatch.setattr(train, "is_collapsed", lambda accuracy, share: shares.append(share) or real(accuracy, share))
+    run = change(epochs=1.5)
+    attempt(run)
+    labels_N = load(run.data, "train", Path()).labels_N
+    for epoch, share, steps in zip((0, 1), shares, (7, round(1.5 * 7) - 7), strict=True):
+        seen_N = labels_N[randomness.permutation(run.seed, "shuffle", epoch, 60)[: 8 * steps]]
+        assert share == pytest.approx(seen_N.bincount().max().item() / len(seen_N))
 
 
 def test_the_gate_opens_at_the_end_of_an_epoch_that_passes(attempt: Any, change: Change) -> None:

@@ -26,7 +26,7 @@ from experiments.benchmarks import (
     TrainingRate,
 )
 from experiments.errors import InputError
-from experiments.spec import Cceb, Ceb, Data, Xent
+from experiments.spec import Cceb, Ceb, Data, GammaJumpStart, Xent
 from jobs.engine.data import ImageSet, load
 from jobs.engine.evaluate import measure
 from jobs.engine.evaluators import EVALUATORS, Found, Subject, Summary, ood
@@ -165,22 +165,34 @@ def epoch(rate: float | None, rho: float = 0.0) -> dict[str, float | None]:
 
 class TestTrainingRate:
     @pytest.mark.parametrize(
-        ("reported", "largest", "total"),
+        ("reported", "jump", "largest", "behind"),
         [
-            ([epoch(9, 50), epoch(8, 5), epoch(7, 0), epoch(2), epoch(3)], 3.0, 2),  # the third began under rho 5
-            ([epoch(2), epoch(4), epoch(3)], 4.0, 2),
-            ([epoch(9, 50), epoch(8, 0)], 8.0, 1),
-            ([epoch(5), epoch(None), epoch(3)], 3.0, 1),
+            ([epoch(9, 50), epoch(8, 5), epoch(7, 0), epoch(2), epoch(3)], True, 3.0, 2),  # the third began under rho 5
+            ([epoch(2), epoch(4), epoch(3)], False, 4.0, 2),
+            ([epoch(5), epoch(None), epoch(3)], True, 3.0, 1),
+            ([epoch(5)], False, 5.0, 1),
+            ([epoch(5)], True, None, 0),  # the jump-start ended within it
+            ([epoch(9, 50), epoch(8, 0)], True, None, 0),
+            ([epoch(9, 50), epoch(8, 5.3), epoch(7, 5.3)], True, None, 0),  # held by a gate
+            ([epoch(9, 50), epoch(8, 5.3)], True, None, 0),
         ],
     )
     def test_is_over_the_epochs_behind_the_jump_start(
-        self, reported: Epochs, largest: float, total: int, model_of: ModelOf, digits: ImageSet
+        self, reported: Epochs, jump: bool, largest: float | None, behind: int, model_of: ModelOf, digits: ImageSet
     ) -> None:
-        found = run(model_of(Ceb(rho=0)), Subject(digits, "cpu", 77, epochs=lambda: reported), TrainingRate())
-        assert found == {"rate_train_max": Summary("rate_train_max", "nats", total, largest)}
+        objective = Ceb(rho=0, jump_start=GammaJumpStart(steps=9)) if jump else Ceb(rho=0)
+        subject = Subject(digits, "cpu", 77, epochs=lambda: reported, objective=objective)
+        found = run(model_of(Ceb(rho=0)), subject, TrainingRate())
+        rated = sum(one["rate"] is not None for one in reported)
+        expected = {"rate_train_epochs": Summary("rate_train_epochs", "epochs", rated, behind)}
+        if largest is not None:
+            expected["rate_train_max"] = Summary("rate_train_max", "nats", behind, largest)
+        assert found == expected
 
     def test_xent_has_none_and_no_journal_is_an_error(self, model_of: ModelOf, digits: ImageSet) -> None:
-        assert run(model_of(Xent()), Subject(digits, "cpu", 77), TrainingRate()) == {}
+        """That there is none is a result too, else the evaluation would be submitted again for ever."""
+        found = run(model_of(Xent()), Subject(digits, "cpu", 77), TrainingRate())
+        assert found == {"rate_train_epochs": Summary("rate_train_epochs", "epochs", 0, 0)}
         with pytest.raises(InputError, match="no rate at the end of an epoch"):
             run(model_of(Ceb(rho=0)), Subject(digits, "cpu", 77, epochs=list), TrainingRate())
 
