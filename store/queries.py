@@ -141,6 +141,23 @@ def metrics(
     return [point for _, curve in curves for point in thin.thinned(list(curve), at_most)]
 
 
+def last_metrics(store: Store, name: str, run_ids: Collection[str] | None = None) -> dict[str, MetricPoint]:
+    """Return the point of the last step of a training metric, by run (None: of all); a step run twice counts as last
+    run."""
+    table = tables.metrics.c
+    training = sa.and_(table.stage == "train", table.name == name)
+    ends = sa.select(table.run_id, sa.func.max(table.step).label("step")).where(training).group_by(table.run_id)
+    end = ends.subquery()
+    query = (
+        sa.select(*[table[column] for column in MetricPoint.__slots__], table.run_id)
+        .join(end, sa.and_(table.run_id == end.c.run_id, table.step == end.c.step))
+        .where(training)
+        .order_by(table.attempt)
+    )
+    with store.reading() as connection:
+        return {run_id: MetricPoint(*point) for *point, run_id in _of_runs(connection, query, table.run_id, run_ids)}
+
+
 def metric_names(store: Store) -> list[str]:
     """The names of all metrics that any run has, in order."""
     query = sa.select(tables.metrics.c.name).distinct().order_by(tables.metrics.c.name)

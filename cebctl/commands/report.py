@@ -89,6 +89,7 @@ def report(
     Example: `cebctl report experiments/digits.yaml --compare 'objective=xent' 'objective=ceb, rho=0'`
     """
     from cebctl.control.evidence import collect
+    from cebctl.control.off_target import off_target
     from cebctl.control.survey import open_home, survey
     from cebctl.control.versions import lineage
     from cebctl.report import formats
@@ -111,9 +112,10 @@ def report(
         runs = survey(chosen, store, home)
         rows = queries.results(store, [run.run_id for run in chosen.runs])
         attempts = queries.jobs(store, lineage({run.run_id: run.run for run in chosen.runs}, chosen.benchmarks))
+        missed = off_target(runs, store)
         evidence = collect(runs, store, home) if figures or html else []
     status = {run.planned.run_id: run for run in runs}
-    built = build(chosen, status, rows, provenance.engine_digest(), _absent(chosen), attempts)
+    built = build(chosen, status, rows, provenance.engine_digest(), _absent(chosen), attempts, missed)
     if figures or html:
         _pictures(chosen, built, rows, evidence, figures, html)
     if format or not (figures or html):

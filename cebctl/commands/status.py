@@ -34,6 +34,7 @@ def status(
     Example: `cebctl status experiments/digits.yaml --only 'objective=ceb' --watch`
     """
     from cebctl.control.lookout import lookout
+    from cebctl.control.off_target import last_rho
     from cebctl.control.survey import open_home, submitted_matrices
     from cebctl.render import console, progress, status_view
     from experiments.matrix import load
@@ -47,6 +48,7 @@ def status(
             look = lookout(chosen, store, home)
             seen = progress.watch(chosen, look) if watch else look()
             damaged = queries.damaged(store)
+            missed = last_rho(seen.runs, store)
         runs = seen.runs
         if json:
             console.print_json(status_view.to_json(chosen, runs, home))
@@ -54,6 +56,7 @@ def status(
             status_view.show(chosen, runs)
         status_view.failures(runs, home)
         status_view.warn(seen.warnings)
+        status_view.warn_off_target(runs, missed)
         status_view.warn_damaged(damaged)
         if any(run.state == "failed" for run in runs):
             raise typer.Exit(1)

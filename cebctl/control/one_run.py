@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 
-from cebctl.control import names
+from cebctl.control import names, off_target
 from cebctl.control.versions import Standing, Versions, lineage
+from experiments import in_force
 from experiments.errors import InputError
 from experiments.spec import Run
 from jobs import provenance
@@ -30,6 +31,8 @@ class OneRun:
     results: tuple[ResultRow, ...]
     paths: RunPaths
     versions: Versions
+    off_target: str = ""
+    """Of a run that is trained: which rho was in force at its end, if not its spec's."""
 
     def to_json(self) -> dict[str, Any]:
         """Spec, attempts and results, as the store names them, and how their versions differ from today's."""
@@ -44,6 +47,7 @@ class OneRun:
             "jobs": [asdict(job) for job in self.jobs],
             "results": results,
             "training": asdict(trained.difference) | {"mixed": trained.mixed},
+            "off_target": self.off_target or None,
         }
 
 
@@ -69,8 +73,16 @@ def find(text: str, store: Store, home: Home) -> OneRun:
         which = names.listed([f"{run_id} ({name})" for run_id, name in sorted(called.items(), key=lambda one: one[1])])
         raise InputError(f"run {text!r}", f"it could be any of {len(found)}", which)
     run_id = found[0].run_id
-    attempts, results = queries.jobs(store, [run_id]), queries.results(store, [run_id])
-    return OneRun(found[0], tuple(attempts), tuple(results), home.run(run_id), _versions(found[0], results, store))
+    run, attempts = found[0], queries.jobs(store, [run_id])
+    results = queries.results(store, [run_id])
+    return OneRun(
+        run,
+        tuple(attempts),
+        tuple(results),
+        home.run(run_id),
+        _versions(run, results, store),
+        _off_target(run, attempts, store),
+    )
 
 
 def _versions(row: RunRow, results: Sequence[ResultRow], store: Store) -> Versions:
@@ -82,6 +94,16 @@ def _versions(row: RunRow, results: Sequence[ResultRow], store: Store) -> Versio
     others = lineage(runs, (result.benchmark for result in results))
     attempts = queries.jobs(store, list(dict.fromkeys([row.run_id, *others])))
     return Versions(runs, attempts, provenance.engine_digest())
+
+
+def _off_target(run: RunRow, jobs: Sequence[JobRow], store: Store) -> str:
+    if not any(job.stage == "train" and job.state == "succeeded" for job in jobs):
+        return ""
+    objective = msgspec.convert(run.spec, Run).objective
+    last = queries.last_metrics(store, "rho", [run.run_id]).get(run.run_id)
+    if last is None or in_force.is_target(objective, last.value):
+        return ""
+    return f"the target rho was not in force when training ended: it ended at {off_target.last_rho_text(last.value)}"
 
 
 def _closest(text: str, known: Sequence[RunRow]) -> str:

@@ -29,6 +29,8 @@ def show(found: OneRun) -> None:
     flow = False if manner.NOW.plain else None  # None: what is short on one line
     spec = yaml.safe_dump(found.run.spec, sort_keys=False, default_flow_style=flow, width=room() - _OVERRUN)
     console.print(spec, markup=False)
+    if found.off_target:
+        console.print(f"[yellow]{escape(found.off_target)}[/]\n")
     _print(console, _ATTEMPTS, [_attempt(job) for job in found.jobs])
     trained = found.versions.trained(found.run.run_id)
     if found.results:

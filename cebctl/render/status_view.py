@@ -14,6 +14,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from cebctl.control.off_target import last_rho_text
 from cebctl.control.states import STATES, RunStatus, counts
 from cebctl.control.submit import Submission
 from cebctl.control.survey import MatrixRow
@@ -260,6 +261,15 @@ def warn(warnings: Sequence[str]) -> None:
     """Pass on what kept the look from being whole."""
     for warning in warnings:
         err().print(f"[yellow]note[/] {escape(warning)}")
+
+
+def warn_off_target(runs: Sequence[RunStatus], last_rho: Mapping[str, float | None]) -> None:
+    """Name the trained runs whose target rho was not in force at their end."""
+    for run in runs:
+        if run.planned.run_id in last_rho:
+            ended = last_rho_text(last_rho[run.planned.run_id])
+            text = f"{run.planned.name}: the target rho was not in force when training ended, but {ended}"
+            err().print(f"[yellow]note[/] {escape(text)}")
 
 
 def warn_damaged(damaged: Mapping[str, int]) -> None:

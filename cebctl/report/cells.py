@@ -73,6 +73,9 @@ class Row:
     cells: Mapping[str, Cell | Missing]
     heads: tuple[str, ...] = ()
     """Where a paper's table has models across: what it prints above this one."""
+    last_rho: Mapping[str, float | None] = field(default_factory=dict)
+    """By run_id, of the runs whose target rho was not in force when their training ended: the one that was; None if
+    that was infinite."""
 
 
 @dataclass(frozen=True)

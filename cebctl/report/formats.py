@@ -36,6 +36,7 @@ def to_json(report: Report) -> dict[str, Any]:
                     {
                         "run_ids": row.run_ids,
                         "axes": row.axes,
+                        "last_rho": row.last_rho,
                         "cells": {name: cell_json(row.cells[name]) for name in table.columns},
                     }
                     for row in table.rows
@@ -68,14 +69,15 @@ def _csv(report: Report) -> None:
     """One line per cell, so that a number never loses its interval."""
     buffer = io.StringIO()
     axes = list(dict.fromkeys(key for table in report.tables for row in table.rows for key in row.axes))
-    fields = [*(field.name for field in dataclasses.fields(Cell)), "difference", "missing"]
+    fields = [*(field.name for field in dataclasses.fields(Cell)), "difference", "missing", "last_rho"]
     writer = csv.DictWriter(buffer, ["table", "run_ids", *axes, "column", *fields], lineterminator="\n")
     writer.writeheader()
     for table in report.tables:
         for row in table.rows:
             row_axes = {key: shown(value) if isinstance(value, tuple) else value for key, value in row.axes.items()}
+            last_rho = " ".join("inf" if rho is None else f"{rho:g}" for rho in row.last_rho.values())
             for name in table.columns:
-                where = {"table": table.name, "run_ids": " ".join(row.run_ids), "column": name}
+                where = {"table": table.name, "run_ids": " ".join(row.run_ids), "column": name, "last_rho": last_rho}
                 cell = cell_json(row.cells[name])
                 changed = {"changed": " ".join(cell["changed"])} if "changed" in cell else {}
                 writer.writerow(where | row_axes | cell | changed)

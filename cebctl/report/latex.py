@@ -66,8 +66,8 @@ def _comment(text: str) -> str:
 _TEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"$|$", "<": r"$<$", ">": r"$>$", "[": "{[}",
-    "]": "{]}", "±": r"$\pm$", "–": "--", "†": r"$^\dagger$", "‡": r"$^\ddagger$", "*": r"$^*$", "ρ": r"$\rho$",
-    "∞": r"$\infty$", "≈": r"$\approx$", "…": r"\dots{}", "⇒": r"$\Rightarrow$", "\n": " ",
+    "]": "{]}", "±": r"$\pm$", "–": "--", "†": r"$^\dagger$", "‡": r"$^\ddagger$", "§": r"$^\S$", "*": r"$^*$",
+    "ρ": r"$\rho$", "∞": r"$\infty$", "≈": r"$\approx$", "…": r"\dots{}", "⇒": r"$\Rightarrow$", "\n": " ",
 }  # fmt: skip
 
 

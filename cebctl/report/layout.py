@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cebctl.report import words
-from cebctl.report.cells import Cell, Report, Row, Table
+from cebctl.report.cells import Cell, Report, Table
 
 GAP = 2
 """Spaces between columns."""
@@ -79,17 +79,15 @@ def omitted(report: Report) -> str:
 def _rows_down(report: Report, table: Table) -> Grid:
     names = list(dict.fromkeys(key for row in table.rows for key in row.axes))
     starred = {chosen.run_ids for chosen in report.selected.values()}
-    stub = [Strip((name, ""), tuple(Text(_axis(row, name, starred)) for row in table.rows)) for name in names]
+    stub = [
+        Strip((name, ""), tuple(Text(words.row_axis(row, name, row.run_ids in starred)) for row in table.rows))
+        for name in names
+    ]
     strips = []
     for name in table.columns:
         first, _, second = words.heading(table, name).partition("\n")
         strips.append(Strip((first, second), tuple(Text(words.cell(row.cells[name])) for row in table.rows)))
     return Grid(table.name, tuple(stub), tuple(strips))
-
-
-def _axis(row: Row, name: str, starred: set[tuple[str, ...]]) -> str:
-    text = words.axis(row.axes.get(name, words.NONE))
-    return text + "*" if name == "rho" and row.run_ids in starred else text
 
 
 def _models_across(table: Table) -> Grid:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from cebctl.control import off_target
 from cebctl.control.versions import Versions
 from cebctl.report import attack_notes, paper_notes, version_notes, words
 from cebctl.report.cells import Cell, Row
@@ -31,7 +32,7 @@ def notes(
         *attack_notes.audits(matrix, attack_notes.verdicts(results)),
         _encodings(matrix),
     ]
-    found += [*_origins(matrix), *_selection(selected), *paper_notes.notes(matrix, rows)]
+    found += [_off_target(matrix, rows), *_origins(matrix), *_selection(selected), *paper_notes.notes(matrix, rows)]
     found += version_notes.notes(matrix, results, versions)
     for data in sorted({run.run.data.name for run in matrix.runs}):
         if data == "cifar10-jpeg":
@@ -48,6 +49,17 @@ def _intervals(seeds: int, rows: Sequence[Row]) -> str:
         bounds = "cut at 0 and 100% where nothing beyond is possible"
         return f"Mean ± standard deviation over {seeds} seeds [95% interval, Student's t, {bounds}]."
     return "One seed: 95% intervals over the test images (Wilson for accuracies), not over training runs."
+
+
+def _off_target(matrix: Matrix, rows: Sequence[Row]) -> str:
+    """Name the runs that are of another rho than their name says."""
+    last = {run_id: rho for row in rows for run_id, rho in row.last_rho.items()}
+    said = [
+        f"{run.name} ended at {off_target.last_rho_text(last[run.run_id])}" for run in matrix.runs if run.run_id in last
+    ]
+    if not said:
+        return ""
+    return f"{words.OFF_TARGET} The target rho was not in force when training ended: {'; '.join(said)}."
 
 
 def _origins(matrix: Matrix) -> Iterator[str]:
@@ -71,7 +83,9 @@ def _selection(selected: Mapping[str, Selected]) -> list[str]:
     for name, one in selected.items():
         if one.without:
             among = ", ".join(map(words.axis, one.among))
-            found.append(f"* rho of {name} is that among {among}; without a number yet: {len(one.without)} more.")
+            found.append(
+                f"* rho of {name} is that among {among}; without a number of that rho yet: {len(one.without)} more."
+            )
     for why_not in dict.fromkeys(one.not_comparable for one in selected.values() if one.not_comparable):
         names = ", ".join(name for name, one in selected.items() if one.not_comparable == why_not)
         column = next(iter(selected.values())).column

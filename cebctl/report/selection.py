@@ -67,7 +67,8 @@ def select_rho(rows: Sequence[Row], by: Rule) -> dict[str, Selected]:
 
 
 def _select(members: Sequence[Row], by: Rule) -> Selected | None:
-    cells = {row.run_ids: _cell(row, by.column) for row in members}
+    # The number of a row whose target was not in force is of another rho.
+    cells = {row.run_ids: None if row.last_rho else _cell(row, by.column) for row in members}
     losses = {run_ids: _loss(cell) for run_ids, cell in cells.items()}
     known = {ids: loss for ids, loss in losses.items() if loss is not None}
     if len(known) < 2:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from cebctl.control.off_target import OffTarget, last_rho_text
 from cebctl.control.states import RunStatus
 from cebctl.control.versions import Versions
 from cebctl.report import attack_notes, columns, notes, table1
@@ -38,6 +39,7 @@ class _Source:
     report: ReportSpec
     mce_baseline: Normaliser
     absent: Mapping[str, str] = field(default_factory=dict)
+    off_target: OffTarget = field(default_factory=OffTarget)
 
     def baseline(self, run: PlannedRun) -> Mapping[str, float]:
         """Errors by corruption that mCE is relative to; none on other images than those."""
@@ -57,18 +59,20 @@ def build(
     engine: str,
     absent: Mapping[str, str] | None = None,
     attempts: Iterable[JobRow] = (),
+    off_target: OffTarget | None = None,
 ) -> Report:
     """The report of a matrix; `engine` is the digest of the code as it is now, and `attempts` are those at the training
     of the runs and of what they go on from, by which stale results are seen.
 
-    `absent` names the data sets that are not there, with what is wrong. InputError where the matrix's `report` section
-    names a column that none of its benchmarks has.
+    `absent` names the data sets that are not there, with what is wrong; `off_target` the runs whose numbers are of
+    another rho than their spec's. Raises InputError where the matrix's `report` section names a column that none of its
+    benchmarks has.
     """
     found = {(row.run_id, row.evaluation_id, row.name): row for row in results}
     all_columns, headline, said = columns.with_headlines(columns.every(matrix.benchmarks), matrix, found)
     baseline = published.normaliser(matrix.report.mce_baseline)
     versions = Versions({run.run_id: run.run for run in matrix.runs}, tuple(attempts), engine)
-    source = _Source(status, found, versions, matrix.report, baseline, absent or {})
+    source = _Source(status, found, versions, matrix.report, baseline, absent or {}, off_target or OffTarget())
     rows = tuple(_row(group, all_columns, source) for group in _groups(matrix.runs))
     whole = Table(matrix.title, tuple(column.name for column in all_columns), rows)
     selected = select_rho(rows, RULES[matrix.report.rho_star])
@@ -107,12 +111,16 @@ def _groups(runs: Sequence[PlannedRun]) -> list[list[PlannedRun]]:
 def _row(group: Sequence[PlannedRun], columns: Sequence[Column], source: _Source) -> Row:
     axes = {key: value for key, value in group[0].axes.items() if key != "seed"}
     cells = {column.name: _cell(group, column, source) for column in columns}
-    return Row(tuple(run.run_id for run in group), axes, cells)
+    run_ids = tuple(run.run_id for run in group)
+    last_rho = {key: source.off_target.last_rho[key] for key in run_ids if key in source.off_target.last_rho}
+    return Row(run_ids, axes, cells, last_rho=last_rho)
 
 
 def _cell(group: Sequence[PlannedRun], column: Column, source: _Source) -> Cell | Missing:
     found = []
     for run in group:
+        if _why_no_rate(run, column, source):  # what an older version found all the same
+            continue
         evaluation = evaluation_id(column.benchmark, run.run.data.name)
         one = measured(source.results, run.run_id, evaluation, column.measure, source.baseline(run))
         if one is not None:
@@ -155,6 +163,8 @@ def _why_missing(run: PlannedRun, column: Column, source: _Source) -> str:
     if not runnable(column.benchmark):
         return NOT_RUNNABLE
     if (run.run_id, evaluation) in source.evaluated:
+        if why := _why_no_rate(run, column, source):
+            return why
         what = run.run.data.name if column.measure == "mce" else run.axes["objective"]
         return f"not defined for {what}"
     current = source.status[run.run_id].current
@@ -165,3 +175,12 @@ def _why_missing(run: PlannedRun, column: Column, source: _Source) -> str:
     if current.state == "new" and run.run.data.name in source.absent:
         return f"no data: {run.run.data.name}, {source.absent[run.run.data.name]}"
     return {"new": "not run", "done": "no result"}.get(current.state, current.state)
+
+
+def _why_no_rate(run: PlannedRun, column: Column, source: _Source) -> str:
+    """Say why a run has no training rate; '' if it has one."""
+    if column.measure != "rate_train_max" or run.run_id not in source.off_target.without_rate:
+        return ""
+    if run.run_id in source.off_target.last_rho:
+        return f"off target: training ended at {last_rho_text(source.off_target.last_rho[run.run_id])}"
+    return "no epoch: none began with the target rho in force"

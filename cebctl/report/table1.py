@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from cebctl.report import words
 from cebctl.report.cells import Cell, Missing, Row, Table
 from cebctl.report.columns import Column
 from cebctl.report.selection import Selected
@@ -59,7 +60,9 @@ def _model(model: Model, members: Sequence[Row], selected: Mapping[str, Selected
     axes |= {} if rho is None else {"rho": rho}
     axes |= {} if model.rho_star is None else {"published_rho": model.rho_star}
     cells = {name: _cell(model, name, members, chosen, columns) for name in model.cells}
-    return Row(chosen.run_ids if chosen else (), axes, cells, (*model.heads, _rho_text(model, rho)))
+    last_rho = chosen.last_rho if chosen else {}
+    head = _rho_text(model, rho) + words.OFF_TARGET * bool(last_rho)
+    return Row(chosen.run_ids if chosen else (), axes, cells, (*model.heads, head), last_rho)
 
 
 def _rho_text(model: Model, rho: float | None) -> str:

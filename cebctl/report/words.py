@@ -12,6 +12,8 @@ from experiments.matrix import shown
 PERCENT = ("accuracy", "error", "relative_error", "share", "success")
 NONE = "–"
 """Where there is nothing to measure."""
+OFF_TARGET = "§"
+"""Behind the rho of a row whose target was not in force at the end of its training."""
 FEW = 6
 """How many runs a footnote names before it counts them."""
 
@@ -101,6 +103,14 @@ def heading(table: Table, name: str) -> str:
 
 def axis(value: Any) -> str:
     return shown(value)
+
+
+def row_axis(row: Row, name: str, starred: bool) -> str:
+    """The value of an axis in a row, with its marks: rho* and a target that was not in force, behind rho where the row
+    has one."""
+    marked = name == ("rho" if "rho" in row.axes else "objective")
+    marks = "*" * (starred and name == "rho") + OFF_TARGET * (marked and bool(row.last_rho))
+    return axis(row.axes.get(name, NONE)) + marks
 
 
 def row_name(row: Row) -> str:

@@ -67,9 +67,9 @@ def _down(report: Report, table: Table, number: int) -> PageTable:
 
 def _axis(row: Row, name: str, starred: bool) -> PageCell:
     value: Any = row.axes.get(name)
-    text = words.NONE if value is None else words.axis(value)
     link = row.run_ids[0] if row.run_ids else ""
-    return PageCell(text + "*" * (starred and name == "rho"), "" if value is None else str(value), stub=True, link=link)
+    text = words.row_axis(row, name, starred)
+    return PageCell(text, "" if value is None else str(value), stub=True, link=link)
 
 
 def _across(table: Table, number: int) -> PageTable:

@@ -95,7 +95,7 @@ def test_what_is_not_run_is_shown_as_missing_beside_the_print(
     assert not any(_best(cell) for row in report.tables[0].rows for cell in row.cells.values())
     chosen = report.selected[next(name for name in report.selected if name.startswith("ceb"))]
     assert chosen.among == (1.0, 2.0, 3.0) and len(chosen.without) == 7
-    assert any("without a number yet: 7 more" in note for note in report.notes)
+    assert any("without a number of that rho yet: 7 more" in note for note in report.notes)
 
 
 def test_the_terminal_and_latex_have_all_of_it(report: Report, paper: str, capsys: pytest.CaptureFixture[str]) -> None:
