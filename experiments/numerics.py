@@ -127,7 +127,8 @@ VERSIONS: dict[str, int] = {
     "attack.loss_cross_entropy": 1,
     "attack.loss_margin": 1,
     "attack.loss_dlr": 1,
-    "attack.autoattack": 1,
+    "attack.autoattack_standard": 1,
+    "attack.apgd": 1,
     "attack.square": 1,
     # Corruptions, at every severity and published size, and where corrupted images come from.
     "corruption.gaussian_noise": 1,
@@ -162,12 +163,13 @@ VERSIONS: dict[str, int] = {
     "evaluator.top5": 1,
     "evaluator.information": 1,
     "evaluator.information_train": 1,
-    "evaluator.training_rate": 1,
+    "evaluator.training_rate": 2,
     "evaluator.calibration": 1,
     "evaluator.ood": 1,
     "evaluator.pgd": 1,
     "evaluator.transfer": 1,
-    "evaluator.autoattack": 1,
+    "evaluator.autoattack_standard": 1,
+    "evaluator.autoattack_rand": 2,  # what `evaluator.autoattack` made of it was its version 1
     "evaluator.gradient_audit": 1,
     "evaluator.common_corruptions": 1,
     "evaluator.extra_corruptions": 1,
@@ -178,12 +180,12 @@ VERSIONS: dict[str, int] = {
     "evaluator.cifar10_1": 1,
     # What training reports of itself; `training_rate` alone is made of it.
     "metrics.epoch": 1,
-    "metrics.diagnostics": 1,
+    "metrics.diagnostics": 2,
     "metrics.operations": 1,
 }
 """The version of every part today."""
 
-RETIRED: frozenset[str] = frozenset()
+RETIRED: frozenset[str] = frozenset({"attack.autoattack", "evaluator.autoattack"})
 """Parts that were taken out of VERSIONS: a number made with one is not of a newer cebctl."""
 
 NO_RESULT = ("metrics.diagnostics", "metrics.operations")
@@ -237,7 +239,8 @@ def of_training(run: Run) -> dict[str, int]:
 
 def of_evaluation(run: Run, benchmark: AnyBenchmark) -> dict[str, int]:
     """Return the versions of the parts that a benchmark's result depends on, given the weights of the run."""
-    parts = {f"evaluator.{tag(benchmark)}", "evaluation.measure"}
+    evaluator = f"{tag(benchmark)}_{benchmark.version}" if isinstance(benchmark, AutoAttack) else tag(benchmark)
+    parts = {f"evaluator.{evaluator}", "evaluation.measure"}
     if isinstance(benchmark, TrainingRate):
         return _versions(parts | {"metrics.epoch"})
     parts |= _classifier(run) | _tested_images(run, benchmark) | {"evaluation.precision"}
@@ -249,8 +252,10 @@ def of_evaluation(run: Run, benchmark: AnyBenchmark) -> dict[str, int]:
                 parts |= {"attack.random_start", "randomness.generator"}
             if isinstance(benchmark, Pgd) and benchmark.target == "random":
                 parts.add("randomness.generator")
+        case AutoAttack(version="standard"):
+            parts.add("attack.autoattack_standard")
         case AutoAttack():
-            parts.add("attack.autoattack")
+            parts |= {"attack.apgd", "attack.random_start", "attack.loss_margin", "randomness.generator"}
         case GradientAudit():
             parts |= {"attack.pgd", "attack.random_start", "randomness.generator", "attack.square"}
             parts |= {f"attack.loss_{loss}" for loss in ("cross_entropy", "margin", "dlr")}

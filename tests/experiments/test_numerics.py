@@ -102,8 +102,12 @@ def test_a_number_depends_on_what_made_it_and_on_nothing_else() -> None:
     assert {"head.marginal", "head.backward_encoder"} < of_evaluation(RUN, Information()).keys()
     attacked = of_evaluation(RUN, Pgd(norm="linf", eps=0.1, random_start=False, loss="dlr"))
     assert {"attack.pgd", "attack.loss_dlr"} < attacked.keys()
-    assert not {"attack.random_start", "attack.loss_margin", "attack.autoattack"} & attacked.keys()
-    assert "attack.autoattack" in of_evaluation(RUN, AutoAttack(norm="l2", eps=1))
+    assert not {"attack.random_start", "attack.loss_margin", "attack.autoattack_standard"} & attacked.keys()
+    standard, rand = (of_evaluation(RUN, AutoAttack(norm="l2", eps=1, version=v)) for v in ("standard", "rand"))  # type: ignore[arg-type]
+    assert "attack.autoattack_standard" in standard and {"attack.apgd", "attack.loss_margin"} <= rand.keys()
+    # Of results that the one part made for both, standard's are today's and rand's are not.
+    made = dict.fromkeys(of_evaluation(RUN, Clean()), 1) | {"attack.autoattack": 1, "evaluator.autoattack": 1}
+    assert not difference(made, standard) and difference(made, rand).raised == ("evaluator.autoattack_rand",)
     assert {"attack.square", "attack.loss_margin"} < of_evaluation(RUN, GradientAudit(norm="l2", eps=1)).keys()
     assert of_evaluation(RUN, TrainingRate()).keys() == {
         "evaluator.training_rate",

@@ -137,7 +137,7 @@ class _Configured(Exception):
     """Carries what an ensemble was set up with."""
 
 
-@pin("attack.autoattack", tolerance=EXACT, needs="pyautoattack")
+@pin("attack.autoattack_standard", tolerance=EXACT, needs="pyautoattack")
 def _autoattack(room: Room) -> dict[str, Any]:
     """That it finds what is within eps, and how each attack is set up: the rest is the package's own."""
     import pyautoattack
@@ -145,7 +145,7 @@ def _autoattack(room: Room) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for norm, eps in (("linf", 0.02), ("l2", 0.2)):
         network, x_BCHW, y_B, within_B = _distances(norm, eps)
-        how = {"classes": 5, "norm": norm, "eps": eps, "version": "standard", "seed": 3}
+        how = {"classes": 5, "norm": norm, "eps": eps, "seed": 3}
         found[norm] = ensemble.autoattack(network, x_BCHW[within_B], y_B[within_B], **how)  # type: ignore[arg-type]
 
     def configured(self: Any, x_BCHW: Tensor, y_B: Tensor, **how: Any) -> Any:
@@ -156,16 +156,34 @@ def _autoattack(room: Room) -> dict[str, Any]:
         raise _Configured(said)
 
     room.patch.setattr(pyautoattack.AutoAttack, "run_standard_evaluation", configured)
-    for version in ("standard", "rand"):
-        how = {"classes": 5, "norm": "linf", "eps": 0.1, "version": version, "seed": 3}
-        try:
-            ensemble.autoattack(network, x_BCHW, y_B, **how)  # type: ignore[arg-type]
-        except _Configured as said:
-            found[version] = said.args[0]
+    try:
+        ensemble.autoattack(network, x_BCHW, y_B, classes=5, norm="linf", eps=0.1, seed=3)
+    except _Configured as said:
+        found["standard"] = said.args[0]
     return found
 
 
 _SETTINGS = ("eps", "seed", "eot_iter", "n_target_classes", "n_restarts", "n_iter", "n_queries", "loss", "norm")
+
+
+@pin("attack.apgd", needs="pyautoattack")
+def _apgd(room: Room) -> dict[str, Any]:
+    """That it finds what is within eps, which images are attacked at which points, and the passes it takes."""
+    found: dict[str, Any] = {}
+    for norm, eps in (("linf", 0.02), ("l2", 0.2)):
+        network, x_BCHW, y_B, _ = _distances(norm, eps)
+        passes: list[int] = []
+
+        def counted(z_BCHW: Tensor, network: nn.Module = network, passes: list[int] = passes) -> Tensor:
+            passes.append(len(z_BCHW))
+            return network(z_BCHW)  # type: ignore[no-any-return]
+
+        how = {"norm": norm, "eps": eps, "seed": 3, "samples_B": torch.arange(8)}
+        end_BCHW = ensemble.apgd(counted, x_BCHW, y_B, **how)  # type: ignore[arg-type]
+        change_B = (end_BCHW - x_BCHW).flatten(1).norm(p=torch.inf if norm == "linf" else 2, dim=1)
+        right_B = network(end_BCHW).argmax(dim=1) == y_B
+        found[norm] = {"right": right_B, "radius": (change_B / eps).round(decimals=2), "passes": len(passes)}
+    return found
 
 
 @pin("attack.square", tolerance=EXACT, needs="pyautoattack")
@@ -254,9 +272,12 @@ def _information_train(room: Room) -> dict[str, Any]:
 def _training_rate(room: Room) -> dict[str, Any]:
     rates = ((9.0, 100.0), (7.0, 50.0), (3.0, 1.0), (2.0, 1.0), (2.5, 1.0), (None, 1.0))
     epochs = [{"rate": rate, "rho": rho} for rate, rho in rates]
-    short = measured(TrainingRate(), epochs=lambda: epochs[:2])
-    falling = measured(TrainingRate(), epochs=lambda: [*epochs, {"rate": 1.5, "rho": 1.0}])
-    return measured(TrainingRate(), epochs=lambda: epochs) | {"behind no jump-start": short, "falling": falling}
+    objective = spec.Ceb(rho=1.0, jump_start=spec.GammaJumpStart(steps=9))
+    short = measured(TrainingRate(), epochs=lambda: epochs[:3], objective=objective)
+    off_target = measured(TrainingRate(), epochs=lambda: epochs[:2], objective=objective)
+    falling = measured(TrainingRate(), epochs=lambda: [*epochs, {"rate": 1.5, "rho": 1.0}], objective=objective)
+    whole = measured(TrainingRate(), epochs=lambda: epochs, objective=objective)
+    return whole | {"within the jump-start": short, "off target": off_target, "falling": falling}
 
 
 @pin("evaluator.calibration", tolerance=TRAJECTORY)
@@ -299,21 +320,45 @@ def _transfer(room: Room) -> dict[str, Any]:
     return {str(n): measured(attack, model_of=lambda _: other) for n, attack in enumerate((source, still))}
 
 
-@pin("evaluator.autoattack", tolerance=EXACT, needs="pyautoattack")
+@pin("evaluator.autoattack_standard", tolerance=EXACT, needs="pyautoattack")
 def _autoattack_evaluator(room: Room) -> dict[str, Any]:
-    """What it hands to the attacks, and the name of what it makes of it; the draws of z are torch's own."""
+    """What it hands to the attacks, and the name of what it makes of it."""
     from jobs.engine.evaluators import autoattack
 
     asked: list[Any] = []
 
     def noted(logits_of: Any, x_BCHW: Tensor, y_B: Tensor, **how: Any) -> Tensor:
         first_BK, second_BK = logits_of(x_BCHW), logits_of(x_BCHW)
-        asked.append([len(x_BCHW), how["classes"], how["norm"], how["eps"], how["version"], how["seed"]])
+        asked.append([len(x_BCHW), how["classes"], how["norm"], how["eps"], how["seed"]])
         asked.append(["draws", not torch.equal(first_BK, second_BK)])
-        return first_BK.argmax(dim=1) == y_B if how["version"] == "standard" else y_B > 4
+        return first_BK.argmax(dim=1) == y_B
 
     room.patch.setattr(autoattack, "autoattack", noted)
-    found = {version: measured(AutoAttack(norm="l2", eps=0.5, version=version)) for version in ("standard", "rand")}  # type: ignore[arg-type]
+    return measured(AutoAttack(norm="l2", eps=0.5)) | {"asked": asked}
+
+
+@pin("evaluator.autoattack_rand", tolerance=TRAJECTORY, needs="pyautoattack")
+def _rand_evaluator(room: Room) -> dict[str, Any]:
+    """The classifiers that it attacks and judges, by their log probabilities, and what it makes of given points."""
+    from jobs.engine.evaluators import autoattack, averaged
+
+    asked: list[Any] = []
+
+    def noted(logits_of: Any, x_BCHW: Tensor, y_B: Tensor, **how: Any) -> Tensor:
+        with torch.no_grad():
+            asked.append([how["norm"], how["eps"], how["seed"], how["samples_B"].tolist(), logits_of(x_BCHW)])
+        return 1 - x_BCHW
+
+    made = averaged.averaged
+
+    def judged(*given: Any, **how: Any) -> Any:
+        asked.append([how["stream"], how["draws"], how["seed"]])
+        return made(*given, **how)
+
+    room.patch.setattr(autoattack, "apgd", noted)
+    room.patch.setattr(autoattack, "averaged", judged)
+    options = ({}, {"draws": 1}, {"draws": 30})
+    found = {str(o): measured(AutoAttack(norm="l2", eps=0.5, version="rand", subset=12, **o)) for o in options}  # type: ignore[arg-type]
     return found | {"asked": asked}
 
 

@@ -31,7 +31,7 @@ from jobs.engine.models.classifiers import ConsistentClassifier, LinearClassifie
 from jobs.engine.models.marginal import MixtureMarginal
 from jobs.engine.precision import arithmetic, encode
 from jobs.engine.state import State, initial
-from jobs.engine.train import train
+from jobs.engine.train import is_collapsed, train
 from jobs.home import RunPaths
 from jobs.journal import Journal, Metrics, read
 from tests.jobs.engine.golden.pins import BF16, EXACT, FLOAT32, Room, pin
@@ -532,7 +532,14 @@ def _diagnostics(room: Room) -> dict[str, Any]:
     measured = ("images_per_second", "data_wait_share", "memory_mb")
     values = [{k: v for k, v in record.values.items() if k in ("collapsed", "lr")} for record in metrics]
     names = sorted({name for record in metrics for name in record.values} - set(measured))
-    return {"values": values, "names": names, "at": [[record.step, record.epoch] for record in metrics]}
+    shares = (0.001, 0.0015, 0.1, 0.14, 0.15, 0.67, 0.68, 0.7, 0.9, 0.91, 1.0)
+    collapsed = [[is_collapsed(accuracy, constant) for accuracy in shares] for constant in shares]
+    return {
+        "values": values,
+        "collapsed": collapsed,
+        "names": names,
+        "at": [[record.step, record.epoch] for record in metrics],
+    }
 
 
 @pin("metrics.operations", tolerance=EXACT)
