@@ -131,12 +131,12 @@ def _mixed(made: Sequence[Mapping[str, int] | None], engines: Sequence[str]) -> 
         several = len(unrecorded) > 1 or any(versions is not None for versions in made)
         return ("engines that recorded no versions",) if several else ()
     parts = sorted({part for versions in made for part in versions or ()})
-    found = []
+    mixed = []
     for part in parts:
         versions = sorted({(each or {}).get(part, FIRST) for each in made})
         if len(versions) > 1:
-            found.append(f"{part} {' and '.join(map(str, versions))}")
-    return tuple(found)
+            mixed.append(f"{part} {' and '.join(map(str, versions))}")
+    return tuple(mixed)
 
 
 def lineage(runs: Mapping[str, Run], benchmarks: Iterable[AnyBenchmark]) -> list[str]:

@@ -65,13 +65,13 @@ def _command(matrix: Matrix, selections: Iterable[str]) -> str:
 def _libraries(results: Iterable[ResultRow], versions: Versions) -> Iterator[str]:
     """Yield where results, or the training behind them, were made with several versions of a library."""
     made = [row.libraries or {} for row in results] + [row.libraries or {} for row in versions.attempts]
-    found = []
+    mixed_libraries = []
     for library in LIBRARIES:
         several = sorted({libraries[library] for libraries in made if library in libraries})
         if len(several) > 1:
-            found.append(f"{library} {' and '.join(several)}")
-    if found:
-        yield f"Made with several versions of libraries: {', '.join(found)}."
+            mixed_libraries.append(f"{library} {' and '.join(several)}")
+    if mixed_libraries:
+        yield f"Made with several versions of libraries: {', '.join(mixed_libraries)}."
 
 
 def _listed(names: Collection[str]) -> str:

@@ -68,7 +68,7 @@ def pictures(count: int = 8) -> Tensor:
 @pin("attack.pgd")
 def _pgd(room: Room) -> dict[str, Any]:
     """The way an attack takes, by norm, from the image and from elsewhere, away from a class and toward one."""
-    network, x_BCHW, found = classifier(), pictures(), {}
+    network, x_BCHW, pinned = classifier(), pictures(), {}
     for norm, eps in (("linf", 0.06), ("l2", 0.5)):
         for name, options in (
             ("away", {}),
@@ -77,32 +77,32 @@ def _pgd(room: Room) -> dict[str, Any]:
         ):
             how = {"norm": norm, "eps": eps, "steps": 5, "step_size": eps / 3} | options
             attacked = pgd.search(network, x_BCHW, Y_B, **how)  # type: ignore[arg-type]
-            found[f"{norm} {name}"] = {"change": attacked.x_BCHW - x_BCHW, "zero": attacked.zero_gradient_B}
+            pinned[f"{norm} {name}"] = {"change": attacked.x_BCHW - x_BCHW, "zero": attacked.zero_gradient_B}
     still = pgd.search(lambda x: network(x).detach() + 0 * x.sum(), x_BCHW, Y_B, norm="l2", eps=1, steps=2, step_size=1)
     gradient_BCHW = pgd.gradient(network, x_BCHW, Y_B)
-    return found | {"still": still.zero_gradient_B, "gradient": gradient_BCHW}
+    return pinned | {"still": still.zero_gradient_B, "gradient": gradient_BCHW}
 
 
 @pin("attack.random_start")
 def _random_start(room: Room) -> dict[str, Any]:
-    x_BCHW, found = pictures(), {}
+    x_BCHW, pinned = pictures(), {}
     for norm in ("linf", "l2"):
         for epoch in (0, 2):
             how = {"norm": norm, "eps": 0.3, "seed": 4, "samples_B": torch.arange(8), "epoch": epoch}
-            found[f"{norm} {epoch}"] = start.random_start(x_BCHW, **how) - x_BCHW  # type: ignore[arg-type]
-    return found
+            pinned[f"{norm} {epoch}"] = start.random_start(x_BCHW, **how) - x_BCHW  # type: ignore[arg-type]
+    return pinned
 
 
 def _loss(loss: str, room: Room) -> dict[str, Any]:
     logits_BK = 3 * numbers(8, 5)
-    found = {}
+    pinned = {}
     for name, target_B in (("away", None), ("toward", TARGET_B)):
         leaf_BK = logits_BK.clone().requires_grad_()
         values_B = losses.ascent(loss, leaf_BK, Y_B, target_B)  # type: ignore[arg-type]
         values_B.sum().backward()
-        found[name] = {"values": values_B, "gradient": leaf_BK.grad}
-        found[f"{name} below 0"] = losses.ascent(loss, logits_BK - 20, Y_B, target_B)  # type: ignore[arg-type]
-    return found
+        pinned[name] = {"values": values_B, "gradient": leaf_BK.grad}
+        pinned[f"{name} below 0"] = losses.ascent(loss, logits_BK - 20, Y_B, target_B)  # type: ignore[arg-type]
+    return pinned
 
 
 for _name in ("cross_entropy", "margin", "dlr"):
@@ -142,25 +142,25 @@ def _autoattack(room: Room) -> dict[str, Any]:
     """That it finds what is within eps, and how each attack is set up: the rest is the package's own."""
     import pyautoattack
 
-    found: dict[str, Any] = {}
+    pinned: dict[str, Any] = {}
     for norm, eps in (("linf", 0.02), ("l2", 0.2)):
         network, x_BCHW, y_B, within_B = _distances(norm, eps)
         how = {"classes": 5, "norm": norm, "eps": eps, "seed": 3}
-        found[norm] = ensemble.autoattack(network, x_BCHW[within_B], y_B[within_B], **how)  # type: ignore[arg-type]
+        pinned[norm] = ensemble.autoattack(network, x_BCHW[within_B], y_B[within_B], **how)  # type: ignore[arg-type]
 
     def configured(self: Any, x_BCHW: Tensor, y_B: Tensor, **how: Any) -> Any:
-        said = {"attacks": list(self.attacks_to_run), "batch": how["batch_size"], "draw": torch.rand(2)}
+        settings = {"attacks": list(self.attacks_to_run), "batch": how["batch_size"], "draw": torch.rand(2)}
         for name in ("apgd", "apgd_targeted", "fab", "square"):
             values = vars(getattr(self, name))
-            said[name] = {key: values[key] for key in _SETTINGS if key in values}
-        raise _Configured(said)
+            settings[name] = {key: values[key] for key in _SETTINGS if key in values}
+        raise _Configured(settings)
 
     room.patch.setattr(pyautoattack.AutoAttack, "run_standard_evaluation", configured)
     try:
         ensemble.autoattack(network, x_BCHW, y_B, classes=5, norm="linf", eps=0.1, seed=3)
-    except _Configured as said:
-        found["standard"] = said.args[0]
-    return found
+    except _Configured as settings:
+        pinned["standard"] = settings.args[0]
+    return pinned
 
 
 _SETTINGS = ("eps", "seed", "eot_iter", "n_target_classes", "n_restarts", "n_iter", "n_queries", "loss", "norm")
@@ -169,7 +169,7 @@ _SETTINGS = ("eps", "seed", "eot_iter", "n_target_classes", "n_restarts", "n_ite
 @pin("attack.apgd", needs="pyautoattack")
 def _apgd(room: Room) -> dict[str, Any]:
     """That it finds what is within eps, which images are attacked at which points, and the passes it takes."""
-    found: dict[str, Any] = {}
+    pinned: dict[str, Any] = {}
     for norm, eps in (("linf", 0.02), ("l2", 0.2)):
         network, x_BCHW, y_B, _ = _distances(norm, eps)
         passes: list[int] = []
@@ -182,25 +182,25 @@ def _apgd(room: Room) -> dict[str, Any]:
         end_BCHW = ensemble.apgd(counted, x_BCHW, y_B, **how)  # type: ignore[arg-type]
         change_B = (end_BCHW - x_BCHW).flatten(1).norm(p=torch.inf if norm == "linf" else 2, dim=1)
         right_B = network(end_BCHW).argmax(dim=1) == y_B
-        found[norm] = {"right": right_B, "radius": (change_B / eps).round(decimals=2), "passes": len(passes)}
-    return found
+        pinned[norm] = {"right": right_B, "radius": (change_B / eps).round(decimals=2), "passes": len(passes)}
+    return pinned
 
 
 @pin("attack.square", tolerance=EXACT, needs="pyautoattack")
 def _square(room: Room) -> dict[str, Any]:
     """What it finds with many queries where that is known, and how many times it asks with few."""
     network, x_BCHW, y_B, within_B = _distances("linf", 0.05)
-    found: dict[str, Any] = {"within": within_B}
+    pinned: dict[str, Any] = {"within": within_B}
     for queries in (3, 400):
-        asked = []
+        calls = []
 
-        def counting(x_BCHW: Tensor, asked: list[int] = asked) -> Tensor:
-            asked.append(len(x_BCHW))
+        def counting(x_BCHW: Tensor, calls: list[int] = calls) -> Tensor:
+            calls.append(len(x_BCHW))
             return network(x_BCHW)
 
         right_B = ensemble.square(counting, x_BCHW, y_B, norm="linf", eps=0.05, queries=queries, seed=3)
-        found[str(queries)] = {"right": right_B, "asked": len(asked)}
-    return found
+        pinned[str(queries)] = {"right": right_B, "asked": len(calls)}
+    return pinned
 
 
 # --- evaluators ---
@@ -222,19 +222,19 @@ def _digits(images: int = 60) -> MemoryImages:
 
 def measured(benchmark: AnyBenchmark, model: CebModel | None = None, **subject: Any) -> dict[str, Any]:
     """Return all that an evaluator finds on some of the digits, batch by batch."""
-    given = {"images": _digits(), "device": "cpu", "batch": 25} | subject
-    made = EVALUATORS[type(benchmark)](model or trained(), Subject(**given), benchmark, 5)
+    options = {"images": _digits(), "device": "cpu", "batch": 25} | subject
+    made = EVALUATORS[type(benchmark)](model or trained(), Subject(**options), benchmark, 5)
     return _found(made)
 
 
 def _found(made: Iterable[Found | Summary]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    pinned: dict[str, Any] = {}
     for one in made:
         if isinstance(one, Summary):
-            found[one.name] = {"unit": one.unit, "total": one.total, "value": one.value}
+            pinned[one.name] = {"unit": one.unit, "total": one.total, "value": one.value}
         else:
-            found[one.name] = {"unit": one.unit, "samples": one.samples_M, "values": one.values_M}
-    return found
+            pinned[one.name] = {"unit": one.unit, "samples": one.samples_M, "values": one.values_M}
+    return pinned
 
 
 def _of_split(split: str) -> MemoryImages:
@@ -301,15 +301,15 @@ def _pgd_evaluator(room: Room) -> dict[str, Any]:
         "class": Pgd(norm="l2", eps=1.0, steps=3, target=3, loss="margin"),
     }
     drawn_B = targets("random", torch.arange(10), torch.arange(10), 10, 5)
-    asked: dict[str, Any] = {}
+    calls: dict[str, Any] = {}
 
-    def noted(*given: Any, **how: Any) -> Any:
-        asked.setdefault("steps", []).append([how["steps"], how["step_size"], how["eps"]])
-        return search(*given, **how)
+    def noted(*options: Any, **how: Any) -> Any:
+        calls.setdefault("steps", []).append([how["steps"], how["step_size"], how["eps"]])
+        return search(*options, **how)
 
     search = pgd_evaluator.search
     room.patch.setattr(pgd_evaluator, "search", noted)
-    return {name: measured(attack) for name, attack in attacks.items()} | {"targets": drawn_B, "asked": asked["steps"]}
+    return {name: measured(attack) for name, attack in attacks.items()} | {"targets": drawn_B, "asked": calls["steps"]}
 
 
 @pin("evaluator.transfer")
@@ -325,16 +325,16 @@ def _autoattack_evaluator(room: Room) -> dict[str, Any]:
     """What it hands to the attacks, and the name of what it makes of it."""
     from jobs.engine.evaluators import autoattack
 
-    asked: list[Any] = []
+    calls: list[Any] = []
 
     def noted(logits_of: Any, x_BCHW: Tensor, y_B: Tensor, **how: Any) -> Tensor:
         first_BK, second_BK = logits_of(x_BCHW), logits_of(x_BCHW)
-        asked.append([len(x_BCHW), how["classes"], how["norm"], how["eps"], how["seed"]])
-        asked.append(["draws", not torch.equal(first_BK, second_BK)])
+        calls.append([len(x_BCHW), how["classes"], how["norm"], how["eps"], how["seed"]])
+        calls.append(["draws", not torch.equal(first_BK, second_BK)])
         return first_BK.argmax(dim=1) == y_B
 
     room.patch.setattr(autoattack, "autoattack", noted)
-    return measured(AutoAttack(norm="l2", eps=0.5)) | {"asked": asked}
+    return measured(AutoAttack(norm="l2", eps=0.5)) | {"asked": calls}
 
 
 @pin("evaluator.autoattack_rand", tolerance=TRAJECTORY, needs="pyautoattack")
@@ -342,32 +342,32 @@ def _rand_evaluator(room: Room) -> dict[str, Any]:
     """The classifiers that it attacks and judges, by their log probabilities, and what it makes of given points."""
     from jobs.engine.evaluators import autoattack, averaged
 
-    asked: list[Any] = []
+    calls: list[Any] = []
 
     def noted(logits_of: Any, x_BCHW: Tensor, y_B: Tensor, **how: Any) -> Tensor:
         with torch.no_grad():
-            asked.append([how["norm"], how["eps"], how["seed"], how["samples_B"].tolist(), logits_of(x_BCHW)])
+            calls.append([how["norm"], how["eps"], how["seed"], how["samples_B"].tolist(), logits_of(x_BCHW)])
         return 1 - x_BCHW
 
     made = averaged.averaged
 
-    def judged(*given: Any, **how: Any) -> Any:
-        asked.append([how["stream"], how["draws"], how["seed"]])
-        return made(*given, **how)
+    def judged(*options: Any, **how: Any) -> Any:
+        calls.append([how["stream"], how["draws"], how["seed"]])
+        return made(*options, **how)
 
     room.patch.setattr(autoattack, "apgd", noted)
     room.patch.setattr(autoattack, "averaged", judged)
     options = ({}, {"draws": 1}, {"draws": 30})
-    found = {str(o): measured(AutoAttack(norm="l2", eps=0.5, version="rand", subset=12, **o)) for o in options}  # type: ignore[arg-type]
-    return found | {"asked": asked}
+    pinned = {str(o): measured(AutoAttack(norm="l2", eps=0.5, version="rand", subset=12, **o)) for o in options}  # type: ignore[arg-type]
+    return pinned | {"asked": calls}
 
 
 @pin("evaluator.gradient_audit", tolerance=EXACT, needs="pyautoattack")
 def _gradient_audit(room: Room) -> dict[str, Any]:
-    found = measured(GradientAudit(norm="linf", eps=0.15, steps=2, queries=10, subset=30))
+    pinned = measured(GradientAudit(norm="linf", eps=0.15, steps=2, queries=10, subset=30))
     weak = GradientAudit(norm="linf", eps=0.08, steps=1, queries=3, subset=60)
     blind = GradientAudit(norm="l2", eps=0.6, steps=1, queries=60, subset=60)
-    return found | {"weak": measured(weak), "blind": measured(blind)}
+    return pinned | {"weak": measured(weak), "blind": measured(blind)}
 
 
 @pin("evaluator.common_corruptions", tolerance=PIXELS)
@@ -436,7 +436,7 @@ def _measure(room: Room) -> dict[str, Any]:
     """From what was found on each image to the number of a result."""
     samples_M = torch.tensor([1, 2, 5, 7])
     right_M, nats_M = torch.tensor([True, False, True, True]), torch.tensor([0.5, 2.0, 1.0, 4.0])
-    found: list[Found | Summary] = [
+    pinned: list[Found | Summary] = [
         Found("fog/3", "accuracy", samples_M, ~right_M),
         Found("clean", "accuracy", samples_M, right_M),
         Found("pgd_success", "success", samples_M, right_M),
@@ -446,7 +446,7 @@ def _measure(room: Room) -> dict[str, Any]:
         Summary("ece", "share", 9, 0.25),
     ]
     made = {}
-    for one in found:
+    for one in pinned:
         number = evaluate.measure(one)
         made[one.name] = [number.total, number.correct, number.value, number.std, number.unit]
     subject = Subject(_digits(), "cpu", 25)
@@ -455,4 +455,4 @@ def _measure(room: Room) -> dict[str, Any]:
     sizes = [
         evaluate._batch_size(replace(_digits(), info=replace(_digits().info, size=size))) for size in (32, 33, 224)
     ]
-    return made | {"flags": evaluate._flags(found, 9), "left out": left_out.value, "batches": sizes}
+    return made | {"flags": evaluate._flags(pinned, 9), "left out": left_out.value, "batches": sizes}

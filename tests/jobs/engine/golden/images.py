@@ -69,7 +69,9 @@ def declare(room: Room, name: str, **changed: Any) -> None:
     room.patch.setitem(datasets.DATASETS, name, replace(datasets.info(name), **changed))
 
 
-def seen(images: ImageSet, *, exact: bool = True, augmentation: augment.Augment = spec.NoAugment()) -> dict[str, Any]:
+def pixels_of(
+    images: ImageSet, *, exact: bool = True, augmentation: augment.Augment = spec.NoAugment()
+) -> dict[str, Any]:
     """Return the labels and pixels of all images, as a network gets them."""
     every = torch.arange(len(images))
     samples_B, x_BCHW, y_B = next(iter(batches(images, [every], augmentation, 1, 2, "cpu", workers=0)))
@@ -94,7 +96,7 @@ def _generator(room: Room) -> dict[str, Any]:
 
 @pin("randomness.order", "training.length")
 def _length(room: Room) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    pinned: dict[str, Any] = {}
     for epochs, batch, images in ((2.5, 8, 60), (1, 64, 10), (0.01, 8, 60), (3, 7, 50)):
         run = spec.Run(
             data=spec.Data(name="digits"), network=spec.SmallCnn(), objective=spec.Xent(), optimiser=spec.Adam(),
@@ -103,20 +105,20 @@ def _length(room: Room) -> dict[str, Any]:
         length = Length(run, images)
         orders = [torch.cat(length.rest_of_epoch(step)) for step in (0, length.steps // 2, length.steps - 1)]
         counts = [length.steps_per_epoch, length.steps, len(length.rest_of_epoch(0))]
-        found[f"{epochs} {batch} {images}"] = {"counts": counts, "done": length.epochs_done(3), "orders": orders}
-    return found
+        pinned[f"{epochs} {batch} {images}"] = {"counts": counts, "done": length.epochs_done(3), "orders": orders}
+    return pinned
 
 
 @pin("randomness.noise")
 def _noise(room: Room) -> dict[str, Any]:
-    found = {}
+    pinned = {}
     for objective in (spec.Xent(), spec.Vib(rho=1.0), spec.Ceb(rho=1.0), spec.Cceb(rho=1.0)):
         run = spec.Run(
             data=spec.Data(name="digits"), network=spec.SmallCnn(z_dim=5), objective=objective, optimiser=spec.Adam(),
             epochs=1, batch=8, seed=2,
         )  # fmt: skip
-        found[type(objective).__name__] = noise.draw(run, 3, torch.arange(4), "cpu")
-    return found
+        pinned[type(objective).__name__] = noise.draw(run, 3, torch.arange(4), "cpu")
+    return pinned
 
 
 # --- data sets ---
@@ -125,7 +127,7 @@ def _noise(room: Room) -> dict[str, Any]:
 @pin("data.digits")
 def _digits(room: Room) -> dict[str, Any]:
     data = spec.Data(name="digits")
-    return facts("digits") | {split: seen(load(data, split, room.folder)) for split in ("train", "test")}  # type: ignore[arg-type]
+    return facts("digits") | {split: pixels_of(load(data, split, room.folder)) for split in ("train", "test")}  # type: ignore[arg-type]
 
 
 def _published(room: Room, name: str, content: Callable[[str, np.random.Generator], bytes], **changed: Any) -> None:
@@ -148,7 +150,7 @@ def _cifar10(room: Room) -> dict[str, Any]:
     declared = facts("cifar10")
     _published(room, "cifar10", content, train=20, test=4)
     data = spec.Data(name="cifar10")
-    return declared | {split: seen(load(data, split, room.folder)) for split in ("train", "test")}  # type: ignore[arg-type]
+    return declared | {split: pixels_of(load(data, split, room.folder)) for split in ("train", "test")}  # type: ignore[arg-type]
 
 
 @pin("data.fashion_mnist")
@@ -161,7 +163,7 @@ def _fashion_mnist(room: Room) -> dict[str, Any]:
     declared = facts("fashion_mnist")
     _published(room, "fashion_mnist", content, train=5, test=5)
     data = spec.Data(name="fashion_mnist")
-    return declared | {split: seen(load(data, split, room.folder)) for split in ("train", "test")}  # type: ignore[arg-type]
+    return declared | {split: pixels_of(load(data, split, room.folder)) for split in ("train", "test")}  # type: ignore[arg-type]
 
 
 @pin("data.cifar10-jpeg", tolerance=PIXELS)
@@ -175,7 +177,7 @@ def _cifar10_jpeg(room: Room) -> dict[str, Any]:
         listed.write(name.encode() + b"\0" + str(path.stat().st_size).encode() + b"\0" + path.read_bytes())
     digest = "sha256:" + hashlib.sha256(listed.getvalue()).hexdigest()
     declare(room, "cifar10-jpeg", test=20, digest=digest)
-    return declared | seen(load(spec.Data(name="cifar10-jpeg"), "test", room.folder), exact=False)
+    return declared | pixels_of(load(spec.Data(name="cifar10-jpeg"), "test", room.folder), exact=False)
 
 
 def folders(root: Path, names: tuple[str, ...], count: int, side: int | None = None) -> None:
@@ -202,7 +204,7 @@ def _imagenet(room: Room) -> dict[str, Any]:
     declared = facts("imagenet")
     images = imagenet(room)
     assert isinstance(images, FolderImages)
-    return declared | seen(images, exact=False) | {"names": [name.decode() for name in images.names_N.tolist()]}
+    return declared | pixels_of(images, exact=False) | {"names": [name.decode() for name in images.names_N.tolist()]}
 
 
 @pin("data.own", tolerance=PIXELS)
@@ -221,12 +223,12 @@ def _own(room: Room) -> dict[str, Any]:
     )  # fmt: skip
     name = own_data.name_of("mine", described)
     own_data.write(name, described)
-    found: dict[str, Any] = {
-        split: seen(load(spec.Data(name=name), split, room.folder), exact=False)  # type: ignore[arg-type]
+    pinned: dict[str, Any] = {
+        split: pixels_of(load(spec.Data(name=name), split, room.folder), exact=False)  # type: ignore[arg-type]
         for split in ("train", "test")
     }
     info = datasets.info(name)
-    found["declared"] = [info.crop_padding, int(info.flips), info.channels, info.size]
+    pinned["declared"] = [info.crop_padding, int(info.flips), info.channels, info.size]
     for mode in ("RGB", "L", "P", "CMYK", "RGBA"):
         saved = io.BytesIO()
         exif = Image.Exif()
@@ -235,8 +237,8 @@ def _own(room: Room) -> dict[str, Any]:
         Image.fromarray(photograph(60)[:, :44]).convert(mode).save(saved, kind, exif=exif)
         for channels, size in ((1, 16), (3, 40)):
             decoded_HWC = image_folder.decode(saved.getvalue(), Path(mode), channels, size)
-            found[f"{mode} {channels} {size}"] = close(decoded_HWC)
-    return found
+            pinned[f"{mode} {channels} {size}"] = close(decoded_HWC)
+    return pinned
 
 
 def _of_classes(name: str, room: Room) -> dict[str, Any]:
@@ -249,7 +251,7 @@ def _of_classes(name: str, room: Room) -> dict[str, Any]:
     images = others.imagenet(small, info, room.folder, list(NAMES))
     counts = [declared.images, declared.classes]
     of_classes = torch.tensor(declared.labels or [-1])
-    return {"counts": counts, "of": of_classes, "folder": declared.folder, **seen(images, exact=False)}
+    return {"counts": counts, "of": of_classes, "folder": declared.folder, **pixels_of(images, exact=False)}
 
 
 for _name in OTHER_TEST_SETS:
@@ -263,7 +265,7 @@ def _imagenet_sample(room: Room) -> dict[str, Any]:
     folders(room.folder / declared.folder, NAMES, 2)
     room.patch.setitem(OTHER_TEST_SETS, declared.name, replace(declared, images=6, classes=3))
     images = others.imagenet_sample(room.folder, 32, datasets.info("imagenet"))
-    return {"counts": [declared.images, declared.classes], **seen(images, exact=False)}
+    return {"counts": [declared.images, declared.classes], **pixels_of(images, exact=False)}
 
 
 @pin("data.imagenet-c", tolerance=PIXELS)
@@ -272,7 +274,7 @@ def _imagenet_c(room: Room) -> dict[str, Any]:
     room.patch.setattr(others, "_IMAGENET_C", replace(OTHER_TEST_SETS["imagenet-c"], images=6, classes=3))
     info = replace(datasets.info("imagenet"), classes=3, size=32)
     images = others.imagenet_c("fog", 3, info, room.folder, list(NAMES))
-    return {"crop": bool(images.crop), "digest": images.digest, **seen(images, exact=False)}
+    return {"crop": bool(images.crop), "digest": images.digest, **pixels_of(images, exact=False)}
 
 
 @pin("data.cifar10-c")
@@ -283,7 +285,7 @@ def _cifar10_c(room: Room) -> dict[str, Any]:
     np.save(folder / "labels.npy", np.arange(20, dtype=np.uint8) % 10)
     room.patch.setattr(others, "_CIFAR10_C", replace(OTHER_TEST_SETS["cifar10-c"], images=4))
     info = datasets.info("cifar10")
-    return {str(severity): seen(others.cifar10_c("fog", severity, info, room.folder)) for severity in (1, 4)}
+    return {str(severity): pixels_of(others.cifar10_c("fog", severity, info, room.folder)) for severity in (1, 4)}
 
 
 def _cifar10_1(version: str, room: Room) -> dict[str, Any]:
@@ -292,7 +294,7 @@ def _cifar10_1(version: str, room: Room) -> dict[str, Any]:
     files = {"data": np.stack([photograph(32, seed=n) for n in range(6)]), "labels": np.arange(6, dtype=np.int32)}
     for name, array in files.items():
         np.save(room.folder / declared.folder / f"cifar10.1_{version}_{name}.npy", array)
-    return seen(others.cifar10_1(declared, datasets.info("cifar10"), room.folder))
+    return pixels_of(others.cifar10_1(declared, datasets.info("cifar10"), room.folder))
 
 
 for _version in ("v4", "v6"):
@@ -309,15 +311,15 @@ def _photographs(room: Room) -> dict[str, Any]:
 def _subset(room: Room) -> dict[str, Any]:
     labels_N = torch.tensor([2, 0, 1, 2, 2, 0, 1, 2, 0, 0])
     data = spec.Data(name="digits", train_subset=40, holdout=30)
-    found = {str(count): evenly(labels_N, count) for count in (1, 4, 7, 10)}
-    return found | {split: seen(load(data, split, room.folder)) for split in ("train", "holdout")}  # type: ignore[arg-type]
+    pinned = {str(count): evenly(labels_N, count) for count in (1, 4, 7, 10)}
+    return pinned | {split: pixels_of(load(data, split, room.folder)) for split in ("train", "holdout")}  # type: ignore[arg-type]
 
 
 @pin("loader.dali", tolerance=PIXELS, needs="nvidia.dali")
 def _dali(room: Room) -> dict[str, Any]:
     images = imagenet(room, loader="dali")
     return {
-        type(augmentation).__name__: seen(images, exact=False, augmentation=augmentation)["pixels"]
+        type(augmentation).__name__: pixels_of(images, exact=False, augmentation=augmentation)["pixels"]
         for augmentation in (spec.NoAugment(), spec.CropFlip())
     }
 
@@ -375,7 +377,7 @@ def _random_resized_crop(room: Room) -> dict[str, Any]:
         with augment.seeded(sample_seed):
             windows.append(torch.tensor(augment.window(spec.CropFlip(), 70, 90)))
     images = imagenet(room, "train")
-    pixels = seen(images, exact=False, augmentation=spec.CropFlip())["pixels"]
+    pixels = pixels_of(images, exact=False, augmentation=spec.CropFlip())["pixels"]
     return {"seeds": torch.tensor(seeds), "windows": torch.stack(windows), "pixels": pixels}
 
 
@@ -383,39 +385,39 @@ def _random_resized_crop(room: Room) -> dict[str, Any]:
 def _autoaugment_torchvision(room: Room) -> dict[str, Any]:
     """Augment so many images that each operation is drawn, and look at each sub-policy by itself."""
     samples_B = torch.arange(240)
-    found: dict[str, Any] = {"draws": list(autoaugment.draw(25, 3, 2, samples_B))}
+    pinned: dict[str, Any] = {"draws": list(autoaugment.draw(25, 3, 2, samples_B))}
     for policy in ("cifar10", "imagenet"):
         images_BCHW = batch_of(24, 16).repeat(10, 1, 1, 1)
         made_BCHW = autoaugment.autoaugment(images_BCHW, policy, 3, 2, samples_B)  # type: ignore[arg-type]
-        chosen_B = found["draws"][0]
+        chosen_B = pinned["draws"][0]
         by_pair = torch.stack([made_BCHW[chosen_B == pair].double().mean() for pair in range(25)])
-        found[policy] = {"pairs": by_pair, "all": close(made_BCHW)}
-    found["equalized"] = autoaugment.equalize(batch_of(6, 40))
+        pinned[policy] = {"pairs": by_pair, "all": close(made_BCHW)}
+    pinned["equalized"] = autoaugment.equalize(batch_of(6, 40))
     grey_BCHW = autoaugment.autoaugment(batch_of(24, 16, 1), "cifar10", 3, 2, torch.arange(24))
     augmentation = spec.AutoAugment(policy="imagenet")
-    files = seen(imagenet(room, "train"), exact=False, augmentation=augmentation)["pixels"]
-    return found | {"grey": close(grey_BCHW), "files": files}
+    files = pixels_of(imagenet(room, "train"), exact=False, augmentation=augmentation)["pixels"]
+    return pinned | {"grey": close(grey_BCHW), "files": files}
 
 
 @pin("augment.autoaugment_v0", tolerance=PIXELS, needs="nvidia.dali")
 def _autoaugment_v0(room: Room) -> dict[str, Any]:
     augmentation = spec.AutoAugment(policy="imagenet", family="v0")
     images = imagenet(room, "train", loader="dali", augment=augmentation)
-    pixels = seen(images, exact=False, augmentation=augmentation)["pixels"]
+    pixels = pixels_of(images, exact=False, augmentation=augmentation)["pixels"]
     return {"choices": dali.choices(3, 2, torch.arange(200)), "pixels": pixels}
 
 
 def _authors(code: str, names: tuple[str, ...], sub_policies: tuple[SubPolicy, ...]) -> dict[str, Any]:
     """Augment by the code's policy, and by each operation at each level alone, with alpha and without."""
-    found: dict[str, Any] = {"centres": autoaugment.draw_centres(3, 2, SAMPLES_B, 32)}
+    pinned: dict[str, Any] = {"centres": autoaugment.draw_centres(3, 2, SAMPLES_B, 32)}
     singly = tuple(((name, 1.0, level), ("Invert", 0.0, 0)) for name in names for level in range(11))
     samples_B, images_BCHW = torch.arange(1200), batch_of(24, 24).repeat(50, 1, 1, 1)
     for alpha in (False, True):
         given_BCHW = torch.cat([images_BCHW, torch.full_like(images_BCHW[:, :1], 255)], dim=1) if alpha else images_BCHW
         for kind, pairs in (("policy", sub_policies), ("singly", singly)):
             statement = autoaugment.authors(code, pairs)  # type: ignore[arg-type]
-            found[f"{kind} {alpha}"] = autoaugment.transform(given_BCHW, statement, 3, 2, samples_B, alpha=alpha)
-    return found
+            pinned[f"{kind} {alpha}"] = autoaugment.transform(given_BCHW, statement, 3, 2, samples_B, alpha=alpha)
+    return pinned
 
 
 OPERATIONS = (
@@ -432,7 +434,7 @@ def _autoaugment_cifar10_authors(room: Room) -> dict[str, Any]:
 @pin("augment.autoaugment_imagenet_authors", tolerance=EXACT)
 def _autoaugment_imagenet_authors(room: Room) -> dict[str, Any]:
     augmentation = spec.AutoAugment(policy="imagenet", family="imagenet_authors")
-    files = seen(imagenet(room, "train"), exact=False, augmentation=augmentation)["pixels"]
+    files = pixels_of(imagenet(room, "train"), exact=False, augmentation=augmentation)["pixels"]
     return _authors("imagenet_authors", (*OPERATIONS, "SolarizeAdd"), IMAGENET_AUTHORS) | {"files": files}
 
 
@@ -479,11 +481,11 @@ def _pipeline(pipeline: str, room: Room) -> dict[str, Any]:
     declare(room, "imagenet", size=32)
     subject = Subject(imagenet(room), "cpu", 5, root=room.folder)
     images_of = corrupted._pipeline(corrupted.CommonCorruptions(pipeline=pipeline), subject, ["fog"])  # type: ignore[arg-type]
-    found: dict[str, Any] = {"seed": corrupted.SEED}
+    pinned: dict[str, Any] = {"seed": corrupted.SEED}
     for severity in (1, 4):
         images = images_of("fog", severity)
-        found[str(severity)] = seen(images, exact=False) | {"digest": images.digest}
-    return found
+        pinned[str(severity)] = pixels_of(images, exact=False) | {"digest": images.digest}
+    return pinned
 
 
 for _name in ("official", "official-recrop", "regenerated", "in-memory", "ours"):

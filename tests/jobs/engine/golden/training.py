@@ -73,10 +73,10 @@ def gradients(module: nn.Module) -> Tensor:
 
 
 def steps(run: spec.Run, count: int) -> tuple[State, dict[str, list[float]]]:
-    """Train so many steps; the state behind them, and what each said before it."""
+    """Train so many steps; the state behind them, and what each reported before it."""
     images = load(run.data, "train", Path())
     state, length = initial(run, images.labels_N, "cpu"), Length(run, len(images))
-    said: dict[str, list[float]] = {}
+    reported: dict[str, list[float]] = {}
     while state.step < count:
         epoch = state.step // length.steps_per_epoch
         left = length.rest_of_epoch(state.step)[: count - state.step]
@@ -84,9 +84,9 @@ def steps(run: spec.Run, count: int) -> tuple[State, dict[str, list[float]]]:
             noise_BZ = noise.draw(run, epoch, samples_B, "cpu")
             values = step.take(state, step.in_force(state, length), epoch, samples_B, x_BCHW, y_B, noise_BZ)
             for name, value in values.items():
-                said.setdefault(name, []).append(value.item())
+                reported.setdefault(name, []).append(value.item())
             state.step += 1
-    return state, said
+    return state, reported
 
 
 # --- networks ---
@@ -101,9 +101,9 @@ def _network(network: spec.Network, data: str, images: int = 3) -> dict[str, Any
     x_BCHW = numbers(images, info.channels, side, side)
     f_BZ = model(x_BCHW)
     f_BZ.square().mean().backward()
-    found = {"initial": model, "f": f_BZ, "gradients": gradients(model)}
+    pinned = {"initial": model, "f": f_BZ, "gradients": gradients(model)}
     with torch.no_grad():
-        return found | {"evaluated": model.eval()(x_BCHW)}
+        return pinned | {"evaluated": model.eval()(x_BCHW)}
 
 
 @pin("network.small_cnn", tolerance=NETWORK)
@@ -124,24 +124,24 @@ def _wide_resnet(room: Room) -> dict[str, Any]:
 @pin("network.resnet", tolerance=NETWORK)
 def _resnet(room: Room) -> dict[str, Any]:
     """How one with a block in each group trains, and the names and shapes of the parameters of those there are."""
-    found: dict[str, Any] = {}
+    pinned: dict[str, Any] = {}
     for network in (spec.ResNet(depth=50), spec.ResNet(depth=152), spec.ResNet(depth=50, width=2)):
         with torch.device("meta"):
             shapes = build(run_of(network=network, data=spec.Data(name="imagenet"), precision="fp32")).state_dict()
         described = "\n".join(f"{name} {tuple(tensor.shape)}" for name, tensor in shapes.items())
-        found[f"{network.depth}x{network.width}"] = torch.tensor(list(described.encode()), dtype=torch.uint8)
+        pinned[f"{network.depth}x{network.width}"] = torch.tensor(list(described.encode()), dtype=torch.uint8)
     room.patch.setitem(resnet._GROUPS, 50, (1, 1, 1, 1))
-    return found | {"short": _network(spec.ResNet(depth=50), "imagenet", images=2)}
+    return pinned | {"short": _network(spec.ResNet(depth=50), "imagenet", images=2)}
 
 
 @pin("init.streams")
 def _streams(room: Room) -> dict[str, Any]:
-    found = {}
+    pinned = {}
     for part in ("network", "backward_encoder", "marginal", "classifier"):
         with sys.modules[build.__module__]._seeded(7, part):
-            found[part] = torch.rand(4, dtype=torch.float64)
+            pinned[part] = torch.rand(4, dtype=torch.float64)
     models = {name: build(run_of(objective=objective)) for name, objective in OBJECTIVES.items()}
-    return found | {f"model of {name}": model for name, model in models.items()}
+    return pinned | {f"model of {name}": model for name, model in models.items()}
 
 
 @pin("init.weights_file", tolerance=EXACT)
@@ -149,7 +149,7 @@ def _weights_file(room: Room) -> dict[str, Any]:
     network = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
     stored = {name: tensor.clone() for name, tensor in network.state_dict().items() if "tracked" not in name}
     stored["0.weight"] = torch.arange(6.0).view(2, 3)
-    found = {}
+    pinned = {}
     for name, content in (
         ("plain", stored),
         ("nested", {"model": stored, "epoch": 3}),
@@ -159,8 +159,8 @@ def _weights_file(room: Room) -> dict[str, Any]:
         torch.save(content, saved)
         read_weights = weights.read(saved.getvalue(), name)
         weights.fit(network, read_weights, name)
-        found[name] = {"names": sorted(read_weights), "weight": network.state_dict()["0.weight"]}
-    return found
+        pinned[name] = {"names": sorted(read_weights), "weight": network.state_dict()["0.weight"]}
+    return pinned
 
 
 # --- heads ---
@@ -191,35 +191,35 @@ def _linear(room: Room) -> dict[str, Any]:
 @pin("head.consistent")
 def _consistent(room: Room) -> dict[str, Any]:
     head = ConsistentClassifier(4).double()
-    found = {"uniform": head(numbers(3, 5), numbers(4, 5, seed=1))}
+    pinned = {"uniform": head(numbers(3, 5), numbers(4, 5, seed=1))}
     head.set_label_counts(torch.tensor([3, 0, 5, 1]))
-    return found | {"prior": head.log_prior_K, "logits": head(numbers(3, 5), numbers(4, 5, seed=1))}
+    return pinned | {"prior": head.log_prior_K, "logits": head(numbers(3, 5), numbers(4, 5, seed=1))}
 
 
 @pin("head.backward_encoder")
 def _backward_encoder(room: Room) -> dict[str, Any]:
     with _drawn():
         head = BackwardEncoder(4, 5)
-    found = {"initial": head.kernel_KZ, "bias": head.bias_Z}
+    pinned = {"initial": head.kernel_KZ, "bias": head.bias_Z}
     head.double().bias_Z.data += 0.3
     head.log_prob(numbers(3, 5), torch.tensor([0, 3, 1])).sum().backward()
     densities_B = head.log_prob(numbers(3, 5), torch.tensor([0, 3, 1]))
-    return found | {"means": head.means(), "log": densities_B, "gradients": gradients(head)}
+    return pinned | {"means": head.means(), "log": densities_B, "gradients": gradients(head)}
 
 
 @pin("head.marginal")
 def _marginal(room: Room) -> dict[str, Any]:
     with _drawn():
         head = MixtureMarginal(4, 5)
-    found = {"initial": head.means_MZ, "weights": head.logits_M}
+    pinned = {"initial": head.means_MZ, "weights": head.logits_M}
     head.double().logits_M.data += numbers(4, seed=2)
     z_BZ = numbers(3, 5).requires_grad_()
     head.log_prob(z_BZ).sum().backward()
-    found |= {"log": head.log_prob(z_BZ), "gradients": gradients(head), "gradient of z": z_BZ.grad}
+    pinned |= {"log": head.log_prob(z_BZ), "gradients": gradients(head), "gradient of z": z_BZ.grad}
     head.zero_grad()
     head.log_prob_fixed(z_BZ).sum().backward()
     reached = [p.grad is not None and bool(p.grad.any()) for p in head.parameters()]
-    return found | {"fixed": head.log_prob_fixed(z_BZ), "reached": reached}
+    return pinned | {"fixed": head.log_prob_fixed(z_BZ), "reached": reached}
 
 
 # --- objectives ---
@@ -239,7 +239,7 @@ def _objective(name: str, room: Room) -> dict[str, Any]:
     total.backward()
     rhos = (-3.0, -0.5, 0.0, 1.5, 20.0)
     gammas = [objective.gamma_of(rho) for rho in rhos]
-    found = {
+    pinned = {
         **terms.values(),
         "noisy": objective.noisy,
         "marginal": terms.marginal_loss,
@@ -247,7 +247,7 @@ def _objective(name: str, room: Room) -> dict[str, Any]:
         "gradients": gradients(model),
         "gammas": gammas,
     }
-    return found | ({} if name == "xent" else {"rhos": [objective.rho_of(gamma) for gamma in gammas]})
+    return pinned | ({} if name == "xent" else {"rhos": [objective.rho_of(gamma) for gamma in gammas]})
 
 
 for _name in OBJECTIVES:
@@ -266,13 +266,13 @@ def _gamma_jump_start(room: Room) -> dict[str, Any]:
 @pin("jump_start.gated")
 def _gated_jump_start(room: Room) -> dict[str, Any]:
     jump_start = spec.GatedJumpStart(start_rho=50.0, hold_rho=8.0, epochs=2, threshold=0.3)
-    found: dict[str, Any] = {
+    pinned: dict[str, Any] = {
         str(passed): [schedules.gated_rho(jump_start, 1.5, at, 5, passed) for at in range(0, 26, 3)]
         for passed in (None, 5, 15)
     }
     gates = [schedules.gate_passed(jump_start, accuracy, 9, None) for accuracy in (0.1, 0.3, 0.31)]
     gamma = schedules.gamma(objectives.of(OBJECTIVES["ceb"]), 1.5, jump_start, 17, 5, 15)
-    return found | {
+    return pinned | {
         "gates": [gate or -1 for gate in gates],
         "stays": schedules.gate_passed(jump_start, 0, 9, 4),
         "gamma": gamma,
@@ -285,7 +285,7 @@ def _gated_jump_start(room: Room) -> dict[str, Any]:
 def _optimised(optimiser: spec.Adam | spec.Sgd, updates: int = 4) -> dict[str, Any]:
     """Parameters behind some updates with gradients of our own, those of BatchNorm apart."""
     run = run_of(network=NORMED, data=spec.Data(name="cifar10"), optimiser=optimiser)
-    found: dict[str, Any] = {}
+    pinned: dict[str, Any] = {}
     model = build(run)
     made = optimisers.build(optimiser, model)
     for update in range(updates):
@@ -295,8 +295,8 @@ def _optimised(optimiser: spec.Adam | spec.Sgd, updates: int = 4) -> dict[str, A
         made.step()
     norms = [m.weight for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     sizes = [sum(p.numel() for p in group["params"]) for group in made.param_groups]
-    found |= {"normed": torch.cat(norms), "sizes": sizes, "decay": [g["weight_decay"] for g in made.param_groups]}
-    return found | {"network": model.network, "classifier": model.classifier, "encoder": model.backward_encoder}
+    pinned |= {"normed": torch.cat(norms), "sizes": sizes, "decay": [g["weight_decay"] for g in made.param_groups]}
+    return pinned | {"network": model.network, "classifier": model.classifier, "encoder": model.backward_encoder}
 
 
 @pin("optimiser.adam")
@@ -357,7 +357,7 @@ def _drops(room: Room) -> dict[str, Any]:
 @pin("adversary.pgd", tolerance=TRAJECTORY, withdrawn={"linf": "the signs of gradients that are all but 0"})
 def _adversary(room: Room) -> dict[str, Any]:
     """The examples of l2, and how far those of linf go."""
-    found: dict[str, Any] = {}
+    pinned: dict[str, Any] = {}
     for norm, eps in (("linf", 0.1), ("l2", 0.7)):
         adversary = spec.PgdAdversary(norm=norm, eps=eps, steps=3, step_size=eps / 2)  # type: ignore[arg-type]
         run = run_of(adversary=adversary, network=NORMED, objective=spec.Xent())
@@ -368,10 +368,10 @@ def _adversary(room: Room) -> dict[str, Any]:
         made_BCHW = step._adversarial(state, 2, samples_B, x_BCHW, images.labels_N[samples_B])
         change_BCHW = made_BCHW - x_BCHW
         if norm == "l2":
-            found[norm] = {"images": change_BCHW, "training": state.model.training}
+            pinned[norm] = {"images": change_BCHW, "training": state.model.training}
         else:
-            found["largest"] = change_BCHW.abs().amax(dim=(1, 2, 3))
-    return found
+            pinned["largest"] = change_BCHW.abs().amax(dim=(1, 2, 3))
+    return pinned
 
 
 # --- one step ---
@@ -379,50 +379,50 @@ def _adversary(room: Room) -> dict[str, Any]:
 
 @pin("training.step", tolerance=TRAJECTORY)
 def _step(room: Room) -> dict[str, Any]:
-    found = {}
+    pinned = {}
     for name, objective in OBJECTIVES.items():
-        state, said = steps(run_of(objective=objective), 4)
-        found[name] = {"said": said, "weights": state.model}
-    return found
+        state, reported = steps(run_of(objective=objective), 4)
+        pinned[name] = {"said": reported, "weights": state.model}
+    return pinned
 
 
 @pin("training.parts", tolerance=TRAJECTORY)
 def _parts(room: Room) -> dict[str, Any]:
-    state, said = steps(run_of(batch=40, replica_batch=16, network=NORMED), 3)
+    state, reported = steps(run_of(batch=40, replica_batch=16, network=NORMED), 3)
     parts = step._parts(state.run, torch.arange(40), torch.arange(40)[torch.arange(40) % 7 != 3], torch.arange(34))
-    return {"said": said, "weights": state.model, "sizes": [len(part[0]) for part in parts]}
+    return {"said": reported, "weights": state.model, "sizes": [len(part[0]) for part in parts]}
 
 
 @pin("training.execution", tolerance=EXACT)
 def _execution(room: Room) -> dict[str, Any]:
     """How images lie in memory, and what computes a step: rounding alone depends on it."""
-    x_BCHW, found = torch.zeros(2, 3, 4, 4), {}
+    x_BCHW, pinned = torch.zeros(2, 3, 4, 4), {}
     for last in (None, True, False):
         for precision in ("fp32", "bf16"):
             laid = laid_out(x_BCHW, run_of(precision=precision), Execution(channels_last=last))
-            found[f"{last} {precision}"] = laid.is_contiguous(memory_format=torch.channels_last)
+            pinned[f"{last} {precision}"] = laid.is_contiguous(memory_format=torch.channels_last)
     for update in ("fused", "foreach", "for-loop"):
         for optimiser in (spec.Adam(), spec.Sgd(lr=1)):
             group = optimisers.build(optimiser, build(RUN), update).param_groups[0]  # type: ignore[arg-type]
-            found[f"{update} {type(optimiser).__name__}"] = [bool(group["fused"]), bool(group["foreach"])]
-    return found
+            pinned[f"{update} {type(optimiser).__name__}"] = [bool(group["fused"]), bool(group["foreach"])]
+    return pinned
 
 
 @pin("batch_norm.statistics", tolerance=TRAJECTORY)
 def _statistics(room: Room) -> dict[str, Any]:
     """Running means and variances behind steps in one part and in several."""
-    found = {}
+    pinned = {}
     for name, replica_batch in (("whole", {}), ("parts", {"replica_batch": 16})):
         state, _ = steps(run_of(batch=40, network=NORMED, objective=spec.Xent(), **replica_batch), 3)
         norms = [module for module in state.model.modules() if isinstance(module, nn.BatchNorm2d)]
-        found[name] = {
+        pinned[name] = {
             "mean": torch.cat([norm.running_mean for norm in norms]),  # type: ignore[misc]
             "variance": torch.cat([norm.running_var for norm in norms]),  # type: ignore[misc]
             "counts": [int(norm.num_batches_tracked) for norm in norms],  # type: ignore[arg-type]
             "eps": norms[0].eps,
             "momentum": norms[0].momentum,
         }
-    return found
+    return pinned
 
 
 @pin("batch_norm.sync", tolerance=TRAJECTORY)
@@ -437,8 +437,8 @@ def _sync(room: Room) -> dict[str, Any]:
         x_BCHW = (1 + 2 * numbers(4, 3, 5, 5)).requires_grad_()
         made_BCHW = network.train()(x_BCHW)
         (made_BCHW * numbers(4, 3, 5, 5, seed=1)).sum().backward()
-        found = {"made": made_BCHW, "gradient": x_BCHW.grad, "gradients": gradients(network), "running": network}
-        return found | {"evaluated": network.eval()(x_BCHW), "kind": type(network[0]).__name__}
+        pinned = {"made": made_BCHW, "gradient": x_BCHW.grad, "gradients": gradients(network), "running": network}
+        return pinned | {"evaluated": network.eval()(x_BCHW), "kind": type(network[0]).__name__}
     finally:
         distributed.destroy_process_group()
 
@@ -467,9 +467,9 @@ def _precision(precision: str, room: Room) -> dict[str, Any]:
     with arithmetic(run, "cpu"):
         f_BZ = encode(model, run, x_BCHW)
         logits_BK = model.logits(f_BZ)
-        state, said = steps(run, 2)
-    found = {"f": f_BZ, "logits": logits_BK, "types": [*dtypes.seen, str(f_BZ.dtype)], "losses": said["loss"]}
-    return found | {"noise": str(noise.draw(run, 0, torch.arange(2), "cpu").dtype), "step": state.step}
+        state, reported = steps(run, 2)
+    pinned = {"f": f_BZ, "logits": logits_BK, "types": [*dtypes.seen, str(f_BZ.dtype)], "losses": reported["loss"]}
+    return pinned | {"noise": str(noise.draw(run, 0, torch.arange(2), "cpu").dtype), "step": state.step}
 
 
 pin("precision.fp32", tolerance=FLOAT32)(partial(_precision, "fp32"))
@@ -481,11 +481,11 @@ pin("precision.fp64", tolerance=TRAJECTORY)(partial(_precision, "fp64"))
 def _tf32(room: Room) -> dict[str, Any]:
     """Which switches are set, for GPUs alone: nothing can be computed with them here."""
     room.patch.setattr(torch.cuda, "is_tf32_supported", lambda: True)
-    found = {}
+    pinned = {}
     for precision in ("fp32", "tf32", "bf16"):
         with arithmetic(run_of(precision=precision), "cuda"):
-            found[precision] = [torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32]
-    return found
+            pinned[precision] = [torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32]
+    return pinned
 
 
 @pin("evaluation.precision", tolerance=FLOAT32)
