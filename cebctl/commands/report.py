@@ -68,6 +68,15 @@ Compare = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+Detect = Annotated[
+    float | None,
+    typer.Option(
+        "--detect",
+        metavar="POINTS",
+        help="With --compare: how many seeds a difference of so many points would need.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 
 
 @saying("interrupted: what was being written is not there")
@@ -78,6 +87,7 @@ def report(
     figures: Figures = None,
     html: Html = None,
     compare: Compare = None,
+    detect: Detect = None,
     json: AsJson = False,
 ) -> None:
     """Print the results of a matrix: mean over seeds, intervals, the published numbers, and what is missing and why.
@@ -87,6 +97,8 @@ def report(
     Example: `cebctl report experiments/digits.yaml --html report.html --figures figures`
 
     Example: `cebctl report experiments/digits.yaml --compare 'objective=xent' 'objective=ceb, rho=0'`
+
+    Example: `cebctl report experiments/digits.yaml --compare xent 'ceb rho=0' --detect 1.0`
     """
     from cebctl.control.evidence import collect
     from cebctl.control.off_target import off_target
@@ -103,11 +115,13 @@ def report(
         format = _json_alone(format)
     if compare is not None:
         _printed_alone(format, figures, html)
+    if detect is not None:
+        _detectable(detect, compare)
     chosen = load(matrix).only(only)
     home = Home.from_environment()
     with open_home(home) as store:
         if compare is not None:
-            _compare(chosen, store, home, compare, format == Format.json)
+            _compare(chosen, store, home, compare, detect, format == Format.json)
             return
         runs = survey(chosen, store, home)
         rows = queries.results(store, [run.run_id for run in chosen.runs])
@@ -140,6 +154,18 @@ def _printed_alone(format: Format | None, figures: Path | None, html: Path | Non
     if of_all := [option for option, value in given.items() if value]:
         allowed = "allowed: --only, --json, --format table, --format json"
         raise InputError("--compare", f"can't go with {', '.join(of_all)}", allowed)
+
+
+def _detectable(points: float, compare: tuple[str, str] | None) -> None:
+    """Raise InputError for --detect without --compare, or of no difference in accuracy."""
+    from experiments.errors import InputError
+
+    if compare is None:
+        raise InputError(
+            "--detect", "it is by the variances of a comparison", "name two runs or families: --compare A B"
+        )
+    if not 0 < points <= 100:
+        raise InputError(f"--detect {points:g}", "expected points of accuracy", "above 0, at most 100")
 
 
 def _absent(matrix: Matrix) -> dict[str, str]:
@@ -182,7 +208,9 @@ def _pictures(
         raise InputError(error.filename or html or figures or "", error.strerror or str(error)) from None
 
 
-def _compare(matrix: Matrix, store: Store, home: Home, names: tuple[str, str], json: bool) -> None:
+def _compare(
+    matrix: Matrix, store: Store, home: Home, names: tuple[str, str], detect: float | None, json: bool
+) -> None:
     from cebctl.control.pairing import comparisons, family, name
     from cebctl.render import compare_view
     from cebctl.render.console import print_json
@@ -190,6 +218,6 @@ def _compare(matrix: Matrix, store: Store, home: Home, names: tuple[str, str], j
     a, b = (family(matrix, text) for text in names)
     found = comparisons(matrix, store, home, a, b)
     if json:
-        print_json(compare_view.to_json(name(a[0]), name(b[0]), found))
+        print_json(compare_view.to_json(name(a[0]), name(b[0]), found, detect))
     else:
-        compare_view.show(name(a[0]), name(b[0]), found)
+        compare_view.show(name(a[0]), name(b[0]), found, detect)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from cebctl.control import names
-from cebctl.report.compare import Comparison, compare
+from cebctl.report.compare import Comparison, compare, corrected
 from experiments import datasets, selection
 from experiments.benchmarks import AnyBenchmark, CleanHoldout, full_column, measures, other_test_set
 from experiments.errors import InputError
@@ -51,7 +51,8 @@ def name(run: PlannedRun) -> str:
 def comparisons(
     matrix: Matrix, store: Store, home: Home, a: Sequence[PlannedRun], b: Sequence[PlannedRun]
 ) -> list[Comparison]:
-    """One for each benchmark whose correctness, image by image, is there for all the runs, and of the same images.
+    """One for each benchmark whose correctness, image by image, is there for all the runs, and of the same images,
+    corrected for all of them at once. Where both sides have the same seeds these are taken in pairs.
 
     InputError if the two share a run or learnt from different data, or if there is none.
     """
@@ -60,23 +61,31 @@ def comparisons(
     data = {run.run.data.name for run in (*a, *b)}
     if len(data) > 1:
         raise InputError("--compare", f"{name(a[0])} and {name(b[0])} are measured on different images")
+    a, b = (sorted(side, key=lambda run: run.run.seed) for side in (a, b))
+    paired = [run.run.seed for run in a] == [run.run.seed for run in b]
     ingest(store, home)
     every = [run.run_id for run in (*a, *b)]
     rows = {(row.run_id, row.evaluation_id, row.name): row for row in queries.results(store, every)}
     found = []
+    lacking: dict[str, None] = {}
     for benchmark in matrix.benchmarks:
         evaluation = evaluation_id(benchmark, a[0].run.data.name)
         measure = next(iter(measures(benchmark)), "")
         flags = [queries.per_sample(store, run_id, evaluation) for run_id in every]
         images = {(row.data_digest, row.total) for run_id in every if (row := rows.get((run_id, evaluation, measure)))}
+        if any(flags):
+            lacking |= dict.fromkeys(run.name for run, text in zip((*a, *b), flags, strict=True) if text is None)
         if None in flags or len(images) != 1:
             continue
         count, ((_, total),) = _images(benchmark, a[0]), images
         right = [per_sample.unpack(text, count) for text in flags if text is not None]
-        found.append(compare(full_column(benchmark, measure), right[: len(a)], right[len(a) :], total))
+        found.append(compare(full_column(benchmark, measure), right[: len(a)], right[len(a) :], total, paired))
     if not found:
-        raise InputError("--compare", f"{name(a[0])} and {name(b[0])} have no result on the same images in common")
-    return found
+        allowed = f"nothing yet, image by image, of {names.listed(lacking)}" if lacking else ""
+        raise InputError(
+            "--compare", f"{name(a[0])} and {name(b[0])} have no result on the same images in common", allowed
+        )
+    return corrected(found)
 
 
 def _images(benchmark: AnyBenchmark, planned: PlannedRun) -> int:

@@ -3,41 +3,119 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
 from cebctl.render.console import fitting, out, print_table
-from cebctl.report.compare import Comparison
+from cebctl.report.compare import Comparison, Detection, detection
 
 
-def to_json(a: str, b: str, found: Sequence[Comparison]) -> dict[str, Any]:
-    """Fractions, as in a report."""
-    rows = [{**dataclasses.asdict(one), "difference": one.difference} for one in found]
-    return {"a": a, "b": b, "comparisons": rows}
+def to_json(a: str, b: str, comparisons: Sequence[Comparison], points: float | None = None) -> dict[str, Any]:
+    """Fractions, as in a report; `detect` where `points` are to be detected."""
+    return {"a": a, "b": b, "comparisons": [_json(one, points) for one in comparisons]}
 
 
-def show(a: str, b: str, found: Sequence[Comparison]) -> None:
-    """A line per benchmark: accuracies in percent, the difference in points."""
+def _json(one: Comparison, points: float | None) -> dict[str, Any]:
+    plain = {field.name: getattr(one, field.name) for field in dataclasses.fields(one) if field.name != "spread"}
+    variance = {
+        "seeds": float(sum(one.spread.seeds)) if one.over_seeds else None,
+        "images": float(one.spread.images),
+        "interaction": float(one.spread.interaction) if one.over_seeds else None,
+    }
+    over = ["seeds", "images"] if one.over_seeds else ["images"]
+    found = plain | {"difference": one.difference, "over": over, "variance": variance}
+    if points is not None:
+        detected = detection(one, points)
+        found["detect"] = {"points": points, "seeds": None} if detected is None else dataclasses.asdict(detected)
+    return found
+
+
+def show(a: str, b: str, comparisons: Sequence[Comparison], points: float | None = None) -> None:
+    """A line per benchmark: accuracies in percent, the difference in points; below it how far it can be taken."""
     console = out()
-    seeds = [f" ({count} seeds)" if count > 1 else "" for count in (found[0].seeds_a, found[0].seeds_b)]
+    first = comparisons[0]
+    seeds = [f" ({count} seed{'s' * (count > 1)})" for count in (first.seeds_a, first.seeds_b)]
     console.print(escape(f"A: {a}{seeds[0]}\nB: {b}{seeds[1]}"))
-    names = ("benchmark", "n", "A %", "B %", "A - B [95%]", "A only", "B only", "p")
-    heads, rows = fitting(names, [_row(one) for one in found], ("B only", "A only", "n"), {"benchmark": 16})
+    several = len(comparisons) > 1
+    interval, p = ("A - B [95%, all at once]", "p (Holm)") if several else ("A - B [95%]", "p")
+    names = ("benchmark", "n", "A %", "B %", interval, "A only", "B only", p)
+    heads, rows = fitting(names, [_row(one) for one in comparisons], ("B only", "A only", "n"), {"benchmark": 16})
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in heads:
-        first = name == "benchmark"  # long names break, numbers never do
-        table.add_column(escape(name), justify="left" if first else "right", no_wrap=not first, overflow="fold")
+        left = name == "benchmark"  # long names break, numbers never do
+        table.add_column(escape(name), justify="left" if left else "right", no_wrap=not left, overflow="fold")
     for row in rows:
         table.add_row(*map(escape, row))
     print_table(console, table)
-    test = "McNemar's exact test" if found[0].seeds_a == found[0].seeds_b == 1 else "sign-flip randomisation test"
-    console.print(f"[dim]Same images: {test}, paired bootstrap; over images, not over training runs.[/]")
+    for note in _notes(comparisons):
+        console.print(escape(note), style="dim")
+    for line in _detections(comparisons, points) if points is not None else ():
+        console.print(escape(line))
 
 
 def _row(one: Comparison) -> tuple[str, ...]:
-    difference = f"{one.difference * 100:+.1f} [{one.low * 100:+.1f}, {one.high * 100:+.1f}]"
+    difference = f"{one.difference * 100:+.1f} [{one.low_corrected * 100:+.1f}, {one.high_corrected * 100:+.1f}]"
     accuracies = (f"{accuracy * 100:.1f}" for accuracy in (one.accuracy_a, one.accuracy_b))
-    return (one.benchmark, f"{one.n:,}", *accuracies, difference, str(one.a_only), str(one.b_only), f"{one.p:.2g}")
+    return (one.benchmark, f"{one.n:,}", *accuracies, difference, str(one.a_only), str(one.b_only), _p(one.p_corrected))
+
+
+def _p(p: float) -> str:
+    return f"{p:.2g}" if p >= 1e-4 else "<0.0001"
+
+
+def _notes(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """What the intervals are over, what so few seeds can't tell, and what is corrected."""
+    first, at_once = comparisons[0], len(comparisons)
+    fewest = min(first.seeds_a, first.seeds_b)
+    if not first.over_seeds:
+        single = "each side has one seed" if first.seeds_a == first.seeds_b else "one side has one seed"
+        yield (
+            f"Same images; {single}: intervals and p are over images only (adjusted paired interval, Bonett & Price "
+            "2012). This says nothing about training again: another seed may turn the difference round."
+        )
+    else:
+        how = "the same seeds on both sides, in pairs" if first.paired else "seeds of either side independent"
+        yield f"Same images; {how}: intervals and p are over seeds and images (Satterthwaite 1946, Banerjee 1961)."
+    if fewest == 2:
+        yield (
+            "Two seeds tell next to nothing of the spread over training (Student's t is up to 12.7): a third on each "
+            "side narrows these intervals most."
+        )
+    if at_once > 1:
+        yield (
+            f"{at_once} comparisons at once: p by Holm; intervals by Bonferroni, each of {1 - 0.05 / at_once:.2%}, so "
+            "that all hold together with 95%. Holm's p can be below 0.05 where the interval just holds 0. Each by "
+            "itself: --json."
+        )
+
+
+def _detections(comparisons: Sequence[Comparison], points: float) -> Iterator[str]:
+    """The seeds that a difference of so many points would need, a line for each benchmark."""
+    first = comparisons[0]
+    if not first.over_seeds:
+        yield f"To detect {points:g} points: unknown, since one seed shows no spread over training; run several."
+        return
+    level = "5%" if first.at_once == 1 else f"5% / {first.at_once}"
+    yield (
+        f"To detect {points:g} points with power 80% at the two-sided level {level}, by the variances seen "
+        f"(from {first.seeds_a} and {first.seeds_b} seeds, so roughly):"
+    )
+    for one in comparisons:
+        if (found := detection(one, points)) is not None:
+            yield f"  {one.benchmark}: {_needed(one, found)}; {_deviations(one)}"
+
+
+def _needed(one: Comparison, found: Detection) -> str:
+    if found.seeds is None:
+        return f"no number of seeds: {one.n:,} images show {found.least * 100:.1f} points at best"
+    return f"{found.seeds:,} seeds on each side"
+
+
+def _deviations(one: Comparison) -> str:
+    """The standard deviations of the difference that the variances stand for."""
+    by_seeds, by_images = (math.sqrt(part) * 100 for part in (float(sum(one.spread.seeds)), float(one.spread.images)))
+    return f"standard error {by_seeds:.2f} points by seeds, {by_images:.2f} by images"

@@ -61,8 +61,8 @@ def test_seeds_are_compared_as_families(matrix: Matrix, home: Path) -> None:
     assert (both.seeds_a, both.seeds_b, both.n) == (2, 2, IMAGES)
     assert both.difference == pytest.approx((310 - 340) / IMAGES)
     assert (both.a_only, both.b_only) == (0, 50)
-    assert both.p < 0.001 and both.low < both.difference < both.high < 0
-    assert (single.a_only, single.b_only) == (0, 50) and single.p == pytest.approx(2 * 0.5**50)
+    assert both.paired and both.p < 0.001 and both.low < both.difference < both.high < 0
+    assert (single.a_only, single.b_only) == (0, 50) and single.p < 1e-9
 
 
 def test_a_name_without_its_seed_is_that_of_all_seeds(matrix: Matrix) -> None:
@@ -115,3 +115,64 @@ def test_both_ways_of_asking_for_json_are_one(call, matrix: Matrix, home: Path) 
     answers = [call("report", matrix.path, "--compare", *sides, *how) for how in (("--json",), ("--format", "json"))]
     assert answers[0] == answers[1]
     assert json.loads(answers[0].out)["comparisons"][0]["a"] == 300
+
+
+def test_seeds_are_paired_by_their_numbers(tmp_path: Path, home: Path) -> None:
+    """In another order, and then others on either side."""
+    path, there = tmp_path / "order.yaml", Home(home)
+    path.write_text(MATRIX.replace("grids: [{objective: xent}", "grids: [{objective: xent, seed: [2, 1, 0]}"))
+    matrix = load(path)
+    right = {
+        "xent seed=0": 100,
+        "xent seed=1": 200,
+        "xent seed=2": 300,
+        "ceb rho=3 seed=0": 110,
+        "ceb rho=3 seed=1": 210,
+    }
+    _write(there, matrix, right)
+    with open_memory() as store:
+        (same,) = comparisons(
+            matrix, store, there, family(matrix, "objective = xent, seed < 2"), family(matrix, "rho = 3")
+        )
+        (other,) = comparisons(
+            matrix, store, there, family(matrix, "objective = xent, seed > 0"), family(matrix, "rho = 3")
+        )
+    assert same.paired and same.high < 0  # 10 images fewer in either pair
+    assert not other.paired and other.low < 0 < other.high
+
+
+def test_a_difference_within_the_spread_of_seeds_is_none(call, matrix: Matrix, home: Path) -> None:
+    """83 and 94% against 96 and 86%: the images agree about it, training does not."""
+    right = {"xent seed=0": 300, "xent seed=1": 340, "ceb rho=3 seed=0": 345, "ceb rho=3 seed=1": 310}
+    _write(Home(home), matrix, right)
+    (found,) = json.loads(call("report", matrix.path, "--compare", "xent", "ceb rho=3", "--json").out)["comparisons"]
+    assert found["p"] > 0.05 and found["low"] < 0 < found["high"]
+
+
+def test_what_a_comparison_is_over_is_in_json(call, matrix: Matrix, home: Path) -> None:
+    right = {"xent seed=0": 300, "xent seed=1": 310, "ceb rho=3 seed=0": 300, "ceb rho=3 seed=1": 313}
+    _write(Home(home), matrix, right)
+    sides = ("xent", "ceb rho=3")
+    (family,) = json.loads(call("report", matrix.path, "--compare", *sides, "--detect", "20", "--json").out)[
+        "comparisons"
+    ]
+    assert family["over"] == ["seeds", "images"] and family["paired"] and family["at_once"] == 1
+    assert family["low"] <= family["difference"] <= family["high"] and family["p_corrected"] == family["p"]
+    assert family["variance"]["seeds"] == pytest.approx((3 / IMAGES) ** 2 / 4)
+    assert family["detect"]["seeds"] >= 2 and (family["detect"]["power"], family["detect"]["points"]) == (0.8, 20)
+
+
+@pytest.mark.parametrize(("how", "says"), [
+    (("--detect", "1"), "--detect: it is by the variances of a comparison"),
+    (("--compare", "xent", "ceb rho=3", "--detect", "0"), "--detect 0: expected points"),
+    (("--compare", "xent", "ceb rho=3", "--detect", "nan"), "--detect nan: expected points"),
+])  # fmt: skip
+def test_what_cant_be_detected_is_refused(call, matrix: Matrix, how: tuple[str, ...], says: str) -> None:
+    answer = call("report", matrix.path, *how)
+    assert answer.code == 2 and answer.err.startswith(says)
+
+
+def test_a_seed_without_results_is_named(call, matrix: Matrix, home: Path) -> None:
+    _write(Home(home), matrix, {"xent seed=0": 300, "xent seed=1": 310, "ceb rho=3 seed=0": 330})
+    answer = call("report", matrix.path, "--compare", "xent", "ceb rho=3")
+    assert "nothing yet, image by image, of ceb rho=3 seed=1" in answer.err
