@@ -16,22 +16,26 @@ from cebctl.report.compare import Comparison, Detection, detection
 
 def to_json(a: str, b: str, comparisons: Sequence[Comparison], points: float | None = None) -> dict[str, Any]:
     """Fractions, as in a report; `detect` where `points` are to be detected."""
-    return {"a": a, "b": b, "comparisons": [_json(one, points) for one in comparisons]}
+    return {"a": a, "b": b, "comparisons": [_json(comparison, points) for comparison in comparisons]}
 
 
-def _json(one: Comparison, points: float | None) -> dict[str, Any]:
-    plain = {field.name: getattr(one, field.name) for field in dataclasses.fields(one) if field.name != "spread"}
-    variance = {
-        "seeds": float(sum(one.spread.seeds)) if one.over_seeds else None,
-        "images": float(one.spread.images),
-        "interaction": float(one.spread.interaction) if one.over_seeds else None,
+def _json(comparison: Comparison, points: float | None) -> dict[str, Any]:
+    plain = {
+        field.name: getattr(comparison, field.name)
+        for field in dataclasses.fields(comparison)
+        if field.name != "spread"
     }
-    over = ["seeds", "images"] if one.over_seeds else ["images"]
-    found = plain | {"difference": one.difference, "over": over, "variance": variance}
+    variance = {
+        "seeds": float(sum(comparison.spread.seeds)) if comparison.is_over_seeds else None,
+        "images": float(comparison.spread.images),
+        "interaction": float(comparison.spread.interaction) if comparison.is_over_seeds else None,
+    }
+    over = ["seeds", "images"] if comparison.is_over_seeds else ["images"]
+    record = plain | {"difference": comparison.difference, "over": over, "variance": variance}
     if points is not None:
-        detected = detection(one, points)
-        found["detect"] = {"points": points, "seeds": None} if detected is None else dataclasses.asdict(detected)
-    return found
+        detected = detection(comparison, points)
+        record["detect"] = {"points": points, "seeds": None} if detected is None else dataclasses.asdict(detected)
+    return record
 
 
 def show(a: str, b: str, comparisons: Sequence[Comparison], points: float | None = None) -> None:
@@ -43,7 +47,9 @@ def show(a: str, b: str, comparisons: Sequence[Comparison], points: float | None
     several = len(comparisons) > 1
     interval, p = ("A - B [95%, all at once]", "p (Holm)") if several else ("A - B [95%]", "p")
     names = ("benchmark", "n", "A %", "B %", interval, "A only", "B only", p)
-    heads, rows = fitting(names, [_row(one) for one in comparisons], ("B only", "A only", "n"), {"benchmark": 16})
+    heads, rows = fitting(
+        names, [_row(comparison) for comparison in comparisons], ("B only", "A only", "n"), {"benchmark": 16}
+    )
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in heads:
         left = name == "benchmark"  # long names break, numbers never do
@@ -57,10 +63,14 @@ def show(a: str, b: str, comparisons: Sequence[Comparison], points: float | None
         console.print(escape(line))
 
 
-def _row(one: Comparison) -> tuple[str, ...]:
-    difference = f"{one.difference * 100:+.1f} [{one.low_corrected * 100:+.1f}, {one.high_corrected * 100:+.1f}]"
-    accuracies = (f"{accuracy * 100:.1f}" for accuracy in (one.accuracy_a, one.accuracy_b))
-    return (one.benchmark, f"{one.n:,}", *accuracies, difference, str(one.a_only), str(one.b_only), _p(one.p_corrected))
+def _row(comparison: Comparison) -> tuple[str, ...]:
+    points = [
+        f"{100 * value:+.1f}" for value in (comparison.difference, comparison.low_corrected, comparison.high_corrected)
+    ]
+    accuracies = (f"{100 * accuracy:.1f}" for accuracy in (comparison.accuracy_a, comparison.accuracy_b))
+    only = (f"{comparison.a_only:,}", f"{comparison.b_only:,}")
+    interval = f"{points[0]} [{points[1]}, {points[2]}]"
+    return comparison.benchmark, f"{comparison.n:,}", *accuracies, interval, *only, _p(comparison.p_corrected)
 
 
 def _p(p: float) -> str:
@@ -71,7 +81,7 @@ def _notes(comparisons: Sequence[Comparison]) -> Iterator[str]:
     """What the intervals are over, what so few seeds can't tell, and what is corrected."""
     first, at_once = comparisons[0], len(comparisons)
     fewest = min(first.seeds_a, first.seeds_b)
-    if not first.over_seeds:
+    if not first.is_over_seeds:
         single = "each side has one seed" if first.seeds_a == first.seeds_b else "one side has one seed"
         yield (
             f"Same images; {single}: intervals and p are over images only (adjusted paired interval, Bonett & Price "
@@ -96,7 +106,7 @@ def _notes(comparisons: Sequence[Comparison]) -> Iterator[str]:
 def _detections(comparisons: Sequence[Comparison], points: float) -> Iterator[str]:
     """The seeds that a difference of so many points would need, a line for each benchmark."""
     first = comparisons[0]
-    if not first.over_seeds:
+    if not first.is_over_seeds:
         yield f"To detect {points:g} points: unknown, since one seed shows no spread over training; run several."
         return
     level = "5%" if first.at_once == 1 else f"5% / {first.at_once}"
@@ -104,18 +114,20 @@ def _detections(comparisons: Sequence[Comparison], points: float) -> Iterator[st
         f"To detect {points:g} points with power 80% at the two-sided level {level}, by the variances seen "
         f"(from {first.seeds_a} and {first.seeds_b} seeds, so roughly):"
     )
-    for one in comparisons:
-        if (found := detection(one, points)) is not None:
-            yield f"  {one.benchmark}: {_needed(one, found)}; {_deviations(one)}"
+    for comparison in comparisons:
+        if (needed := detection(comparison, points)) is not None:
+            yield f"  {comparison.benchmark}: {_needed(comparison, needed)}; {_deviations(comparison)}"
 
 
-def _needed(one: Comparison, found: Detection) -> str:
-    if found.seeds is None:
-        return f"no number of seeds: {one.n:,} images show {found.least * 100:.1f} points at best"
-    return f"{found.seeds:,} seeds on each side"
+def _needed(comparison: Comparison, needed: Detection) -> str:
+    if needed.seeds is None:
+        return f"no number of seeds: {comparison.n:,} images show {needed.least * 100:.1f} points at best"
+    return f"{needed.seeds:,} seeds on each side"
 
 
-def _deviations(one: Comparison) -> str:
+def _deviations(comparison: Comparison) -> str:
     """The standard deviations of the difference that the variances stand for."""
-    by_seeds, by_images = (math.sqrt(part) * 100 for part in (float(sum(one.spread.seeds)), float(one.spread.images)))
+    by_seeds, by_images = (
+        math.sqrt(part) * 100 for part in (float(sum(comparison.spread.seeds)), float(comparison.spread.images))
+    )
     return f"standard error {by_seeds:.2f} points by seeds, {by_images:.2f} by images"

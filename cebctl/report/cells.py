@@ -4,13 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
 from cebctl.render.console import many
 from experiments.audit import Verdict
 
 ERRORS = ("error", "relative_error", "success")
 """Measures of which less is better; of an accuracy more is."""
+
+Interval = Literal["wilson", "student_t", "mean_of_ends", "none"]
+"""Wilson's of a count, Student's t of a mean, the mean of the corruptions' ends, or one number without any."""
+Over = Literal["images", "seeds", ""]
+"""The draws that an interval is over: test images of one network, or networks on the same images."""
+
+
+@dataclass(frozen=True)
+class AbsentSeed:
+    """A run of a row that has no number in a column."""
+
+    run_id: str
+    seed: int
+    reason: str
+    """As in `Missing`."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +56,17 @@ class Cell:
     """The parts of the engine whose versions differ from today's, its training's too."""
     mixed: bool = False
     """Trained, by a run or seed of it, under several versions of a part."""
+    interval: Interval = "none"
+    interval_over: Over = ""
+    run_ids: tuple[str, ...] = ()
+    """The runs that made it."""
+    absent: tuple[AbsentSeed, ...] = ()
+    """The row's other runs: the matrix asks for their number too."""
+
+    @property
+    def seeds_asked(self) -> int:
+        """Seeds that the matrix asks for."""
+        return self.seeds + len(self.absent)
 
     @property
     def difference(self) -> float | None:
@@ -69,6 +96,7 @@ class Row:
     """The runs that differ in their seed only."""
 
     run_ids: tuple[str, ...]
+    """All of them; a cell names those that made it."""
     axes: Mapping[str, Any]
     cells: Mapping[str, Cell | Missing]
     heads: tuple[str, ...] = ()
@@ -76,6 +104,11 @@ class Row:
     last_rho: Mapping[str, float | None] = field(default_factory=dict)
     """By run_id, of the runs whose target rho was not in force when their training ended: the one that was; None if
     that was infinite."""
+
+    @property
+    def seeds(self) -> int:
+        """The most seeds of a cell; those with fewer say so themselves."""
+        return max((cell.seeds for cell in self.cells.values() if isinstance(cell, Cell)), default=0)
 
 
 @dataclass(frozen=True)
@@ -117,3 +150,9 @@ class Report:
     notes: tuple[str, ...] = field(default=())
     verdicts: Mapping[str, Mapping[str, Audit]] = field(default_factory=dict)
     """Of gradient audits, by run_id and threat model."""
+
+    @cached_property
+    def is_mixed(self) -> bool:
+        """Whether intervals over seeds stand beside intervals over images, so that these have to be marked."""
+        cells = (cell for table in self.tables for row in table.rows for cell in row.cells.values())
+        return {"images", "seeds"} <= {cell.interval_over for cell in cells if isinstance(cell, Cell)}

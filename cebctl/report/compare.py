@@ -59,7 +59,7 @@ class Comparison:
         return self.accuracy_a - self.accuracy_b
 
     @property
-    def over_seeds(self) -> bool:
+    def is_over_seeds(self) -> bool:
         """Whether the interval is over seeds too, and not over images alone."""
         return bool(self.spread.seeds)
 
@@ -105,9 +105,9 @@ def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
         least = max(least, min(1.0, (m - rank) * comparisons[index].p))
         p_corrected[index] = least
     return [
-        replace(one, at_once=m, p_corrected=p_corrected[index], low_corrected=low, high_corrected=high)
-        for index, one in enumerate(comparisons)
-        for low, high in (_interval(one.spread, (1 - LEVEL) / m),)
+        replace(comparison, at_once=m, p_corrected=p_corrected[index], low_corrected=low, high_corrected=high)
+        for index, comparison in enumerate(comparisons)
+        for low, high in (_interval(comparison.spread, (1 - LEVEL) / m),)
     ]
 
 
@@ -132,7 +132,7 @@ class Detection:
 
 def detection(comparison: Comparison, points: float) -> Detection | None:
     """Return the seeds for a difference of so many points, by the variances seen; None where a side has one seed."""
-    if not comparison.over_seeds:
+    if not comparison.is_over_seeds:
         return None
     alpha = (1 - LEVEL) / comparison.at_once
     seeds = crossed.seeds_needed(comparison.spread, points / 100, alpha)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cebctl.render.console import print_json
-from cebctl.report import latex, markdown, terminal
+from cebctl.report import latex, markdown, terminal, words
 from cebctl.report.cells import Cell, Missing, Report
 from experiments.matrix import shown
 
@@ -62,14 +62,15 @@ def cell_json(cell: Cell | Missing) -> dict[str, Any]:
         published = {"published": cell.published, "published_text": cell.published_text} if cell.published_text else {}
         why_not = {"not_comparable": cell.not_comparable} if cell.not_comparable else {}
         return {"missing": cell.reason} | published | why_not
-    return dataclasses.asdict(cell) | {"difference": cell.difference}
+    return dataclasses.asdict(cell) | {"seeds_asked": cell.seeds_asked, "difference": cell.difference}
 
 
 def _csv(report: Report) -> None:
-    """One line per cell, so that a number never loses its interval."""
+    """One line per cell, so that a number never loses its interval; `run_ids` are those that made it, or would have."""
     buffer = io.StringIO()
     axes = list(dict.fromkeys(key for table in report.tables for row in table.rows for key in row.axes))
-    fields = [*(field.name for field in dataclasses.fields(Cell)), "difference", "missing", "last_rho"]
+    names = [field.name for field in dataclasses.fields(Cell) if field.name != "run_ids"]
+    fields = [*names, "seeds_asked", "difference", "missing", "last_rho"]
     writer = csv.DictWriter(buffer, ["table", "run_ids", *axes, "column", *fields], lineterminator="\n")
     writer.writeheader()
     for table in report.tables:
@@ -77,10 +78,13 @@ def _csv(report: Report) -> None:
             row_axes = {key: shown(value) if isinstance(value, tuple) else value for key, value in row.axes.items()}
             last_rho = " ".join("inf" if rho is None else f"{rho:g}" for rho in row.last_rho.values())
             for name in table.columns:
-                where = {"table": table.name, "run_ids": " ".join(row.run_ids), "column": name, "last_rho": last_rho}
-                cell = cell_json(row.cells[name])
-                changed = {"changed": " ".join(cell["changed"])} if "changed" in cell else {}
-                writer.writerow(where | row_axes | cell | changed)
+                cell = row.cells[name]
+                line = {"run_ids": row.run_ids} | cell_json(cell)
+                line["run_ids"] = " ".join(line["run_ids"])
+                if isinstance(cell, Cell):
+                    line |= {"absent": words.absent(cell), "changed": " ".join(cell.changed)}
+                where = {"table": table.name, "column": name, "last_rho": last_rho}
+                writer.writerow(where | row_axes | line)
     sys.stdout.write(buffer.getvalue())
 
 

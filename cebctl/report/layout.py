@@ -62,7 +62,7 @@ class Grid:
 
 def grid(report: Report, table: Table) -> Grid:
     """The table of a report."""
-    return _models_across(table) if table.heads else _rows_down(report, table)
+    return _models_across(report, table) if table.heads else _rows_down(report, table)
 
 
 def printed(report: Report) -> list[Table]:
@@ -83,22 +83,28 @@ def _rows_down(report: Report, table: Table) -> Grid:
         Strip((name, ""), tuple(Text(words.row_axis(row, name, row.run_ids in starred)) for row in table.rows))
         for name in names
     ]
+    if words.has_seeds(table):
+        stub.append(Strip(("seeds", ""), tuple(Text(words.row_seeds(row)) for row in table.rows)))
     strips = []
     for name in table.columns:
         first, _, second = words.heading(table, name).partition("\n")
-        strips.append(Strip((first, second), tuple(Text(words.cell(row.cells[name])) for row in table.rows)))
+        cells = tuple(Text(words.cell(row.cells[name], row.seeds, report.is_mixed)) for row in table.rows)
+        strips.append(Strip((first, second), cells))
     return Grid(table.name, tuple(stub), tuple(strips))
 
 
-def _models_across(table: Table) -> Grid:
+def _models_across(report: Report, table: Table) -> Grid:
     labels = tuple(Text(table.labels.get(name, name)) for name in table.columns)
     stub = Strip((*table.heads, ""), labels, left=True)
     strips = []
     for row in table.rows:
         found = [row.cells[name] for name in table.columns]
-        cells = tuple(Text(words.narrow(cell), isinstance(cell, Cell) and cell.best) for cell in found)
+        cells = tuple(
+            Text(words.narrow(cell, row.seeds, report.is_mixed), isinstance(cell, Cell) and cell.best) for cell in found
+        )
         family = row.heads[0] if len(row.heads) > 2 else str(row.axes["architecture"])
-        strips.append(Strip((*row.heads, "ours [95%] paper diff."), cells, family))
+        ours = ", ".join(filter(None, ["ours", words.row_seeds(row) * words.has_seeds(table)]))
+        strips.append(Strip((*row.heads, f"{ours} [95%] paper diff."), cells, family))
     return Grid(table.name, (stub,), tuple(strips))
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
+from cebctl.report.cells import Interval
 from cebctl.report.intervals import student, wilson
 from experiments.benchmarks import CORRUPTIONS
 from store.rows import ResultRow
@@ -28,6 +29,7 @@ class Measured:
     unit: str
     rows: tuple[ResultRow, ...]
     """What it was read off."""
+    interval: Interval
 
 
 def measured(
@@ -68,27 +70,28 @@ def _over_corruptions(
     )
     rows = tuple(row for error in known.values() for row in error.rows)
     unit = "relative_error" if baseline else "error"
-    return Measured(value, low, high, known[CORRUPTIONS[0]].total, unit, rows)
+    return Measured(value, low, high, known[CORRUPTIONS[0]].total, unit, rows, "mean_of_ends")
 
 
 def _read(row: ResultRow) -> Measured:
     if row.correct is not None:
-        value, (low, high) = row.correct / row.total, wilson(row.correct, row.total)
-    else:
-        assert row.value is not None
-        value = row.value
-        low, high = _over_images(value, row.std, row.total, row.unit)
-    return Measured(value, low, high, row.total, row.unit, (row,))
+        low, high = wilson(row.correct, row.total)
+        return Measured(row.correct / row.total, low, high, row.total, row.unit, (row,), "wilson")
+    assert row.value is not None
+    low, high, interval = _over_images(row.value, row.std, row.total, row.unit)
+    return Measured(row.value, low, high, row.total, row.unit, (row,), interval)
 
 
-def _over_images(value: float, std: float | None, total: int, unit: str) -> tuple[float, float]:
+def _over_images(value: float, std: float | None, total: int, unit: str) -> tuple[float, float, Interval]:
     """Return the 95% interval of a mean over images; without a standard deviation the value is one of all together."""
     if unit == "error" and not std and (total == 1 or value in (0.0, 1.0)):
-        return wilson(value * total, total)  # Student's has no width here: as if every image were one answer
-    return possible(*student(value, std, total), unit) if std is not None and total > 1 else (value, value)
+        return *wilson(value * total, total), "wilson"  # Student's has no width here: as if all were one answer
+    if std is None or total < 2:
+        return value, value, "none"
+    return *possible(*student(value, std, total), unit), "student_t"
 
 
 def _error(found: Measured) -> Measured:
     if found.unit != "accuracy":
         return found
-    return Measured(1 - found.value, 1 - found.high, 1 - found.low, found.total, "error", found.rows)
+    return replace(found, value=1 - found.value, low=1 - found.high, high=1 - found.low, unit="error")

@@ -27,7 +27,7 @@ def notes(
         return ()
     results = list(results)
     found = [
-        _intervals(max(cell.seeds for cell in cells), rows),
+        *_intervals(cells),
         *attack_notes.attacks(matrix, results),
         *attack_notes.audits(matrix, attack_notes.verdicts(results)),
         _encodings(matrix),
@@ -44,11 +44,21 @@ def notes(
     return tuple(note for note in (*found, *matrix.report.notes) if note)
 
 
-def _intervals(seeds: int, rows: Sequence[Row]) -> str:
-    if seeds > 1:
+def _intervals(cells: Sequence[Cell]) -> Iterator[str]:
+    """How each kind of interval in these cells was made."""
+    counts = sorted({cell.seeds for cell in cells if cell.interval_over == "seeds"})
+    if counts:
+        numbers = " or ".join(filter(None, (", ".join(map(str, counts[:-1])), str(counts[-1]))))
         bounds = "cut at 0 and 100% where nothing beyond is possible"
-        return f"Mean ± standard deviation over {seeds} seeds [95% interval, Student's t, {bounds}]."
-    return "One seed: 95% intervals over the test images (Wilson for accuracies), not over training runs."
+        yield (
+            f"Mean ± standard deviation over {numbers} seeds [95% interval over seeds on the same images, Student's "
+            f"t, {bounds}]."
+        )
+    single = {cell.interval for cell in cells if cell.interval_over == "images"}
+    if single:
+        kinds = "Wilson for accuracies, Student's t for means" if "student_t" in single else "Wilson for accuracies"
+        mark = f"[…]{words.IMAGES} of one seed" if counts else "One seed"
+        yield f"{mark}: 95% intervals over the test images ({kinds}), not over training runs."
 
 
 def _off_target(matrix: Matrix, rows: Sequence[Row]) -> str:
@@ -81,11 +91,19 @@ def _selection(selected: Mapping[str, Selected]) -> list[str]:
         return []
     found = [f"* rho: {next(iter(selected.values())).rule}."]
     for name, one in selected.items():
+        among = ", ".join(map(words.axis, one.among))
         if one.without:
-            among = ", ".join(map(words.axis, one.among))
             found.append(
                 f"* rho of {name} is that among {among}; without a number of that rho yet: {len(one.without)} more."
             )
+        if one.incomplete:
+            fewer = ", ".join(map(words.axis, one.incomplete))
+            how = (
+                f"is chosen among complete rows ({among}); left out, because seeds are missing: {fewer}."
+                if one.complete
+                else f"is chosen among rows that lack seeds ({fewer}): too few have all that the matrix asks for."
+            )
+            found.append(f"* rho of {name} {how}")
     for why_not in dict.fromkeys(one.not_comparable for one in selected.values() if one.not_comparable):
         names = ", ".join(name for name, one in selected.items() if one.not_comparable == why_not)
         column = next(iter(selected.values())).column

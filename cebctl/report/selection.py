@@ -1,6 +1,9 @@
 """rho* by the paper's rule: the lowest rho whose clean top-1 accuracy is within 0.1 point of the best (v2 section 3.2),
 or the rho of the best mCE (v1 Figure 4), or the first rule by another column, such as held-out images.
 
+A mean over fewer seeds is another number, so rho* is chosen among the rows that have all the seeds the matrix asks for;
+where fewer than two have them it is chosen among all and says so.
+
 Both papers select on the images they report, v2 calls it cross-validation; where that is done here the report says so.
 """
 
@@ -36,11 +39,16 @@ class Selected:
     rule: str
     column: str
     among: tuple[float, ...]
-    """Every rho of the family that has the number."""
+    """Every rho of the family that it was chosen among."""
     without: tuple[float, ...]
     """Every rho of the family that does not have it yet."""
     not_comparable: str = ""
     """Why the number it was chosen by may not be compared with the paper's; '' if it may."""
+    """Every rho of the family that does not have the number yet."""
+    incomplete: tuple[float, ...] = ()
+    """Every rho of the family whose number lacks a seed."""
+    complete: bool = True
+    """It was chosen among complete rows; if not, `among` holds those of `incomplete` too."""
 
 
 RULES = {
@@ -68,18 +76,23 @@ def select_rho(rows: Sequence[Row], by: Rule) -> dict[str, Selected]:
 
 def _select(members: Sequence[Row], by: Rule) -> Selected | None:
     # The number of a row whose target was not in force is of another rho.
-    cells = {row.run_ids: None if row.last_rho else _cell(row, by.column) for row in members}
-    losses = {run_ids: _loss(cell) for run_ids, cell in cells.items()}
-    known = {ids: loss for ids, loss in losses.items() if loss is not None}
-    if len(known) < 2:
+    by_rule = [(row, None if row.last_rho else _cell(row, by.column)) for row in members]
+    cells = [(row, cell) for row, cell in by_rule if isinstance(cell, Cell)]
+    full = [(row, cell) for row, cell in cells if not cell.absent]
+    complete = len(full) > 1
+    candidates = full if complete else cells
+    if len(candidates) < 2:
         return None
-    best = min(known.values())
-    good = [row for row in members if row.run_ids in known and known[row.run_ids] <= best + by.within + 1e-12]
+    best = min(_loss(cell) for _, cell in candidates)
+    good = [row for row, cell in candidates if _loss(cell) <= best + by.within + 1e-12]
     chosen = min(good, key=lambda row: row.axes["rho"])
-    among = tuple(sorted(row.axes["rho"] for row in members if row.run_ids in known))
-    without = tuple(sorted(row.axes["rho"] for row in members if row.run_ids not in known))
-    why_not = next((cell.not_comparable for cell in cells.values() if cell and cell.not_comparable), "")
-    return Selected(chosen.axes["rho"], chosen.run_ids, by.text, by.column, among, without, why_not)
+    among, incomplete = _rhos(candidates), _rhos([(row, cell) for row, cell in cells if cell.absent])
+    without = tuple(sorted({row.axes["rho"] for row in members} - {*_rhos(cells)}))
+    why_not = next((cell.not_comparable for _, cell in by_rule if cell and cell.not_comparable), "")
+    return Selected(
+        chosen.axes["rho"], chosen.run_ids, by.text, by.column, among, without, why_not, incomplete,
+        complete or not incomplete,
+    )  # fmt: skip
 
 
 def _cell(row: Row, column: str) -> Cell | Missing | None:
@@ -87,9 +100,11 @@ def _cell(row: Row, column: str) -> Cell | Missing | None:
     return next((cell for name, cell in row.cells.items() if name.partition("@")[0] == column), None)
 
 
-def _loss(cell: object) -> float | None:
-    if not isinstance(cell, Cell):
-        return None
+def _rhos(rows: Sequence[tuple[Row, Cell]]) -> tuple[float, ...]:
+    return tuple(sorted(row.axes["rho"] for row, _ in rows))
+
+
+def _loss(cell: Cell) -> float:
     return cell.value if cell.measure in ERRORS else 1 - cell.value
 
 

@@ -14,7 +14,7 @@ from cebctl.control.off_target import OffTarget, last_rho_text
 from cebctl.control.states import RunStatus
 from cebctl.control.versions import Versions
 from cebctl.report import attack_notes, columns, notes, table1
-from cebctl.report.cells import Cell, Missing, Report, Row, Table
+from cebctl.report.cells import AbsentSeed, Cell, Missing, Over, Report, Row, Table
 from cebctl.report.columns import Column
 from cebctl.report.intervals import mean_and_std, student
 from cebctl.report.measured import Measured, Results, measured, possible
@@ -117,25 +117,44 @@ def _row(group: Sequence[PlannedRun], columns: Sequence[Column], source: _Source
 
 
 def _cell(group: Sequence[PlannedRun], column: Column, source: _Source) -> Cell | Missing:
-    found = []
+    by_run: dict[str, Measured] = {}
+    absent = []
     for run in group:
-        if _why_no_rate(run, column, source):  # what an older version found all the same
-            continue
         evaluation = evaluation_id(column.benchmark, run.run.data.name)
-        one = measured(source.results, run.run_id, evaluation, column.measure, source.baseline(run))
-        if one is not None:
-            found.append(one)
+        number = measured(source.results, run.run_id, evaluation, column.measure, source.baseline(run))
+        if number is not None and not _why_no_rate(run, column, source):  # what an older version found all the same
+            by_run[run.run_id] = number
+        elif column.benchmark in run.benchmarks:
+            absent.append(AbsentSeed(run.run_id, run.run.seed, _why_missing(run, column, source)))
     printed, why_not = column.published(group[0], source.report)
-    if not found:
-        missing = Missing(_why_missing(group[0], column, source), not_comparable=why_not)
+    if not by_run:
+        reason = _reasons(absent) or _why_missing(group[0], column, source)
+        missing = Missing(reason, not_comparable=why_not)
         return beside(missing, printed and (printed.as_measure(column.unit) or printed))
-    mean, std = mean_and_std([one.value for one in found])
-    low, high = found[0].low, found[0].high
-    if len(found) > 1:
-        low, high = possible(*student(mean, std, len(found)), found[0].unit)
-    cell = Cell(mean, low, high, found[0].total, len(found), std, found[0].unit, not_comparable=why_not)
-    cell = _marked(cell, found, source.versions)
+    numbers = list(by_run.values())
+    first = numbers[0]
+    mean, std = mean_and_std([number.value for number in numbers])
+    low, high, interval = first.low, first.high, first.interval
+    over: Over = "" if interval == "none" else "images"
+    if len(numbers) > 1:
+        low, high = possible(*student(mean, std, len(numbers)), first.unit)
+        interval, over = "student_t", "seeds"
+    cell = Cell(
+        mean, low, high, first.total, len(numbers), std, first.unit, not_comparable=why_not, interval=interval,
+        interval_over=over, run_ids=tuple(by_run), absent=tuple(absent),
+    )  # fmt: skip
+    cell = _marked(cell, numbers, source.versions)
     return beside(cell, printed and printed.as_measure(cell.measure))
+
+
+def _reasons(absent: Sequence[AbsentSeed]) -> str:
+    """Why no seed has a number: the reason, or each with its seeds: `failed: nan (seed 0); running (seed 1)`."""
+    seeds: dict[str, list[str]] = {}
+    for run in absent:
+        seeds.setdefault(run.reason, []).append(str(run.seed))
+    if len(seeds) == 1:
+        return absent[0].reason
+    return "; ".join(f"{reason} (seed {', '.join(numbers)})" for reason, numbers in seeds.items())
 
 
 def _marked(cell: Cell, measurements: Sequence[Measured], versions: Versions) -> Cell:

@@ -14,6 +14,8 @@ NONE = "–"
 """Where there is nothing to measure."""
 OFF_TARGET = "§"
 """Behind the rho of a row whose target was not in force at the end of its training."""
+IMAGES = "i"
+"""Behind an interval over test images that stands beside intervals over seeds."""
 FEW = 6
 """How many runs a footnote names before it counts them."""
 
@@ -34,13 +36,17 @@ def unit(measure: str) -> str:
     return "%" if measure in PERCENT else measure
 
 
-def cell(found: Cell | Missing) -> str:
-    """`98.3 ±0.4 [96.4, 99.2] (paper 94.4%, +3.9)†`, or why there is nothing."""
+def cell(found: Cell | Missing, row_seeds: int, mixed: bool) -> str:
+    """`98.3 ±0.4 [96.4, 99.2] (paper 94.4%, +3.9)†`, or why there is nothing.
+
+    `row_seeds` stand beside the row: a cell that has fewer says so. `mixed`: intervals over images are marked.
+    """
     if isinstance(found, Missing):
         beside = f" (paper {found.published_text})" if found.published_text else ""
         return reason(found) + beside
     beside = f" (paper {found.published_text}{difference(found, ', ')})" if found.published_text else ""
-    return f"{value(found)}{interval(found)}{beside}{marks(found)}"
+    fewer = f" ({seeds(found.seeds, found.seeds_asked)})" if found.seeds < row_seeds else ""
+    return f"{value(found)}{interval(found, mixed)}{fewer}{beside}{marks(found)}"
 
 
 def value(found: Cell) -> str:
@@ -55,22 +61,49 @@ def marks(found: Cell) -> str:
     return "†" * found.stale + "‡" * found.mixed
 
 
-def interval(found: Cell) -> str:
-    """` [96.4, 99.2]`; empty for what is one number for all images together, as the calibration error is."""
+def interval(found: Cell, mixed: bool) -> str:
+    """` [96.4, 99.2]`, over images ` [96.4, 99.2]i` where both kinds are `mixed`; empty for what is one number for all
+    images together, as the calibration error is."""
     factor, digits = scale(found.measure)
     if found.low == found.high and found.seeds == 1:
         return ""
-    return f" [{decimals(found.low * factor, digits)}, {decimals(found.high * factor, digits)}]"
+    ends = f"{decimals(found.low * factor, digits)}, {decimals(found.high * factor, digits)}"
+    return f" [{ends}]{_mark(found, mixed)}"
 
 
-def narrow(found: Cell | Missing) -> str:
+def _mark(found: Cell, mixed: bool) -> str:
+    return IMAGES if mixed and found.interval_over == "images" else ""
+
+
+def narrow(found: Cell | Missing, row_seeds: int, mixed: bool) -> str:
     """`19.1 [18.8,19.4] 19.3 -0.2`: ours, its interval, the paper's, the difference."""
     if isinstance(found, Missing):
         return f"{reason(found)} {found.published_text.removesuffix('%')}".rstrip()
     factor, digits = scale(found.measure)
-    interval = f"[{decimals(found.low * factor, digits)},{decimals(found.high * factor, digits)}]"
-    ours = f"{decimals(found.value * factor, digits)}{marks(found) or ' '}{interval}"
-    return " ".join([ours, *filter(None, [found.published_text.removesuffix("%"), difference(found)])])
+    ends = f"[{decimals(found.low * factor, digits)},{decimals(found.high * factor, digits)}]{_mark(found, mixed)}"
+    ours = f"{decimals(found.value * factor, digits)}{marks(found) or ' '}{ends}"
+    fewer = f"({seeds(found.seeds, found.seeds_asked)})" if found.seeds < row_seeds else ""
+    return " ".join(filter(None, [ours, fewer, found.published_text.removesuffix("%"), difference(found)]))
+
+
+def seeds(count: int, asked: int) -> str:
+    """Return `3 seeds`, `2 of 3 seeds`."""
+    return f"{count} of {asked} seeds" if count < asked else f"{count} seed{'s' * (count != 1)}"
+
+
+def row_seeds(row: Row) -> str:
+    """Return the most seeds of a cell of this row; empty for a model of the paper's that is not in the matrix."""
+    return seeds(row.seeds, len(row.run_ids)) if row.run_ids else ""
+
+
+def has_seeds(table: Table) -> bool:
+    """Whether the matrix asks for several seeds of a row."""
+    return any(len(row.run_ids) > 1 for row in table.rows)
+
+
+def absent(found: Cell) -> str:
+    """Return what the row's other seeds do: `seed 1 running, seed 2 failed: nan`."""
+    return ", ".join(f"seed {run.seed} {run.reason}" for run in found.absent)
 
 
 def reason(found: Missing) -> str:
@@ -120,14 +153,19 @@ def row_name(row: Row) -> str:
 
 
 def gaps(report: Report) -> list[str]:
-    """Why cells are missing, a line per reason, except where the measure does not exist for the objective."""
+    """Why cells or seeds of them are missing, a line per reason; not where the objective has no such measure."""
     reasons: dict[str, dict[str, None]] = {}
     for table in report.tables:
         for row in table.rows:
             for found in row.cells.values():
-                if isinstance(found, Missing) and not _undefined(found.reason) and not table.heads:
-                    reasons.setdefault(found.reason, {})[row_name(row)] = None
-    return [f"missing, {reason}: {several(list(names), 'rows')}" for reason, names in reasons.items()]
+                if table.heads:
+                    continue
+                if isinstance(found, Missing) and not _undefined(found.reason):
+                    reasons.setdefault(f"missing, {found.reason}", {})[row_name(row)] = None
+                elif isinstance(found, Cell) and found.absent:
+                    text = f"{seeds(found.seeds, found.seeds_asked)}, {absent(found)}"
+                    reasons.setdefault(text, {})[row_name(row)] = None
+    return [f"{reason}: {several(list(names), 'rows')}" for reason, names in reasons.items()]
 
 
 def several(names: Sequence[str], what: str) -> str:

@@ -24,7 +24,8 @@ def mark(row: Row, cell: Cell, at: float, chosen: bool = False) -> Mark:
     factor, _ = words.scale(cell.measure)
     run_id = row.run_ids[0] if len(row.run_ids) == 1 else ""
     low, high = cell.low * factor, cell.high * factor
-    return Mark(at, cell.value * factor, low, high, run_id, short_name(row), chosen)
+    fewer = f", {words.seeds(cell.seeds, cell.seeds_asked)}" if cell.absent else ""
+    return Mark(at, cell.value * factor, low, high, run_id, short_name(row) + fewer, chosen)
 
 
 def published_mark(cell: Cell, at: float, label: str) -> Mark | None:

@@ -28,6 +28,7 @@ class PageCell:
     paper: str = ""
     missing: bool = False
     why: str = ""
+    """More than there is room for: why it is missing, or the seeds behind it and what the others do."""
     best: bool = False
 
 
@@ -46,7 +47,7 @@ class PageTable:
 def page_tables(report: Report) -> list[PageTable]:
     """The tables of a report, models across where the papers have them so."""
     return [
-        _across(table, number) if table.heads else _down(report, table, number)
+        _across(report, table, number) if table.heads else _down(report, table, number)
         for number, table in enumerate(report.tables, 1)
     ]
 
@@ -55,11 +56,14 @@ def _down(report: Report, table: Table, number: int) -> PageTable:
     axes = list(dict.fromkeys(key for row in table.rows for key in row.axes))
     starred = {one.run_ids for one in report.selected.values()}
     heads = [Head((name,), stub=True) for name in axes]
+    with_seeds = words.has_seeds(table)
+    heads += [Head(("seeds",), stub=True)] * with_seeds
     heads += [Head(tuple(words.heading(table, name).split("\n"))) for name in table.columns]
     rows = []
     for row in table.rows:
         stubs = [_axis(row, name, row.run_ids in starred) for name in axes]
-        rows.append((*stubs, *(_cell(row.cells[name]) for name in table.columns)))
+        stubs += [PageCell(words.row_seeds(row), str(row.seeds), stub=True)] * with_seeds
+        rows.append((*stubs, *(_cell(row.cells[name], row, report.is_mixed) for name in table.columns)))
     first = table.rows[0].axes
     hint = f"objective={first['objective']}"
     return PageTable(number, table.supplement, table.name, tuple(heads), tuple(rows), hint)
@@ -72,26 +76,37 @@ def _axis(row: Row, name: str, starred: bool) -> PageCell:
     return PageCell(text, "" if value is None else str(value), stub=True, link=link)
 
 
-def _across(table: Table, number: int) -> PageTable:
-    heads = [Head(("", *table.heads), stub=True), *(Head(tuple(row.heads)) for row in table.rows)]
+def _across(report: Report, table: Table, number: int) -> PageTable:
+    heads = [
+        Head(("", *table.heads, *["seeds"] * words.has_seeds(table)), stub=True),
+        *(_model_head(row, words.has_seeds(table)) for row in table.rows),
+    ]
     rows = [
         (
             PageCell(label := table.labels.get(name, name), label, stub=True),
-            *(_cell(row.cells[name]) for row in table.rows),
+            *(_cell(row.cells[name], row, report.is_mixed) for row in table.rows),
         )
         for name in table.columns
     ]
     return PageTable(number, table.supplement, table.name, tuple(heads), tuple(rows), "noise")
 
 
-def _cell(found: Cell | Missing) -> PageCell:
+def _model_head(row: Row, with_seeds: bool) -> Head:
+    return Head((*row.heads, *[words.row_seeds(row)] * with_seeds))
+
+
+def _cell(found: Cell | Missing, row: Row, mixed: bool) -> PageCell:
     paper = f"paper {found.published_text}" if found.published_text else ""
     if isinstance(found, Missing):
         return PageCell(words.reason(found), paper=paper, missing=True, why=found.reason)
+    fewer = f" ({words.seeds(found.seeds, found.seeds_asked)})" if found.seeds < row.seeds else ""
+    counted = words.seeds(found.seeds, found.seeds_asked)
+    over = f", 95% interval over {found.interval_over}" if found.interval_over else ""
     return PageCell(
         f"{words.value(found)}{words.marks(found)}",
         repr(found.value),
-        interval=words.interval(found),
+        interval=words.interval(found, mixed) + fewer,
         paper=paper + words.difference(found, ", ") if paper else "",
+        why=": ".join(filter(None, (counted + over, words.absent(found)))),
         best=found.best,
     )

@@ -18,6 +18,7 @@ from cebctl.report import formats
 from cebctl.report.cells import Cell, Missing, Report
 from cebctl.report.intervals import wilson
 from cebctl.report.measured import possible
+from cebctl.report.page.tables import page_tables
 from cebctl.report.table import build
 from experiments.errors import InputError
 from experiments.identity import evaluation_id
@@ -159,6 +160,91 @@ def test_several_versions_of_a_library_are_noted_and_mark_nothing(matrix: Matrix
     assert not any(cell.stale for cell in cells if isinstance(cell, Cell))
 
 
+ONE_OF_TWO = {key: correct for key, correct in SWEEP.items() if key != ("ceb", 2.0, 1)}
+"""Without the second seed of rho 2, which would be rho*."""
+
+
+@pytest.mark.parametrize("format", ["table", "md", "latex"])
+def test_a_row_that_lacks_a_seed_says_so(matrix: Matrix, capsys: pytest.CaptureFixture[str], format: str) -> None:
+    """How many of how many, what the other does, and whose interval is over images alone."""
+    formats.write(_report(matrix, ONE_OF_TWO, "running"), format)
+    text = " ".join(capsys.readouterr().out.split())
+    for tex, plain in (("{[}", "["), ("{]}", "]"), (r"$\pm$", "±")):
+        text = text.replace(tex, plain)
+    assert "1 of 2 seeds, seed 1 running: ceb rho=2" in text
+    assert "98.9 [98.0, 99.4]i" in text and "[…]i of one seed: 95% intervals over the test images" in text
+    assert "99.0 ±0.0 [99.0, 99.0] " in text and "over 2 seeds" in text
+    assert "left out, because seeds are missing: 2." in text
+
+
+def test_the_page_says_so_too(matrix: Matrix) -> None:
+    table, *_ = page_tables(_report(matrix, ONE_OF_TWO, "running"))
+    column = [head.lines[0] for head in table.heads].index("clean")
+    lacking, full = table.rows[2], table.rows[3]
+    assert "1 of 2 seeds" in [cell.text for cell in lacking] and "2 seeds" in [cell.text for cell in full]
+    assert lacking[column].interval == " [98.0, 99.4]i" and full[column].interval == " [99.0, 99.0]"
+    assert lacking[column].why == "1 of 2 seeds, 95% interval over images: seed 1 running"
+
+
+def test_no_note_counts_seeds_that_a_row_does_not_have(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "three.yaml"
+    path.write_text(MATRIX.replace("[0, 1]", "[0, 1, 2]"))
+    formats.write(_report(load(path), SWEEP), "md")
+    text = capsys.readouterr().out
+    assert "over 2 seeds" in text and "over 3 seeds" not in text and "2 of 3 seeds" in text
+
+
+def test_a_cell_names_the_runs_that_made_it(matrix: Matrix, capsys: pytest.CaptureFixture[str]) -> None:
+    report = _report(matrix, ONE_OF_TWO)
+    formats.write(report, "csv")
+    lines = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    clean = [line for line in lines if line["column"] == "clean"]
+    by_seed = {(run.axes.get("rho"), run.axes["seed"]): run.run_id for run in matrix.runs}
+    assert [len(line["run_ids"].split()) for line in clean] == [int(line["seeds"]) for line in clean] == [2, 2, 1, 2]
+    assert clean[2]["run_ids"] == by_seed[2.0, 0]
+    assert [line["interval"] for line in clean] == ["student_t", "student_t", "wilson", "student_t"]
+    assert (clean[2]["interval_over"], clean[2]["absent"]) == ("images", "seed 1 not run")
+    row = formats.to_json(report)["tables"][0]["rows"][2]
+    assert row["run_ids"] == (by_seed[2.0, 0], by_seed[2.0, 1])
+    cell = row["cells"]["clean"]
+    assert (cell["run_ids"], cell["seeds"], cell["seeds_asked"]) == ((by_seed[2.0, 0],), 1, 2)
+    assert cell["absent"] == ({"run_id": by_seed[2.0, 1], "seed": 1, "reason": "not run"},)
+
+
+def test_rho_star_is_chosen_among_complete_rows(matrix: Matrix) -> None:
+    """One lucky seed of rho 2 is above all means."""
+    report = _report(matrix, ONE_OF_TWO | {("ceb", 2.0, 0): 1000})
+    chosen = report.selected["ceb"]
+    assert chosen.rho == 3.0
+    assert (chosen.among, chosen.incomplete, chosen.complete) == ((1.0, 3.0), (2.0,), True)
+    assert any("left out, because seeds are missing: 2." in note for note in report.notes)
+
+
+def test_rho_star_among_rows_that_lack_seeds_says_so(matrix: Matrix) -> None:
+    first = {key: correct for key, correct in SWEEP.items() if key[2] == 0}
+    report = _report(matrix, first | {("ceb", 1.0, 1): 950})
+    chosen = report.selected["ceb"]
+    assert (chosen.rho, chosen.among, chosen.incomplete, chosen.complete) == (2.0, (1.0, 2.0, 3.0), (2.0, 3.0), False)
+    assert any("chosen among rows that lack seeds (2, 3)" in note for note in report.notes)
+
+
+def test_a_benchmark_of_some_seeds_is_not_missing_for_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "some.yaml"
+    path.write_text(MATRIX.replace("evaluate: [clean,", 'evaluate: [clean: {only: "seed = 0"},'))
+    report = _report(load(path), {key: correct for key, correct in SWEEP.items() if key[2] == 0})
+    cell = _cell(report, 0, "clean")
+    assert isinstance(cell, Cell) and (cell.seeds, cell.seeds_asked, cell.absent) == (1, 1, ())
+    assert report.selected["ceb"].complete
+
+
+def test_seeds_that_lack_a_number_for_different_reasons_name_each(matrix: Matrix) -> None:
+    states = {0: "running", 1: "new"}
+    status = {
+        run.run_id: RunStatus(run, (StageStatus("train", states[run.axes["seed"]], None),)) for run in matrix.runs
+    }  # type: ignore[arg-type]
+    assert _cell(build(matrix, status, [], "e1"), 0, "clean") == Missing("running (seed 0); not run (seed 1)")
+
+
 @pytest.fixture
 def written(matrix: Matrix, capsys: pytest.CaptureFixture[str]) -> Callable[[str], str]:
     def written(format: str) -> str:
@@ -192,10 +278,10 @@ def test_latex_escapes_what_tex_would_read(written: Callable[[str], str]) -> Non
     assert r"pgd\_linf@eps=0.1,n=20" in "\n".join(body)
     rows = [line for line in body if line.endswith(r" \\")]
     assert [line for line in body if "begin{tabular}" in line] == [
-        r"\begin{tabular}{llrrrrr}",
-        r"\begin{tabular}{llr}",  # all six columns are too wide for a page
+        r"\begin{tabular}{lllrrrrr}",
+        r"\begin{tabular}{lllr}",  # all six columns are too wide for a page
     ]
-    assert {line.count(" & ") for line in rows} == {6, 2}
+    assert {line.count(" & ") for line in rows} == {7, 3}
 
 
 HELD_OUT = """
