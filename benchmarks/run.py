@@ -80,6 +80,7 @@ class Benchmark:
 
 
 HELP = "`cebctl --help` over it, CPU"
+COVERAGE = "coverage, %"
 STEP, HEAD = "our throughput over the bare loop's", "ceb's step over xent's"
 BENCHMARKS = [
     Benchmark(
@@ -109,6 +110,11 @@ BENCHMARKS = [
     Benchmark(
         "pgd.py", ["--images", "64", "--repeats", "5"], ["--images", "4", "--repeats", "2", "--only", "digits"],
         [Goal("ours over the faster", "linf$|l2$", at_least=1)],
+    ),
+    Benchmark(
+        "seeds.py", [], ["--trials", "20", "--images", "100"],
+        [Goal(COVERAGE, "least, all", at_least=94), Goal(COVERAGE, "greatest, with 3 seeds", at_most=99),
+         Goal(COVERAGE, "greatest, all"), Goal("width over the oracle's")],
     ),
     Benchmark(
         "polling.py", ["--rounds", "3"], ["--runs", "10", "--rounds", "1"],
@@ -235,7 +241,7 @@ def _table(entries: list[tuple[Benchmark, Entry, Entry | None]]) -> str:
                 if not asked:  # the goals are others now
                     continue
                 [goal, *_], ratio, had = asked, Ratio(*numbers), before["ratios"].get(name) if before else None
-                show = Ratio.seconds if column.endswith(", s") else str
+                show = Ratio.seconds if column.endswith((", s", ", %")) else str
                 change = f"{show(Ratio(*had))} ({ratio.median / had[0] - 1:+.0%})" if had else ""
                 row(benchmark.script, what, column, show(ratio), goal, goal.held(ratio), change)
             for name in entry["absent"]:
