@@ -272,7 +272,9 @@ def _write() -> None:
 def _commit() -> str:
     """Of the checkout, with a + if it holds changes."""
     git = ["git", "-C", str(ROOT)]
-    done = subprocess.run([*git, "describe", "--always", "--dirty=+", "--exclude=*"], capture_output=True, text=True)
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # not a hook's repository
+    arguments = ["describe", "--always", "--dirty=+", "--exclude=*"]
+    done = subprocess.run([*git, *arguments], env=own, capture_output=True, text=True)
     return done.stdout.strip()
 
 

@@ -108,7 +108,7 @@ def load(path: FilePath) -> Matrix:
 def networks(folder: FilePath) -> list[Run]:
     """One run for each distinct network, data set and precision of the matrices in a folder, in order of file."""
     found: dict[Any, Run] = {}
-    for path in sorted(folder.glob("*.yaml")):
+    for path in sorted(folder.glob("[!.]*.yaml")):
         for planned in load(path).runs:
             run = planned.run
             found.setdefault((run.data.name, run.network, run.precision), run)

@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from experiments.errors import InputError
+from experiments.files import replacing
 
 PREFIX = "own:"
 CHANGED = (
@@ -86,9 +87,8 @@ def write(name: str, found: Description) -> Path:
     """Keep the description where `read` finds it; its file. One of that name says the same but for the folder."""
     path = path_of(name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(f".{os.getpid()}.part")
-    beside.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
-    beside.replace(path)
+    with replacing(path) as beside:
+        beside.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
     return path
 
 

@@ -88,7 +88,7 @@ def compose(path: Path) -> MappingNode:
     except UnicodeDecodeError as error:
         raise InputError(path, f"byte {error.start} is not UTF-8") from None
     except OSError as error:
-        beside = {str(one) for one in path.parent.glob("*.yaml")} if isinstance(error, FileNotFoundError) else ()
+        beside = {str(one) for one in path.parent.glob("[!.]*.yaml")} if isinstance(error, FileNotFoundError) else ()
         raise InputError(path, error.strerror or str(error), expected(beside, str(path)) if beside else "") from None
     try:
         _refuse_bulk(path, text)

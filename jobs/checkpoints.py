@@ -10,13 +10,12 @@ import hashlib
 import io
 import os
 import socket
-import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from experiments.files import is_abandoned
 from jobs import trust
 from jobs.journal import fsync_folder
 
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 KEPT = 2
-ABANDONED_SECONDS = 3600.0
-"""Nobody is at work any more at an unfinished file as old as this."""
 
 
 @dataclass(frozen=True, order=True)
@@ -91,9 +88,8 @@ def _prune(folder: Path) -> None:
     for old in sorted(_files(folder), reverse=True)[KEPT:]:
         old.path.unlink(missing_ok=True)
     for part in folder.glob(".*.part"):
-        with suppress(FileNotFoundError):  # another attempt's, whose node is cut off, may be at work at its own
-            if time.time() - part.stat().st_mtime > ABANDONED_SECONDS:
-                part.unlink()
+        if is_abandoned(part):  # another attempt's, whose node is cut off, may be at work at its own
+            part.unlink(missing_ok=True)
 
 
 class _Digested(io.BufferedWriter):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from experiments.files import replacing
 from experiments.own_data import data_folder as data_folder
 from experiments.resources import STAGES as STAGES
 from experiments.resources import Stage as Stage
@@ -143,6 +144,5 @@ def new_submission() -> str:
 
 def put(path: Path, data: bytes) -> None:
     """Write a file in the place of what is there: whoever reads sees the old one or the new one, whole."""
-    beside = path.with_suffix(f".{os.getpid()}.part")
-    beside.write_bytes(data)
-    beside.rename(path)
+    with replacing(path) as beside:
+        beside.write_bytes(data)

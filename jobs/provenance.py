@@ -12,8 +12,6 @@ import os
 import platform
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
@@ -23,8 +21,10 @@ from typing import Any
 import msgspec
 
 from experiments import start
+from experiments.errors import InputError
+from experiments.files import is_abandoned, replacing, sweep
 from experiments.spec import Run
-from jobs import checkpoints
+from jobs import checkpoints, trust
 from jobs.errors import CodeChangedError
 from jobs.home import Home, RunPaths
 
@@ -54,6 +54,10 @@ _LIBRARIES = (
 )
 
 
+Sources = dict[Path, bytes]
+"""The content of code by its path below a root."""
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """A frozen copy of the code that jobs import."""
@@ -64,42 +68,64 @@ class Snapshot:
 
 
 def freeze(home: Home) -> Snapshot:
-    """Copy the code under CEBCTL_HOME unless this content is there already; concurrent calls are safe."""
-    digest = code_digest()
+    """Copy the code under CEBCTL_HOME unless this content is there already; concurrent calls are safe.
+
+    Raises InputError if what is there is somebody else's or not this content: jobs would run it.
+    """
+    sources = _sources(ROOT, _JOB_PACKAGES)
+    digest = _digest(sources)
     folder = home.code / digest
-    commit = _git("rev-parse", "HEAD")
+    commit = _commit()
+    home.code.mkdir(parents=True, exist_ok=True)
+    _sweep(home.code)
     if not folder.exists():
-        home.code.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=".", dir=home.code))
-        for path in _sources(_JOB_PACKAGES):
-            (beside / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / path, beside / path)
-        origin = {"commit": commit, "digest": digest, "diff": _git("diff", "HEAD", "--", *_JOB_PACKAGES)}
-        (beside / "origin.json").write_bytes(msgspec.json.format(msgspec.json.encode(origin)))
-        beside.chmod(home.code.stat().st_mode)
+        diff = _git("diff", "--no-color", "--no-ext-diff", "--no-textconv", "HEAD", "--", *_JOB_PACKAGES)
+        origin = {"commit": commit, "digest": digest, "diff": diff if commit else None}
         try:
-            beside.rename(folder)
-        except OSError:  # another submission was quicker with the same content
-            shutil.rmtree(beside)
+            with replacing(folder) as beside:
+                for path, content in sources.items():
+                    (beside / path).parent.mkdir(parents=True, exist_ok=True)
+                    (beside / path).write_bytes(content)
+                (beside / "origin.json").write_bytes(msgspec.json.format(msgspec.json.encode(origin)))
+        except OSError:
+            if not folder.exists():  # else another submission was quicker with the same content
+                raise
+    _check(folder, sources)
     return Snapshot(digest, folder, commit)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the beginnings of snapshots that were never finished, those of earlier versions as well."""
+    sweep(folder)
+    for path in folder.glob(".*"):
+        if is_abandoned(path):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _check(folder: Path, sources: Sources) -> None:
+    """Raise InputError unless a snapshot is this user's, and holds these sources and no others."""
+    for path in (folder.parent, folder, *folder.rglob("*")):
+        trust.check(path, path.lstat().st_uid)
+    if _sources(folder, _JOB_PACKAGES) != sources:
+        raise InputError(folder, "holds other code than its name says", "remove it: `cebctl submit` makes it again")
 
 
 def verify(submitted: str) -> None:
     """Raise CodeChangedError unless this process runs the code that was submitted."""
-    found = code_digest()
-    if found != submitted:
-        raise CodeChangedError(ROOT, submitted, found)
+    running = code_digest()
+    if running != submitted:
+        raise CodeChangedError(ROOT, submitted, running)
 
 
 def code_digest() -> str:
     """Digest of the code this process imports: what a job may run, engine or not."""
-    return _digest(_JOB_PACKAGES)
+    return _digest(_sources(ROOT, _JOB_PACKAGES))
 
 
 def engine_digest() -> str:
     """Return the digest of the part of the code that may change a number: evidence, where `experiments.numerics` is the
     verdict."""
-    return _digest(_ENGINE)
+    return _digest(_sources(ROOT, _ENGINE))
 
 
 def environment() -> dict[str, Any]:
@@ -137,27 +163,54 @@ def libraries() -> dict[str, str]:
     return installed
 
 
-def _digest(parts: tuple[str, ...]) -> str:
+def _digest(sources: Sources) -> str:
     whole = hashlib.sha256(b"cebctl code 1")
-    for path in _sources(parts):
-        content = (ROOT / path).read_bytes()
+    for path, content in sources.items():
         whole.update(f"\0{path.as_posix()}\0{len(content)}\0".encode() + content)
     return whole.hexdigest()[:16]
 
 
-def _sources(parts: tuple[str, ...]) -> Iterator[Path]:
-    """The Python files below these folders or files, relative to ROOT, sorted."""
+def _sources(root: Path, parts: tuple[str, ...]) -> Sources:
+    """Return the Python files below these folders or files, sorted within each."""
+    sources: Sources = {}
     for part in parts:
-        found = [ROOT / part] if part.endswith(".py") else sorted((ROOT / part).rglob("*.py"))
-        yield from (path.relative_to(ROOT) for path in found)
+        paths = [root / part] if part.endswith(".py") else sorted((root / part).rglob("*.py"))
+        for path in (path.relative_to(root) for path in paths if path.is_file()):
+            if _is_code(path):
+                sources[path] = (root / path).read_bytes()
+    return sources
+
+
+def _is_code(path: Path) -> bool:
+    """Whether an import statement can name it: a notebook's checkpoint, an editor's lock, a swap file are hidden or
+    have names that it can't."""
+    return all(name.isidentifier() and name != "__pycache__" for name in path.with_suffix("").parts)
+
+
+def _commit() -> str | None:
+    """Return the commit that this code stands in; None where there is none, or where a repository around it (of the
+    folder it was unpacked in) does not hold it."""
+    holds_it = _git("cat-file", "-e", "HEAD:./jobs/provenance.py") is not None
+    return _git("rev-parse", "--verify", "HEAD") if holds_it else None
 
 
 def _git(*arguments: str) -> str | None:
+    """Return what git prints of the repository that ROOT lies in, whatever bytes that are; None if it fails.
+
+    Every hook of git sets GIT_DIR, which would be asked in its place.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
-        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=10)
+        done = subprocess.run(
+            ["git", "-C", str(ROOT), *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=10,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return done.stdout.decode("utf-8", "backslashreplace").removesuffix("\n") if done.returncode == 0 else None
 
 
 def _processor() -> str:

@@ -255,7 +255,7 @@ def _matrix(given: str | Path, store: Store) -> Matrix:
     if isinstance(given, Path) or "/" in given or given.endswith((".yaml", ".yml")):
         return load(Path(given))
     submitted = {row.matrix: Path(row.matrix_path) for row in queries.submissions(store)}
-    ours = {path.stem: path for path in Path(experiments.__file__).parent.glob("*.yaml")}
+    ours = {path.stem: path for path in Path(experiments.__file__).parent.glob("[!.]*.yaml")}
     known = ours | {name: path for name, path in submitted.items() if path.is_file()}
     if given not in known:
         gone = f"its file {submitted[given]} is not here; name a copy of it" if given in submitted else ""

@@ -73,7 +73,7 @@ def matrices(incomplete: str) -> Iterator[Item]:
     """The matrices in the folder named so far, and in those right below it."""
     named, _, _ = incomplete.rpartition("/")
     folder = Path(named + "/" if incomplete.startswith("/") else named)
-    for path in sorted([*folder.glob("*.y*ml"), *folder.glob("[!.]*/*.y*ml")]):
+    for path in sorted([*folder.glob("[!.]*.y*ml"), *folder.glob("[!.]*/[!.]*.y*ml")]):
         if str(path).startswith(incomplete.removeprefix("./")) and _MATRIX.search(text := path.read_bytes()[:20_000]):
             title = _TITLE.search(text.decode(errors="replace"))
             yield ("./" * incomplete.startswith("./")) + str(path), title[1] if title else ""

@@ -54,9 +54,9 @@ def init(
     """
     from cebctl.control import first_matrix, own_images
     from cebctl.render import init_view
-    from cebctl.render.files import replacing
     from experiments import own_data
     from experiments.errors import InputError
+    from experiments.files import replacing
     from jobs import cluster
 
     if matrix.exists():

@@ -187,9 +187,9 @@ def _pictures(
     html: Path | None,
 ) -> None:
     from cebctl.render.console import many, news
-    from cebctl.render.files import replacing
     from cebctl.report.figures import build, draw
     from experiments.errors import InputError
+    from experiments.files import replacing
 
     curves = {one.status.planned.run_id: one.curves for one in evidence}
     drawn = build.build(matrix, built, rows, curves)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -12,6 +10,7 @@ from typing import Literal
 from cebctl.control.survey import survey
 from cebctl.export.data import ExportedRun
 from experiments.errors import InputError
+from experiments.files import replacing
 from experiments.matrix import Matrix
 from jobs.home import Home
 from store import queries
@@ -28,17 +27,13 @@ def export(matrix: Matrix, store: Store, home: Home, to: Format, out: Path) -> i
     the format's library is not installed.
     """
     write = _writer(to)
-    beside = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise InputError(out, "is there already", "a new or an empty folder")
-        beside.mkdir(parents=True)
-        try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(out) as beside:
+            beside.mkdir()
             write(matrix, _runs(matrix, store, home), beside)
-            beside.rename(out)
-        except BaseException:
-            shutil.rmtree(beside, ignore_errors=True)
-            raise
     except OSError as error:
         raise InputError(out, error.strerror or str(error)) from error
     return len(matrix.runs)

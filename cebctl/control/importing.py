@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.errors import InputError
+from experiments.files import replacing
 from jobs import trust
 from jobs.home import Home
 
@@ -45,10 +45,6 @@ def take(file: Path, home: Home, key: str = "") -> Imported:
     path = home.weights(digest)
     trust.keep_private(home.folder)
     path.parent.mkdir(exist_ok=True)
-    beside = path.with_suffix(f".{os.getpid()}.part")
-    try:
+    with replacing(path) as beside:
         beside.write_bytes(data)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
     return Imported(digest, path, len(data), len(tensors), sum(tensor.numel() for tensor in tensors.values()))

@@ -15,7 +15,7 @@ import pytest
 
 from cebctl.control.interrupts import saying, uninterrupted
 from cebctl.render import manner
-from cebctl.render.files import replacing
+from experiments.files import replacing
 from experiments.matrix import load
 from jobs.home import Home
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cebctl.render.files import replacing
 from cebctl.report.figures import style
 from cebctl.report.figures.marks import Figure, Mark, Panel, Series
+from experiments.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
