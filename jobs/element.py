@@ -96,7 +96,7 @@ class Element:
 
     @property
     def paths(self) -> RunPaths:
-        return self.home.run(self.claim.run_id)
+        return self.home.run(self.claim.run_id, self.claim.training)
 
     def attempts(self) -> list[tuple[int, list[Telling]]]:
         """The numbers of this submission's attempts at the stage and their records, metrics apart."""
@@ -162,10 +162,11 @@ def work(element: Element, asked: StopRequest, payload: entry.Work | None = None
 def _lacking(element: Element) -> str:
     """Which run would have to be trained before there is anything to do; empty where none would."""
     needed = element.paths if element.stage == "evaluate" else entry.extended(element.claim, element.paths)
-    if needed is None or trained(needed):
+    late = element.stage == "train" and needed is not None and needed.generation < element.claim.extended
+    if needed is None or (trained(needed) and not late):
         return ""
     purpose = "evaluate" if element.stage == "evaluate" else "extend"
-    return f"{needed.folder}: is not trained, so that there is nothing to {purpose}"
+    return f"{needed.folder}: is not trained{' again' * late}, so that there is nothing to {purpose}"
 
 
 def follow(element: Element, asked: StopRequest, rank: int) -> int:

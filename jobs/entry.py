@@ -20,6 +20,7 @@ from jobs import checkpoints, lease, provenance
 from jobs.errors import PeerLostError, Stopped
 from jobs.home import Home, RunPaths, Stage, data_folder
 from jobs.journal import Claim, Died, Failed, Journal, Preempted, Started, Submitted, Succeeded, read
+from jobs.outcome import newest
 from jobs.processes import Process, keep_memory
 from jobs.stop import StopRequest
 
@@ -51,7 +52,7 @@ def run_stage(
     tried this stage: a second try is for the next submission to decide, or for the executor that starts it again.
     """
     start = start or Start()
-    paths = home.run(claim.run_id)
+    paths = home.run(claim.run_id, claim.training)
     held = lease.acquire(paths.lease(stage), lambda holder: start.newer_than(submission.name, holder))
     if held is None:
         return None
@@ -96,6 +97,7 @@ def started(submission: Submitted, claim: Claim, job: str, restart: int) -> Star
         restart=restart,
         numerics=_numerics(claim),
         libraries=provenance.libraries(),
+        generation=claim.generation,
     )
 
 
@@ -187,6 +189,7 @@ def _evaluate(claim: Claim, paths: RunPaths, journal: Journal | None, should_sto
             _ready(),
             should_stop,
             provenance.engine_digest(),
+            generation=claim.generation,
         )
 
 
@@ -205,7 +208,7 @@ def _goes_on_from(stage: Stage, claim: Claim, paths: RunPaths) -> int | None:
 def extended(claim: Claim, paths: RunPaths) -> RunPaths | None:
     """The run that this one extends, beside it."""
     before = parent_id(_spec(claim)) if "extends" in claim.spec else None
-    return paths.beside(before) if before else None
+    return newest(paths.beside(before)) if before else None
 
 
 def _spec(claim: Claim) -> Run:

@@ -20,6 +20,8 @@ class RunPaths:
     """The directory of one run; a job writes nowhere else."""
 
     folder: Path
+    generation: int = 1
+    """Of the training that is meant: `submit --again train` makes another beside the ones before it."""
 
     @property
     def run_id(self) -> str:
@@ -41,7 +43,13 @@ class RunPaths:
 
     @property
     def checkpoints(self) -> Path:
-        return self.folder / "checkpoints"
+        """Those of this generation of the training."""
+        return self.folder / ("checkpoints" if self.generation == 1 else f"checkpoints.{self.generation}")
+
+    def generations(self) -> list[RunPaths]:
+        """Return this run with each generation of its training that has a folder of checkpoints."""
+        numbers = [path.suffix[1:] or "1" for path in self.folder.glob("checkpoints*") if path.stem == "checkpoints"]
+        return [RunPaths(self.folder, int(number)) for number in sorted(numbers) if number.isdecimal()]
 
     def weights(self, digest: str) -> Path:
         """As in `Home`."""
@@ -51,6 +59,10 @@ class RunPaths:
     def partial(self) -> Path:
         """What evaluations that are under way have found so far; empty once they are done."""
         return self.folder / "partial"
+
+    def partial_of(self, generation: int) -> Path:
+        """Those of one generation: no number is made of two."""
+        return self.partial if generation == 1 else self.partial / str(generation)
 
     def journal(self, stage: Stage, attempt: int) -> Path:
         return self.folder / "journal" / f"{stage}.{attempt}.jsonl"
@@ -124,8 +136,9 @@ class Home:
         """What an element printed before its attempt had a log, by Slurm's id of it."""
         return self.workers(submission) / f"{job}_0_log.out"
 
-    def run(self, run_id: str) -> RunPaths:
-        return RunPaths(self.runs / run_id)
+    def run(self, run_id: str, generation: int = 1) -> RunPaths:
+        """The directory of a run, with the generation of its training that is meant."""
+        return RunPaths(self.runs / run_id, generation)
 
     def journals(self) -> Iterator[Path]:
         """Every journal there is, those of submissions first, each group in order of name."""

@@ -223,6 +223,12 @@ class Claim(Record, tag="claim"):
     benchmarks: list[AnyBenchmark] = []
     execution: Execution = Execution()
     """How to train it."""
+    generation: Natural = 1
+    """Counts how often the run was submitted again (`submit --again`): what is claimed is done anew in this one."""
+    training: Natural = 1
+    """The generation of the training that is made, or measured."""
+    extended: Natural = 1
+    """That of the training of the run that this one extends: it is not begun before that is complete."""
     job: str | None = None
     """The array that works on it; None: any worker of the submission."""
     index: Natural | None = None

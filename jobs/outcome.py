@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from jobs.home import RunPaths
-from jobs.journal import TERMINAL, Succeeded, records
+from jobs.journal import TERMINAL, Started, Succeeded, read, records
 
 
 def trained(paths: RunPaths) -> bool:
-    """Whether the newest training attempt that ended did so by succeeding."""
-    for attempt in reversed(paths.attempts("train")):
+    """Whether the newest attempt at this generation of the training that ended did so by succeeding."""
+    for attempt in reversed(training_attempts(paths)):
         ends = [record for record in records(paths.journal("train", attempt)) if isinstance(record, TERMINAL)]
         if ends:
             return isinstance(ends[-1], Succeeded)
     return False
+
+
+def newest(paths: RunPaths) -> RunPaths:
+    """Return the run with the newest generation of its training that is complete; with the first where none is."""
+    numbers = {_generation(paths, attempt) for attempt in paths.attempts("train")}
+    generations = (replace(paths, generation=number) for number in sorted(numbers, reverse=True))
+    return next((run for run in generations if trained(run)), replace(paths, generation=1))
+
+
+def training_attempts(paths: RunPaths) -> list[int]:
+    """Return the attempts at this generation of the training, oldest first."""
+    return [attempt for attempt in paths.attempts("train") if _generation(paths, attempt) == paths.generation]
+
+
+def _generation(paths: RunPaths, attempt: int) -> int:
+    first = read(paths.journal("train", attempt), limit=4096).records
+    return next((record.generation for record in first if isinstance(record, Started)), 1)

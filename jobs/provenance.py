@@ -24,7 +24,7 @@ from experiments import start
 from experiments.errors import InputError
 from experiments.files import is_abandoned, replacing, sweep
 from experiments.spec import Run
-from jobs import checkpoints, trust
+from jobs import checkpoints, outcome, trust
 from jobs.errors import CodeChangedError
 from jobs.home import Home, RunPaths
 
@@ -149,7 +149,7 @@ def origin(run: Run, paths: RunPaths) -> dict[str, Any]:
         before: dict[str, Any] = msgspec.json.decode(paths.provenance.read_bytes())
         return {"origin": before["origin"]} if "origin" in before else {}
     if extended := start.parent_id(run):
-        last = next(checkpoints.newest_first(paths.beside(extended).checkpoints), None)
+        last = next(checkpoints.newest_first(outcome.newest(paths.beside(extended)).checkpoints), None)
         return {"origin": {"run": extended, "checkpoint": last.path.name if last else None}}
     return {"origin": {"weights": run.weights}} if run.weights else {}
 

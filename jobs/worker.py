@@ -70,7 +70,7 @@ def _run(home: Home, submission: Submitted, claims: _STAGES_OF_ONE_RUN) -> None:
     for stage in STAGES:
         if stage not in claims:
             continue
-        paths = home.run(claims[stage].run_id)
+        paths = home.run(claims[stage].run_id, claims[stage].training)
         if stage == "evaluate" and not trained(paths):
             return
         if given_back(home, submission.name, paths.run_id, stage):

@@ -218,5 +218,6 @@ def _claim(rows: SubmissionRows, name: str, claim: Claim) -> None:
             "claimed_at": claim.time,
             "job": claim.job,
             "array_index": claim.index,
+            "generation": claim.generation,
         }
     )

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Select
 from experiments.benchmarks import AnyBenchmark
 from store import tables, thin
 from store.opening import Store
-from store.rows import ClaimRow, JobRow, MetricPoint, ResultRow, RunRow, SubmissionRow, WorkerRow
+from store.rows import ClaimRow, JobRow, MetricPoint, Renewal, ResultRow, RunRow, SubmissionRow, WorkerRow
 from store.tables import latest_results
 from store.tables import open_claims as open_claims_view
 
@@ -76,16 +76,30 @@ def claimed_benchmarks(store: Store, submissions: Collection[str]) -> list[tuple
     return [(row.run_id, row.label, _benchmarks(row.text)) for row in rows]
 
 
-def failed_benchmarks(store: Store, run_ids: Collection[str]) -> dict[str, set[AnyBenchmark]]:
-    """What attempts at evaluations that failed were to measure, by run; also where the claim was given back since."""
+def renewals(store: Store, run_ids: Collection[str]) -> list[Renewal]:
+    """The claims by which something of the runs was to be done anew, also where they were given back since."""
+    claim = tables.claims.c
+    query = sa.select(claim.run_id, claim.stage, claim.generation, sa.cast(claim.benchmarks, sa.Text))
+    query = query.where(claim.generation > 1)
+    with store.reading() as connection:
+        rows = list(_of_runs(connection, query, claim.run_id, run_ids))
+    return [Renewal(run_id, stage, number, _benchmarks(text)) for run_id, stage, number, text in rows]
+
+
+def failed_benchmarks(
+    store: Store, run_ids: Collection[str], wanted: Callable[[str, AnyBenchmark], int] = lambda *_: 1
+) -> dict[str, set[AnyBenchmark]]:
+    """What attempts at evaluations that failed were to measure, by run; also where the claim was given back since. Of
+    each benchmark, those of generations before the one that is `wanted` do not count."""
     claim, job = tables.claims.c, tables.jobs.c
     failed = sa.and_(job.run_id == claim.run_id, job.stage == claim.stage, job.submission == claim.submission)
-    query = sa.select(claim.run_id, sa.cast(claim.benchmarks, sa.Text)).join(tables.jobs, failed)
+    columns = claim.run_id, job.generation, sa.cast(claim.benchmarks, sa.Text)
+    query = sa.select(*columns).select_from(tables.claims).join(tables.jobs, failed)
     query = query.where(claim.stage == "evaluate", job.state == "failed")
     found: dict[str, set[AnyBenchmark]] = defaultdict(set)
     with store.reading() as connection:
-        for run_id, text in _of_runs(connection, query, claim.run_id, run_ids):
-            found[run_id].update(_benchmarks(text))
+        for run_id, generation, text in _of_runs(connection, query, claim.run_id, run_ids):
+            found[run_id].update(b for b in _benchmarks(text) if generation >= wanted(run_id, b))
     return found
 
 
@@ -118,7 +132,8 @@ def metrics(
     at_most: int | None = None,
     ancestors: Sequence[str] = (),
 ) -> list[MetricPoint]:
-    """The metrics of a run (None: all), by stage, name and step; a step run twice counts as last run.
+    """The metrics of a run (None: all), by stage, name and step; a step run twice counts as last run. Of a training
+    that was done anew, those of its newest generation that is complete, as the results are.
 
     `ancestors`: the runs that it extends, the first one first, whose training is the beginning of its own; one that the
     store does not know is left out. For a plot, no more than `at_most` points of each curve, by the rule of
@@ -126,13 +141,14 @@ def metrics(
     """
     table = tables.metrics.c
     query = sa.select(*[table[name] for name in MetricPoint.__slots__]).order_by(table.attempt)
-    before = [sa.and_(table.run_id == ancestor, table.stage == "train") for ancestor in ancestors]
     if names is not None:
         query = query.where(table.name.in_(names))
     newest: dict[tuple[str, str, int], MetricPoint] = {}
     with store.reading() as connection:
-        for whose in (*before, table.run_id == run_id):
-            for row in connection.execute(query.where(whose)):
+        for one in (*ancestors, run_id):
+            others = _of_other_generations(connection, one)
+            whose = query.where(table.run_id == one, sa.or_(table.stage != "train", table.attempt.not_in(others)))
+            for row in connection.execute(whose if one == run_id else whose.where(table.stage == "train")):
                 newest[row.stage, row.name, row.step] = MetricPoint(*row)
     points = [newest[key] for key in sorted(newest)]
     if at_most is None:
@@ -156,6 +172,16 @@ def last_metrics(store: Store, name: str, run_ids: Collection[str] | None = None
     )
     with store.reading() as connection:
         return {run_id: MetricPoint(*point) for *point, run_id in _of_runs(connection, query, table.run_id, run_ids)}
+
+
+def _of_other_generations(connection: Connection, run_id: str) -> list[int]:
+    """The attempts at a training that are not of the generation that counts."""
+    job = tables.jobs.c
+    query = sa.select(job.attempt, job.generation, job.state).where(job.run_id == run_id, job.stage == "train")
+    rows = list(connection.execute(query))
+    complete = [generation for _, generation, state in rows if state == "succeeded"]
+    counts = max(complete or [generation for _, generation, _ in rows], default=1)
+    return [attempt for attempt, generation, _ in rows if generation != counts]
 
 
 def metric_names(store: Store) -> list[str]:

@@ -65,6 +65,18 @@ class ClaimRow:
     """The unique name of the array that works on it; None: any worker of the submission."""
     array_index: int | None
     workers: tuple[WorkerRow, ...]
+    generation: int = 1
+    """In which it does its stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """A claim on something that was to be done anew, given back or not."""
+
+    run_id: str
+    stage: Stage
+    generation: int
+    benchmarks: tuple[AnyBenchmark, ...]
 
 
 @dataclass(frozen=True, slots=True)

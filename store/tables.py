@@ -20,7 +20,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA = 3
+SCHEMA = 4
 """The number of this schema: raise it with every change of this file. The first two were written `0001` and `0002`."""
 
 VERSION_TABLE = "cebctl_schema"
@@ -80,6 +80,7 @@ claims = Table(
     Column("claimed_at", Double, nullable=False),
     Column("job", Text, doc="the unique name of the array that works on it; null: any worker of the submission"),
     Column("array_index", BigInteger, doc="of its element"),
+    Column("generation", BigInteger, nullable=False, server_default="1", doc="in which the stage is done"),
 )
 
 releases = Table(
@@ -190,7 +191,8 @@ results = Table(
 
 views = sa.MetaData()
 latest_results = results.to_metadata(views, name="latest_results")
-"""A view: of each evaluation, the measures of the newest attempt of the newest generation that finished it."""
+"""A view: of each evaluation, the measures of the newest attempt of the newest generation that finished it. What was
+measured before the newest training that is complete does not count."""
 
 open_claims = claims.to_metadata(views, name="open_claims")
 """A view: the claims that nobody gave back."""
@@ -200,7 +202,11 @@ _QUERIES = {
         WHERE NOT EXISTS (
             SELECT 1 FROM results AS newer
             WHERE newer.run_id = result.run_id AND newer.evaluation_id = result.evaluation_id
-            AND (newer.generation, newer.attempt, newer.stage) > (result.generation, result.attempt, result.stage))""",
+            AND (newer.generation, newer.attempt, newer.stage) > (result.generation, result.attempt, result.stage))
+        AND NOT EXISTS (
+            SELECT 1 FROM jobs
+            WHERE jobs.run_id = result.run_id AND jobs.stage = 'train' AND jobs.state = 'succeeded'
+            AND jobs.generation > result.generation)""",
     open_claims: """FROM claims
         WHERE NOT EXISTS (
             SELECT 1 FROM releases

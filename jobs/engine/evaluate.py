@@ -28,6 +28,7 @@ from jobs.engine.share import Share
 from jobs.errors import Stopped
 from jobs.home import RunPaths
 from jobs.journal import Heartbeat, Journal, Measure, Result
+from jobs.outcome import newest
 
 
 def evaluate(
@@ -40,8 +41,10 @@ def evaluate(
     should_stop: Callable[[], bool],
     engine: str,
     share: Share | None = None,
+    generation: int = 1,
 ) -> None:
-    """Write the results of `benchmarks`, in order, to the journal; `engine` is the digest of the code that made them.
+    """Write the results of `benchmarks`, in order, to the journal; `engine` is the digest of the code that made them,
+    `generation` the one in which they are measured.
 
     Goes on at the batch where an attempt before was stopped or killed. `share` is what this process measures of
     the batches: None takes its place in the torch.distributed group, or the whole where there is none. The first
@@ -58,14 +61,15 @@ def evaluate(
     images = data.load(run.data, "test", data_root)
     other = partial(source.trained_model, tested=run, paths=paths, device=device)
     load = partial(data.load, run.data, root=data_root)
-    epochs = partial(history.epochs, [*(paths.beside(run_id(one)) for one in start.ancestors(run)), paths])
+    epochs = partial(history.epochs, [*(newest(paths.beside(run_id(one))) for one in start.ancestors(run)), paths])
     faults: list[CebctlError] = []
     for benchmark in benchmarks:
         identity = evaluation_id(benchmark, run.data.name)
         activity = full_column(benchmark, _name(benchmark))
         watch = _Watch(journal if share.writes else None, device, should_stop, activity)
         versions = numerics.of_evaluation(run, benchmark)
-        notes = PartialNotes(paths.partial, identity, origin(trained.file, versions, device), share)
+        made_by = origin(trained.file, versions, device)
+        notes = PartialNotes(paths.partial_of(generation), identity, made_by, share)
         new_subject = partial(
             Subject,
             images,
@@ -98,7 +102,7 @@ def evaluate(
         finally:
             notes.close()
         if journal is not None and share.writes and subject.complete:
-            journal.write(_result(identity, benchmark, found, subject, trained.step, engine, versions))
+            journal.write(_result(identity, benchmark, found, subject, trained.step, engine, versions, generation))
             notes.forget()
     if not all(isinstance(fault, InputError) for fault in faults):
         raise EvaluationError(faults)
@@ -121,6 +125,7 @@ def _result(
     step: int,
     engine: str,
     versions: dict[str, int],
+    generation: int,
 ) -> Result:
     return Result(
         evaluation_id=identity,
@@ -133,6 +138,7 @@ def _result(
         seconds=subject.seconds,
         libraries=provenance.libraries(),
         numerics=versions,
+        generation=generation,
     )
 
 

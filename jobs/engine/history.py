@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from jobs.home import RunPaths
 from jobs.journal import Metrics, read
+from jobs.outcome import training_attempts
 
 _AT_THE_END = "collapsed"
 """A metric that is written at the ends of epochs only."""
@@ -17,10 +18,11 @@ Epochs = list[Mapping[str, float | None]]
 def epochs(lineage: Iterable[RunPaths]) -> Epochs:
     """Those that ended, a last one that was cut short included; an epoch that was run twice counts as last run.
 
-    `lineage` are the folders of the run and, before it, of those that it extends.
+    `lineage` are the folders of the run and, before it, of those that it extends, each with the generation of its
+    training that is meant.
     """
     found: dict[int, Mapping[str, float | None]] = {}
-    for path in [paths.journal("train", attempt) for paths in lineage for attempt in paths.attempts("train")]:
+    for path in [paths.journal("train", attempt) for paths in lineage for attempt in training_attempts(paths)]:
         offset = 0
         while (chunk := read(path, offset)).offset > offset:
             offset = chunk.offset

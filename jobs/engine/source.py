@@ -10,7 +10,7 @@ from jobs.engine import checkpoint
 from jobs.engine.errors import NoCheckpointError
 from jobs.engine.models import CebModel
 from jobs.home import RunPaths
-from jobs.outcome import trained
+from jobs.outcome import newest, trained
 
 
 def trained_model(run_id: str, tested: Run, paths: RunPaths, device: str) -> CebModel:
@@ -19,7 +19,7 @@ def trained_model(run_id: str, tested: Run, paths: RunPaths, device: str) -> Ceb
     Its own terminal record decides whether it is trained. Raises InputError if it is not, if it has no checkpoint
     any more or another run's, or if it was trained on other images than the tested run.
     """
-    source, where = paths.beside(run_id), f"the source {run_id} of transfer"
+    source, where = newest(paths.beside(run_id)), f"the source {run_id} of transfer"
     if not trained(source):
         raise InputError(where, "it is not trained", "train it first; its evaluations are submitted then")
     run = msgspec.json.decode(source.spec.read_bytes(), type=Run)

@@ -18,7 +18,7 @@ from jobs.engine.checkpoint import Loaded
 from jobs.engine.models import build
 from jobs.engine.state import State
 from jobs.home import RunPaths
-from jobs.outcome import trained
+from jobs.outcome import newest, trained
 
 
 def first(state: State, paths: RunPaths) -> Loaded | None:
@@ -29,7 +29,7 @@ def first(state: State, paths: RunPaths) -> Loaded | None:
     """
     extended = start.parent(state.run)
     if extended is not None:
-        return _last_of(extended, paths.beside(run_id(extended)))
+        return _last_of(extended, newest(paths.beside(run_id(extended))))
     return _imported(state, state.run.weights, paths) if state.run.weights else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from experiments.resources import Resources, Retries
 from experiments.spec import Adam, Data, Run, SmallCnn, Xent
+from experiments.start import parent_id
 from jobs import element as elements
 from jobs import entry, lease, provenance
 from jobs.element import AGAIN, REFUSED, Element
@@ -104,6 +106,12 @@ def test_what_it_extends_has_to_be_trained(element, capsys: pytest.CaptureFixtur
     with Journal(entry.extended(later.claim, later.paths).journal("train", 1)) as journal:
         journal.write(Started(), Succeeded())
     assert run(later) == 0
+    anew = msgspec.structs.replace(later.claim, generation=2, training=2, extended=2)
+    again = dataclasses.replace(element(), claim=anew, submission=msgspec.structs.replace(later.submission, name="s2"))
+    assert run(again) == REFUSED and "is not trained again, so that there is nothing" in capsys.readouterr().out
+    with Journal(later.paths.beside(parent_id(longer)).journal("train", 2)) as journal:
+        journal.write(Started(generation=2), Succeeded())
+    assert run(again) == 0
 
 
 @pytest.mark.parametrize("code", [REFUSED, 137, 143])

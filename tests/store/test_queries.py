@@ -12,7 +12,7 @@ from jobs.journal import Claim, Failed, Measure, Metrics, Released, Result, Star
 from store import queries
 from store.ingest import ingest
 from store.opening import Store
-from store.rows import WorkerRow
+from store.rows import Renewal, WorkerRow
 
 
 @pytest.fixture
@@ -164,3 +164,55 @@ def test_a_thousand_runs_are_answered_at_once(home: Home, write: Any, sqlite_fil
                 "EXPLAIN QUERY PLAN SELECT * FROM metrics WHERE run_id = 'r1' AND name = 'loss'"
             ).all()
         assert "SEARCH" in plan[0][3]
+
+
+def test_of_a_training_done_again_the_newest_that_is_complete_counts(store: Store, home: Home, write: Any) -> None:
+    def trained(attempt: int, generation: int, loss: float, *end: Any) -> None:
+        metrics = Metrics(step=1, epoch=1.0, values={"loss": loss})
+        write(home.run("r0").journal("train", attempt), Started(generation=generation), metrics, *end)
+
+    def evaluated(attempt: int, generation: int, correct: int) -> None:
+        measure = Measure(name="clean", unit="accuracy", total=9, correct=correct)
+        result = Result(
+            evaluation_id="e1",
+            benchmark=Clean(),
+            data_digest="d",
+            checkpoint_step=1,
+            engine="x",
+            measures=[measure],
+            per_sample=str(correct),
+            generation=generation,
+        )
+        write(home.run("r0").journal("evaluate", attempt), Started(generation=generation), result)
+
+    def counts() -> tuple[list[int | None], list[float | None], str | None]:
+        ingest(store, home)
+        losses = [point.value for point in queries.metrics(store, "r0")]
+        return [row.correct for row in queries.results(store, ["r0"])], losses, queries.per_sample(store, "r0", "e1")
+
+    trained(1, 1, 0.5, Succeeded())
+    evaluated(1, 1, 1)
+    trained(2, 2, 0.4)
+    assert counts() == ([1], [0.5], "1"), "under way"
+    write(home.run("r0").journal("train", 2), Failed(error="nan"))
+    assert counts() == ([1], [0.5], "1"), "failed"
+    trained(3, 2, 0.3, Succeeded())
+    assert counts() == ([], [0.3], None), "measured on another network"
+    evaluated(2, 2, 2)
+    assert counts() == ([2], [0.3], "2")
+    evaluated(3, 1, 3)
+    trained(4, 1, 0.2, Succeeded())
+    assert counts() == ([2], [0.3], "2"), "of an older generation, and late"
+
+
+def test_renewals(store: Store, home: Home, write: Any) -> None:
+    given: dict[str, Any] = {"label": "", "spec": {}}
+    pgd = Pgd(norm="linf", eps=0.1)
+    for name, generation in (("s1", 1), ("s2", 2)):
+        claim = Claim(run_id="r0", stage="evaluate", benchmarks=[pgd], generation=generation, **given)
+        write(
+            home.submission(name), Submitted(name=name, matrix="m", matrix_path="", executor="local", code="c"), claim
+        )
+    write(home.submission("s2"), Released(submission="s2", run_id="r0", stage="evaluate", reason="no room"))
+    ingest(store, home)
+    assert queries.renewals(store, ["r0", "r1"]) == [Renewal("r0", "evaluate", 2, (pgd,))]
