@@ -8,20 +8,24 @@ not even `!=`: what has no rho is not "rho other than 3".
               | field [ "not" ] "in" "(" value { "," value } ")"
 
 A value is a scalar of YAML; of a radius also a number of grey values, `8/255` or `8px`.
+
+A selection of benchmarks begins with what they are called, and its conditions are on their parameters:
+`pgd, norm = linf, eps <= 4/255`. A name is the benchmark's or that of one of its columns in a report, as `pgd_linf`.
 """
 
 from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from yaml.nodes import ScalarNode
 
-from experiments.errors import InputError
-from experiments.fields import Path, plain, schema
+from experiments.benchmarks import AnyBenchmark, column, full_column, measures, tag
+from experiments.errors import InputError, expected
+from experiments.fields import Path, flatten, plain, schema
 from experiments.spec import Run
 
 _TOKEN = re.compile(r"\s*(?:(?P<op><=|>=|!=|==|=|<|>)|(?P<punct>[(),])|(?P<word>\"[^\"]*\"|'[^']*'|[^\s,()=<>!\"']+))")
@@ -29,6 +33,9 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq, "==": operator.eq, "!=": operator.ne,
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
+
+TRAIN = "train"
+"""Stands in the place of a benchmark for the training."""
 
 Leaves = Mapping[Path, Any]
 
@@ -69,9 +76,39 @@ def parse(text: str) -> Selection:
     return _Parser(text).selection()
 
 
+def benchmarks(text: str, among: Sequence[AnyBenchmark]) -> list[AnyBenchmark]:
+    """Return the benchmarks that a selection names. Raises InputError if it is none, or names none of these."""
+    if exact := [benchmark for benchmark in among if text.strip() in _full_columns(benchmark)]:
+        return exact
+    parser = _Parser(text, AnyBenchmark)
+    name = parser.name()
+    if name == TRAIN:
+        raise InputError(f"selection {text!r}", "the training has no parameters", "--only selects the runs")
+    conditions = parser.selection()
+    called = [benchmark for benchmark in among if name in names(benchmark)]
+    if not called:
+        allowed = dict.fromkeys([*(name for benchmark in among for name in names(benchmark)), TRAIN])
+        wrong = f"no benchmark of the matrix is called {name!r}"
+        raise InputError(f"selection {text!r}", wrong, expected(allowed, name))
+    chosen = [benchmark for benchmark in called if conditions.holds(dict(flatten(benchmark)))]
+    if not chosen:
+        there = ", ".join(dict.fromkeys(_full_columns(benchmark)[0] for benchmark in called))
+        raise InputError(f"selection {text!r}", f"it holds for no {name} of the matrix", f"there are {there}")
+    return chosen
+
+
+def names(benchmark: AnyBenchmark) -> list[str]:
+    """Return what a benchmark is called: by its kind, and by its columns in a report."""
+    return list(dict.fromkeys([tag(benchmark), *(column(benchmark, measure) for measure in measures(benchmark))]))
+
+
+def _full_columns(benchmark: AnyBenchmark) -> list[str]:
+    return [full_column(benchmark, measure) for measure in measures(benchmark) or (tag(benchmark),)]
+
+
 class _Parser:
-    def __init__(self, text: str) -> None:
-        self._text = text
+    def __init__(self, text: str, root: Any = Run) -> None:
+        self._text, self._schema = text, schema(root)
         self._tokens: list[tuple[str, str, int]] = []
         position = 0
         while text[position:].strip():
@@ -86,18 +123,22 @@ class _Parser:
     def selection(self) -> Selection:
         conditions: list[Condition] = []
         while self._next < len(self._tokens):
-            if conditions:
+            if self._next:
                 self._take("punct", ",")
             conditions.append(self._condition())
         return Selection(tuple(conditions))
 
+    def name(self) -> str:
+        """The word that a selection of benchmarks begins with."""
+        return self._take("word", what="the name of a benchmark")[0]
+
     def _condition(self) -> Condition:
         name, position = self._take("word", what="a field")
         try:
-            path = schema(Run).resolve(name)
+            path = self._schema.resolve(name)
         except LookupError as error:
             raise self._error(str(error), "", position) from None
-        if path not in schema(Run).leaves:
+        if path not in self._schema.leaves:
             raise self._error(f"{name!r} is a group of fields", "name one of its fields", position)
         if self._peek() == "in":
             self._next += 1
@@ -122,7 +163,7 @@ class _Parser:
         word, _ = self._take("word", what="a value")
         if word[0] in "\"'":
             return word[1:-1]
-        return plain(schema(Run).leaves[path], ScalarNode("tag:yaml.org,2002:str", word))
+        return plain(self._schema.leaves[path], ScalarNode("tag:yaml.org,2002:str", word))
 
     def _peek(self) -> str:
         return self._tokens[self._next][1] if self._next < len(self._tokens) else ""

@@ -129,6 +129,30 @@ def selections(ctx: typer.Context, incomplete: str) -> Iterator[Item]:
     return ((start + name, "") for name in fields)
 
 
+@_silent
+def benchmarks(ctx: typer.Context, incomplete: str) -> Iterator[Item]:
+    """The benchmarks of the matrix by what they are called, and `train`; then a parameter, or one with its values."""
+    from experiments.benchmarks import AnyBenchmark
+    from experiments.fields import flatten, schema
+    from experiments.selection import TRAIN, names
+
+    matrix = _matrix(ctx)
+    among = matrix.benchmarks if matrix else ()
+    done, condition = _last_condition(incomplete)
+    if not done:
+        called = dict.fromkeys([*(name for benchmark in among for name in names(benchmark)), TRAIN])
+        return ((name, "") for name in called if name.startswith(condition.strip()))
+    name, tree = done.partition(",")[0].strip(), schema(AnyBenchmark)
+    leaves = [dict(flatten(benchmark)) for benchmark in among if name in names(benchmark)]
+    if match := _CONDITION.fullmatch(condition):
+        typed = match["rest"].rpartition(",")[2].lstrip()
+        start, path = incomplete.removesuffix(typed), tree.resolve(match["field"])
+        return ((start + _spelled(value), "") for value in dict.fromkeys(one[path] for one in leaves if path in one))
+    start = done + condition[: len(condition) - len(condition.lstrip())]
+    fields = dict.fromkeys(tree.short(path) for one in leaves for path in one if path != ("name",))
+    return ((start + field, "") for field in fields if field.startswith(condition.strip()))
+
+
 def _last_condition(text: str) -> tuple[str, str]:
     """What stands before the condition that is being typed, and that condition: commas in brackets end none."""
     depth, begin = 0, 0

@@ -44,6 +44,16 @@ Only = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.", rich_help_panel=OUTPUT)]
+Again = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--again",
+        metavar="SELECTION",
+        help="Only this, and although it is done: benchmarks ('pgd, norm=linf'), or train. Repeatable.",
+        autocompletion=completion.benchmarks,
+        rich_help_panel=WHICH,
+    ),
+]
 RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="Failed runs count as missing.", rich_help_panel=WHICH)
 ]

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cebctl.commands.completion import gpu_names
-from cebctl.commands.options import OUTPUT, AsJson, MaybeMatrix, Only, RetryFailed
+from cebctl.commands.options import OUTPUT, Again, AsJson, MaybeMatrix, Only, RetryFailed
 from cebctl.control.interrupts import saying
 from experiments.errors import InputError
 
@@ -54,6 +54,7 @@ DetailedExitcode = Annotated[
 def plan(
     matrix: MaybeMatrix = None,
     only: Only = None,
+    again: Again = None,
     retry_failed: RetryFailed = False,
     gpus: Gpus = None,
     gpu: Gpu = None,
@@ -79,14 +80,16 @@ def plan(
     if matrix is None:
         raise InputError("cebctl plan", "Missing argument 'MATRIX'", "see `cebctl plan --help`")
 
+    from cebctl.control.again import read
     from cebctl.control.planning import make_plan
     from cebctl.render import plan_view
     from experiments.matrix import load
     from jobs.home import Home
 
     chosen = load(matrix).only(only)
+    anew = read(again or (), chosen)
     home = Home.from_environment()
-    planned = make_plan(chosen, home, retry_failed=retry_failed, gpu=gpu, gpus=gpus, diff=diff)
+    planned = make_plan(chosen, home, retry_failed=retry_failed, gpu=gpu, gpus=gpus, diff=diff, again=anew)
     if json:
         console.print_json(planned.to_json())
     else:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cebctl.commands.options import WHERE, MatrixArgument, Only, RetryFailed
+from cebctl.commands.options import WHERE, Again, MatrixArgument, Only, RetryFailed
 from cebctl.control.interrupts import saying
 
 if TYPE_CHECKING:
+    from cebctl.control.again import Again as Meant
     from cebctl.control.senders import Sender
     from cebctl.control.submit import Submission
     from experiments.matrix import Matrix
@@ -78,6 +79,7 @@ Wait = Annotated[bool, typer.Option("--wait", help="Stay and show progress until
 def submit(
     matrix: MatrixArgument,
     only: Only = None,
+    again: Again = None,
     retry_failed: RetryFailed = False,
     max_gpu_hours: MaxGpuHours = None,
     on: On = None,
@@ -88,6 +90,10 @@ def submit(
 ) -> None:
     """Submit the runs and evaluations that are missing; run twice, it submits nothing the second time.
 
+    With --again it submits, instead, what is done: benchmarks are measured anew beside the old results, which count
+    until the new ones are there; `train` trains the runs anew from nothing and measures them. Run twice, it submits
+    nothing while that is under way; once it has ended, it does it a third time. Nothing is deleted.
+
     On a cluster it returns as soon as the jobs are queued, and evaluations wait there for their training. Attacks made
     on another run (transfer) and runs that extend it wait for it too; locally a later submit, or --wait, takes them.
 
@@ -96,8 +102,11 @@ def submit(
     Example: `cebctl submit experiments/digits.yaml --on local --wait`
 
     Example: `cebctl submit experiments/imagenet.yaml --on slurm --max-parallel 16 --max-gpu-hours 500`
+
+    Example: `cebctl submit experiments/digits.yaml --again 'pgd, norm = linf' --only 'rho <= 3'`
     """
     from cebctl.control import budget, needs
+    from cebctl.control.again import read
     from cebctl.control.submit import UNDER_WAY, held_back
     from cebctl.control.submit import submit as submit_to
     from cebctl.control.survey import open_home, survey
@@ -106,32 +115,39 @@ def submit(
     from jobs.home import Home
 
     chosen = load(matrix).only(only)
+    anew = read(again or (), chosen)
     home = Home.from_environment()
     if max_gpu_hours is not None:
-        budget.check(chosen, home, max_gpu_hours, retry_failed=retry_failed)
-    needs.check(chosen, home, retry_failed=retry_failed)
-    site = _checked_site(chosen, home, on, retry_failed=retry_failed, heed=not unchecked)
+        budget.check(chosen, home, max_gpu_hours, retry_failed=retry_failed, again=anew)
+    needs.check(chosen, home, retry_failed=retry_failed, again=anew)
+    site = _checked_site(chosen, home, on, retry_failed=retry_failed, heed=not unchecked, again=anew)
     trust.keep_private(home.folder)
     with open_home(home, create=True) as store:
         if site:
             _release_held(chosen, store, home)
         sender = _sender(store, site, workers, max_parallel)
-        before = survey(chosen, store, home) if wait else []
-        submission = submit_to(chosen, store, home, sender, retry_failed=retry_failed)
+        before = survey(chosen, store, home, again=anew) if wait else []
+        submission = submit_to(chosen, store, home, sender, retry_failed=retry_failed, again=anew)
         with saying(UNDER_WAY.format(chosen.path)):
+            if anew and submission:
+                _tell_what_stays(submission, chosen, store, home)
             _announce(submission, chosen, store, home)
             if wait:
                 _stay(chosen, store, home, sender, held_back(before, submission))
 
 
-def _checked_site(matrix: Matrix, home: Home, on: Executor | None, *, retry_failed: bool, heed: bool) -> Site | None:
+def _checked_site(
+    matrix: Matrix, home: Home, on: Executor | None, *, retry_failed: bool, heed: bool, again: Meant | None
+) -> Site | None:
     """The cluster that it goes to, which would start it; None: it stays on this machine."""
     import shutil
 
     from cebctl.control import cluster_checks
 
     where = on or (Executor.slurm if shutil.which("sbatch") else Executor.local)
-    return cluster_checks.check(matrix, home, retry_failed=retry_failed, heed=heed) if where == Executor.slurm else None
+    if where == Executor.local:
+        return None
+    return cluster_checks.check(matrix, home, retry_failed=retry_failed, heed=heed, again=again)
 
 
 def _sender(store: Store, site: Site | None, workers: int | None, max_parallel: int | None) -> Sender:
@@ -152,6 +168,22 @@ def _release_held(matrix: Matrix, store: Store, home: Home) -> None:
     for job, why_not in held.release(matrix, store, home).items():
         launch = f"{job}, which Slurm holds after a launch that failed"
         status_view.warn([f"could not release {launch}: {why_not}" if why_not else f"released {launch}"])
+
+
+def _tell_what_stays(submission: Submission, matrix: Matrix, store: Store, home: Home) -> None:
+    """Say which runs are left to what is under way, and what stays as older trainings made it."""
+    from cebctl.control.again import is_under_way, left
+    from cebctl.control.names import listed
+    from cebctl.control.survey import survey
+    from cebctl.render import status_view
+
+    claims = [*submission.claims, *(claim for claim, _ in submission.left_over)]
+    taken = {claim.run_id for claim in claims}
+    runs = survey(matrix, store, home)
+    busy = [run.planned.name for run in runs if is_under_way(run) and run.planned.run_id not in taken]
+    status_view.warn([f"left to what is under way: {listed(busy)}"] if busy else [])
+    retrained = {claim.run_id for claim in claims if claim.stage == "train" and claim.generation > 1}
+    status_view.warn(left(matrix, retrained, store))
 
 
 def _announce(submission: Submission | None, matrix: Matrix, store: Store, home: Home) -> None:

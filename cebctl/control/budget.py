@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from cebctl.control.again import Again
 from cebctl.control.families import family_axes
 from cebctl.control.planning import Plan, make_plan
 from experiments.errors import InputError
@@ -14,12 +15,12 @@ _NAMED = 4
 """Families that a message names."""
 
 
-def check(matrix: Matrix, home: Home, allowed: float, *, retry_failed: bool) -> None:
+def check(matrix: Matrix, home: Home, allowed: float, *, retry_failed: bool, again: Again | None = None) -> None:
     """Raise InputError if what `submit` would send is estimated to take more GPU-hours than `allowed`.
 
     Changes nothing. Jobs that ask for no GPU cost nothing here, if none of the matrix asks for one.
     """
-    plan = make_plan(matrix, home, retry_failed=retry_failed)
+    plan = make_plan(matrix, home, retry_failed=retry_failed, again=again)
     if not any(job.gpus for job in plan.to_do) or plan.hours_to_do <= allowed:
         return
     wrong = f"would take {_hours(plan.hours_to_do)} GPU-hours ({'; '.join(_shares(plan))})"

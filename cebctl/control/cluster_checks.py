@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from cebctl.control.again import Again
 from cebctl.control.asked import asked
 from cebctl.control.cautions import preemption
 from cebctl.control.findings import Finding, Level
@@ -58,7 +59,7 @@ class ObstaclesError(InputError):
         CebctlError.__init__(self, "\n".join(f"{one.text}; {one.todo}" for one in found))
 
 
-def check(matrix: Matrix, home: Home, *, retry_failed: bool, heed: bool = True) -> Site:
+def check(matrix: Matrix, home: Home, *, retry_failed: bool, heed: bool = True, again: Again | None = None) -> Site:
     """See, if `heed`, that the cluster would start what `submit` is about to send; the cluster. Writes nothing.
 
     Raises ObstaclesError if it would not, UnreachableError if it does not answer.
@@ -67,9 +68,10 @@ def check(matrix: Matrix, home: Home, *, retry_failed: bool, heed: bool = True) 
     if not heed:
         return site
     with read_only(home) as store:
-        runs = survey(matrix, store, home, fresh=False)
+        runs = survey(matrix, store, home, fresh=False, again=again)
     every = {run.planned.run_id for run in runs}
-    stages = [(run.planned, stage.stage) for run, stage in due(runs, retry_failed=retry_failed, behind=every)]
+    offered = due(runs, retry_failed=retry_failed, behind=every, again=again)
+    stages = [(run.planned, stage.stage) for run, stage in offered]
     if wrong := [one for one in obstacles(matrix, site, stages) if one.level == "wrong"]:
         raise ObstaclesError(wrong)
     return site

@@ -1,12 +1,14 @@
 """Which checkpoints may go, and removing them.
 
 The policy: of a run that is trained and has the result of every benchmark of the matrix, all checkpoints but the
-newest intact one; with `keep="none"` that one too, unless some submission waits for another evaluation of the run, or
-the matrix asks for one that this version can't run. Of any other run, nothing. Never a journal, and so never a result.
+newest intact one of its newest training; with `keep="none"` that one too, unless some submission waits for another
+evaluation of the run, or the matrix asks for one that this version can't run. Of any other run, nothing. Never a
+journal, and so never a result.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -63,11 +65,12 @@ def collect(matrix: Matrix, store: Store, home: Home, keep: Keep) -> Collection:
     removals: list[Removal] = []
     kept: Counter[str] = Counter()
     for run in runs:
-        folder = home.run(run.planned.run_id).checkpoints
-        files = list(checkpoints.newest_first(folder))
-        if not files:
+        trainings = {paths.generation: paths for paths in home.run(run.planned.run_id).generations()}
+        of_each = {number: list(checkpoints.newest_first(paths.checkpoints)) for number, paths in trainings.items()}
+        if not any(of_each.values()):
             continue
-        going = [found.path for found in files]
+        files = of_each.get(run.stages[0].training, [])
+        going = [found.path for found in itertools.chain(*of_each.values())]
         if run.state != "done":
             kept["is not trained and evaluated"] += 1
             continue
@@ -79,7 +82,7 @@ def collect(matrix: Matrix, store: Store, home: Home, keep: Keep) -> Collection:
                 continue
             kept[reason] += 1
             going.remove(last.path)
-        going += checkpoints.leftovers(folder)
+        going += [path for paths in trainings.values() for path in checkpoints.leftovers(paths.checkpoints)]
         if going:
             removals.append(Removal(run.planned, tuple(going), sum(path.stat().st_size for path in going)))
     return Collection(tuple(removals), kept)
@@ -128,18 +131,18 @@ def _waiting(store: Store, runs: Sequence[RunStatus]) -> dict[str, str]:
     that has no result yet, asked for by the matrix or by an open claim of any, or a run that extends it."""
     data = {row.run_id: str(row.spec["data"]["name"]) for row in queries.runs(store)}
     data |= {run.planned.run_id: run.planned.run.data.name for run in runs}
-    asked = {run.planned.run_id: list(run.planned.benchmarks) for run in runs}
+    asked = {run.planned.run_id: [(benchmark, 1) for benchmark in run.planned.benchmarks] for run in runs}
     for claim in queries.open_claims(store):
-        asked.setdefault(claim.run_id, []).extend(claim.benchmarks)
-    have = {(result.run_id, result.evaluation_id) for result in queries.results(store, asked)}
+        asked.setdefault(claim.run_id, []).extend((benchmark, claim.generation) for benchmark in claim.benchmarks)
+    have = {(result.run_id, result.evaluation_id): result.generation for result in queries.results(store, asked)}
     waiting = {
         extended: f"keeps its last: {run.planned.name} extends it"
         for run in runs
         if run.stages[0].state != "done" and (extended := start.parent_id(run.planned.run))
     }
     for run_id, benchmarks in asked.items():
-        for benchmark in benchmarks:
-            if (run_id, evaluation_id(benchmark, data[run_id])) not in have:
+        for benchmark, generation in benchmarks:
+            if have.get((run_id, evaluation_id(benchmark, data[run_id])), 0) < generation:
                 needed = {run_id, benchmark.source} if isinstance(benchmark, Transfer) else {run_id}
                 waiting |= dict.fromkeys(needed, f"keeps its last: {describe(benchmark)} has no result")
     return waiting

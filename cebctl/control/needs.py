@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cebctl.control.again import Again
 from cebctl.control.parents import orphans
 from cebctl.control.senders import Offered
 from cebctl.control.submit import due
@@ -11,22 +12,22 @@ from cebctl.control.survey import survey
 from experiments import start
 from experiments.errors import InputError
 from experiments.matrix import Matrix, PlannedRun
-from jobs import checkpoints, fetch
+from jobs import checkpoints, fetch, outcome
 from jobs.home import Home, data_folder
 from store.reader import read_only
 
 
-def check(matrix: Matrix, home: Home, *, retry_failed: bool) -> None:
+def check(matrix: Matrix, home: Home, *, retry_failed: bool, again: Again | None = None) -> None:
     """Raise InputError if the data set, the checkpoint, the weights or the shorter run that a run to be submitted needs
     are not at hand.
 
     Writes nothing."""
     with read_only(home) as store:
-        runs = survey(matrix, store, home, fresh=False)
+        runs = survey(matrix, store, home, fresh=False, again=again)
         alone = orphans(matrix, runs, store)
     if alone:
         raise InputError(matrix.path, alone[0] + _others(alone))
-    offered = due(runs, retry_failed=retry_failed)
+    offered = due(runs, retry_failed=retry_failed, again=again)
     _check_checkpoints(offered, home)
     needed = {run.planned.run_id for run, _ in offered}
     for run in matrix.runs:
@@ -66,7 +67,7 @@ def _check_checkpoints(offered: Offered, home: Home) -> None:
         (f"what {run.planned.name} extends", extended, "it can't go on from there")
         for run, stage in offered
         if stage.stage == "train" and not stage.awaits and (extended := start.parent_id(run.planned.run))
-        if not _has_checkpoint(home, run.planned.run_id)
+        if not any(checkpoints.newest_first(home.run(run.planned.run_id, stage.generation).checkpoints))
     ]
     bare = [one for one in needed if not _has_checkpoint(home, one[1])]
     if bare:
@@ -75,9 +76,9 @@ def _check_checkpoints(offered: Offered, home: Home) -> None:
             home.run(missing_id).checkpoints,
             f"{name}{_others(bare)} is trained, but its checkpoints were removed (by `cebctl gc --keep none`?), "
             f"so that {so}",
-            "leave it out by --only, or remove its run's folder, results included, to train it again",
+            "leave it out by --only, or train it again: `cebctl submit MATRIX --again train`",
         )
 
 
 def _has_checkpoint(home: Home, run_id: str) -> bool:
-    return any(checkpoints.newest_first(home.run(run_id).checkpoints))
+    return any(checkpoints.newest_first(outcome.newest(home.run(run_id)).checkpoints))

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from cebctl.control import costing
+from cebctl.control.again import Again, raised
 from cebctl.control.arrays import Array, Job, arrays, wall_hours
 from cebctl.control.changes import Changes, changes
 from cebctl.control.costing import Basis, Estimate
@@ -77,6 +78,8 @@ class Plan:
     """What is wrong with runs that extend one which nobody will train."""
     left: Mapping[RunStage, float] = field(default_factory=dict)
     """The share that is left, in [0, 1], of each stage in `due`: behind its checkpoint, or of its benchmarks."""
+    again: Again | None = None
+    """What is to be done although it is done, and nothing else."""
 
     @cached_property
     def families(self) -> tuple[Family, ...]:
@@ -203,7 +206,12 @@ class Plan:
         found["warnings"] = [
             {"text": text, "run_ids": [run.run_id for run in runs]} for text, runs in self.without_effect.items()
         ]
-        return found | ({"changes": self.changes.to_json()} if self.changes else {})
+        if self.changes:
+            found["changes"] = self.changes.to_json()
+        if self.again:
+            benchmarks = [b for b in self.matrix.benchmarks if b in self.again.benchmarks]
+            found["again"] = {"train": self.again.train, "benchmarks": msgspec.to_builtins(benchmarks)}
+        return found
 
     def _runs_json(self) -> Iterator[dict[str, Any]]:
         to_do: Counter[str] = Counter()
@@ -215,7 +223,9 @@ class Plan:
                 "name": run.planned.name,
                 "spec": msgspec.to_builtins(run.planned.run),
                 "state": run.state,
-                "stages": [{"stage": stage.stage, "state": stage.state} for stage in run.stages],
+                "stages": [
+                    {"stage": stage.stage, "state": stage.state, "generation": stage.generation} for stage in run.stages
+                ],
                 "gpu_hours": estimate.hours,
                 "gpu_hours_to_do": float(to_do[run.planned.run_id]),
                 "gpu_hours_basis": estimate.basis,
@@ -235,21 +245,24 @@ def make_plan(
     gpu: str | None = None,
     gpus: int | None = None,
     diff: bool = False,
+    again: Again | None = None,
 ) -> Plan:
     """Look, and change nothing. `gpu` names the kind and `gpus` the number there are; without, what the matrix asks
     for, and what its largest job needs but at least `DEFAULT_GPUS`."""
     with read_only(home) as store:
         known = facts(matrix, store, home, fresh=False)
+        if again:
+            known = raised(matrix, known, again)
         runs = statuses(matrix, known)
         behind = to_be_trained(runs, in_training(known), retry_failed=retry_failed)
-        offered = due(runs, retry_failed=retry_failed, behind=behind)
+        offered = due(runs, retry_failed=retry_failed, behind=behind, again=again)
         estimates = costing.estimates(matrix, store, home, gpu)
         alone = orphans(matrix, runs, store)
         changed = changes(matrix, runs, store) if diff else None
     largest = max(estimate.gpus for estimate in estimates)
     number = gpus or (max(largest, DEFAULT_GPUS) if largest else len(os.sched_getaffinity(0)))
     left = {(run.planned.run_id, stage.stage): _left(run, stage, home) for run, stage in offered}
-    return Plan(matrix, tuple(runs), tuple(estimates), tuple(offered), number, changed, tuple(alone), left)
+    return Plan(matrix, tuple(runs), tuple(estimates), tuple(offered), number, changed, tuple(alone), left, again)
 
 
 def _left(run: RunStatus, stage: StageStatus, home: Home) -> float:
@@ -257,7 +270,7 @@ def _left(run: RunStatus, stage: StageStatus, home: Home) -> float:
     the disk, or the benchmarks that have no result."""
     planned = run.planned
     if stage.stage == "train":
-        newest = next(checkpoints.newest_first(home.run(planned.run_id).checkpoints), None)
+        newest = next(checkpoints.newest_first(home.run(planned.run_id, stage.generation).checkpoints), None)
         return costs.training_left(planned.run, newest.step) if newest else 1.0
     passes = costs.evaluation_passes(planned.run, filter(runnable, planned.benchmarks))
     return costs.evaluation_passes(planned.run, stage.missing) / passes if passes else 1.0

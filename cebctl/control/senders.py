@@ -101,6 +101,9 @@ def claim(
         execution=matrix.resources(planned, stage.stage).execution,
         job=job,
         index=index,
+        generation=stage.generation,
+        training=stage.training,
+        extended=stage.extended,
     )
 
 

@@ -67,6 +67,12 @@ class StageStatus:
     """Whose it is: the user who claimed it last; empty where nobody did."""
     note: str = ""
     """What the cluster says of its job, in words: why it waits, or how it ended."""
+    generation: int = 1
+    """In which it is done, or what is missing will be."""
+    training: int = 1
+    """The generation of the training that it is, or measures."""
+    extended: int = 1
+    """For train: that of the training of the run that this one extends."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,21 @@ class Facts:
     told: Callable[[ClaimRow, JobRow | None], str] = lambda *_: ""
     """What the cluster says of the claim's job, in words."""
     failed: Mapping[str, Collection[AnyBenchmark]] = field(default_factory=dict)
-    """What attempts at evaluations that failed were to measure, by run_id."""
+    """What attempts at evaluations that failed were to measure in the generation that is wanted, by run_id."""
+    trainings: Mapping[str, int] = field(default_factory=dict)
+    """The generation of the training that is wanted, by run_id, where it is not the first."""
+    renewed: Mapping[str, Mapping[AnyBenchmark, int]] = field(default_factory=dict)
+    """The generation in which a benchmark is wanted, by run_id, where it was to be measured anew."""
+    last: Mapping[str, int] = field(default_factory=dict)
+    """The newest generation there is of anything of a run, by run_id, where it is not the first."""
+
+    def training(self, run_id: str) -> int:
+        """The generation of the training that is wanted."""
+        return self.trainings.get(run_id, 1)
+
+    def wanted(self, run_id: str, benchmark: AnyBenchmark) -> int:
+        """The generation in which a benchmark is wanted: not one from before the training."""
+        return max(self.training(run_id), self.renewed.get(run_id, {}).get(benchmark, 1))
 
 
 def statuses(matrix: Matrix, facts: Facts) -> list[RunStatus]:
@@ -145,12 +165,17 @@ def _run_status(planned: PlannedRun, facts: Facts) -> RunStatus:
         held_by=(awaits,) if awaits and trained not in ("queued", "running") else (),
         note=note(run_id, "train", facts),
         submitted_by=_whose(run_id, "train", facts),
+        generation=facts.training(run_id),
+        training=facts.training(run_id),
+        extended=facts.training(start.parent_id(planned.run) or ""),
     )
     evaluations = _evaluations(planned.benchmarks, planned.run.data.name)
     if not evaluations:
         return RunStatus(planned, (train,))
-    have = {row.evaluation_id for row in facts.results.get(run_id, ())}
-    missing = tuple(benchmark for benchmark, evaluation in evaluations if evaluation not in have)
+    have = {row.evaluation_id: row.generation for row in facts.results.get(run_id, ())}
+    wanted = {benchmark: facts.wanted(run_id, benchmark) for benchmark, _ in evaluations}
+    missing = tuple(b for b, evaluation in evaluations if have.get(evaluation, 0) < wanted[b])
+    newest = (wanted[b] for b in missing) if missing else (have[evaluation] for _, evaluation in evaluations)
     waiting = _waiting(missing, facts)
     taken = _taken(run_id, facts) if waiting else ()
     evaluate = StageStatus(
@@ -162,6 +187,8 @@ def _run_status(planned: PlannedRun, facts: Facts) -> RunStatus:
         held_by=tuple(dict.fromkeys(b.source for b in waiting if b not in taken)),
         note=note(run_id, "evaluate", facts),
         submitted_by=_whose(run_id, "evaluate", facts),
+        generation=max(newest),
+        training=facts.training(run_id),
     )
     return RunStatus(planned, (train, evaluate))
 
@@ -217,8 +244,10 @@ def _evaluate_state(run_id: str, train: State, missing: Sequence[AnyBenchmark], 
 
 
 def attempt_state(run_id: str, stage: Stage, facts: Facts) -> State:
-    """The state of a stage by its newest attempt and its claims alone."""
-    job = _job(run_id, stage, facts)
+    """The state of a stage by its newest attempt and its claims alone; of a training, by those of its generation."""
+    newest = _job(run_id, stage, facts)
+    counts = newest is not None and (stage == "evaluate" or newest.generation >= facts.training(run_id))
+    job = newest if counts else None
     claims = facts.claims.get((run_id, stage), ())
     if job is not None and job.state == "succeeded":
         later = [claim for claim in claims if claim.submission != job.submission]
@@ -226,7 +255,7 @@ def attempt_state(run_id: str, stage: Stage, facts: Facts) -> State:
         return "queued" if waiting else "done"
     if job is not None and job.state in UNFINISHED and _runs(job, facts):
         return "running"
-    if any(facts.claim_alive(claim, job) for claim in claims):
+    if any(facts.claim_alive(claim, newest) for claim in claims):
         return "queued"
     if job is None:
         return "new"

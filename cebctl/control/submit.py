@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import msgspec
 
+from cebctl.control.again import Again, raised, restricted
 from cebctl.control.interrupts import uninterrupted
-from cebctl.control.senders import Order, Sender, Sent
+from cebctl.control.senders import Order, Sender, Sent, claim
 from cebctl.control.states import RunStage, RunStatus, StageStatus, offered_states, statuses
 from cebctl.control.survey import facts
 from experiments.benchmarks import Transfer
@@ -45,9 +46,9 @@ class Submission:
 
 
 def due(
-    runs: Iterable[RunStatus], *, retry_failed: bool, behind: Collection[str] = ()
+    runs: Iterable[RunStatus], *, retry_failed: bool, behind: Collection[str] = (), again: Again | None = None
 ) -> list[tuple[RunStatus, StageStatus]]:
-    """What nobody does: every stage that is new or lost, and failed ones if asked.
+    """What nobody does: every stage that is new or lost, and failed ones if asked; with `again`, only what that means.
 
     An evaluation is claimed with its training, or once that is done; never ahead of one that another
     submission holds, which claims its own evaluations. What needs another run (a benchmark, transfer; a run that
@@ -65,7 +66,7 @@ def due(
             ready = [b for b in stage.missing if b not in stage.waiting or getattr(b, "source", None) in behind]
             if stage.state in offered and (stage.stage == "train" or (trained and ready)):
                 found.append((run, stage))
-    return found
+    return restricted(found, again)
 
 
 def held_back(runs: Iterable[RunStatus], submission: Submission | None = None) -> set[tuple[str, str]]:
@@ -91,8 +92,9 @@ def submit(
     *,
     retry_failed: bool = False,
     only: Collection[str] | None = None,
+    again: Again | None = None,
 ) -> Submission | None:
-    """Submit what is missing; None if nothing is. See `needs.check` first.
+    """Submit what is missing, or what is to be done `again`; None if nothing is. See `needs.check` first.
 
     With `only`, of the other runs nothing. What the executor does not take is given back: where it takes nothing, its
     error is raised.
@@ -100,19 +102,28 @@ def submit(
     name = new_submission()
     with store.exclusive():
         known = facts(matrix, store, home)
+        if again:
+            known = raised(matrix, known, again)
         status = [run for run in statuses(matrix, known) if only is None or run.planned.run_id in only]
-        offered = due(status, retry_failed=retry_failed, behind=sender.behind(status, known, retry_failed=retry_failed))
+        behind = sender.behind(status, known, retry_failed=retry_failed)
+        offered = due(status, retry_failed=retry_failed, behind=behind, again=again)
         if not offered:
             return None
+        later = _later(status, offered) if again and again.train else []
         snapshot = provenance.freeze(home)
         orders = sender.orders(name, matrix, offered, known)
         claims = [one for order in orders for one in order.claims]
+        waiting: list[tuple[Claim, str]] = []
         _write_specs(home, matrix, claims)
         with uninterrupted(UNDER_WAY.format(matrix.path)):
             with Journal(home.submission(name)) as journal:
                 begun = submitted(name, matrix, sender.executor, snapshot.digest, snapshot.commit)
                 journal.write(begun, *_given_back(claims, known.claims))
                 journal.write(*(record for order in orders for record in order.records))
+                for run in later:
+                    wish = claim(matrix, run.planned, run.stages[0])
+                    journal.write(wish, released(name, wish, why := f"waits until {run.stages[0].awaits} is trained"))
+                    waiting.append((wish, why))
                 sent, left_over, error = _send(sender, orders, home, snapshot, journal, name)
             ingest(store, home)
     if error is not None and not sent:
@@ -122,10 +133,18 @@ def submit(
         sender.executor,
         tuple(claim for one in sent for claim in one.claims),
         tuple(launched for one in sent for launched in one.launched),
-        tuple(left_over),
+        (*left_over, *waiting),
         error,
         sender.at_once,
     )
+
+
+def _later(runs: Iterable[RunStatus], offered: Iterable[tuple[RunStatus, StageStatus]]) -> list[RunStatus]:
+    """Return the runs to be trained again that wait for one that is, where the executor can't have them do so. Their
+    claims are journalled and given back at once, so that the next `submit` knows of them."""
+    trains = {run.planned.run_id for run, stage in offered if stage.stage == "train"}
+    awaited = ((run, run.stages[0]) for run in runs if run.planned.run_id not in trains)
+    return [run for run, train in awaited if train.generation > 1 and train.state == "new" and train.awaits in trains]
 
 
 def _send(

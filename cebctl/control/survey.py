@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cebctl.control.again import Again, raised
 from cebctl.control.liveness import Liveness
 from cebctl.control.states import ENDED, UNFINISHED, Facts, RunStage, RunStatus, State, counts, statuses
 from experiments import start
-from experiments.benchmarks import Transfer
+from experiments.benchmarks import AnyBenchmark, Transfer
 from experiments.errors import InputError
 from experiments.matrix import Matrix, load
 from jobs import trust
@@ -46,9 +47,13 @@ def say(store: Store) -> None:
         print(store.warnings.pop(0), file=sys.stderr)
 
 
-def survey(matrix: Matrix, store: Store, home: Home, *, fresh: bool = True) -> list[RunStatus]:
-    """The status of every run; `fresh=False` takes the store as it is and changes nothing."""
-    return statuses(matrix, facts(matrix, store, home, fresh=fresh))
+def survey(
+    matrix: Matrix, store: Store, home: Home, *, fresh: bool = True, again: Again | None = None
+) -> list[RunStatus]:
+    """The status of every run, with what is to be done `again` as if it were missing; `fresh=False` takes the store as
+    it is and changes nothing."""
+    known = facts(matrix, store, home, fresh=fresh)
+    return statuses(matrix, raised(matrix, known, again) if again else known)
 
 
 def _gone_without_a_word(now: Facts) -> bool:
@@ -100,13 +105,35 @@ def _facts(run_ids: list[str], store: Store, alive: Liveness) -> Facts:
     alive.expect(claims, jobs)
     if alive.warning and alive.warning not in store.warnings:
         store.warnings.append(alive.warning)
-    failed = queries.failed_benchmarks(store, run_ids)
-    return Facts(jobs, claims, results, alive.claim, alive.job, alive.told, failed)
+    trainings, renewed, last = _generations(store, run_ids, jobs)
+    now = Facts(
+        jobs, claims, results, alive.claim, alive.job, alive.told, trainings=trainings, renewed=renewed, last=last
+    )
+    return replace(now, failed=queries.failed_benchmarks(store, run_ids, now.wanted))
 
 
 def _newest_jobs(store: Store, run_ids: list[str]) -> dict[RunStage, JobRow]:
-    ordered = sorted(queries.jobs(store, run_ids), key=lambda job: job.attempt)
+    """The newest attempt at each stage: of a training, that of its newest generation, whichever ended last."""
+    ordered = sorted(
+        queries.jobs(store, run_ids), key=lambda job: (job.generation if job.stage == "train" else 1, job.attempt)
+    )
     return {(job.run_id, job.stage): job for job in ordered}
+
+
+def _generations(
+    store: Store, run_ids: list[str], jobs: Mapping[RunStage, JobRow]
+) -> tuple[dict[str, int], dict[str, dict[AnyBenchmark, int]], dict[str, int]]:
+    """What was submitted again, as `Facts` has it: from the claims and, should their journal be gone, the attempts."""
+    trainings = {run_id: job.generation for (run_id, stage), job in jobs.items() if stage == "train"}
+    renewed: dict[str, dict[AnyBenchmark, int]] = defaultdict(dict)
+    last = {run_id: job.generation for (run_id, _), job in jobs.items()}
+    for row in queries.renewals(store, run_ids):
+        last[row.run_id] = max(row.generation, last.get(row.run_id, 1))
+        if row.stage == "train":
+            trainings[row.run_id] = max(row.generation, trainings.get(row.run_id, 1))
+        of_run = renewed[row.run_id]
+        of_run |= {b: max(row.generation, of_run.get(b, 1)) for b in row.benchmarks}
+    return trainings, renewed, last
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,9 @@ def show(plan: Plan, *, full: bool = False) -> None:
     else:
         print_table(console, _families(plan), label=len(_axis_names(plan)))
     _say(console, "evaluate", _benchmarks(matrix.benchmarks))
+    if plan.again:
+        again = [b for b in matrix.benchmarks if b in plan.again.benchmarks or plan.again.train]
+        _say(console, "again", ["the training, and what is measured on it"] * plan.again.train + _benchmarks(again))
     _say(console, "submit", _submission(plan))
     _say(console, "time", _time(plan))
     _say(console, "disk", _disk(plan))

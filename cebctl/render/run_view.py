@@ -94,7 +94,15 @@ def _attempt(job: JobRow) -> tuple[str, ...]:
     took = duration(job.updated_at - job.started_at) if job.started_at and job.updated_at else ""
     at = job.steps if job.state == "succeeded" else job.step  # the last heartbeat was before the end
     steps = f"{at:,}/{job.steps:,}" if at is not None and job.steps else ""
-    return (f"{job.stage}.{job.attempt}", job.state, began, took, job.host or "", steps, job.error or "")
+    return (
+        f"{job.stage}.{job.attempt}{_generation(job.generation)}",
+        job.state,
+        began,
+        took,
+        job.host or "",
+        steps,
+        job.error or "",
+    )
 
 
 def _result(row: ResultRow, standing: Standing) -> tuple[str, ...]:
@@ -104,4 +112,10 @@ def _result(row: ResultRow, standing: Standing) -> tuple[str, ...]:
         value = "–" if row.value is None else decimals(row.value, 4)
     value += "†" * bool(standing.difference) + "‡" * bool(standing.mixed)
     name = full_column(row.benchmark, row.name)
-    return (f"{name} ({row.unit})", value, str(row.total), row.evaluation_id, f"step {row.checkpoint_step}")
+    made_of = f"step {row.checkpoint_step}{_generation(row.generation)}"
+    return (f"{name} ({row.unit})", value, str(row.total), row.evaluation_id, made_of)
+
+
+def _generation(number: int) -> str:
+    """Of what was done again."""
+    return f", generation {number}" if number > 1 else ""

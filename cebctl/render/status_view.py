@@ -70,7 +70,7 @@ def show(matrix: Matrix, runs: Sequence[RunStatus]) -> None:
         current = run.current
         stage = current.stage if run.state != "done" else ""
         what = progress(current.job) if run.state == "running" else reason(run)
-        what = "; ".join(part for part in (what, whose(run)) if part)
+        what = "; ".join(part for part in (what, whose(run), generation(run)) if part)
         lines.append(((run.planned.run_id, run.planned.name, run.state, stage, what), STATE_STYLE[run.state]))
     console = out()
     if manner.NOW.plain:
@@ -151,6 +151,12 @@ def whose(run: RunStatus) -> str:
     return f"{user}'s" if run.state in ("queued", "running") and user not in ("", getpass.getuser()) else ""
 
 
+def generation(run: RunStatus) -> str:
+    """In which generation a stage is, where it is not the first; empty where it is."""
+    number = run.current.generation
+    return f"generation {number}" if number > 1 else ""
+
+
 def reason(run: RunStatus) -> str:
     """Why a run is where it is, in a few words; empty where there is nothing to say."""
     job, note = run.current.job, run.current.note
@@ -197,7 +203,9 @@ def to_json(matrix: Matrix, runs: Sequence[RunStatus], home: Home) -> dict[str, 
                 "run_id": run.planned.run_id,
                 "name": run.planned.name,
                 "state": run.state,
-                "stages": [{"stage": stage.stage, "state": stage.state} for stage in run.stages],
+                "stages": [
+                    {"stage": stage.stage, "state": stage.state, "generation": stage.generation} for stage in run.stages
+                ],
                 "progress": _progress_json(run.current.job) if run.state == "running" else None,
                 "attempts": run.current.job.attempt if run.current.job else 0,
                 "job": run.current.job.submission if run.current.job else None,

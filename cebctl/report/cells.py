@@ -62,6 +62,8 @@ class Cell:
     """The runs that made it."""
     absent: tuple[AbsentSeed, ...] = ()
     """The row's other runs: the matrix asks for their number too."""
+    generation: int = 1
+    """The newest in which a part of it was measured: above 1, it was measured again."""
 
     @property
     def seeds_asked(self) -> int:

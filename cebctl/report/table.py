@@ -142,6 +142,7 @@ def _cell(group: Sequence[PlannedRun], column: Column, source: _Source) -> Cell 
     cell = Cell(
         mean, low, high, first.total, len(numbers), std, first.unit, not_comparable=why_not, interval=interval,
         interval_over=over, run_ids=tuple(by_run), absent=tuple(absent),
+        generation=max(row.generation for number in numbers for row in number.rows),
     )  # fmt: skip
     cell = _marked(cell, numbers, source.versions)
     return beside(cell, printed and printed.as_measure(cell.measure))

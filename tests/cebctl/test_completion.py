@@ -54,6 +54,7 @@ def test_matrices_here_and_right_below(complete, tiny: Path) -> None:
     below.mkdir()
     shutil.copy(tiny, below / "other.yaml")
     (tiny.parent / "other.yaml").write_text("version: 2\n")  # YAML, and no matrix
+    (tiny.parent / ".#tiny.yaml").symlink_to("user@host.4711:17")  # an editor's lock
     assert complete("plan", "") == ["studies/other.yaml", "tiny.yaml"]
     assert complete("plan", "st") == ["studies/other.yaml"]
     assert complete("plan", str(below)) == [str(below / "other.yaml")]
@@ -198,3 +199,10 @@ def test_a_real_shell_completes(shell: str, typed: list[str], offered: str, tiny
     )
     done = subprocess.run([shell, "-c", text], env=variables, cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.splitlines() == [offered], done.stderr
+
+
+def test_what_is_done_again(complete, tiny: Path) -> None:
+    assert complete("submit", "tiny.yaml", "--again", "p") == ["pgd", "pgd_linf"]
+    assert complete("plan", "tiny.yaml", "--again", "t") == ["train"]
+    assert complete("submit", "tiny.yaml", "--again", "pgd,no") == ["pgd,norm"]
+    assert complete("submit", "tiny.yaml", "--again", "pgd,norm=l") == ["pgd,norm=linf"]

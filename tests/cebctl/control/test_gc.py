@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cebctl.control import gc, states
+from cebctl.control import gc, needs, states
+from cebctl.control.again import read
 from cebctl.control.survey import open_home
 from experiments.benchmarks import Pgd, Transfer
 from experiments.matrix import load
@@ -184,11 +184,13 @@ def test_a_benchmark_that_comes_too_late_is_told_so(call, finished: Home, small:
     assert answer.err.startswith(
         f"{finished.run(first.run_id).checkpoints}: ceb rho=3 (and 1 more) is trained, but its"
     )
-    assert "cebctl gc" in answer.err and "remove its run's folder" in answer.err
+    assert "cebctl gc" in answer.err and "train it again: `cebctl submit MATRIX --again train`" in answer.err
     assert list(finished.submissions.iterdir()) == submissions
-    # And the way out works: the run is new again.
-    shutil.rmtree(finished.run(first.run_id).folder)
-    assert "1 new" in call("status", small, "--only", "rho=3").out
+    # And the way out works.
+    plan = call("plan", small, "--only", "rho=3", "--again", "train", "--json")
+    assert json.loads(plan.out)["totals"]["submitted"] == 2
+    matrix = load(small)
+    needs.check(matrix, finished, retry_failed=False, again=read(["train"], matrix))
 
 
 def _spec(home: Home, run_id: str) -> Any:

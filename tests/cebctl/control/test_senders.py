@@ -129,7 +129,7 @@ def _claim(run_id: str, stage: Stage, index: int) -> ClaimRow:
 
 
 def _job(run_id: str) -> JobRow:
-    given = {"run_id": run_id, "stage": "train", "attempt": 1, "state": "failed", "submission": "s0"}
+    given = {"run_id": run_id, "stage": "train", "attempt": 1, "state": "failed", "submission": "s0", "generation": 1}
     return JobRow(**{field.name: given.get(field.name) for field in fields(JobRow)})
 
 

@@ -29,8 +29,8 @@ def matrix(tmp_path: Path) -> Matrix:
 
 
 def _row(kind: Any, **given: Any) -> Any:
-    """A row with the given fields; the others null."""
-    return kind(**{field.name: given.get(field.name) for field in fields(kind)})
+    """A row of the first generation with the given fields; the others null."""
+    return kind(**{field.name: ({"generation": 1} | given).get(field.name) for field in fields(kind)})
 
 
 def _job(stage: str, state: str, attempt: int = 1, submission: str = "s1", updated_at: float = 0.0) -> Any:

@@ -28,7 +28,7 @@ def matrix(tmp_path: Path) -> Matrix:
 
 
 def _row(kind: Any, **given: Any) -> Any:
-    return kind(**{field.name: given.get(field.name) for field in fields(kind)})
+    return kind(**{field.name: ({"generation": 1} | given).get(field.name) for field in fields(kind)})
 
 
 def _runs(matrix: Matrix, trained: dict[str, str], clean: tuple[str, ...] = ()) -> list[RunStatus]:
