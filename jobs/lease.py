@@ -29,6 +29,8 @@ class Holder(Struct, frozen=True, omit_defaults=True):
     process: str
     submission: str = ""
     restart: int = 0
+    run_id: str = ""
+    """Empty in files of earlier commits."""
 
     @property
     def age(self) -> tuple[str, int]:
@@ -46,7 +48,7 @@ class Lease:
     def enter(self, attempt: int, submission: str = "", restart: int = 0) -> None:
         """Write this process and its attempt into the file."""
         self._attempt = attempt
-        text = msgspec.json.encode(Holder(attempt, str(Process.current()), submission, restart))
+        text = msgspec.json.encode(Holder(attempt, str(Process.current()), submission, restart, self._path.parent.name))
         os.pwrite(self._fd, text, 0)
         os.ftruncate(self._fd, len(text))
 
@@ -109,11 +111,12 @@ def _put_in_place(path: Path) -> int:
 
 
 def holder(path: Path) -> Holder | None:
-    """Who wrote the lease file last; None if nobody did, or if it is being written."""
+    """Who wrote the lease file last; None if nobody did, if it is being written, or if it is another run's."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Holder)
+        found = msgspec.json.decode(path.read_bytes(), type=Holder)
     except (OSError, msgspec.DecodeError):
         return None
+    return found if found.run_id in ("", path.parent.name) else None
 
 
 def held(path: Path) -> bool | None:

@@ -26,7 +26,7 @@ from experiments.files import is_abandoned, replacing, sweep
 from experiments.spec import Run
 from jobs import checkpoints, outcome, trust
 from jobs.errors import CodeChangedError
-from jobs.home import Home, RunPaths
+from jobs.home import Home, RunPaths, put
 
 ROOT = Path(__file__).resolve().parent.parent
 """The folder that holds the packages: the checkout, or inside a job the snapshot."""
@@ -145,13 +145,26 @@ def environment() -> dict[str, Any]:
 def origin(run: Run, paths: RunPaths) -> dict[str, Any]:
     """What the weights of a run come from if not from its seed, for `provenance.json`: the imported file, or the run
     that it extends and that run's checkpoint, whose name has its digest. Once it trains, as it was when it began."""
-    if paths.provenance.exists() and any(checkpoints.newest_first(paths.checkpoints)):
-        before: dict[str, Any] = msgspec.json.decode(paths.provenance.read_bytes())
+    if (before := stored(paths)) and any(checkpoints.newest_first(paths.checkpoints)):
         return {"origin": before["origin"]} if "origin" in before else {}
     if extended := start.parent_id(run):
         last = next(checkpoints.newest_first(outcome.newest(paths.beside(extended)).checkpoints), None)
         return {"origin": {"run": extended, "checkpoint": last.path.name if last else None}}
     return {"origin": {"weights": run.weights}} if run.weights else {}
+
+
+def store(paths: RunPaths, found: dict[str, Any]) -> None:
+    """Write `provenance.json`, whole or not at all."""
+    put(paths.provenance, msgspec.json.format(msgspec.json.encode({"run_id": paths.run_id} | found)))
+
+
+def stored(paths: RunPaths) -> dict[str, Any]:
+    """Return what `provenance.json` says; nothing where there is none, or it is damaged or another run's."""
+    try:
+        found = msgspec.json.decode(paths.provenance.read_bytes())
+    except (OSError, msgspec.DecodeError):
+        return {}
+    return found if isinstance(found, dict) and found.get("run_id", paths.run_id) == paths.run_id else {}
 
 
 def libraries() -> dict[str, str]:

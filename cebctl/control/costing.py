@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -130,7 +131,10 @@ def _speeds(store: Store, home: Home) -> dict[Any, float]:
     measured = [job for job in queries.jobs(store) if job.stage == "train" and job.images_per_second]
     if not measured:
         return {}
-    specs = {row.run_id: msgspec.convert(row.spec, Run) for row in queries.runs(store)}
+    specs: dict[str, Run] = {}
+    for row in queries.runs(store):
+        with suppress(msgspec.ValidationError):  # a spec of another version
+            specs[row.run_id] = msgspec.convert(row.spec, Run)
     found: dict[Any, list[float]] = defaultdict(list)
     for job in measured:
         if job.run_id in specs and job.images_per_second:
@@ -140,10 +144,8 @@ def _speeds(store: Store, home: Home) -> dict[Any, float]:
 
 def _device(home: Home, run_id: str) -> str | None:
     """The GPU a run was trained on, as its provenance names it (`gpu`); None for a CPU."""
-    try:
-        provenance = msgspec.json.decode(home.run(run_id).provenance.read_bytes())
-    except (OSError, msgspec.DecodeError):
-        return None
-    name = provenance.get("gpu") if isinstance(provenance, dict) else None
+    from jobs import provenance
+
+    name = provenance.stored(home.run(run_id)).get("gpu")
     known = gpus.find(str(name)) if name else None
     return known.name if known else name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 from cebctl.control.states import RunStatus
 from experiments import start
 from experiments.identity import run_id
+from jobs import provenance
 from jobs.home import Home
 from store import queries
 from store.opening import Store
@@ -51,15 +51,7 @@ def _of(run: RunStatus, jobs: Sequence[JobRow], store: Store, home: Home, points
     curves = queries.metrics(store, run.planned.run_id, at_most=points, ancestors=ancestors) if jobs else []
     newest = max(jobs, key=lambda job: job.updated_at, default=None)
     log = _tail(paths.log(newest.stage, newest.attempt)) if newest else ""
-    return Evidence(run, tuple(jobs), tuple(curves), _provenance(paths.provenance), log)
-
-
-def _provenance(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return Evidence(run, tuple(jobs), tuple(curves), provenance.stored(paths), log)
 
 
 def _tail(path: Path) -> str:

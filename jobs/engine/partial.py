@@ -43,6 +43,11 @@ class PartialNotes:
     _batches: dict[tuple[str, str], dict[int, BatchFound]] = field(default_factory=dict, init=False)
     _journal: Journal | None = field(default=None, init=False)
 
+    @property
+    def _origin(self) -> str:
+        """With the evaluation, so that the file's name need not be believed."""
+        return f"{self.evaluation_id} {self.origin}"
+
     def __post_init__(self) -> None:
         self.reread()
 
@@ -51,7 +56,7 @@ class PartialNotes:
         for path in self._files():
             with suppress(FileNotFoundError):  # a job that found all of it complete was quicker
                 for record in read(path, limit=max(1, path.stat().st_size)).records:
-                    if isinstance(record, Partial) and record.origin == self.origin:
+                    if isinstance(record, Partial) and record.origin == self._origin:
                         self._remember(path, record)
 
     def known(self, digest: str, part: str) -> dict[int, BatchFound]:
@@ -65,7 +70,7 @@ class PartialNotes:
             self._journal = Journal(self.folder / f"{self.evaluation_id}.{self.share.number}.jsonl")
         self._journal.write(
             Partial(
-                origin=self.origin,
+                origin=self._origin,
                 data_digest=digest,
                 part=part,
                 batch=batch,

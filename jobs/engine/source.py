@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from experiments.errors import InputError
 from experiments.spec import Run
+from jobs import spec_file
 from jobs.engine import checkpoint
 from jobs.engine.errors import NoCheckpointError
 from jobs.engine.models import CebModel
@@ -22,7 +21,7 @@ def trained_model(run_id: str, tested: Run, paths: RunPaths, device: str) -> Ceb
     source, where = newest(paths.beside(run_id)), f"the source {run_id} of transfer"
     if not trained(source):
         raise InputError(where, "it is not trained", "train it first; its evaluations are submitted then")
-    run = msgspec.json.decode(source.spec.read_bytes(), type=Run)
+    run = spec_file.read(source)
     if run.data.name != tested.data.name:
         raise InputError(where, f"it was trained on {run.data.name}, not on {tested.data.name}")
     try:

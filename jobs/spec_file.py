@@ -1,0 +1,28 @@
+"""The resolved spec in a run's folder, which says itself whose folder it may lie in."""
+
+from __future__ import annotations
+
+import msgspec
+
+from experiments.errors import InputError
+from experiments.identity import run_id
+from experiments.spec import Run
+from jobs.home import RunPaths
+
+
+def read(paths: RunPaths) -> Run:
+    """Read the spec of a run. Raises InputError if it is not there, is damaged or is another run's."""
+    try:
+        run = msgspec.json.decode(paths.spec.read_bytes(), type=Run)
+    except OSError as error:
+        raise InputError(paths.spec, f"can't be read: {error.strerror}") from None
+    except msgspec.DecodeError as error:
+        raise InputError(paths.spec, f"is damaged: {error}", "remove it; `cebctl submit` writes it again") from None
+    return belonging(run, paths)
+
+
+def belonging(run: Run, paths: RunPaths) -> Run:
+    """Return the spec. Raises InputError if its identity is not the name of the folder."""
+    if (identity := run_id(run)) != paths.run_id:
+        raise InputError(paths.folder, f"is given the spec of run {identity}", "remove the spec, or move it there")
+    return run
