@@ -30,7 +30,7 @@ class UnusableError(UnreachableError):
 
     def __init__(self, what: str, why: str) -> None:
         super().__init__(what, why)
-        self.why = why
+        self.what, self.why = what, why
 
 
 class DamagedError(UnusableError):
@@ -63,6 +63,7 @@ class Backend(ABC):
     """How messages name it; without a password."""
     engine: Engine
     read_only = False
+    in_memory = False
     driver_errors: tuple[type[Exception], ...] = (DBAPIError,)
 
     @abstractmethod

@@ -7,11 +7,13 @@ with open_store(home.store_url, home) as store:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy import URL, Connection
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -23,6 +25,8 @@ from store.postgresql import Postgresql
 from store.sqlite import Sqlite, at_rest
 from store.tables import SCHEMA, journals
 
+_SENSELESS = (json.JSONDecodeError, msgspec.DecodeError, UnicodeDecodeError)
+"""What is raised for JSON and text of the store that are none."""
 _CURE = "`cebctl status` sets it aside and reads the journals again"
 _ALLOWED = "allowed: sqlite:////FOLDER/FILE.sqlite or postgresql://USER@HOST/DATABASE"
 
@@ -77,7 +81,10 @@ class Store:
         """Set aside a store that turns out to be damaged; RenewedError says that the journals have to be read again."""
         try:
             yield
-        except UnusableError as error:
+        except (UnusableError, *_SENSELESS) as caught:
+            error = caught if isinstance(caught, UnusableError) else DamagedError(self.where, f"holds {caught}")
+            if error.what != self.where or self.backend.in_memory:  # of another store, which is compared with this one
+                raise
             if self.backend.read_only:
                 raise type(error)(self.where, f"{error.why}; {_CURE}") from error
             self.replace(error)

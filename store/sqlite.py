@@ -34,6 +34,9 @@ from store.tables import VERSION_TABLE, create, metrics
 SUFFIXES = (".sqlite", ".sqlite3", ".db")
 """A file that is no database is taken for a damaged store only under one of these."""
 
+_SENSELESS = ("no such table", "no such column", "unsupported file format", "Could not decode to UTF-8")
+"""How messages begin of an error without a code of its own that damage explains."""
+
 JournalMode = Literal["WAL", "DELETE"]
 
 _CACHE_KIB = 32768
@@ -55,6 +58,7 @@ class Sqlite(Backend):
         self.path = path
         self.where = str(path or "store in memory")
         self.read_only = mode != "rwc"
+        self.in_memory = path is None
         self._mode = mode
         self._opened_inode: int | None = None
         self.engine = sa.create_engine(
@@ -227,8 +231,8 @@ class Sqlite(Backend):
 
     def fault(self, error: Exception) -> CebctlError | None:
         name = getattr(error, "sqlite_errorname", "")
-        missing = name == "SQLITE_ERROR" and str(error).startswith(("no such table", "no such column"))
-        if name.startswith("SQLITE_CORRUPT") or missing:
+        senseless = name in ("", "SQLITE_ERROR") and str(error).startswith(_SENSELESS)
+        if name.startswith("SQLITE_CORRUPT") or senseless:
             return DamagedError(self.where, str(error))
         if name.startswith("SQLITE_NOTADB"):
             if self.path and self.path.suffix in SUFFIXES:
