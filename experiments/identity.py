@@ -7,6 +7,7 @@ million runs the chance of any collision is 3e-8, and a collision is an error wh
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import lru_cache
 
 import msgspec
@@ -24,6 +25,11 @@ def canonical(spec: object) -> bytes:
 def run_id(run: Run) -> str:
     """The identity of a trained network: 16 hex digits behind `r`."""
     return "r" + _tagged_hash(b"cebctl run 1", canonical(run))
+
+
+def is_run_id(text: str) -> bool:
+    """Whether a text has the form of a `run_id`."""
+    return re.fullmatch("r[0-9a-f]{16}", text, re.ASCII) is not None
 
 
 @lru_cache(maxsize=4096)

@@ -26,6 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from experiments.errors import CebctlError
 from experiments.resources import Retries
 from jobs import entry, lease, processes, slurm, trust
@@ -41,8 +43,9 @@ from jobs.journal import (
     Started,
     Submitted,
     Succeeded,
-    read,
-    records,
+    head_of,
+    of_attempt,
+    of_submission,
 )
 from jobs.outcome import trained
 from jobs.releases import given_back
@@ -102,7 +105,7 @@ class Element:
         """The numbers of this submission's attempts at the stage and their records, metrics apart."""
         found = []
         for number in self.paths.attempts(self.stage):
-            kept = [r for r in records(self.paths.journal(self.stage, number)) if isinstance(r, Telling)]
+            kept = [r for r in of_attempt(self.paths, self.stage, number) if isinstance(r, Telling)]
             if kept and isinstance(kept[0], Started) and kept[0].submission == self.submission.name:
                 found.append((number, kept))
         return found
@@ -112,7 +115,7 @@ def find(home: Home, submission: str, array: str) -> Element | None:
     """The element this process runs, by the variables that Slurm sets; None if its claim was given back since."""
     index = int(os.environ["SLURM_ARRAY_TASK_ID"])
     submitted, claim, retries = None, None, Retries()
-    for record in records(home.submission(submission)):
+    for record in of_submission(home, submission):
         match record:
             case Submitted():
                 submitted = record
@@ -188,8 +191,8 @@ def follow(element: Element, asked: StopRequest, rank: int) -> int:
 def _begun(element: Element) -> int | None:
     """The number of the attempt that the first task of this start has begun."""
     for number in element.paths.attempts(element.stage)[-1:]:
-        first = read(element.paths.journal(element.stage, number), limit=4096).records[:1]
-        if first and isinstance(first[0], Started) and _is_start(first[0], element):
+        head = head_of(element.paths, element.stage, number)
+        if head is not None and _is_start(head, element):
             return number
     return None
 
@@ -283,7 +286,8 @@ def note_death(element: Element, code: int) -> int:
     died = Died(reason=_death(code, begun=bool(ours)))
     with Journal(element.paths.journal(element.stage, number)) as journal:
         if not ours:
-            journal.write(entry.started(element.submission, element.claim, element.job, element.restart))
+            head = entry.started(element.paths, element.stage, number, element.submission, element.claim)
+            journal.write(msgspec.structs.replace(head, job=element.job, restart=element.restart))
         journal.write(died)
     return start_again(element) if may_retry(element, died) else code or 1
 

@@ -16,10 +16,21 @@ from experiments import numerics
 from experiments.errors import CebctlError
 from experiments.spec import Run
 from experiments.start import parent_id
-from jobs import checkpoints, lease, provenance
+from jobs import checkpoints, lease, provenance, spec_file
 from jobs.errors import PeerLostError, Stopped
 from jobs.home import Home, RunPaths, Stage, data_folder
-from jobs.journal import Claim, Died, Failed, Journal, Preempted, Started, Submitted, Succeeded, read
+from jobs.journal import (
+    Claim,
+    Died,
+    Failed,
+    Journal,
+    Preempted,
+    Started,
+    Submitted,
+    Succeeded,
+    head_of,
+    identify,
+)
 from jobs.outcome import newest
 from jobs.processes import Process, keep_memory
 from jobs.stop import StopRequest
@@ -62,8 +73,9 @@ def run_stage(
     attempt = paths.next_attempt(stage)  # under the lock: two attempts never get one number
     held.enter(attempt, submission.name, start.restart)
     with Journal(paths.journal(stage, attempt)) as journal:
-        begun = started(submission, claim, start.job, start.restart)
-        journal.write(msgspec.structs.replace(begun, resumed_step=_goes_on_from(stage, claim, paths)))
+        head = started(paths, stage, attempt, submission, claim)
+        resumed = _goes_on_from(stage, claim, paths)
+        journal.write(msgspec.structs.replace(head, job=start.job, restart=start.restart, resumed_step=resumed))
         end = _end(stage, submission, claim, paths, journal, held, start.asked, work)
         journal.write(end)
     held.release()
@@ -84,17 +96,19 @@ def follow(submission: Submitted, claim: Claim, stage: Stage, paths: RunPaths, a
     return True
 
 
-def started(submission: Submitted, claim: Claim, job: str, restart: int) -> Started:
+def started(paths: RunPaths, stage: Stage, attempt: int, submission: Submitted, claim: Claim) -> Started:
     """The first record of an attempt, by this process."""
     process = Process.current()
     return Started(
+        run_id=paths.run_id,
+        stage=stage,
+        attempt=attempt,
+        home=identify(paths.home),
         submission=submission.name,
         host=os.environ.get("SLURMD_NODENAME") or process.host,  # as the cluster calls it
         pid=process.pid,
         code=submission.code,
         engine=provenance.engine_digest(),
-        job=job,
-        restart=restart,
         numerics=_numerics(claim),
         libraries=provenance.libraries(),
         generation=claim.generation,
@@ -168,10 +182,10 @@ def _traceback(error: Exception) -> str:
 def _train(claim: Claim, paths: RunPaths, journal: Journal | None, should_stop: Callable[[], bool]) -> None:
     from jobs.engine import distributed, train
 
-    run = _spec(claim)
+    run = spec_file.belonging(_spec(claim), paths)
     if journal is not None:
         found = provenance.environment() | {"gpu": _gpu(), "execution": claim.execution} | provenance.origin(run, paths)
-        paths.provenance.write_bytes(msgspec.json.format(msgspec.json.encode(found)))
+        provenance.store(paths, found)
     with distributed.joined():
         train.train(run, paths, journal, data_folder(), _ready(), should_stop, execution=claim.execution)
 
@@ -181,7 +195,7 @@ def _evaluate(claim: Claim, paths: RunPaths, journal: Journal | None, should_sto
 
     with distributed.joined():
         evaluate.evaluate(
-            _spec(claim),
+            spec_file.belonging(_spec(claim), paths),
             claim.benchmarks,
             paths,
             journal,
@@ -233,8 +247,5 @@ def _gpu() -> str | None:
 
 
 def _tried(paths: RunPaths, stage: Stage, submission: str) -> bool:
-    return any(
-        isinstance(record, Started) and record.submission == submission
-        for attempt in paths.attempts(stage)
-        for record in read(paths.journal(stage, attempt), limit=4096).records
-    )
+    heads = (head_of(paths, stage, attempt) for attempt in paths.attempts(stage))
+    return any(head is not None and head.submission == submission for head in heads)

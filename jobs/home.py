@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from experiments.files import replacing
 from experiments.own_data import data_folder as data_folder
 from experiments.resources import STAGES as STAGES
 from experiments.resources import Stage as Stage
+
+_JOURNAL = re.compile(r"(train|evaluate)\.(0|[1-9][0-9]{0,8})\.jsonl", re.ASCII)
+_LAST_ATTEMPT = 999_999_999
+"""Of those that a journal can be called by."""
+
+
+def attempt_of(journal: str) -> tuple[Stage, int] | None:
+    """Return the stage and the attempt that a journal is called by, as in `train.2.jsonl`; None for any other name."""
+    match = _JOURNAL.fullmatch(journal)
+    return (cast(Stage, match[1]), int(match[2])) if match else None
 
 
 @dataclass(frozen=True)
@@ -33,7 +47,7 @@ class RunPaths:
 
     @property
     def spec(self) -> Path:
-        """The resolved spec, written before the first job is queued."""
+        """The resolved spec, written before the first job is queued; `jobs.spec_file` reads it."""
         return self.folder / "spec.json"
 
     @property
@@ -53,7 +67,7 @@ class RunPaths:
 
     def weights(self, digest: str) -> Path:
         """As in `Home`."""
-        return Home(self.folder.parents[1]).weights(digest)
+        return self.home.weights(digest)
 
     @property
     def partial(self) -> Path:
@@ -75,11 +89,16 @@ class RunPaths:
         return self.folder / f"{stage}.lease"
 
     def attempts(self, stage: Stage) -> list[int]:
-        """The numbers of the attempts that have a journal, oldest first."""
-        return sorted(int(path.suffixes[0][1:]) for path in self.folder.glob(f"journal/{stage}.*.jsonl"))
+        """The numbers of the attempts that have a journal, oldest first; files by other names are none."""
+        names = [attempt_of(path.name) for path in self.folder.glob(f"journal/{stage}.*.jsonl")]
+        return sorted(name[1] for name in names if name and name[0] == stage)
 
     def next_attempt(self, stage: Stage) -> int:
-        return max(self.attempts(stage), default=0) + 1
+        return max((n for n in self.attempts(stage) if n < _LAST_ATTEMPT), default=0) + 1
+
+    @property
+    def home(self) -> Home:
+        return Home(self.folder.parents[1])
 
 
 @dataclass(frozen=True)
@@ -140,6 +159,35 @@ class Home:
         """The directory of a run, with the generation of its training that is meant."""
         return RunPaths(self.runs / run_id, generation)
 
+    @property
+    def ids(self) -> Path:
+        """The home's own id, and below it those of homes whose runs were brought into it on purpose."""
+        return self.folder / "home-id"
+
+    def identities(self) -> tuple[str, ...]:
+        """Return the ids of `ids`, its own first; empty for a home that has none yet.
+
+        An id moves and is copied with the home: its records are those of the same runs wherever they lie.
+        """
+        try:
+            return tuple(self.ids.read_text("utf-8", "replace").split())
+        except OSError:
+            return ()
+
+    def identify(self, ids: Iterable[str] = ()) -> str:
+        """Return the home's own id, after giving it `ids`, or else a new one, if it has none; several may at once."""
+        if not self.identities():
+            text = "".join(f"{name}\n" for name in ids) or f"h{secrets.token_hex(8)}\n"
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=self.folder, prefix=".home-id.") as file:
+                Path(file.name).chmod(0o666 & ~_umask())
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+                with suppress(FileExistsError):  # another process was quicker
+                    os.link(file.name, self.ids)
+        return next(iter(self.identities()), "")
+
     def journals(self) -> Iterator[Path]:
         """Every journal there is, those of submissions first, each group in order of name."""
         yield from sorted(self.submissions.glob("*.jsonl"))
@@ -153,6 +201,12 @@ TIME = "%Y%m%d-%H%M%S"
 def new_submission() -> str:
     """A name that no other submission has."""
     return f"{time.strftime(TIME, time.gmtime())}-{secrets.token_hex(2)}"
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def put(path: Path, data: bytes) -> None:

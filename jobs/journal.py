@@ -8,8 +8,10 @@ The store is rebuilt from these files alone, so what is not in a journal has not
 from __future__ import annotations
 
 import os
+import re
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
@@ -20,18 +22,28 @@ from msgspec import Meta, Struct, field
 from experiments.benchmarks import AnyBenchmark
 from experiments.resources import Execution, Resources, Stage
 from jobs import trust
+from jobs.home import Home, RunPaths
 
 SYNC_SECONDS = 5.0
 """A line may wait this long for its fsync, unless it is a state or a result."""
 
-Natural = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-"""A count that fits every store; a line with any other makes no sense."""
+Natural = Annotated[int, Meta(ge=0, le=10**15)]
+"""A count that fits every store and every float; a line with any other makes no sense."""
+Restart = Annotated[int, Meta(ge=0, le=10**9)]
+
+
+Time = Annotated[float, Meta(ge=0, le=2.5e11)]
+"""Seconds since the epoch, as far as calendars go."""
+Amount = Annotated[float, Meta(ge=0, le=1e15)]
+"""A duration, an epoch, a speed: below zero or beyond this it makes no sense."""
+Value = Annotated[float, Meta(ge=-1e39, le=1e39)]
+"""What was measured: everything that a float32 holds."""
 
 
 class Record(Struct, kw_only=True, tag_field="type", omit_defaults=True):
     """What every record carries."""
 
-    time: float = field(default_factory=time.time)
+    time: Time = field(default_factory=time.time)
     """Seconds since the epoch by the writer's clock; for people, never for ordering."""
 
 
@@ -39,8 +51,13 @@ class Record(Struct, kw_only=True, tag_field="type", omit_defaults=True):
 
 
 class Started(Record, tag="started"):
-    """The attempt holds its lease and begins."""
+    """The attempt holds its lease and begins. What it belongs to is empty in journals of earlier commits."""
 
+    run_id: str = ""
+    stage: str = ""
+    attempt: Natural = 0
+    home: str = ""
+    """`Home.identities` says which."""
     submission: str = ""
     host: str = ""
     pid: Natural = 0
@@ -51,7 +68,7 @@ class Started(Record, tag="started"):
     resumed_step: Natural | None = None
     job: str = ""
     """The executor's id of the job, such as Slurm's `4711_3`; empty for a local worker's."""
-    restart: Natural = 0
+    restart: Restart = 0
     """How often the executor had started this job before."""
     numerics: dict[str, int] = {}
     """Versions of the parts of the engine that make its numbers, by part."""
@@ -64,9 +81,9 @@ class Started(Record, tag="started"):
 class Checkpointed(Record, tag="checkpointed"):
     step: Natural
     file: str
-    seconds: float
+    seconds: Amount
     """How long the write took."""
-    held_seconds: float = 0.0
+    held_seconds: Amount = 0.0
     """How long training stood still for it: for the copy, and where the next one or the end waited for its write."""
 
 
@@ -103,10 +120,10 @@ class Heartbeat(Record, tag="heartbeat"):
 
     step: Natural
     steps: Natural
-    epoch: float = 0.0
-    epochs: float = 0.0
-    images_per_second: float | None = None
-    memory_mb: float | None = None
+    epoch: Amount = 0.0
+    epochs: Amount = 0.0
+    images_per_second: Amount | None = None
+    memory_mb: Amount | None = None
     activity: str = ""
     """For people: `training`, or the benchmark being run."""
 
@@ -115,8 +132,8 @@ class Metrics(Record, tag="metrics"):
     """Scalars of one step; a value that is not finite is written as null."""
 
     step: Natural
-    epoch: float
-    values: dict[str, float | None]
+    epoch: Amount
+    values: dict[str, Value | None]
 
 
 class Measure(Struct, kw_only=True, omit_defaults=True):
@@ -127,9 +144,14 @@ class Measure(Struct, kw_only=True, omit_defaults=True):
     """`accuracy`, `error`, `success`, `nats` or `share`."""
     total: Natural
     correct: Natural | None = None
-    value: float | None = None
-    std: float | None = None
+    value: Value | None = None
+    std: Annotated[float, Meta(ge=0, le=1e39)] | None = None
     """Standard deviation over the images, for a mean."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for more images that are correct than there are."""
+        if self.correct is not None and self.correct > self.total:
+            raise ValueError(f"{self.correct} of {self.total} images are correct")
 
 
 class Result(Record, tag="result"):
@@ -143,7 +165,7 @@ class Result(Record, tag="result"):
     measures: list[Measure]
     per_sample: str | None = None
     """Correct or not for each image in data set order: base64 of zlib of packed bits."""
-    seconds: float = 0.0
+    seconds: Amount = 0.0
     libraries: dict[str, str] = {}
     """Versions of the packages that made the numbers."""
     numerics: dict[str, int] = {}
@@ -179,7 +201,7 @@ class Partial(Record, tag="partial", kw_only=True):
     pieces: list[Piece] = []
     corrupt: dict[int, str] = {}
     """Why images could not be decoded, by index."""
-    seconds: float = 0.0
+    seconds: Amount = 0.0
 
 
 # --- written by `cebctl submit`, into submissions/<name>.jsonl ---
@@ -200,6 +222,8 @@ class Submitted(Record, tag="submitted"):
     commit: str | None = None
     user: str = ""
     host: str = ""
+    home: str = ""
+    """As in `Started`."""
 
 
 class Array(Record, tag="array"):
@@ -216,7 +240,8 @@ class Array(Record, tag="array"):
 class Claim(Record, tag="claim"):
     """This submission, and no other, will run this stage of this run."""
 
-    run_id: str
+    run_id: Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_-]{0,79}$")]
+    """The name of a folder."""
     label: str
     stage: Stage
     spec: dict[str, Any]
@@ -262,8 +287,17 @@ TERMINAL = (Succeeded, Failed)
 _MAY_WAIT = (Heartbeat, Metrics, Partial)
 """Not worth an fsync of their own."""
 
+SENSELESS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What `decode` raises for a line that is no record."""
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(AnyRecord)
+
+
+def decode(line: bytes) -> AnyRecord:
+    """Return the record of a line. Raises one of `SENSELESS`."""
+    record: AnyRecord = _decoder.decode(line)
+    return record
 
 
 class Journal:
@@ -323,12 +357,83 @@ def read(path: Path, offset: int = 0, limit: int = 64 << 20) -> Chunk:
         return read_open(file, offset, limit)
 
 
-def records(path: Path) -> Iterator[AnyRecord]:
-    """Every record of a journal, however long it is."""
+@dataclass
+class Owner:
+    """Whose records a journal is to hold, by its path; and whether those being read are another's.
+
+    A journal that was copied, or appended to another, says so where an attempt or a submission begins: what follows
+    is foreign until one begins whose journal this is. Earlier commits did not say; theirs are taken at their path's
+    word.
+    """
+
+    homes: tuple[str, ...]
+    """The ids of the home; empty: it has none to hold a record against."""
+    job: tuple[str, str, int] | None = None
+    """The run, the stage and the attempt whose journal it is, or else …"""
+    submission: str = ""
+    """… the submission."""
+    foreign: bool = False
+
+    @classmethod
+    def of_attempt(cls, paths: RunPaths, stage: Stage, attempt: int) -> Owner:
+        return cls(paths.home.identities(), (paths.run_id, stage, attempt))
+
+    def sift(self, records: Iterable[AnyRecord]) -> list[AnyRecord]:
+        """Return the records that belong here; called for one piece of the journal after the other."""
+        own = []
+        for record in records:
+            kind = type(record)
+            if kind is Started or kind is Submitted:
+                self.foreign = bool(self.complaint(record))
+            if not self.foreign:
+                own.append(record)
+        return own
+
+    def complaint(self, head: AnyRecord) -> str:
+        """Return what a record says that it belongs to, if that is something else; else nothing."""
+        if isinstance(head, Submitted) and self.submission and head.name != self.submission:
+            return f"submission {head.name}"
+        if isinstance(head, Started) and self.job and head.run_id:
+            job = (head.run_id, head.stage, head.attempt)
+            if job != self.job:
+                return "run {} ({}.{})".format(*job)
+        if isinstance(head, Started | Submitted) and head.home and self.homes and head.home not in self.homes:
+            return f"home {head.home}"
+        return ""
+
+
+def records(path: Path, owner: Owner | None = None) -> Iterator[AnyRecord]:
+    """Every record of a journal that belongs to its owner (None: every one), however long it is."""
     offset = 0
     while (chunk := read(path, offset)).offset > offset:
-        yield from chunk.records
+        yield from owner.sift(chunk.records) if owner else chunk.records
         offset = chunk.offset
+
+
+def of_attempt(paths: RunPaths, stage: Stage, attempt: int) -> Iterator[AnyRecord]:
+    """Every record that belongs to an attempt."""
+    return records(paths.journal(stage, attempt), Owner.of_attempt(paths, stage, attempt))
+
+
+def head_of(paths: RunPaths, stage: Stage, attempt: int) -> Started | None:
+    """The record with which an attempt began; None where it has none or the journal is another's."""
+    first = read(paths.journal(stage, attempt), limit=4096).records[:1]
+    own = Owner.of_attempt(paths, stage, attempt).sift(first)
+    return next((record for record in own if isinstance(record, Started)), None)
+
+
+def of_submission(home: Home, name: str) -> Iterator[AnyRecord]:
+    """Every record that belongs to a submission."""
+    return records(home.submission(name), Owner(home.identities(), submission=name))
+
+
+def identify(home: Home) -> str:
+    """Return the id of a home; one that has none takes on those that its journals name, the most frequent first."""
+    if not home.identities():
+        heads = (read(path, limit=4096).records[:1] for path in home.journals() if path.is_file())
+        ids = Counter(head.home for first in heads for head in first if isinstance(head, Started | Submitted))
+        home.identify(name for name, _ in ids.most_common() if re.fullmatch(r"h[0-9a-f]{16}", name))
+    return home.identify()
 
 
 def read_open(file: BinaryIO, offset: int, limit: int) -> Chunk:
@@ -347,7 +452,7 @@ def read_open(file: BinaryIO, offset: int, limit: int) -> Chunk:
             continue
         try:
             records.append(_decoder.decode(line))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except SENSELESS:
             damaged += 1
     return Chunk(records, offset + end, damaged)
 

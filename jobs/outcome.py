@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from jobs.home import RunPaths
-from jobs.journal import TERMINAL, Started, Succeeded, read, records
+from jobs.journal import TERMINAL, Succeeded, head_of, of_attempt
 
 
 def trained(paths: RunPaths) -> bool:
     """Whether the newest attempt at this generation of the training that ended did so by succeeding."""
     for attempt in reversed(training_attempts(paths)):
-        ends = [record for record in records(paths.journal("train", attempt)) if isinstance(record, TERMINAL)]
+        ends = [record for record in of_attempt(paths, "train", attempt) if isinstance(record, TERMINAL)]
         if ends:
             return isinstance(ends[-1], Succeeded)
     return False
@@ -30,5 +30,5 @@ def training_attempts(paths: RunPaths) -> list[int]:
 
 
 def _generation(paths: RunPaths, attempt: int) -> int:
-    first = read(paths.journal("train", attempt), limit=4096).records
-    return next((record.generation for record in first if isinstance(record, Started)), 1)
+    head = head_of(paths, "train", attempt)
+    return head.generation if head else 1

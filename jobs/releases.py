@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from jobs.home import TIME, Home
-from jobs.journal import Released, records
+from jobs.journal import Released, of_submission
 
 
 def given_back(home: Home, submission: str, run_id: str, stage: str) -> bool:
@@ -16,7 +16,7 @@ def given_back(home: Home, submission: str, run_id: str, stage: str) -> bool:
         isinstance(record, Released) and (record.submission, record.run_id, record.stage) == (submission, run_id, stage)
         for path in sorted(home.submissions.glob("*.jsonl"))
         if path.stem >= since
-        for record in records(path)
+        for record in of_submission(home, path.stem)
     )
 
 

@@ -11,9 +11,10 @@ import sys
 import traceback
 from pathlib import Path
 
+from experiments.errors import InputError
 from jobs import entry, processes, trust
 from jobs.home import STAGES, Home, Stage
-from jobs.journal import Claim, Died, Journal, Submitted, records
+from jobs.journal import Claim, Died, Journal, Submitted, of_submission
 from jobs.outcome import trained
 from jobs.releases import given_back
 from jobs.stop import StopRequest
@@ -42,8 +43,10 @@ def work(home_folder: str, submission_name: str) -> None:
 
 def _claims(home: Home, name: str) -> tuple[Submitted, dict[str, _STAGES_OF_ONE_RUN]]:
     """What was submitted, and its claims by run in the order of the submission."""
-    found = list(records(home.submission(name)))
-    submission = next(record for record in found if isinstance(record, Submitted))
+    found = list(of_submission(home, name))
+    submission = next((record for record in found if isinstance(record, Submitted)), None)
+    if submission is None:
+        raise InputError(home.submission(name), f"does not begin submission {name}", "`cebctl submit` begins another")
     runs: dict[str, _STAGES_OF_ONE_RUN] = {}
     for record in found:
         if isinstance(record, Claim):

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from experiments.identity import is_run_id, run_id
+from experiments.spec import Run
 from jobs.journal import (
     AnyRecord,
     Array,
@@ -165,7 +167,7 @@ def fold_submission(name: str, first: bool, records: list[AnyRecord]) -> Submiss
                 pass  # for the jobs themselves; its claims name it
             case Submitted():
                 rows.submission = _submission(name, record)
-            case Claim():
+            case Claim() if not is_misnamed(record):
                 _claim(rows, name, record)
             case Launched():
                 worker = {"job": record.job, "executor_id": record.executor_id, "pid": record.pid}
@@ -202,6 +204,14 @@ def _submission(name: str, record: Submitted) -> Row:
         "host": record.host,
         "submitted_at": record.time,
     }
+
+
+def is_misnamed(claim: Claim) -> bool:
+    """Whether the spec of a claim is none, or has another identity than the claim says."""
+    try:
+        return is_run_id(claim.run_id) and run_id(msgspec.convert(claim.spec, Run)) != claim.run_id
+    except msgspec.ValidationError:
+        return True
 
 
 def _claim(rows: SubmissionRows, name: str, claim: Claim) -> None:

@@ -121,14 +121,17 @@ def _read_piece(backend: Backend, connection: Connection, source: Source, count:
         return None
     except OSError as error:
         raise watch.unreadable(source, error) from error
+    owner = source.owner(known.foreign)
+    own = owner.sift(chunk.records)
     write = _write_job if source.job else _write_submission
-    damaged = chunk.damaged + write(backend, connection, source, known.offset == 0, chunk.records)
+    damaged = chunk.damaged + len(chunk.records) - len(own) + write(backend, connection, source, own)
     entry = {
         "path": source.name,
         "byte_offset": chunk.offset,
         "fingerprint": fingerprint,
         "mtime_ns": now.st_mtime_ns,
         "damaged": known.damaged + damaged,
+        "foreign": owner.foreign,
     }
     backend.upsert(connection, tables.journals, [entry])
     count.files.add(source.name)
@@ -138,12 +141,10 @@ def _read_piece(backend: Backend, connection: Connection, source: Source, count:
     return _Piece(chunk.offset - known.offset, more=now.st_size - known.offset > PIECE_BYTES)
 
 
-def _write_job(
-    backend: Backend, connection: Connection, source: Source, first: bool, records: list[journal.AnyRecord]
-) -> int:
+def _write_job(backend: Backend, connection: Connection, source: Source, records: list[journal.AnyRecord]) -> int:
     """Write what the records of an attempt amount to; the number of those that are none of a job's."""
     assert source.job
-    before = None if first else connection.execute(sa.select(tables.jobs).where(_is_job(source))).mappings().first()
+    before = connection.execute(sa.select(tables.jobs).where(_is_job(source))).mappings().first()
     rows = fold.fold_job(source.job, dict(before) if before else None, records)
     if rows.job["updated_at"] is not None:
         backend.upsert(connection, tables.jobs, [rows.job])
@@ -156,11 +157,14 @@ def _write_job(
 
 
 def _write_submission(
-    backend: Backend, connection: Connection, source: Source, first: bool, records: list[journal.AnyRecord]
+    backend: Backend, connection: Connection, source: Source, records: list[journal.AnyRecord]
 ) -> int:
     """Write what a submission decided; the number of records that are none of a submission's."""
     assert source.submission
-    rows = fold.fold_submission(source.submission, first, records)
+    if not records:
+        return 0
+    named = sa.select(tables.submissions.c.name).where(tables.submissions.c.name == source.submission)
+    rows = fold.fold_submission(source.submission, connection.scalar(named) is None, records)
     if rows.submission:
         backend.upsert(connection, tables.submissions, [rows.submission])
     backend.upsert(connection, tables.runs, _newest_runs(connection, source, rows))

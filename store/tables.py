@@ -43,7 +43,8 @@ journals = Table(
     Column("byte_offset", BigInteger, nullable=False, doc="everything before it is in the store"),
     Column("fingerprint", Text, nullable=False, doc="of the bytes before the offset: see store.watch"),
     Column("mtime_ns", BigInteger, nullable=False, doc="of the file when it was read"),
-    Column("damaged", Integer, nullable=False, doc="lines that made no sense"),
+    Column("damaged", Integer, nullable=False, doc="lines that made no sense, or belong to another run"),
+    Column("foreign", sa.Boolean, nullable=False, doc="whether what follows the offset belongs to another run"),
 )
 
 submissions = Table(

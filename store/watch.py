@@ -8,7 +8,6 @@ the offset; records carry the time, so a journal that was cut and has grown past
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +17,11 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from experiments.errors import UnreachableError
-from jobs.home import Home
+from jobs.home import Home, attempt_of
+from jobs.journal import Owner
 from store.tables import journals
 
 _ENDS = 4096
-_SUBMISSION = re.compile(r"submissions/([^/]+)\.jsonl")
-_JOB = re.compile(r"runs/([^/]+)/journal/(train|evaluate)\.(0|[1-9][0-9]{0,8})\.jsonl")
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,12 @@ class Source:
     """The submission whose journal it is, or else …"""
     job: tuple[str, str, int] | None
     """… the run, stage and attempt."""
+    homes: tuple[str, ...] = ()
+    """The ids of the home that it lies in."""
+
+    def owner(self, foreign: bool = False) -> Owner:
+        """Return whom its records are held against; `foreign`: those before the next head are another's."""
+        return Owner(self.homes, self.job, self.submission or "", foreign)
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Known:
     fingerprint: str = ""
     mtime_ns: int = 0
     damaged: int = 0
+    foreign: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,21 +92,31 @@ def look(connection: Connection, home: Home) -> Seen:
 
 def sources(home: Home) -> Iterator[Source]:
     """Every journal under the home; a file by another name is none."""
+    homes = home.identities()
     for path in home.journals():
-        source = parse(home, path.relative_to(home.folder).as_posix())
+        source = parse(home, path.relative_to(home.folder).as_posix(), homes)
         if source:
             yield source
 
 
-def parse(home: Home, name: str) -> Source | None:
+def strays(home: Home) -> Iterator[Path]:
+    """Every file that lies among the journals and is none by its name."""
+    for path in home.journals():
+        if parse(home, path.relative_to(home.folder).as_posix()) is None:
+            yield path
+
+
+def parse(home: Home, name: str, homes: tuple[str, ...] = ()) -> Source | None:
     """The journal of this relative path; None if journals are not called so."""
     if not name.isprintable():
         return None
-    if match := _SUBMISSION.fullmatch(name):
-        return Source(home.folder / name, name, match[1], None)
-    if match := _JOB.fullmatch(name):
-        return Source(home.folder / name, name, None, (match[1], match[2], int(match[3])))
-    return None
+    match name.split("/"):
+        case ["submissions", file] if submission := file.removesuffix(".jsonl"):
+            return Source(home.folder / name, name, submission, None, homes)
+        case ["runs", run_id, "journal", file] if attempt := attempt_of(file):
+            return Source(home.folder / name, name, None, (run_id, *attempt), homes)
+        case _:
+            return None
 
 
 def known_of(connection: Connection, source: Source) -> Known:
@@ -127,7 +142,7 @@ def unreadable(source: Source, error: OSError) -> UnreachableError:
 
 
 _KNOWN = sa.select(
-    journals.c.path, journals.c.byte_offset, journals.c.fingerprint, journals.c.mtime_ns, journals.c.damaged
+    *[journals.c[name] for name in ("path", "byte_offset", "fingerprint", "mtime_ns", "damaged", "foreign")]
 )
 
 

@@ -22,7 +22,7 @@ from experiments.errors import UnreachableError
 from experiments.matrix import Matrix
 from jobs import lease, slurm
 from jobs.home import Home, Stage, new_submission
-from jobs.journal import NOBODY, Journal
+from jobs.journal import NOBODY, Journal, identify
 from jobs.processes import Process
 from jobs.slurm import Element
 from store.ingest import ingest
@@ -153,7 +153,7 @@ def _give_back(matrix: Matrix, targets: Sequence[Target], home: Home) -> None:
     reason = f"cancelled by {getpass.getuser()}"
     with Journal(home.submission(name)) as journal:
         journal.write(
-            submitted(name, matrix, NOBODY),
+            submitted(name, matrix, NOBODY, home=identify(home)),
             *(released(one.claim.submission, one.claim, reason) for one in targets),
         )
 

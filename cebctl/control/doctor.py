@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from typing import Any
 
 from cebctl.control import cluster_checks, surroundings
 from cebctl.control.findings import Finding
@@ -10,15 +11,21 @@ from cebctl.control.states import attempt_state
 from cebctl.control.survey import facts_of, say
 from experiments.errors import CebctlError, InputError
 from experiments.matrix import Matrix
+from jobs import spec_file
 from jobs.home import Home, data_folder
 from store import queries
 from store.backend import OlderError, UnusableError
+from store.faults import bad_lines
 from store.ingest import Ingested, ingest
 from store.opening import Store, open_anew, open_existing, open_memory, open_store
+from store.rows import JobRow
 from store.tables import SCHEMA
 from store.verify import disagreements
+from store.watch import strays
 
 REBUILD = "`cebctl doctor --rebuild` sets the store aside and rebuilds it from the journals"
+_LINES = 3
+"""Of a damaged journal that are named."""
 AGAIN = "put right what keeps the store from being read or written, then `cebctl doctor` again"
 
 
@@ -44,8 +51,8 @@ def examine(home: Home, matrix: Matrix | None = None) -> list[Finding]:
         found += of_store
         try:
             ingest(store, home)
-            found += _rows(store, home) + _work(store, home)
-            used = {str(row.spec["data"]["name"]) for row in queries.runs(store) if "data" in row.spec}
+            found += _rows(store, home) + _copies(store, home) + _specs(store, home) + _work(store, home)
+            used = {name for row in queries.runs(store) if (name := _data_name(row.spec))}
         except CebctlError as error:
             found.append(Finding("store", "wrong", str(error), AGAIN))
             used = set()
@@ -76,6 +83,11 @@ def _opened(home: Home) -> tuple[Store, list[Finding]]:
     return store, [Finding("store", "ok", f"{store.where} opens, schema {SCHEMA}")]
 
 
+def _data_name(spec: dict[str, Any]) -> str:
+    data = spec.get("data")
+    return str(data.get("name", "")) if isinstance(data, dict) else ""
+
+
 def _rows(store: Store, home: Home) -> list[Finding]:
     """Whether the rows are those of a rebuild, and which journals are damaged."""
     found = []
@@ -87,12 +99,62 @@ def _rows(store: Store, home: Home) -> list[Finding]:
         found.append(
             Finding("store", "ok", f"{runs} run{'s' * (runs != 1)}; every row is the one that a rebuild gives")
         )
-    for path, lines in queries.damaged(store).items():
-        text = f"{home.folder / path}: {lines} damaged line{'s' * (lines > 1)}, skipped"
-        found.append(
-            Finding("store", "wrong", text, f"see what {home.folder / path} has lost, and restore or remove it")
+    return found + [_lines(path, count, home) for path, count in queries.damaged(store).items()] + _strays(home)
+
+
+def _lines(name: str, count: int, home: Home) -> Finding:
+    """The first lines of a journal that were skipped, and why."""
+    path = home.folder / name
+    shown = [f"{path}:{line.number}: {line.why}" for line in bad_lines(home, name, _LINES)] or [str(path)]
+    text = f"{'; '.join(shown)}; {count} damaged line{'s' * (count > 1)}, skipped"
+    todo = f"see what {path} has lost, and restore or remove it"
+    if "belongs to home" in text:
+        todo = (
+            f"remove {path}; or, if it was brought here on purpose, add that home to {home.ids} and rebuild the store"
         )
+    return Finding("store", "wrong", text, todo)
+
+
+def _strays(home: Home) -> list[Finding]:
+    """Files among the journals that are not called like one."""
+    return [
+        Finding("store", "note", f"{path} is not called like a journal: it is not read", f"remove or rename {path}")
+        for path in strays(home)
+    ]
+
+
+def _specs(store: Store, home: Home) -> list[Finding]:
+    """The runs whose folder holds another run's spec, or a damaged one."""
+    found = []
+    for row in queries.runs(store):
+        try:
+            if home.run(row.run_id).spec.exists():
+                spec_file.read(home.run(row.run_id))
+        except InputError as error:
+            found.append(Finding("store", "wrong", str(error), f"put {home.run(row.run_id).spec} right"))
     return found
+
+
+def _copies(store: Store, home: Home) -> list[Finding]:
+    """Attempts that began at the same moment in the same process: one is the other's journal under another name.
+
+    Journals of earlier commits do not say whose they are.
+    """
+    same: dict[tuple[object, ...], list[JobRow]] = defaultdict(list)
+    for job in queries.jobs(store):
+        if job.started_at is not None and job.pid:
+            same[job.started_at, job.host, job.pid].append(job)
+    return [
+        Finding(
+            "store",
+            "wrong",
+            f"{' and '.join(names)} hold the same attempt: one is a copy, whose numbers are not its run's",
+            f"remove the copy among {', '.join(names)}",
+        )
+        for jobs in same.values()
+        if len(jobs) > 1
+        for names in [[str(home.run(job.run_id).journal(job.stage, job.attempt)) for job in jobs]]
+    ]
 
 
 def _work(store: Store, home: Home) -> list[Finding]:

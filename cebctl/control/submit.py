@@ -15,11 +15,11 @@ from cebctl.control.senders import Order, Sender, Sent, claim
 from cebctl.control.states import RunStage, RunStatus, StageStatus, offered_states, statuses
 from cebctl.control.survey import facts
 from experiments.benchmarks import Transfer
-from experiments.errors import CebctlError, InputError
+from experiments.errors import CebctlError
 from experiments.matrix import Matrix
-from jobs import provenance
+from jobs import provenance, spec_file
 from jobs.home import Home, new_submission, put
-from jobs.journal import Claim, Journal, Launched, Released, Submitted
+from jobs.journal import Claim, Journal, Launched, Released, Submitted, identify
 from store.ingest import ingest
 from store.opening import Store
 from store.rows import ClaimRow
@@ -117,7 +117,7 @@ def submit(
         _write_specs(home, matrix, claims)
         with uninterrupted(UNDER_WAY.format(matrix.path)):
             with Journal(home.submission(name)) as journal:
-                begun = submitted(name, matrix, sender.executor, snapshot.digest, snapshot.commit)
+                begun = submitted(name, matrix, sender.executor, snapshot.digest, snapshot.commit, identify(home))
                 journal.write(begun, *_given_back(claims, known.claims))
                 journal.write(*(record for order in orders for record in order.records))
                 for run in later:
@@ -170,7 +170,9 @@ def _send(
     return sent, left_over, first
 
 
-def submitted(name: str, matrix: Matrix, executor: str, code: str = "", commit: str | None = None) -> Submitted:
+def submitted(
+    name: str, matrix: Matrix, executor: str, code: str = "", commit: str | None = None, home: str = ""
+) -> Submitted:
     """The record with which the journal of a submission begins, by this user on this machine."""
     return Submitted(
         name=name,
@@ -181,6 +183,7 @@ def submitted(name: str, matrix: Matrix, executor: str, code: str = "", commit: 
         commit=commit,
         user=getpass.getuser(),
         host=socket.gethostname(),
+        home=home,
     )
 
 
@@ -202,13 +205,11 @@ def _write_specs(home: Home, matrix: Matrix, claims: Sequence[Claim]) -> None:
     """spec.json of every run that has none; another spec under the same identity is an error, never a merge."""
     claimed = {claim.run_id for claim in claims}
     for planned in matrix.runs:
-        path = home.run(planned.run_id).spec
+        paths = home.run(planned.run_id)
         if planned.run_id not in claimed:
             continue
-        text = msgspec.json.format(msgspec.json.encode(planned.run)) + b"\n"
-        if path.exists():
-            if path.read_bytes() != text:
-                raise InputError(path, f"holds another spec than {planned.name} of {matrix.path} under one run_id")
+        if paths.spec.exists():
+            spec_file.read(paths)
             continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        put(path, text)
+        paths.folder.mkdir(parents=True, exist_ok=True)
+        put(paths.spec, msgspec.json.format(msgspec.json.encode(planned.run)) + b"\n")

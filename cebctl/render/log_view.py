@@ -10,8 +10,8 @@ from pathlib import Path
 from cebctl.control.whereabouts import Whereabouts
 from cebctl.render.console import broken, room
 from experiments.benchmarks import describe
-from jobs.home import STAGES, RunPaths
-from jobs.journal import AnyRecord, Heartbeat, Metrics, Result, read
+from jobs.home import STAGES, RunPaths, Stage
+from jobs.journal import AnyRecord, Heartbeat, Metrics, Owner, Result, read
 
 POLL_SECONDS = 0.5
 LOOK_SECONDS = 2.0
@@ -43,12 +43,14 @@ class _Pages:
     def __init__(self, paths: RunPaths, lines: int) -> None:
         self._paths, self._lines = paths, lines
         self._offsets: dict[Path, int] = {}
+        self._owners: dict[tuple[Stage, int], Owner] = {}
         self._said: dict[str, str] = {}
 
     def print(self, seen: Whereabouts, *, to_the_end: bool = False) -> None:
         for stage in STAGES:
             for attempt in self._paths.attempts(stage):
-                self._journal(self._paths.journal(stage, attempt), f"{stage}.{attempt}")
+                owner = self._owners.setdefault((stage, attempt), Owner.of_attempt(self._paths, stage, attempt))
+                self._journal(self._paths.journal(stage, attempt), f"{stage}.{attempt}", owner)
                 self._output(self._paths.log(stage, attempt), f"{stage}.{attempt}", to_the_end)
             for path in seen.printed.get(stage, ()):
                 self._output(path, stage, to_the_end)
@@ -62,11 +64,15 @@ class _Pages:
                 self._said[stage] = text
                 print(_broken(f"{stage}  {time.strftime('%H:%M:%S')} is {text}"))
 
-    def _journal(self, path: Path, label: str) -> None:
+    def _journal(self, path: Path, label: str, owner: Owner) -> None:
         first = path not in self._offsets
         chunk = read(path, self._offsets.get(path, 0))
         self._offsets[path] = chunk.offset
-        for record in chunk.records[-self._lines :] if first else chunk.records:
+        own = owner.sift(chunk.records)
+        if skipped := chunk.damaged + len(chunk.records) - len(own):
+            lines = f"{skipped} line{'s' * (skipped > 1)}"
+            print(_broken(f"{label}  {lines} of {path} left out: damaged, or another run's; see `cebctl doctor`"))
+        for record in own[-self._lines :] if first else own:
             print(_broken(f"{label}  {_line(record)}"))
 
     def _output(self, path: Path, label: str, to_the_end: bool) -> None:
@@ -104,7 +110,7 @@ def _line(record: AnyRecord) -> str:
         found = "  ".join(
             f"{measure.name} {measure.correct}/{measure.total}"
             if measure.correct is not None
-            else f"{measure.name} {measure.value:.4g}"
+            else f"{measure.name} {'nan' if measure.value is None else format(measure.value, '.4g')}"
             for measure in record.measures
         )
         return f"{when} result  {describe(record.benchmark)}: {found}  in {record.seconds:.1f} s"

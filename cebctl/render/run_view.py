@@ -106,10 +106,8 @@ def _attempt(job: JobRow) -> tuple[str, ...]:
 
 
 def _result(row: ResultRow, standing: Standing) -> tuple[str, ...]:
-    if row.correct is not None:
-        value = f"{row.correct}/{row.total} = {row.correct / row.total:.4f}"
-    else:
-        value = "–" if row.value is None else decimals(row.value, 4)
+    number = "–" if row.number is None else decimals(row.number, 4)
+    value = number if row.correct is None else f"{row.correct}/{row.total} = {number}"
     value += "†" * bool(standing.difference) + "‡" * bool(standing.mixed)
     name = full_column(row.benchmark, row.name)
     made_of = f"step {row.checkpoint_step}{_generation(row.generation)}"

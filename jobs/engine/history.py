@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from jobs.home import RunPaths
-from jobs.journal import Metrics, read
+from jobs.journal import Metrics, of_attempt
 from jobs.outcome import training_attempts
 
 _AT_THE_END = "collapsed"
@@ -22,10 +22,8 @@ def epochs(lineage: Iterable[RunPaths]) -> Epochs:
     training that is meant.
     """
     found: dict[int, Mapping[str, float | None]] = {}
-    for path in [paths.journal("train", attempt) for paths in lineage for attempt in training_attempts(paths)]:
-        offset = 0
-        while (chunk := read(path, offset)).offset > offset:
-            offset = chunk.offset
-            ends = (record for record in chunk.records if isinstance(record, Metrics) and _AT_THE_END in record.values)
-            found |= {record.step: record.values for record in ends}
+    for paths in lineage:
+        for attempt in training_attempts(paths):
+            metrics = (record for record in of_attempt(paths, "train", attempt) if isinstance(record, Metrics))
+            found |= {record.step: record.values for record in metrics if _AT_THE_END in record.values}
     return [found[step] for step in sorted(found)]

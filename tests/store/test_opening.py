@@ -5,7 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +156,29 @@ def test_a_newer_store_is_refused_by_a_sentence(campaign: Home, url: str) -> Non
             opening(url)
 
 
+@pytest.mark.parametrize("schema", ["0001", "0002"])
+def test_a_store_of_an_earlier_commit_is_read_again(
+    schema: str, campaign: Home, sqlite_file: Path, dump: Any, rebuilt: Any
+) -> None:
+    """One whose journals were read to their ends, so that only its age tells that its rows are not those of today."""
+    url = f"sqlite:///{sqlite_file}"
+    with open_store(url) as store:
+        ingest(store, campaign)
+    with closing(sqlite3.connect(sqlite_file)) as connection:
+        journals = connection.execute("SELECT * FROM journals").fetchall()
+    sqlite_file.unlink()
+    with closing(sqlite3.connect(sqlite_file)) as connection, connection:
+        connection.executescript((Path(__file__).with_name("schemas") / f"{schema}.sql").read_text())
+        connection.execute("DELETE FROM journals")
+        connection.executemany("INSERT INTO journals VALUES (?, ?, ?, ?, ?)", [row[:5] for row in journals])
+        connection.execute("UPDATE results SET correct = 1")
+    with open_store(url) as store:
+        ingest(store, campaign)
+        assert dump(store) == rebuilt(campaign)
+    with closing(sqlite3.connect(sqlite_file.with_name("store.sqlite.older-1"))) as connection:
+        assert connection.execute("SELECT count(*) FROM jobs").fetchone() == (6,)
+
+
 def test_another_programs_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "photos.sqlite"
     with sqlite3.connect(path) as connection:
@@ -228,7 +251,8 @@ def test_a_damaged_store_is_set_aside_and_rebuilt(
     hurt(sqlite_file)
     damaged = sqlite_file.read_bytes()
     # A submission that has something to tell, so that its tables are written to.
-    shutil.copy(campaign.submission("s2"), campaign.submission("s3"))
+    text = campaign.submission("s2").read_text().replace('"name":"s2"', '"name":"s3"')
+    campaign.submission("s3").write_text(text)
     with open_store(url_of(sqlite_file)) as store:
         ingest(store, campaign)
         [warning] = store.warnings

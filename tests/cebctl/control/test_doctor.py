@@ -134,16 +134,22 @@ def test_another_programs_database_is_refused(call, examined: Any, tmp_path: Pat
 
 def test_a_damaged_journal_is_found(examined: Any, finished: Home, small: Path) -> None:
     path = finished.run(load(small).runs[0].run_id).journal("train", 1)
+    line = path.read_bytes().count(b"\n") + 1
     with path.open("ab") as file:
         file.write(b"{nonsense\n")
-    found = examined()
-    assert texts(found, "store") == [f"{path}: 1 damaged line, skipped"]
+    [text] = texts(examined(), "store")
+    assert text.startswith(f"{path}:{line}: makes no sense: JSON is malformed")
+    assert text.endswith("; 1 damaged line, skipped")
 
 
-def test_two_specs_under_one_id_are_an_error_of_the_store(examined: Any, finished: Home) -> None:
-    text = finished.submission("s1").read_text()
+def test_a_claim_of_another_spec_is_found_and_left_out(call: Any, examined: Any, finished: Home, small: Path) -> None:
+    before = call("status", small, "--json").out
+    text = finished.submission("s1").read_text().replace('"name":"s1"', '"name":"s2"')
     finished.submission("s2").write_text(text.replace('"width":4', '"width":5'))
-    assert "with another spec than submission s1 did" in texts(examined(), "store")[0]
+    run_id = load(small).runs[0].run_id
+    expected = f"{finished.submission('s2')}:2: claims run {run_id} with a spec that is not its own"
+    assert texts(examined(), "store")[0].startswith(expected)
+    assert call("status", small, "--json").out == before
 
 
 # --- work ---

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from cebctl.control import held
 from cebctl.control.survey import open_home
 from experiments.matrix import load
@@ -24,7 +26,16 @@ def test_what_is_let_go_and_what_is_a_colleagues(tmp_path: Path, home: Path, say
     with Journal(Home(home).submission("s1")) as journal:
         journal.write(Submitted(name="s1", matrix="m", matrix_path=str(path), executor="slurm", code=""))
         for index, run in enumerate(matrix.runs):
-            journal.write(Claim(run_id=run.run_id, label="", stage="train", spec={}, job="ceb-s1-train-1", index=index))
+            journal.write(
+                Claim(
+                    run_id=run.run_id,
+                    label="",
+                    stage="train",
+                    spec=msgspec.to_builtins(run.run),
+                    job="ceb-s1-train-1",
+                    index=index,
+                )
+            )
     rows = [f"7_{n}|ceb-s1-train-1|PENDING|{why}|0||" for n, why in enumerate(["JobHoldMaxRequeue"] * 2 + ["Priority"])]
     says("squeue", "\n".join(f"echo '{row}'" for row in rows))
     says("scontrol", f"echo $@ >> {tmp_path}/calls; [ $2 = 7_0 ] || {{ echo 'Access/permission denied' >&2; exit 1; }}")

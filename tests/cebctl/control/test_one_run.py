@@ -46,11 +46,11 @@ def test_what_fits_none_or_several_is_answered_with_those_meant(claimed: Home, t
 def test_the_beginning_of_one_id_and_the_first_words_of_one_name_are_enough(claimed: Home, small: Path) -> None:
     run = load(small).runs[3]
     with Journal(claimed.submission("s2")) as journal:
-        other = replace(run, run_id="r0123456789abcdef")
+        other = replace(run, run_id="r-another")
         journal.write(claim(other, "train", label="cceb rho=1 seed=0"))
     with open_memory() as store:
         assert find(run.run_id[:9], store, claimed).run.run_id == run.run_id
-        assert find("cceb rho=1", store, claimed).run.run_id == "r0123456789abcdef"
+        assert find("cceb rho=1", store, claimed).run.run_id == "r-another"
 
 
 def test_a_name_finds_one_run_however_near_its_neighbours_are(home: Path, tmp_path: Path) -> None:
