@@ -75,6 +75,7 @@ def _report(
             correct=clean[key],
             benchmark=matrix.benchmarks[0],
             engine=engine,
+            generation=1,
             libraries=libraries[number % len(libraries)],
         )
         for number, run in enumerate(matrix.runs)
