@@ -28,7 +28,7 @@ from store.ingest import ingest
 class Immediate:
     """An executor whose attempts end at once, as told by stage; results say how many submissions there were."""
 
-    executor = "local"
+    executor, at_once = "local", None
 
     def __init__(self, ends: Mapping[str, AnyRecord | None] | None = None) -> None:
         self.ends = ends or {}
