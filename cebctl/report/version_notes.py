@@ -21,7 +21,7 @@ LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "opencv-python-headless"
 def notes(matrix: Matrix, results: Iterable[ResultRow], versions: Versions) -> Iterator[str]:
     """Yield what the marks stand for, with the command that measures or trains anew, and where libraries differ."""
     names = {run.run_id: run.name for run in matrix.runs}
-    raised: dict[tuple[str, ...], dict[str, None]] = defaultdict(dict)
+    raised: dict[str, dict[str, None]] = defaultdict(dict)
     unrecorded: dict[str, None] = {}
     newer: dict[str, dict[str, None]] = defaultdict(dict)
     mixed: dict[str, dict[str, None]] = defaultdict(dict)
@@ -30,15 +30,15 @@ def notes(matrix: Matrix, results: Iterable[ResultRow], versions: Versions) -> I
         standing = versions.of(row)
         for what, difference in ((tag(row.benchmark), standing.evaluation), (TRAIN, standing.training)):
             if difference.raised:
-                raised[difference.raised][what] = None
+                raised[what] |= dict.fromkeys(difference.raised)
             if difference.unrecorded:
                 unrecorded[what] = None
             for part in difference.newer:
                 newer[part][names[row.run_id]] = None
         for part in standing.mixed:
             mixed[part][names[row.run_id]] = None
-    for parts, again in raised.items():
-        yield f"† made before {_changed(parts)}; measure again with {_command(matrix, again)}."
+    for what, parts in raised.items():
+        yield f"† made before {_listed(sorted(parts))} changed; measure again with {_command(matrix, [what])}."
     if unrecorded:
         earlier = "† made by an earlier cebctl, which recorded no versions"
         yield f"{earlier}; measure again with {_command(matrix, unrecorded)}."
@@ -49,10 +49,6 @@ def notes(matrix: Matrix, results: Iterable[ResultRow], versions: Versions) -> I
         where = f"‡ trained under several versions, {part}: {_listed(runs)}"
         yield f"{where}; train again with {_command(matrix, [TRAIN])}."
     yield from _libraries(results, versions)
-
-
-def _changed(parts: Collection[str]) -> str:
-    return f"{_listed(parts)} changed"
 
 
 def _command(matrix: Matrix, selections: Iterable[str]) -> str:
