@@ -86,7 +86,7 @@ def _families(plan: Plan) -> Table:
         table.add_column("GiB/GPU", justify="right")
     for family in plan.families:
         cells = [_value(family.axes.get(name, "–")) for name in names]
-        states = " ".join(f"[{STATE_STYLE[s]}]{n} {s}[/]" for s, n in counts(family.runs).items() if n)
+        states = " ".join(f"[{STATE_STYLE[s]}]{n:,} {s}[/]" for s, n in counts(family.runs).items() if n)
         cells += [_axes(family), str(len(family.runs)), states, _cost(plan, family.hours), _basis(family.bases)]
         if plan.on_gpus:
             cells.append(_gib(family))

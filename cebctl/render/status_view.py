@@ -123,7 +123,7 @@ def _widths(lines: Sequence[_Line]) -> list[int]:
 
 def summary(runs: Sequence[RunStatus]) -> str:
     """The counts in words: `16 runs: 3 running, 13 done`."""
-    parts = [f"{n} {state}" for state, n in counts(runs).items() if n]
+    parts = [f"{n:,} {state}" for state, n in counts(runs).items() if n]
     return f"{many(len(runs), 'run')}: {', '.join(parts)}"
 
 

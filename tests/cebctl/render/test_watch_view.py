@@ -56,7 +56,7 @@ def picture(matrix: Matrix, states: Sequence[State], warnings: tuple[str, ...] =
 def test_everything_is_there(matrix: Matrix) -> None:
     text = picture(matrix, ["running", "failed", "queued", "done"], ("Slurm: no answer",)).text(120, 24).plain
     lines = text.splitlines()
-    assert lines[0].startswith("wide  1000 runs: 250 queued, 250 running, 250 done, 250 failed, 30 min left")
+    assert lines[0].startswith("wide  1,000 runs: 250 queued, 250 running, 250 done, 250 failed, 30 min left")
     assert lines[1] == "! Slurm: no answer"
     assert lines[2].split()[:3] == ["ceb", "4", "62/250"] or lines[2].split()[:3] == ["ceb", "4", "63/250"]
     assert "train     epoch 2/4, 4,210 img/s, 1 min left  node7  ceb width=4 rho=0" in text
@@ -104,4 +104,4 @@ def test_watching_outlives_a_store_and_a_slurm_that_do_not_answer(
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("this is as of ")
     assert lines[1:4] == ["the store: gone away", "[Errno 5] Input/output error", "Slurm: no answer"]
-    assert lines[-1].startswith("1000 runs: 1000 done after ")
+    assert lines[-1].startswith("1,000 runs: 1,000 done after ")
