@@ -37,7 +37,7 @@ def test_an_exploded_rate_is_told_in_three_digits(
 ) -> None:
     def numbers(run: PlannedRun) -> dict[object, list[Measure]]:
         value = {0.0: 999_999.994, 1.0: 1.23456789e24, 2.0: -4e6}[run.axes["rho"]]
-        return {Information(): [Measure(name="rate", unit="nats", total=10, value=value, std=value / 10)]}
+        return {Information(): [Measure(name="rate", unit="nats", total=10, value=value, std=abs(value) / 10)]}
 
     report = reported(_matrix(tmp_path / "m.yaml", "[{objective: ceb, rho: [0, 1, 2]}]"), numbers)
     text = _printed(report, capsys, kind)
