@@ -50,7 +50,7 @@ class Versions:
     """Of these runs, of those that they extend and of the sources of transfer."""
     engine: str
     """The digest of today's code."""
-    _trained: dict[tuple[str, int | None], Trained] = field(default_factory=dict, init=False, repr=False)
+    _trained: dict[tuple[str, int | None, float | None], Trained] = field(default_factory=dict, init=False, repr=False)
     _standings: dict[tuple[str, str, str, int], Standing] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
@@ -61,18 +61,24 @@ class Versions:
                 trainings[attempt.run_id].append(attempt)
         return trainings
 
-    def trained(self, run: str, generation: int | None = None) -> Trained:
+    def trained(self, run: str, generation: int | None = None, before: float | None = None) -> Trained:
         """Return what the weights of a run were made with, the training of the runs that it extends included; those
-        that a result of this generation was measured on, or by default the newest."""
-        if (run, generation) not in self._trained:
+        that a result of this generation was measured on, or that were there `before` a time, or by default the newest.
+        """
+        key = run, generation, before
+        if key not in self._trained:
             spec = self.runs.get(run)
-            lineage = [*(run_id(ancestor) for ancestor in start.ancestors(spec))] if spec else []
             own = [a for a in self._trainings.get(run, ()) if generation is None or a.generation <= generation]
-            trainings = [*(self._trainings.get(ancestor, []) for ancestor in lineage), own]
-            attempts = [attempt for training in trainings for attempt in contributing(training)]
+            training = _begun_before(own, before)
+            attempts = contributing(training)
+            for ancestor in [*start.ancestors(spec)][::-1] if spec else ():
+                # A run that was trained anew has not changed what went on from its training before.
+                before = min((a.started_at for a in attempts if a.started_at is not None), default=before)
+                training = _begun_before(self._trainings.get(run_id(ancestor), []), before)
+                attempts = [*contributing(training), *attempts]
             needed = numerics.of_training(spec) if spec else {}
-            self._trained[run, generation] = self._of_attempts(attempts, needed)
-        return self._trained[run, generation]
+            self._trained[key] = self._of_attempts(attempts, needed)
+        return self._trained[key]
 
     def of(self, result: ResultRow) -> Standing:
         """Return how the versions of one measure, of the newest attempt of its generation, differ from today's."""
@@ -91,7 +97,7 @@ class Versions:
         trained = self.trained(result.run_id, result.generation)
         training = trained.difference
         if isinstance(benchmark, Transfer):
-            training |= self.trained(benchmark.source).difference
+            training |= self.trained(benchmark.source, before=result.measured_at).difference
         return Standing(evaluation, training, trained.mixed)
 
     def _of_attempts(self, attempts: Sequence[JobRow], needed: Mapping[str, int]) -> Trained:
@@ -106,6 +112,12 @@ class Versions:
     ) -> Mapping[str, int] | None:
         made = numerics.recorded(versions or {}, engine)
         return needed if made is None and engine == self.engine else made
+
+
+def _begun_before(attempts: Sequence[JobRow], time: float | None) -> Sequence[JobRow]:
+    """Return the attempts that had begun at a time; all of them where, by clocks that differ, none had."""
+    begun = [a for a in attempts if time is None or a.started_at is None or a.started_at < time]
+    return begun or attempts
 
 
 def contributing(attempts: Iterable[JobRow]) -> list[JobRow]:

@@ -33,12 +33,14 @@ def attempt(
     run: spec.Run = RUN,
     engine: str = KNOWN,
     generation: int = 1,
+    started_at: float | None = None,
     **versions: int,
 ) -> JobRow:
     numerics = {part.replace("_", ".", 1): version for part, version in versions.items()}
     given = {
         "run_id": run_id(run), "stage": "train", "attempt": number, "resumed_step": resumed,
         "checkpoint_step": reached, "engine": engine, "numerics": numerics, "generation": generation,
+        "started_at": started_at,
     }  # fmt: skip
     return JobRow(**{field.name: given.get(field.name) for field in fields(JobRow)})  # type: ignore[arg-type]
 
@@ -95,6 +97,22 @@ def test_training_extended_under_another_version_is_mixed(monkeypatch: pytest.Mo
     assert found.trained(run_id(LONGER)).mixed == ("optimiser.adam 1 and 2",)
     assert not found.trained(run_id(RUN)).mixed
     assert found.of(result(run=LONGER)).training.raised == ("optimiser.adam",), "its parent's training counts"
+
+
+def test_a_parent_that_is_trained_again_clears_nothing_that_was_made_from_it_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(numerics.VERSIONS, "optimiser.adam", 2)
+    parent = attempt(1, None, 10, started_at=1.0)
+    again = attempt(2, None, 10, generation=2, started_at=5.0, optimiser_adam=2)
+    extended = versions(parent, again, attempt(1, 10, 20, LONGER, started_at=3.0, optimiser_adam=2))
+    assert extended.of(result(run=LONGER)).training.raised == ("optimiser.adam",)
+    assert extended.trained(run_id(LONGER)).mixed == ("optimiser.adam 1 and 2",)
+    later = versions(parent, again, attempt(1, 10, 20, LONGER, started_at=7.0, optimiser_adam=2))
+    assert not later.trained(run_id(LONGER)).difference and not later.trained(run_id(LONGER)).mixed
+    transfer = Transfer(source=run_id(RUN), norm="linf", eps=0.1)
+    assert extended.of(result(transfer, generation=2, measured_at=4.0)).training.raised == ("optimiser.adam",)
+    assert not later.of(result(transfer, generation=2, measured_at=6.0)).difference
 
 
 def test_engines_that_recorded_nothing_are_told_apart_by_their_digests() -> None:
