@@ -211,13 +211,31 @@ def _pictures(
 def _compare(
     matrix: Matrix, store: Store, home: Home, names: tuple[str, str], detect: float | None, json: bool
 ) -> None:
-    from cebctl.control.pairing import comparisons, family, name
+    from cebctl.control.off_target import last_rho
+    from cebctl.control.pairing import comparisons, family, left_out, name
+    from cebctl.control.survey import survey
+    from cebctl.control.versions import Versions, lineage
     from cebctl.render import compare_view
     from cebctl.render.console import print_json
+    from cebctl.report import version_notes
+    from cebctl.report.notes import off_target_note
+    from jobs import provenance
+    from store import queries
 
     a, b = (family(matrix, text) for text in names)
     found = comparisons(matrix, store, home, a, b)
+    specs = {run.run_id: run.run for run in (*a, *b)}
+    statuses = [run for run in survey(matrix, store, home) if run.planned.run_id in specs]
+    # Only counts are compared: the marks of means are the whole report's.
+    measured = [row for row in queries.results(store, specs) if row.correct is not None]
+    versions = Versions(specs, queries.jobs(store, lineage(specs, matrix.benchmarks)), provenance.engine_digest())
+    notes = [
+        off_target_note((*a, *b), last_rho(statuses, store)),
+        *version_notes.notes(matrix, measured, versions),
+        *left_out(matrix, store, a, b),
+    ]
+    notes = [note for note in notes if note]
     if json:
-        print_json(compare_view.to_json(name(a[0]), name(b[0]), found, detect))
+        print_json(compare_view.to_json(name(a[0]), name(b[0]), found, detect, notes))
     else:
-        compare_view.show(name(a[0]), name(b[0]), found, detect)
+        compare_view.show(name(a[0]), name(b[0]), found, detect, notes)

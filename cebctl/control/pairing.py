@@ -88,6 +88,29 @@ def comparisons(
     return corrected(found)
 
 
+def left_out(matrix: Matrix, store: Store, a: Sequence[PlannedRun], b: Sequence[PlannedRun]) -> list[str]:
+    """Say why each benchmark that some of the runs have image by image is not compared: others lack it, or have it of
+    other images."""
+    runs = (*a, *b)
+    rows = {
+        (row.run_id, row.evaluation_id, row.name): row for row in queries.results(store, [run.run_id for run in runs])
+    }
+    reasons = []
+    for benchmark in matrix.benchmarks:
+        evaluation = evaluation_id(benchmark, runs[0].run.data.name)
+        has = {run.name: queries.per_sample(store, run.run_id, evaluation) is not None for run in runs}
+        if not any(has.values()):
+            continue
+        measure = next(iter(measures(benchmark)), "")
+        measured = [row for run in runs if (row := rows.get((run.run_id, evaluation, measure)))]
+        column = full_column(benchmark, measure)
+        if lacking := [name for name, is_there in has.items() if not is_there]:
+            reasons.append(f"Not compared, {column}: nothing yet of {names.listed(lacking)}.")
+        elif len({(row.data_digest, row.total) for row in measured}) > 1:
+            reasons.append(f"Not compared, {column}: measured on different images.")
+    return reasons
+
+
 def _images(benchmark: AnyBenchmark, planned: PlannedRun) -> int:
     """How many the set holds from which the benchmark takes its images."""
     if isinstance(benchmark, CleanHoldout):

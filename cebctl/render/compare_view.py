@@ -14,9 +14,12 @@ from cebctl.render.console import fitting, out, print_table
 from cebctl.report.compare import Comparison, Detection, detection
 
 
-def to_json(a: str, b: str, comparisons: Sequence[Comparison], points: float | None = None) -> dict[str, Any]:
+def to_json(
+    a: str, b: str, comparisons: Sequence[Comparison], points: float | None = None, notes: Sequence[str] = ()
+) -> dict[str, Any]:
     """Fractions, as in a report; `detect` where `points` are to be detected."""
-    return {"a": a, "b": b, "comparisons": [_json(comparison, points) for comparison in comparisons]}
+    compared = [_json(comparison, points) for comparison in comparisons]
+    return {"a": a, "b": b, "comparisons": compared, "notes": list(notes)}
 
 
 def _json(comparison: Comparison, points: float | None) -> dict[str, Any]:
@@ -38,8 +41,11 @@ def _json(comparison: Comparison, points: float | None) -> dict[str, Any]:
     return record
 
 
-def show(a: str, b: str, comparisons: Sequence[Comparison], points: float | None = None) -> None:
-    """A line per benchmark: accuracies in percent, the difference in points; below it how far it can be taken."""
+def show(
+    a: str, b: str, comparisons: Sequence[Comparison], points: float | None = None, notes: Sequence[str] = ()
+) -> None:
+    """A line per benchmark: accuracies in percent, the difference in points; below it how far it can be taken, and
+    the notes on the runs."""
     console = out()
     first = comparisons[0]
     seeds = [f" ({count} seed{'s' * (count > 1)})" for count in (first.seeds_a, first.seeds_b)]
@@ -57,7 +63,7 @@ def show(a: str, b: str, comparisons: Sequence[Comparison], points: float | None
     for row in rows:
         table.add_row(*map(escape, row))
     print_table(console, table)
-    for note in _notes(comparisons):
+    for note in (*_notes(comparisons), *notes):
         console.print(escape(note), style="dim")
     for line in _detections(comparisons, points) if points is not None else ():
         console.print(escape(line))

@@ -10,7 +10,7 @@ from cebctl.report import attack_notes, paper_notes, version_notes, words
 from cebctl.report.cells import Cell, Row
 from cebctl.report.selection import Selected
 from experiments.benchmarks import Information
-from experiments.matrix import Matrix
+from experiments.matrix import Matrix, PlannedRun
 from store.rows import ResultRow
 
 
@@ -32,7 +32,13 @@ def notes(
         *attack_notes.audits(matrix, attack_notes.verdicts(results)),
         _encodings(matrix),
     ]
-    found += [_off_target(matrix, rows), *_origins(matrix), *_selection(selected), *paper_notes.notes(matrix, rows)]
+    last_rho = {run_id: rho for row in rows for run_id, rho in row.last_rho.items()}
+    found += [
+        off_target_note(matrix.runs, last_rho),
+        *_origins(matrix),
+        *_selection(selected),
+        *paper_notes.notes(matrix, rows),
+    ]
     found += version_notes.notes(matrix, results, versions)
     for data in sorted({run.run.data.name for run in matrix.runs}):
         if data == "cifar10-jpeg":
@@ -61,11 +67,12 @@ def _intervals(cells: Sequence[Cell]) -> Iterator[str]:
         yield f"{mark}: 95% intervals over the test images ({kinds}), not over training runs."
 
 
-def _off_target(matrix: Matrix, rows: Sequence[Row]) -> str:
-    """Name the runs that are of another rho than their name says."""
-    last = {run_id: rho for row in rows for run_id, rho in row.last_rho.items()}
+def off_target_note(runs: Iterable[PlannedRun], last_rho: Mapping[str, float | None]) -> str:
+    """Name the runs that are of another rho than their name says; '' where all are of their own."""
     said = [
-        f"{run.name} ended at {off_target.last_rho_text(last[run.run_id])}" for run in matrix.runs if run.run_id in last
+        f"{run.name} ended at {off_target.last_rho_text(last_rho[run.run_id])}"
+        for run in runs
+        if run.run_id in last_rho
     ]
     if not said:
         return ""

@@ -13,7 +13,7 @@ from experiments.errors import InputError
 from experiments.identity import evaluation_id
 from experiments.matrix import Matrix, load
 from jobs.home import Home
-from jobs.journal import Journal, Measure, Result, Started
+from jobs.journal import Checkpointed, Journal, Measure, Metrics, Result, Started, Succeeded
 from jobs.per_sample import pack
 from store.opening import open_memory
 
@@ -176,3 +176,38 @@ def test_a_seed_without_results_is_named(call, matrix: Matrix, home: Path) -> No
     _write(Home(home), matrix, {"xent seed=0": 300, "xent seed=1": 310, "ceb rho=3 seed=0": 330})
     answer = call("report", matrix.path, "--compare", "xent", "ceb rho=3")
     assert "nothing yet, image by image, of ceb rho=3 seed=1" in answer.err
+
+
+def test_what_a_report_marks_is_said_of_a_comparison(call, tmp_path: Path, home: Path) -> None:
+    """A target rho that was not in force, another cebctl's versions, and a benchmark that a seed lacks."""
+    path, there = tmp_path / "marks.yaml", Home(home)
+    path.write_text(MATRIX.replace("[clean]", "[clean, top5]"))
+    matrix = load(path)
+    for run in matrix.runs:
+        at = there.run(run.run_id)
+        with Journal(at.journal("train", 1)) as journal:
+            rho = 9.0 if run.name == "ceb rho=1 seed=1" else run.axes.get("rho")
+            metrics = Metrics(step=1, epoch=1.0, values={} if rho is None else {"rho": rho})
+            saved = Checkpointed(step=1, file="1.pt", seconds=0.1)
+            journal.write(Started(numerics={"optimiser.adam": 999}), metrics, saved, Succeeded())
+        with Journal(at.journal("evaluate", 1)) as journal:
+            journal.write(Started())
+            for benchmark in matrix.benchmarks:
+                if tag(benchmark) == "clean" or run.name != "ceb rho=1 seed=0":
+                    measure = Measure(name=tag(benchmark), unit="accuracy", total=IMAGES, correct=300)
+                    journal.write(
+                        Result(
+                            evaluation_id=evaluation_id(benchmark, "digits"), benchmark=benchmark, data_digest="d",
+                            checkpoint_step=1, engine="e", measures=[measure], per_sample=pack([True] * IMAGES),
+                        )
+                    )  # fmt: skip
+    answer = json.loads(call("report", path, "--compare", "xent", "ceb rho=1", "--json").out)
+    off_target, *others = answer["notes"]
+    assert [one["benchmark"] for one in answer["comparisons"]] == ["clean"]
+    assert off_target.endswith("when training ended: ceb rho=1 seed=1 ended at rho 9.")
+    assert any(note.startswith("† made by a newer cebctl than this one: optimiser.adam") for note in others)
+    assert others[-1] == "Not compared, top5: nothing yet of ceb rho=1 seed=0."
+    assert not any(
+        "when training ended" in note
+        for note in json.loads(call("report", path, "--compare", "xent", "ceb rho=3", "--json").out)["notes"]
+    )
