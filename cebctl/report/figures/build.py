@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
-from cebctl.report import columns
+from cebctl.report import columns, words
 from cebctl.report.cells import Report
 from cebctl.report.figures import papers, runs
 from cebctl.report.figures.marks import Figure
@@ -22,4 +23,7 @@ def build(matrix: Matrix, report: Report, results: Iterable[ResultRow], curves: 
     selected = {one.run_ids for one in report.selected.values()}
     figures += runs.reliability(matrix, source.rows, found, selected)
     figures += runs.training(matrix, source.rows, curves)
+    if any(row.last_rho for row in source.rows):
+        missed = f" {words.OFF_TARGET}: the target ρ was not in force when training ended."
+        figures = [replace(figure, caption=figure.caption + missed) for figure in figures]
     return figures

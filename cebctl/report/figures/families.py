@@ -11,12 +11,12 @@ from cebctl.report.selection import family
 
 
 def short_name(row: Row, without: tuple[str, ...] = ()) -> str:
-    """`ceb ρ=3 adversary=pgd`: a row's name without what is `none`."""
+    """`ceb ρ=3 adversary=pgd`: a row's name without what is `none`; with § where its target rho was not in force."""
     parts = [words.axis(row.axes["objective"])]
     for key, value in row.axes.items():
         if key not in ("objective", *without) and value != "none":
             parts.append(f"{'ρ' if key == 'rho' else key.rpartition('.')[2]}={words.axis(value)}")
-    return " ".join(parts)
+    return " ".join([*parts, *([words.OFF_TARGET] if row.last_rho else [])])
 
 
 def mark(row: Row, cell: Cell, at: float, chosen: bool = False) -> Mark:
@@ -37,10 +37,10 @@ def published_mark(cell: Cell, at: float, label: str) -> Mark | None:
 
 
 def by_family(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Rows that differ in rho alone, and by themselves those without one."""
+    """Rows that differ in rho alone, and by themselves those without one; apart from these, those off their target."""
     found: dict[str, list[Row]] = {}
     for row in rows:
-        found.setdefault(family(row.axes), []).append(row)
+        found.setdefault(family(row.axes) + words.OFF_TARGET * bool(row.last_rho), []).append(row)
     return found
 
 

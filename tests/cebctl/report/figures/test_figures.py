@@ -98,6 +98,19 @@ def test_accuracy_over_rho_has_the_baselines_across_and_the_print_hollow(figures
             assert series.kind == "published" or mark.low <= mark.value <= mark.high
 
 
+def test_runs_off_their_target_are_a_line_of_their_own(sweep: Matrix, reported: Callable[..., Report]) -> None:
+    report = reported(sweep, _accuracies)
+    (table, *others) = report.tables
+    rows = tuple(replace(row, last_rho={"r": 9.0}) if row.axes.get("rho") == 1 else row for row in table.rows)
+    marked = replace(report, tables=(replace(table, rows=rows), *(replace(other, rows=rows) for other in others)))
+    figures = build(sweep, marked, [], {})
+    (panel,) = next(figure for figure in figures if figure.name == "v2-1").panels
+    lines = _series(panel, "line")
+    assert [mark.at for mark in lines["clean: ceb"].marks] == [2, 5]
+    assert [(mark.at, mark.label) for mark in lines["clean: ceb §"].marks] == [(1, "ceb ρ=1 §")]
+    assert all("§: the target ρ was not in force" in figure.caption for figure in figures)
+
+
 def test_a_matrix_that_names_no_figures_has_accuracy_over_rho_by_attack(
     sweep: Matrix, reported: Callable[..., Report]
 ) -> None:
