@@ -159,19 +159,35 @@ def metrics(
 
 def last_metrics(store: Store, name: str, run_ids: Collection[str] | None = None) -> dict[str, MetricPoint]:
     """Return the point of the last step of a training metric, by run (None: of all); a step run twice counts as last
-    run."""
-    table = tables.metrics.c
-    training = sa.and_(table.stage == "train", table.name == name)
-    ends = sa.select(table.run_id, sa.func.max(table.step).label("step")).where(training).group_by(table.run_id)
-    end = ends.subquery()
-    query = (
+    run. Of a training that was done anew, that of its newest generation that is complete, as in `metrics`."""
+    table, job = tables.metrics.c, tables.jobs.c
+    trainings = sa.select(
+        job.run_id,
+        sa.func.coalesce(
+            sa.func.max(sa.case((job.state == "succeeded", job.generation))), sa.func.max(job.generation)
+        ).label("generation"),
+    ).where(job.stage == "train")
+    counts = trainings.group_by(job.run_id).subquery()
+    counting = (
+        sa.select(job.run_id, job.attempt)
+        .join(counts, sa.and_(counts.c.run_id == job.run_id, counts.c.generation == job.generation))
+        .where(job.stage == "train")
+        .subquery()
+    )
+    points = (
         sa.select(*[table[column] for column in MetricPoint.__slots__], table.run_id)
-        .join(end, sa.and_(table.run_id == end.c.run_id, table.step == end.c.step))
-        .where(training)
-        .order_by(table.attempt)
+        .join(counting, sa.and_(counting.c.run_id == table.run_id, counting.c.attempt == table.attempt))
+        .where(table.stage == "train", table.name == name)
+        .subquery()
+    )
+    ends = sa.select(points.c.run_id, sa.func.max(points.c.step).label("step")).group_by(points.c.run_id).subquery()
+    query = (
+        sa.select(*[points.c[column] for column in MetricPoint.__slots__], points.c.run_id)
+        .join(ends, sa.and_(points.c.run_id == ends.c.run_id, points.c.step == ends.c.step))
+        .order_by(points.c.attempt)
     )
     with store.reading() as connection:
-        return {run_id: MetricPoint(*point) for *point, run_id in _of_runs(connection, query, table.run_id, run_ids)}
+        return {run_id: MetricPoint(*point) for *point, run_id in _of_runs(connection, query, points.c.run_id, run_ids)}
 
 
 def _of_other_generations(connection: Connection, run_id: str) -> list[int]:

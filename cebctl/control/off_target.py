@@ -27,19 +27,28 @@ class OffTarget:
 
 def off_target(runs: Sequence[RunStatus], store: Store) -> OffTarget:
     """Read off the journalled metrics which of the runs that are trained ended off their targets."""
+    trained = _trained(runs, store)
     rated = [
         run.planned.run
         for run in runs
-        if run.stages[0].state == "done" and any(isinstance(one, TrainingRate) for one in run.planned.benchmarks)
+        if run.planned.run_id in trained and any(isinstance(one, TrainingRate) for one in run.planned.benchmarks)
     ]
     return OffTarget(last_rho(runs, store), [run_id(run) for run in rated if _is_without_rate(run, store)])
 
 
 def last_rho(runs: Sequence[RunStatus], store: Store) -> dict[str, float | None]:
     """Return `OffTarget.last_rho` of these runs."""
-    objectives = {run.planned.run_id: run.planned.run.objective for run in runs if run.stages[0].state == "done"}
+    trained = _trained(runs, store)
+    objectives = {run.planned.run_id: run.planned.run.objective for run in runs if run.planned.run_id in trained}
     last = queries.last_metrics(store, "rho", objectives)
     return {key: end.value for key, end in last.items() if not in_force.is_target(objectives[key], end.value)}
+
+
+def _trained(runs: Sequence[RunStatus], store: Store) -> set[str]:
+    """The runs, by id, whose training is complete, also where it is being done anew: its numbers count until then."""
+    attempts = queries.jobs(store, [run.planned.run_id for run in runs])
+    complete = {attempt.run_id for attempt in attempts if (attempt.stage, attempt.state) == ("train", "succeeded")}
+    return complete | {run.planned.run_id for run in runs if run.stages[0].state == "done"}
 
 
 def last_rho_text(last_rho: float | None) -> str:

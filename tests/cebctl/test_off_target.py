@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from experiments.benchmarks import Clean
+from experiments.identity import evaluation_id
 from experiments.matrix import load
+from jobs.home import Home
+from jobs.journal import Journal, Measure, Metrics, Result, Started, Succeeded
 
 MATRIX = """
 base: {data: digits, network: {name: small_cnn, width: 4, z_dim: 4}, optimiser: adam, epochs: 2, batch: 256}
@@ -82,3 +86,28 @@ def test_the_report_marks_what_was_not_in_force(cebctl, call, matrix: Path, home
     status = call("status", matrix)
     assert status.code == 0 and f"{gated.name}: the target rho was not in force" in " ".join(status.err.split())
     assert json.loads(call("plan", matrix, "--json").out)["totals"]["submitted"] == 0
+
+
+def test_a_training_done_anew_takes_no_mark_off_the_numbers_that_still_count(call, matrix: Path, home: Path) -> None:
+    """The second generation is at its last step and not complete: the numbers are those of the first."""
+    run = load(matrix).runs[0]
+    (clean,) = (benchmark for benchmark in run.benchmarks if isinstance(benchmark, Clean))
+    result = Result(
+        evaluation_id=evaluation_id(clean, "digits"), benchmark=clean, data_digest="d", checkpoint_step=10, engine="e",
+        measures=[Measure(name="clean", unit="accuracy", total=360, correct=300)],
+    )  # fmt: skip
+    at = Home(home).run(run.run_id)
+    with Journal(at.journal("train", 1)) as journal:
+        journal.write(Started(), Metrics(step=10, epoch=2.0, values={"rho": 9.0}), Succeeded())
+    with Journal(at.journal("evaluate", 1)) as journal:
+        journal.write(Started(), result, Succeeded())
+    with Journal(at.journal("train", 2)) as journal:
+        journal.write(Started(generation=2), Metrics(step=10, epoch=2.0, values={"rho": -2.0}))
+
+    row = json.loads(call("report", matrix, "--json").out)["tables"][0]["rows"][0]
+    assert row["cells"]["clean"]["value"] == pytest.approx(300 / 360)
+    assert row["last_rho"] == {run.run_id: 9.0}
+    with Journal(at.journal("train", 2)) as journal:
+        journal.write(Succeeded())
+    row = json.loads(call("report", matrix, "--json").out)["tables"][0]["rows"][0]
+    assert row["last_rho"] == {} and "missing" in row["cells"]["clean"]
