@@ -14,6 +14,7 @@ from cebctl.control.interrupts import saying
 
 if TYPE_CHECKING:
     from cebctl.control.evidence import Evidence
+    from cebctl.control.versions import Versions
     from cebctl.report.cells import Report
     from experiments.matrix import Matrix
     from jobs.home import Home
@@ -103,7 +104,7 @@ def report(
     from cebctl.control.evidence import collect
     from cebctl.control.off_target import off_target
     from cebctl.control.survey import open_home, survey
-    from cebctl.control.versions import lineage
+    from cebctl.control.versions import Versions, lineage
     from cebctl.report import formats
     from cebctl.report.table import build
     from experiments.matrix import load
@@ -131,7 +132,8 @@ def report(
     status = {run.planned.run_id: run for run in runs}
     built = build(chosen, status, rows, provenance.engine_digest(), _absent(chosen), attempts, missed)
     if figures or html:
-        _pictures(chosen, built, rows, evidence, figures, html)
+        versions = Versions({run.run_id: run.run for run in chosen.runs}, attempts, provenance.engine_digest())
+        _pictures(chosen, built, rows, evidence, versions, figures, html)
     if format or not (figures or html):
         formats.write(built, (format or Format.table).value)
 
@@ -183,6 +185,7 @@ def _pictures(
     built: Report,
     rows: list[ResultRow],
     evidence: list[Evidence],
+    versions: Versions,
     figures: Path | None,
     html: Path | None,
 ) -> None:
@@ -202,7 +205,7 @@ def _pictures(
 
             html.parent.mkdir(parents=True, exist_ok=True)
             with replacing(html) as beside:
-                beside.write_text(page.html(built, drawn, evidence, rows), "utf-8")
+                beside.write_text(page.html(built, drawn, evidence, rows, versions), "utf-8")
             news().print(f"a page of it all, for a browser: {html}", markup=False)
     except OSError as error:
         raise InputError(error.filename or html or figures or "", error.strerror or str(error)) from None

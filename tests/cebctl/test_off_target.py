@@ -107,6 +107,11 @@ def test_a_training_done_anew_takes_no_mark_off_the_numbers_that_still_count(cal
     row = json.loads(call("report", matrix, "--json").out)["tables"][0]["rows"][0]
     assert row["cells"]["clean"]["value"] == pytest.approx(300 / 360)
     assert row["last_rho"] == {run.run_id: 9.0}
+    page = matrix.with_name("page.html")
+    call("report", matrix, "--html", page)
+    text = page.read_text("utf-8")
+    assert f"<b>{run.name}§</b>" in text, "and so is the run below the tables"
+    assert '<th scope="row">clean</th><td>0.8333 accuracy†</td>' in text  # by an engine that recorded no versions
     with Journal(at.journal("train", 2)) as journal:
         journal.write(Succeeded())
     row = json.loads(call("report", matrix, "--json").out)["tables"][0]["rows"][0]

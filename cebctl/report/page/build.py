@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from cebctl.control.evidence import Evidence
 from cebctl.control.states import counts
+from cebctl.control.versions import Versions
 from cebctl.render.vocabulary import LOOKS
 from cebctl.report import words
 from cebctl.report.cells import Report
@@ -34,7 +35,13 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 
 
-def html(report: Report, figures: Sequence[Figure], evidence: Sequence[Evidence], results: Iterable[ResultRow]) -> str:
+def html(
+    report: Report,
+    figures: Sequence[Figure],
+    evidence: Sequence[Evidence],
+    results: Iterable[ResultRow],
+    versions: Versions,
+) -> str:
     """The whole file."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -42,8 +49,11 @@ def html(report: Report, figures: Sequence[Figure], evidence: Sequence[Evidence]
     mine: dict[str, list[ResultRow]] = defaultdict(list)
     for row in results:
         mine[row.run_id].append(row)
+    off_target = {run_id for table in report.tables for row in table.rows for run_id in row.last_rho}
     runs = [
-        page_run(one, mine[run_id], report.verdicts.get(run_id, {}))
+        page_run(
+            one, mine[run_id], report.verdicts.get(run_id, {}), versions, words.OFF_TARGET * (run_id in off_target)
+        )
         for one in evidence
         for run_id in (one.status.planned.run_id,)
     ]

@@ -12,6 +12,7 @@ import yaml
 
 from cebctl.control.evidence import Evidence
 from cebctl.control.states import State
+from cebctl.control.versions import Standing, Versions
 from cebctl.render.console import decimals, duration
 from cebctl.render.status_view import reason
 from cebctl.report.cells import Audit
@@ -38,8 +39,11 @@ class PageRun:
     has_curves: bool
 
 
-def page_run(evidence: Evidence, results: Sequence[ResultRow], audits: Mapping[str, Audit]) -> PageRun:
-    """The run of this evidence, with its results and the verdicts of its gradient audits."""
+def page_run(
+    evidence: Evidence, results: Sequence[ResultRow], audits: Mapping[str, Audit], versions: Versions, mark: str
+) -> PageRun:
+    """The run of this evidence, with its results and the verdicts of its gradient audits; `mark` stands behind its
+    name."""
     status = evidence.status
     failed = status.current.job if status.state in ("failed", "lost") else None
     provenance = (
@@ -47,11 +51,13 @@ def page_run(evidence: Evidence, results: Sequence[ResultRow], audits: Mapping[s
     )
     return PageRun(
         run_id=status.planned.run_id,
-        name=status.planned.name,
+        name=status.planned.name + mark,
         state=status.state,
         error=reason(status) if failed else "",
         spec=_yaml(msgspec.json.encode(status.planned.run)),
-        results=tuple(_result(row) for row in results if "/" not in row.name and not row.name.startswith("bin_")),
+        results=tuple(
+            _result(row, versions.of(row)) for row in results if "/" not in row.name and not row.name.startswith("bin_")
+        ),
         attempts=tuple(_attempt(job) for job in evidence.jobs),
         audits={threat: str(said) for threat, said in audits.items()},
         provenance=provenance,
@@ -65,11 +71,12 @@ def _yaml(encoded: bytes) -> str:
     return yaml.safe_dump(json.loads(encoded), sort_keys=False, default_flow_style=None, allow_unicode=True)
 
 
-def _result(row: ResultRow) -> tuple[str, str, str]:
+def _result(row: ResultRow, standing: Standing) -> tuple[str, str, str]:
     value = row.correct / row.total if row.correct is not None and row.total else row.value
+    marks = "†" * bool(standing.difference) + "‡" * bool(standing.mixed)
     return (
         full_column(row.benchmark, row.name),
-        "–" if value is None else f"{decimals(value, 4)} {row.unit}",
+        "–" if value is None else f"{decimals(value, 4)} {row.unit}{marks}",
         f"{row.total:,}",
     )
 

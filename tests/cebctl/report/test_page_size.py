@@ -8,6 +8,7 @@ from typing import Any
 
 from cebctl.control.evidence import POINTS, TAIL_BYTES, collect
 from cebctl.control.survey import open_home, survey
+from cebctl.control.versions import Versions
 from cebctl.report.figures.build import build as figures_of
 from cebctl.report.figures.runs import SHOWN
 from cebctl.report.page.build import html
@@ -47,7 +48,7 @@ def test_a_page_of_86_runs_is_under_5_megabytes(home: Path, printed: Any) -> Non
         evidence = collect(runs, store, there)
     report = build(matrix, {run.planned.run_id: run for run in runs}, rows, "e")
     curves = {one.status.planned.run_id: one.curves for one in evidence}
-    page = html(report, figures_of(matrix, report, rows, curves), evidence, rows)
+    page = html(report, figures_of(matrix, report, rows, curves), evidence, rows, Versions({}, (), "e"))
     assert len(page.encode()) < LIMIT
     assert page.count("a line of the log &amp; more") > 86 * 100
     assert page.count('<details class="run"') == 86
