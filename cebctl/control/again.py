@@ -88,10 +88,9 @@ def left(matrix: Matrix, retrained: Collection[str], store: Store) -> list[str]:
         if parent is not None and parent in retrained:
             words.append(f"{run_id} ({label}), which extends {parent} ({others[parent]}), stays as it was trained")
     attacked = {
-        (run.run_id, benchmark)
-        for run in matrix.runs
-        for benchmark in run.benchmarks
-        if run.run_id not in retrained and isinstance(benchmark, Transfer) and benchmark.source in retrained
+        (row.run_id, row.benchmark)
+        for row in (queries.results(store, others) if retrained else ())
+        if row.run_id not in retrained and isinstance(row.benchmark, Transfer) and row.benchmark.source in retrained
     }
     for run_id, benchmark in sorted(attacked, key=lambda one: (one[0], describe(one[1]))):
         words.append(f"{describe(benchmark)} of {run_id} ({others[run_id]}) stays: `--again transfer` measures it anew")
