@@ -48,7 +48,8 @@ def state(cebctl: Any, matrix: Path) -> tuple[str, str, list[int]]:
 def stop(paths: RunPaths, stage: Any, attempt: int, signum: int) -> None:
     """Stop an attempt, and if it is killed its worker with it, as soon as it is at work."""
     deadline = time.monotonic() + 120
-    while not (paths.journal(stage, attempt).exists() and lease.held(paths.lease(stage))):
+    journal = paths.journal(stage, attempt)
+    while not (journal.exists() and any(records(journal)) and lease.held(paths.lease(stage))):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     holder = lease.holder(paths.lease(stage))
@@ -57,7 +58,7 @@ def stop(paths: RunPaths, stage: Any, attempt: int, signum: int) -> None:
     assert process
     worker = int(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[1])
     if signum == signal.SIGTERM:
-        while not any(isinstance(record, Heartbeat) for record in records(paths.journal(stage, attempt))):
+        while not any(isinstance(record, Heartbeat) for record in records(journal)):
             time.sleep(0.05)
     os.kill(worker if signum == signal.SIGKILL else process.pid, signum)  # the attempt dies with its worker
     while process.alive():
