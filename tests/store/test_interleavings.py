@@ -37,6 +37,11 @@ names = st.sampled_from(["a", "b"])
 stages = st.sampled_from(["train", "evaluate"])
 times = st.floats(0, 4e9)
 values = st.none() | st.floats(allow_nan=False, allow_infinity=False)
+measures = small.flatmap(
+    lambda total: st.builds(
+        Measure, name=names, unit=names, total=st.just(total), correct=st.none() | st.integers(0, total)
+    )
+)
 
 job_records = st.one_of(
     st.builds(Started, submission=names, pid=small, time=times),
@@ -54,7 +59,7 @@ job_records = st.one_of(
         data_digest=names,
         checkpoint_step=small,
         engine=names,
-        measures=st.lists(st.builds(Measure, name=names, unit=names, total=small, correct=st.none() | small)),
+        measures=st.lists(measures),
         time=times,
     ),
 )
