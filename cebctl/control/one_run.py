@@ -75,33 +75,38 @@ def find(text: str, store: Store, home: Home) -> OneRun:
     run_id = found[0].run_id
     run, attempts = found[0], queries.jobs(store, [run_id])
     results = queries.results(store, [run_id])
+    spec = _spec(run)
     return OneRun(
         run,
         tuple(attempts),
         tuple(results),
         home.run(run_id),
-        _versions(run, results, store),
-        _off_target(run, attempts, store),
+        _versions(run, spec, results, store),
+        _off_target(run, spec, attempts, store),
     )
 
 
-def _versions(row: RunRow, results: Sequence[ResultRow], store: Store) -> Versions:
-    """Return the versions of a run; what it depends on is not asked of one that this cebctl can't read."""
+def _spec(row: RunRow) -> Run | None:
+    """Return the spec of a run; None for one that this cebctl can't read, such as a newer one's."""
     try:
-        runs = {row.run_id: msgspec.convert(row.spec, Run)}
+        return msgspec.convert(row.spec, Run)
     except msgspec.ValidationError:
-        runs = {}
+        return None
+
+
+def _versions(row: RunRow, spec: Run | None, results: Sequence[ResultRow], store: Store) -> Versions:
+    """Return the versions of a run; what it depends on is not asked of one without a spec."""
+    runs = {row.run_id: spec} if spec else {}
     others = lineage(runs, (result.benchmark for result in results))
     attempts = queries.jobs(store, list(dict.fromkeys([row.run_id, *others])))
     return Versions(runs, attempts, provenance.engine_digest())
 
 
-def _off_target(run: RunRow, jobs: Sequence[JobRow], store: Store) -> str:
-    if not any(job.stage == "train" and job.state == "succeeded" for job in jobs):
+def _off_target(run: RunRow, spec: Run | None, jobs: Sequence[JobRow], store: Store) -> str:
+    if spec is None or not any(job.stage == "train" and job.state == "succeeded" for job in jobs):
         return ""
-    objective = msgspec.convert(run.spec, Run).objective
     last = queries.last_metrics(store, "rho", [run.run_id]).get(run.run_id)
-    if last is None or in_force.is_target(objective, last.value):
+    if last is None or in_force.is_target(spec.objective, last.value):
         return ""
     return f"the target rho was not in force when training ended: it ended at {off_target.last_rho_text(last.value)}"
 
