@@ -33,12 +33,15 @@ def off_target(runs: Sequence[RunStatus], store: Store) -> OffTarget:
         for run in runs
         if run.planned.run_id in trained and any(isinstance(one, TrainingRate) for one in run.planned.benchmarks)
     ]
-    return OffTarget(last_rho(runs, store), [run_id(run) for run in rated if _is_without_rate(run, store)])
+    return OffTarget(_last_rho(runs, trained, store), [run_id(run) for run in rated if _is_without_rate(run, store)])
 
 
 def last_rho(runs: Sequence[RunStatus], store: Store) -> dict[str, float | None]:
     """Return `OffTarget.last_rho` of these runs."""
-    trained = _trained(runs, store)
+    return _last_rho(runs, _trained(runs, store), store)
+
+
+def _last_rho(runs: Sequence[RunStatus], trained: Collection[str], store: Store) -> dict[str, float | None]:
     objectives = {run.planned.run_id: run.planned.run.objective for run in runs if run.planned.run_id in trained}
     last = queries.last_metrics(store, "rho", objectives)
     return {key: end.value for key, end in last.items() if not in_force.is_target(objectives[key], end.value)}
