@@ -39,6 +39,7 @@ class Scripted:
     """An executor whose attempts end at once: by label and stage as told, else they succeed; transfer may kill."""
 
     executor = "local"
+    at_once = None
 
     def __init__(
         self, ends: Mapping[str, AnyRecord] | None = None, *, cluster: bool = False, transfer: AnyRecord = DONE
