@@ -20,8 +20,8 @@ from typing import TypeVar
 import torch
 
 from experiments.spec import Adam, Ceb, Data, Run, WideResNet
-from jobs.engine import checkpoint
-from jobs.engine.state import State, initial
+from jobs.engine import checkpoint_format
+from jobs.engine.training.train_state import State, initial
 from jobs.processes import keep_memory
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
         for number in range(asked.rounds):
             content = timed(state.content, seconds["the copy"])
-            path = timed(partial(checkpoint.write, Path(folder), number, content), seconds["the write"])
+            path = timed(partial(checkpoint_format.write, Path(folder), number, content), seconds["the write"])
             del content  # as the thread does once it is written
         megabytes = path.stat().st_size / 1e6
     print(f"| {megabytes:,.0f} MB | seconds | least | most |\n| --- | ---: | ---: | ---: |")

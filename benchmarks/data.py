@@ -31,8 +31,9 @@ from torchvision import transforms
 
 from experiments import datasets
 from experiments.spec import AutoAugment, CropFlip, NoAugment
-from jobs.engine.data import MemoryImages, batches, others
-from jobs.engine.data.augment import Augment
+from jobs.engine.data import MemoryImages, batches
+from jobs.engine.data.augmentation.augment import Augment
+from jobs.engine.data.datasets import other_test_sets
 
 BATCH = 250
 
@@ -81,7 +82,7 @@ def _folders(asked: argparse.Namespace) -> None:
     """Both loaders with each augmentation."""
     torch.set_num_threads(asked.workers)
     root = Path(os.environ.get("CEBCTL_DATA", "data"))
-    images = others.imagenet_sample(root, 224, datasets.info("imagenet"))
+    images = other_test_sets.imagenet_sample(root, 224, datasets.info("imagenet"))
     split = list(torch.randperm(len(images))[: asked.images].split(BATCH))
     _head("DALI", "torchvision")
     for name, augments in (

@@ -27,7 +27,7 @@ import yaml
 from measure import Ratio, head, in_turn, row, seconds, version
 from plan import MATRIX, RUNS_PER_RHO, yardstick
 
-from experiments.matrix import load
+from experiments.matrix.load import load
 
 FIXED: dict[str, Any] = {
     "data": "cifar10", "network": "wide_resnet", "blocks": 4, "width": 10, "optimiser": "adam", "epochs": 9,

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from experiments.benchmarks import Norm, Pgd
 from experiments.spec import Adam, Data, Run, SmallCnn, WideResNet, Xent
 from jobs.engine.attacks.pgd import pgd
-from jobs.engine.evaluators.pgd import attack
+from jobs.engine.evaluation.evaluators.pgd import attack
 from jobs.engine.models import build
 
 STEPS = 20

@@ -40,10 +40,10 @@ RUNS_PER_RHO = 100
 
 def measure(runs: int) -> dict[str, Any]:
     """One size, in this process."""
-    from cebctl.control.planning import make_plan
+    from cebctl.planning.plan import make_plan
     from cebctl.render import plan_view
-    from experiments.matrix import load
-    from jobs.home import Home
+    from experiments.matrix.load import load
+    from jobs.paths import Home
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "large.yaml"

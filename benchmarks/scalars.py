@@ -28,11 +28,11 @@ from types import SimpleNamespace
 
 from measure import Ratio, both_seconds, head, in_turn, row, version
 
-from jobs.home import Home
-from jobs.journal import Journal, Metrics, Started
+from jobs.journal.records import Journal, Metrics, Started
+from jobs.paths import Home
 from store import queries
+from store.connect import open_store
 from store.ingest import ingest
-from store.opening import open_store
 
 NAMES = ("loss", "cross_entropy", "residual_information", "rate", "accuracy", "learning_rate", "rho", "gradient_norm")
 AT_ONCE = 1000

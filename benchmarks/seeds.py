@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
-from cebctl.report.crossed import Spread, spread
+from cebctl.report.comparison.variance_components import Spread, spread
 
 Array = NDArray[Any]
 

@@ -5,8 +5,9 @@
 `bare` is what one would write by hand for the same network, batch, precision, memory layout, optimiser and images
 (synthetic, as uint8 in memory): no journal, metrics, schedules or checkpoints, noise from torch's generator. For ceb
 there are two: one trains the marginal and measures the rate as the engine does, one does without. Ours is the loop of
-`jobs.engine.train` with all that; so is the second table's, for the two objectives. `--settings` prints another table
-instead: the engine's loop with each choice of precision and of `experiments.resources.Execution`, and without.
+`jobs.engine.training.loop` with all that; so is the second table's, for the two objectives. `--settings` prints another
+table instead: the engine's loop with each choice of precision and of
+`experiments.matrix.resources_section.Execution`, and without.
 
 Both take as many steps in turn, round for round, in one process and, on a CPU, on one thread and in CPU time. The
 ratio is the median over the rounds, with the range of its middle half.
@@ -29,17 +30,17 @@ from torch.nn.functional import cross_entropy
 from torch.optim import SGD
 
 from experiments import datasets
-from experiments.resources import Execution
+from experiments.matrix.resources_section import Execution
 from experiments.spec import Adam, Ceb, Data, GammaJumpStart, Run, Sgd, SmallCnn, WideResNet, Xent
-from jobs.engine.attacks.layout import quick
+from jobs.engine.attacks.memory_format import quick
 from jobs.engine.data.images import MemoryImages
-from jobs.engine.length import Length
 from jobs.engine.models import build
 from jobs.engine.precision import arithmetic
-from jobs.engine.saver import Saver
-from jobs.engine.state import DEFAULT, initial
-from jobs.engine.train import Training
-from jobs.journal import Journal
+from jobs.engine.training.async_checkpointer import Saver
+from jobs.engine.training.epoch_sampler import Length
+from jobs.engine.training.loop import Training
+from jobs.engine.training.train_state import DEFAULT, initial
+from jobs.journal.records import Journal
 from jobs.processes import keep_memory
 
 ROUNDS_BEFORE = 2

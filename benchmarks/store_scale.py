@@ -23,9 +23,8 @@ from pathlib import Path
 import msgspec
 
 from experiments.identity import evaluation_id
-from experiments.matrix import Matrix, PlannedRun, load
-from jobs.home import Home
-from jobs.journal import (
+from experiments.matrix.load import Matrix, PlannedRun, load
+from jobs.journal.records import (
     AnyRecord,
     Claim,
     Heartbeat,
@@ -36,6 +35,7 @@ from jobs.journal import (
     Submitted,
     Succeeded,
 )
+from jobs.paths import Home
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("loss", "cross_entropy", "residual_information", "rate", "accuracy", "learning_rate", "rho", "gradient_norm")
@@ -51,9 +51,9 @@ evaluate: [clean, information, pgd: {{norm: linf, eps: [0.05, 0.1, 0.15]}}]
 INGEST = """
 import sys, time
 from pathlib import Path
-from jobs.home import Home
+from jobs.paths import Home
 from store.ingest import ingest
-from store.opening import open_store
+from store.connect import open_store
 home = Home(Path(sys.argv[1]))
 with open_store(home.store_url) as store:
     cpu, wall = time.process_time(), time.perf_counter()

@@ -13,11 +13,25 @@ from typing import Annotated, Any
 import typer
 
 from cebctl import __version__
-from cebctl.commands import cancel, data, doctor, export, gc, importing, init, logs, plan, report, show, status, submit
+from cebctl.commands import (
+    cancel,
+    data,
+    doctor,
+    export,
+    gc,
+    import_weights,
+    init,
+    logs,
+    plan,
+    report,
+    show,
+    status,
+    submit,
+)
 from cebctl.commands.completion import rejoin_words
-from cebctl.commands.everywhere import everywhere
-from cebctl.control.interrupts import InterruptedByUserError, insist
-from cebctl.render import manner
+from cebctl.commands.global_options import everywhere
+from cebctl.interrupts import InterruptedByUserError, insist
+from cebctl.render import output_mode
 from experiments.errors import CebctlError
 
 app = typer.Typer(
@@ -62,7 +76,7 @@ app.command(rich_help_panel=_STUDY)(everywhere(cancel.cancel))
 app.command(rich_help_panel=_RUNS)(everywhere(logs.logs))
 app.command(rich_help_panel=_RUNS)(everywhere(show.show))
 app.add_typer(data.app, name="data", rich_help_panel=_AROUND)
-app.command("import", rich_help_panel=_AROUND)(everywhere(importing.import_))
+app.command("import", rich_help_panel=_AROUND)(everywhere(import_weights.import_))
 app.command(rich_help_panel=_AROUND)(everywhere(export.export))
 app.command(rich_help_panel=_AROUND)(everywhere(gc.gc))
 app.command(rich_help_panel=_AROUND)(everywhere(doctor.doctor))
@@ -77,9 +91,9 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; errors are written to stderr, a line each."""
     rejoin_words()
-    manner.begin()
-    manner.ask(verbose=False, quiet=False, plain="--plain" in arguments, debug=False)  # help is asked for early
-    app.rich_markup_mode = "markdown" if manner.boxes() else None
+    output_mode.begin()
+    output_mode.ask(verbose=False, quiet=False, plain="--plain" in arguments, debug=False)  # help is asked for early
+    app.rich_markup_mode = "markdown" if output_mode.boxes() else None
     try:
         code = app(arguments, prog_name="cebctl", standalone_mode=False)
         if code == INTERRUPTED:  # before the command began
@@ -91,7 +105,7 @@ def run(arguments: list[str]) -> int:
         sys.stdout = None  # nothing is left to flush to
         return 0
     except (Exception, KeyboardInterrupt) as error:
-        if manner.NOW.debug:
+        if output_mode.NOW.debug:
             traceback.print_exc()
         line, code = _said(error)
         if line:

@@ -173,8 +173,8 @@ class AutoAttack(Benchmark, frozen=True, tag="autoattack"):
 
 class GradientAudit(Benchmark, frozen=True, tag="gradient_audit"):
     """Whether the gradients that attacks follow say anything: PGD against itself with another loss, more steps and
-    restarts or a huge radius, and against a black-box attack. `experiments.audit` makes a verdict of what it finds.
-    Of two classes there is no DLR: the other loss is the margin alone."""
+    restarts or a huge radius, and against a black-box attack. `cebctl.report.notes.audit_verdict` makes a verdict of
+    what it finds. Of two classes there is no DLR: the other loss is the margin alone."""
 
     norm: Norm
     eps: Pixels
@@ -253,7 +253,7 @@ Attack = Pgd | Transfer | AutoAttack | GradientAudit
 """Those with a norm and a radius."""
 
 NO_EVALUATOR: tuple[type[Benchmark], ...] = ()
-"""Declared, but without an evaluator in `jobs.engine.evaluators`: building one takes its line from here."""
+"""Declared, but without an evaluator in `jobs.engine.evaluation.evaluators`: building one takes its line from here."""
 
 NOT_RUNNABLE = "no evaluator in this version"
 """Why such a benchmark has no result, in the words of every output."""

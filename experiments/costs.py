@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from experiments import datasets, start
+from experiments import datasets, lineage
 from experiments.benchmarks import (
     AnyBenchmark,
     AutoAttack,
@@ -90,13 +90,13 @@ def evaluation_passes(run: Run, benchmarks: Iterable[AnyBenchmark]) -> float:
 
 def images(run: Run) -> float:
     """Training images seen, repetitions counted; by what the run extends, none."""
-    return start.epochs_of_its_own(run) * _trained_on(run)
+    return lineage.epochs_of_its_own(run) * _trained_on(run)
 
 
 def training_left(run: Run, step: int) -> float:
     """Return the share of a run's own training, in [0, 1], that is left after so many optimiser steps."""
     epochs_done = step / max(1, _trained_on(run) // run.batch)
-    own = start.epochs_of_its_own(run)
+    own = lineage.epochs_of_its_own(run)
     return min(max((run.epochs - epochs_done) / own, 0.0), 1.0) if own else 0.0
 
 

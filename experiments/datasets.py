@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
-from experiments import own_data
+from experiments import own_dataset
 from experiments.errors import InputError, expected
 
 Split = Literal["train", "test"]
@@ -148,7 +148,7 @@ DATASETS = {info.name: info for info in _ALL}
 def info(name: str) -> DatasetInfo:
     """The facts of the data set of this name. InputError if the spec admits a name that has no entry here, or the
     description of a user's own is not there."""
-    if own_data.is_own(name):
+    if own_dataset.is_own(name):
         return _own(name)
     if name not in DATASETS:
         raise InputError("experiments/datasets.py", f"no DatasetInfo for {name!r}", expected(DATASETS, name))
@@ -157,17 +157,17 @@ def info(name: str) -> DatasetInfo:
 
 def names() -> list[str]:
     """Every data set there is, a user's own behind the published ones."""
-    return [*DATASETS, *own_data.names()]
+    return [*DATASETS, *own_dataset.names()]
 
 
 def _own(name: str) -> DatasetInfo:
-    found = own_data.read(name)
+    found = own_dataset.read(name)
     return DatasetInfo(
         name=name, classes=len(found.class_names), channels=found.channels, size=found.size,
         train=found.train, test=found.test, mean=found.mean, std=found.std,
         crop_padding=max(found.size // 8, 1), flips=found.flips,
         train_digest=found.train_digest, digest=found.test_digest,
-        source=f"a user's own folders of images, described in {own_data.path_of(name)}",
+        source=f"a user's own folders of images, described in {own_dataset.path_of(name)}",
         obtain="a copy of the folder that `cebctl init` was called on",
         folder=found.folder, class_names=found.class_names,
     )  # fmt: skip

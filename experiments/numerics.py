@@ -2,8 +2,8 @@
 
 A version is raised when, and only when, the numbers that its part makes change; comments, names and faster code leave
 it. `tests/jobs/engine/golden_versions.json` pins the numbers of every version, and `jobs/engine/README.md` says how to
-raise one. Attempts and results record the versions that they were made with (`jobs.journal.Started`, `Result`), so
-that reports can mark a number whose part has changed since, or whose training has.
+raise one. Attempts and results record the versions that they were made with (`jobs.journal.records.Started`,
+`Result`), so that reports can mark a number whose part has changed since, or whose training has.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from msgspec import UNSET
 
-from experiments import own_data
+from experiments import own_dataset
 from experiments.batch_norm import has_batch_norm
 from experiments.benchmarks import (
     CORRUPTIONS,
@@ -346,7 +346,7 @@ def _densities(run: Run) -> set[str]:
 
 def _images(data: Data, *, augmented: bool) -> set[str]:
     """The parts that make the pixels of a data set: in training, `augmented`, or in evaluation."""
-    parts = {"data.own" if own_data.is_own(data.name) else f"data.{data.name}"}
+    parts = {"data.own" if own_dataset.is_own(data.name) else f"data.{data.name}"}
     in_folders = data.name in DATASETS and DATASETS[data.name].crop_padding is None
     augment = data.augment if augmented else NoAugment()
     if in_folders and data.loader:

@@ -102,7 +102,7 @@ class Data(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     small subset is the same."""
     loader: Literal["dali"] | UnsetType = UNSET
     """Who decodes and crops images that lie in folders. Unset: torchvision, with Pillow; `dali`: NVIDIA DALI, the extra
-    of that name, on the GPU where there is one. Crops are the same, but for roundings (`experiments.loaders`)."""
+    of that name, on the GPU where there is one. Crops are the same, but for roundings (`experiments.consistency`)."""
 
 
 # --- network ---

@@ -20,13 +20,14 @@ from typing import Any
 
 import msgspec
 
-from experiments import start
+from experiments import lineage
+from experiments.atomic_files import is_abandoned, replacing, sweep
 from experiments.errors import InputError
-from experiments.files import is_abandoned, replacing, sweep
 from experiments.spec import Run
-from jobs import checkpoints, outcome, trust
+from jobs import checkpoint_files, file_ownership
 from jobs.errors import CodeChangedError
-from jobs.home import Home, RunPaths, put
+from jobs.journal import history
+from jobs.paths import Home, RunPaths, put
 
 ROOT = Path(__file__).resolve().parent.parent
 """The folder that holds the packages: the checkout, or inside a job the snapshot."""
@@ -36,7 +37,7 @@ _ENGINE = (
     "experiments/benchmarks.py",
     "experiments/datasets.py",
     "experiments/spec.py",
-    "experiments/start.py",
+    "experiments/lineage.py",
     "jobs/engine",
 )
 _LIBRARIES = (
@@ -105,7 +106,7 @@ def _sweep(folder: Path) -> None:
 def _check(folder: Path, sources: Sources) -> None:
     """Raise InputError unless a snapshot is this user's, and holds these sources and no others."""
     for path in (folder.parent, folder, *folder.rglob("*")):
-        trust.check(path, path.lstat().st_uid)
+        file_ownership.check(path, path.lstat().st_uid)
     if _sources(folder, _JOB_PACKAGES) != sources:
         raise InputError(folder, "holds other code than its name says", "remove it: `cebctl submit` makes it again")
 
@@ -145,10 +146,10 @@ def environment() -> dict[str, Any]:
 def origin(run: Run, paths: RunPaths) -> dict[str, Any]:
     """What the weights of a run come from if not from its seed, for `provenance.json`: the imported file, or the run
     that it extends and that run's checkpoint, whose name has its digest. Once it trains, as it was when it began."""
-    if (before := stored(paths)) and any(checkpoints.newest_first(paths.checkpoints)):
+    if (before := stored(paths)) and any(checkpoint_files.newest_first(paths.checkpoints)):
         return {"origin": before["origin"]} if "origin" in before else {}
-    if extended := start.parent_id(run):
-        last = next(checkpoints.newest_first(outcome.newest(paths.beside(extended)).checkpoints), None)
+    if extended := lineage.parent_id(run):
+        last = next(checkpoint_files.newest_first(history.newest(paths.beside(extended)).checkpoints), None)
         return {"origin": {"run": extended, "checkpoint": last.path.name if last else None}}
     return {"origin": {"weights": run.weights}} if run.weights else {}
 

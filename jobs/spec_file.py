@@ -7,7 +7,7 @@ import msgspec
 from experiments.errors import InputError
 from experiments.identity import run_id
 from experiments.spec import Run
-from jobs.home import RunPaths
+from jobs.paths import RunPaths
 
 
 def read(paths: RunPaths) -> Run:

@@ -18,12 +18,12 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from experiments.errors import InputError, UnreachableError
-from jobs import journal
-from jobs.home import Home
-from store import fold, tables, watch
-from store.backend import Backend, RenewedError
-from store.opening import Store, another_home
-from store.watch import Source
+from jobs.journal import records as journal
+from jobs.paths import Home
+from store import journal_scan, projection, tables
+from store.backends.backend import Backend, RenewedError
+from store.connect import Store, another_home
+from store.journal_scan import Source
 
 PIECE_BYTES = 4 << 20
 """About how much is read within one transaction: half a second of work, some 100 MB of memory."""
@@ -78,7 +78,7 @@ def _ingest(store: Store, home: Home) -> Ingested:
     count = Count()
     for _ in range(_PASSES):
         with store.reading() as connection:
-            seen = watch.look(connection, home)
+            seen = journal_scan.look(connection, home)
         if seen.vanished and len(seen.vanished) == seen.known and not store.backend.inside(home.folder):
             raise another_home(store, home)
         if seen.replaced or seen.vanished:
@@ -107,20 +107,20 @@ def read_all(store: Store, sources: Iterable[Source], count: Count | None = None
 
 def _read_piece(backend: Backend, connection: Connection, source: Source, count: Count) -> _Piece | None:
     """Read on where the store stands; None if the journal is another by now."""
-    known = watch.known_of(connection, source)
+    known = journal_scan.known_of(connection, source)
     try:
         with source.path.open("rb") as file:
-            if watch.fingerprint(file, known.offset) != known.fingerprint:
+            if journal_scan.fingerprint(file, known.offset) != known.fingerprint:
                 return None
             now = os.fstat(file.fileno())
             chunk = journal.read_open(file, known.offset, PIECE_BYTES)
             if chunk.offset == known.offset:
                 return _Piece(0, more=False)
-            fingerprint = watch.fingerprint(file, chunk.offset)
+            fingerprint = journal_scan.fingerprint(file, chunk.offset)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise watch.unreadable(source, error) from error
+        raise journal_scan.unreadable(source, error) from error
     owner = source.owner(known.foreign)
     own = owner.sift(chunk.records)
     write = _write_job if source.job else _write_submission
@@ -145,7 +145,7 @@ def _write_job(backend: Backend, connection: Connection, source: Source, records
     """Write what the records of an attempt amount to; the number of those that are none of a job's."""
     assert source.job
     before = connection.execute(sa.select(tables.jobs).where(_is_job(source))).mappings().first()
-    rows = fold.fold_job(source.job, dict(before) if before else None, records)
+    rows = projection.fold_job(source.job, dict(before) if before else None, records)
     if rows.job["updated_at"] is not None:
         backend.upsert(connection, tables.jobs, [rows.job])
     backend.write_metrics(connection, rows.metrics)
@@ -164,7 +164,7 @@ def _write_submission(
     if not records:
         return 0
     named = sa.select(tables.submissions.c.name).where(tables.submissions.c.name == source.submission)
-    rows = fold.fold_submission(source.submission, connection.scalar(named) is None, records)
+    rows = projection.fold_submission(source.submission, connection.scalar(named) is None, records)
     if rows.submission:
         backend.upsert(connection, tables.submissions, [rows.submission])
     backend.upsert(connection, tables.runs, _newest_runs(connection, source, rows))
@@ -174,11 +174,11 @@ def _write_submission(
     return rows.misplaced
 
 
-def _newest_runs(connection: Connection, source: Source, rows: fold.SubmissionRows) -> list[fold.Row]:
+def _newest_runs(connection: Connection, source: Source, rows: projection.SubmissionRows) -> list[projection.Row]:
     """The runs to write: those that are new, or that this submission is the newest to name."""
     runs = tables.runs
     ids = sorted(rows.runs)
-    stored: dict[str, sa.Row[tuple[str, str, fold.Row]]] = {}
+    stored: dict[str, sa.Row[tuple[str, str, projection.Row]]] = {}
     for at in range(0, len(ids), 500):
         query = sa.select(runs.c.run_id, runs.c.submission, runs.c.spec)
         stored |= {row.run_id: row for row in connection.execute(query.where(runs.c.run_id.in_(ids[at : at + 500])))}
@@ -213,14 +213,14 @@ def _forget(store: Store, sources: Iterable[Source]) -> None:
 
 
 def _intact(connection: Connection, source: Source) -> bool:
-    known = watch.known_of(connection, source)
+    known = journal_scan.known_of(connection, source)
     try:
         with source.path.open("rb") as file:
-            return watch.fingerprint(file, known.offset) == known.fingerprint
+            return journal_scan.fingerprint(file, known.offset) == known.fingerprint
     except FileNotFoundError:
         return known.offset == 0
     except OSError as error:
-        raise watch.unreadable(source, error) from error
+        raise journal_scan.unreadable(source, error) from error
 
 
 def _is_job(source: Source, table: sa.Table = tables.jobs) -> sa.ColumnElement[bool]:

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, Select
 
 from experiments.benchmarks import AnyBenchmark
-from store import tables, thin
-from store.opening import Store
-from store.rows import ClaimRow, JobRow, MetricPoint, Renewal, ResultRow, RunRow, SubmissionRow, WorkerRow
+from store import downsample, tables
+from store.connect import Store
+from store.row_types import ClaimRow, JobRow, MetricPoint, Renewal, ResultRow, RunRow, SubmissionRow, WorkerRow
 from store.tables import latest_results
 from store.tables import open_claims as open_claims_view
 
@@ -117,7 +117,7 @@ def results(store: Store, run_ids: Collection[str]) -> list[ResultRow]:
 
 
 def per_sample(store: Store, run_id: str, evaluation_id: str) -> str | None:
-    """Correct or not for each image, as `jobs.journal.Result.per_sample` has it; None if it was not kept."""
+    """Correct or not for each image, as `jobs.journal.records.Result.per_sample` has it; None if it was not kept."""
     query = sa.select(latest_results.c.per_sample).where(
         latest_results.c.run_id == run_id, latest_results.c.evaluation_id == evaluation_id
     )
@@ -137,7 +137,7 @@ def metrics(
 
     `ancestors`: the runs that it extends, the first one first, whose training is the beginning of its own; one that the
     store does not know is left out. For a plot, no more than `at_most` points of each curve, by the rule of
-    `store.thin`; at least `thin.FEWEST`.
+    `store.downsample`; at least `thin.FEWEST`.
     """
     table = tables.metrics.c
     query = sa.select(*[table[name] for name in MetricPoint.__slots__]).order_by(table.attempt)
@@ -154,7 +154,7 @@ def metrics(
     if at_most is None:
         return points
     curves = groupby(points, key=lambda point: (point.stage, point.name))
-    return [point for _, curve in curves for point in thin.thinned(list(curve), at_most)]
+    return [point for _, curve in curves for point in downsample.thinned(list(curve), at_most)]
 
 
 def last_metrics(store: Store, name: str, run_ids: Collection[str] | None = None) -> dict[str, MetricPoint]:

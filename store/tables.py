@@ -41,7 +41,7 @@ journals = Table(
     metadata,
     Column("path", Text, primary_key=True, doc="relative to CEBCTL_HOME"),
     Column("byte_offset", BigInteger, nullable=False, doc="everything before it is in the store"),
-    Column("fingerprint", Text, nullable=False, doc="of the bytes before the offset: see store.watch"),
+    Column("fingerprint", Text, nullable=False, doc="of the bytes before the offset: see store.journal_scan"),
     Column("mtime_ns", BigInteger, nullable=False, doc="of the file when it was read"),
     Column("damaged", Integer, nullable=False, doc="lines that made no sense, or belong to another run"),
     Column("foreign", sa.Boolean, nullable=False, doc="whether what follows the offset belongs to another run"),

@@ -11,11 +11,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Table
 
-from jobs.home import Home
-from store import tables, watch
+from jobs.paths import Home
+from store import journal_scan, tables
+from store.connect import Store, open_memory
 from store.ingest import read_all
-from store.opening import Store, open_memory
-from store.watch import Source
+from store.journal_scan import Source
 
 _BYTES_AT_ONCE = 32 << 20
 _OF_SUBMISSIONS = (tables.submissions, tables.runs, tables.claims, tables.releases, tables.workers)
@@ -26,7 +26,7 @@ def disagreements(store: Store, home: Home) -> list[str]:
     """The journals (relative to CEBCTL_HOME) whose rows are not those that a rebuild would give, and the keys of
     rows that come from no journal. Journals that were not read to their end, or grow meanwhile, are passed over.
     """
-    sources = list(watch.sources(home))
+    sources = list(journal_scan.sources(home))
     submissions = [source for source in sources if source.submission]
     found = _compare(store, submissions)
     for group in _groups(source for source in sources if source.job):
@@ -51,7 +51,9 @@ def _compare(store: Store, sources: list[Source]) -> list[str]:
     with open_memory() as fresh:
         read_all(fresh, sources)
         with store.reading() as ours, fresh.reading() as theirs:
-            same = [s for s in sources if watch.known_of(ours, s).offset == watch.known_of(theirs, s).offset]
+            same = [
+                s for s in sources if journal_scan.known_of(ours, s).offset == journal_scan.known_of(theirs, s).offset
+            ]
             if sources and sources[0].submission:
                 # Submissions share runs: they are compared together or not at all.
                 if len(same) == len(sources) and any(_differ(ours, theirs, table) for table in _OF_SUBMISSIONS):
@@ -72,7 +74,7 @@ def _differ(ours: Connection, theirs: Connection, table: Table, source: Source |
 
 
 def _plain(row: Iterable[Any]) -> tuple[Any, ...]:
-    """PostgreSQL can't hold a NUL: see `store.postgresql`."""
+    """PostgreSQL can't hold a NUL: see `store.backends.postgresql`."""
     return tuple(value.replace("\0", "\ufffd") if isinstance(value, str) else value for value in row)
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from cebctl.app import app
-from experiments.matrix import load
+from experiments.matrix.load import load
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cebctl.commands.options import WHICH, MatrixArgument, Only
-from cebctl.control.interrupts import saying, uninterrupted
+from cebctl.interrupts import saying, uninterrupted
 
 ASKED_FROM = 11
 """Runs from which on a question is asked."""
@@ -31,12 +31,12 @@ def cancel(
 
     Example: `cebctl cancel experiments/imagenet.yaml --yes`
     """
-    from cebctl.control import cancel as cancelling
-    from cebctl.control.survey import open_home
     from cebctl.render import cancel_view
+    from cebctl.status.collect import open_home
+    from cebctl.submission import cancel as cancelling
     from experiments.errors import InputError
-    from experiments.matrix import load
-    from jobs.home import Home
+    from experiments.matrix.load import load
+    from jobs.paths import Home
 
     chosen = load(matrix).only(only)
     home = Home.from_environment()

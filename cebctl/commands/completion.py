@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from experiments.matrix import Matrix
+    from experiments.matrix.load import Matrix
 
 Item = tuple[str, str]
 """What is completed, and what some shells show beside it."""
@@ -82,7 +82,7 @@ def matrices(incomplete: str) -> Iterator[Item]:
 @_silent
 def run_ids(incomplete: str) -> Iterator[Item]:
     """The runs of the home by their ids, with their names."""
-    from jobs.home import Home
+    from jobs.paths import Home
 
     home = Home.from_environment()
     found = sorted(path.name for path in home.runs.iterdir() if path.name.startswith(incomplete))
@@ -92,8 +92,8 @@ def run_ids(incomplete: str) -> Iterator[Item]:
 
 def _labels(submissions: Path, wanted: set[str]) -> dict[str, str]:
     """The names that the newest submissions gave to these runs, with what tells apart those of one name."""
-    from cebctl.control.names import told_apart
-    from jobs.journal import Claim, read
+    from cebctl.status.run_names import told_apart
+    from jobs.journal.records import Claim, read
 
     found: dict[str, Claim] = {}
     for path in sorted(submissions.glob("*.jsonl"), reverse=True):
@@ -107,7 +107,7 @@ def _labels(submissions: Path, wanted: set[str]) -> dict[str, str]:
 @_silent
 def run_names(ctx: typer.Context, incomplete: str) -> Iterator[Item]:
     """The runs of the matrix that stands on the command line by name, and what only differs in its seed without it."""
-    from cebctl.control.names import without_seed
+    from cebctl.status.run_names import without_seed
 
     runs = matrix.runs if (matrix := _matrix(ctx)) else ()
     families = dict.fromkeys(without_seed(run.name) for run in runs)
@@ -133,8 +133,8 @@ def selections(ctx: typer.Context, incomplete: str) -> Iterator[Item]:
 def benchmarks(ctx: typer.Context, incomplete: str) -> Iterator[Item]:
     """The benchmarks of the matrix by what they are called, and `train`; then a parameter, or one with its values."""
     from experiments.benchmarks import AnyBenchmark
-    from experiments.fields import flatten, schema
-    from experiments.selection import TRAIN, names
+    from experiments.matrix.selection import TRAIN, names
+    from experiments.matrix.spec_fields import flatten, schema
 
     matrix = _matrix(ctx)
     among = matrix.benchmarks if matrix else ()
@@ -165,7 +165,7 @@ def _last_condition(text: str) -> tuple[str, str]:
 
 def _fields(ctx: typer.Context) -> list[str]:
     """The fields that the runs of the matrix have, those that tell them apart first; without one, all there are."""
-    from experiments.fields import schema
+    from experiments.matrix.spec_fields import schema
     from experiments.spec import Run
 
     tree, matrix = schema(Run), _matrix(ctx)
@@ -176,7 +176,7 @@ def _fields(ctx: typer.Context) -> list[str]:
 
 
 def _values(ctx: typer.Context, field: str) -> list[str]:
-    from experiments.fields import schema
+    from experiments.matrix.spec_fields import schema
     from experiments.spec import Run
 
     matrix, path = _matrix(ctx), schema(Run).resolve(field)
@@ -198,7 +198,7 @@ def _spelled(value: Any) -> str:
 def _matrix(ctx: typer.Context) -> Matrix | None:
     """The matrix on the command line; None if there is none, or it has faults."""
     from experiments.errors import CebctlError
-    from experiments.matrix import load
+    from experiments.matrix.load import load
 
     # An option still without its value keeps arguments from being told apart.
     given = ctx.params.get("matrix") or next((word for word in ctx.args if word.endswith((".yaml", ".yml"))), None)
@@ -219,6 +219,6 @@ def gpu_names(incomplete: str) -> Iterator[Item]:
 @_silent
 def fetchable(incomplete: str) -> Iterator[Item]:
     """The data sets that `data fetch` brings."""
-    from jobs.fetch import SOURCES
+    from jobs.datasets.download import SOURCES
 
     return ((name, "") for name in SOURCES)

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from cebctl.commands.completion import fetchable
-from cebctl.commands.everywhere import everywhere
-from cebctl.control.interrupts import saying
+from cebctl.commands.global_options import everywhere
+from cebctl.interrupts import saying
 
 app = typer.Typer(help="See which data sets are at hand; fetch what can be had.", no_args_is_help=True)
 
@@ -29,7 +29,7 @@ def list_() -> None:
     Example: `cebctl data list --plain`
     """
     from cebctl.render import data_view
-    from jobs.home import data_folder
+    from jobs.paths import data_folder
 
     data_view.show(data_folder())
 
@@ -47,6 +47,6 @@ def fetch(
     Example: `cebctl data fetch fashion_mnist --quiet`
     """
     from cebctl.render import data_view
-    from jobs.home import data_folder
+    from jobs.paths import data_folder
 
     data_view.fetch(name, data_folder())

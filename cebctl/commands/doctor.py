@@ -9,7 +9,7 @@ import typer
 
 from cebctl.commands.completion import matrices
 from cebctl.commands.options import AsJson
-from cebctl.control.interrupts import saying
+from cebctl.interrupts import saying
 
 
 @saying("interrupted; no journal was touched")
@@ -36,11 +36,11 @@ def doctor(
 
     Example: `cebctl doctor experiments/imagenet.yaml`
     """
-    from cebctl.control import doctor as examining
-    from cebctl.control import findings
+    from cebctl.diagnostics import doctor as examining
+    from cebctl.diagnostics import findings
     from cebctl.render import console, doctor_view
-    from experiments.matrix import load
-    from jobs.home import Home
+    from experiments.matrix.load import load
+    from jobs.paths import Home
 
     chosen = load(matrix) if matrix else None
     home = Home.from_environment()

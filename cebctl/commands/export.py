@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cebctl.commands.options import MatrixArgument, Only
-from cebctl.control.interrupts import saying
+from cebctl.interrupts import saying
 
 
 class Target(StrEnum):
@@ -34,11 +34,11 @@ def export(
 
     Example: `cebctl export experiments/digits.yaml --only 'objective=ceb' --to tensorboard --out board`
     """
-    from cebctl.control.export import export as export_runs
-    from cebctl.control.survey import open_home
+    from cebctl.export.run_export import export as export_runs
     from cebctl.render import console
-    from experiments.matrix import load
-    from jobs.home import Home
+    from cebctl.status.collect import open_home
+    from experiments.matrix.load import load
+    from jobs.paths import Home
 
     chosen = load(matrix).only(only)
     home = Home.from_environment()

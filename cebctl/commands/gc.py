@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cebctl.commands.options import MatrixArgument, Only
-from cebctl.control.interrupts import saying
+from cebctl.interrupts import saying
 
 
 class Keep(StrEnum):
@@ -37,12 +37,12 @@ def gc(
 
     Example: `cebctl gc experiments/imagenet.yaml --only 'depth=50' --yes`
     """
-    from cebctl.control import gc as collecting
-    from cebctl.control.survey import open_home
+    from cebctl.maintenance import checkpoint_gc as collecting
     from cebctl.render import gc_view
+    from cebctl.status.collect import open_home
     from experiments.errors import InputError
-    from experiments.matrix import load
-    from jobs.home import Home
+    from experiments.matrix.load import load
+    from jobs.paths import Home
 
     chosen = load(matrix).only(only)
     home = Home.from_environment()

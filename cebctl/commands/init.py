@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cebctl.control.interrupts import saying
+from cebctl.interrupts import saying
 
 
 class Network(StrEnum):
@@ -52,23 +52,23 @@ def init(
 
     Example: `cebctl init scans.yaml --data scans --network wide_resnet --size 64`
     """
-    from cebctl.control import first_matrix, own_images
+    from cebctl.onboarding import matrix_template, scan_images
     from cebctl.render import init_view
-    from experiments import own_data
+    from experiments import own_dataset
+    from experiments.atomic_files import replacing
     from experiments.errors import InputError
-    from experiments.files import replacing
-    from jobs import cluster
+    from jobs.slurm import sbatch
 
     if matrix.exists():
         raise InputError(matrix, "is there already", "name another file")
     if not matrix.parent.is_dir():
         raise InputError(matrix.parent, "no such folder")
-    found = own_images.look(data, own_data.data_folder(), size)
-    name = own_data.name_of(found.slug, found.described)
-    chosen = network.value if network else first_matrix.suited(found.described.size)
-    described = own_data.write(name, found.described)
+    found = scan_images.look(data, own_dataset.data_folder(), size)
+    name = own_dataset.name_of(found.slug, found.described)
+    chosen = network.value if network else matrix_template.suited(found.described.size)
+    described = own_dataset.write(name, found.described)
     with replacing(matrix) as beside:
-        beside.write_text(first_matrix.text(name, found.slug, found.described, chosen), "utf-8")
-    wants_gpu = chosen != Network.small_cnn and not cluster.local_gpus()
-    first_try = first_matrix.first_try(matrix, data, found.described.size) if wants_gpu else ""
+        beside.write_text(matrix_template.text(name, found.slug, found.described, chosen), "utf-8")
+    wants_gpu = chosen != Network.small_cnn and not sbatch.local_gpus()
+    first_try = matrix_template.first_try(matrix, data, found.described.size) if wants_gpu else ""
     init_view.show(matrix, found, described, chosen, first_try)

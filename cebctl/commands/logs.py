@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cebctl.commands.options import RunArgument
-from cebctl.control.interrupts import saying
+from cebctl.interrupts import saying
 
 
 @saying("stopped reading; the run goes on as it did")
@@ -28,11 +28,11 @@ def logs(
 
     Example: `cebctl logs 'ceb rho=3' --lines 100`
     """
-    from cebctl.control.one_run import find
-    from cebctl.control.survey import open_home
-    from cebctl.control.whereabouts import whereabouts
     from cebctl.render import log_view
-    from jobs.home import Home
+    from cebctl.status.collect import open_home
+    from cebctl.status.find_run import find
+    from cebctl.status.log_sources import whereabouts
+    from jobs.paths import Home
 
     home = Home.from_environment()
     with open_home(home) as store:

@@ -8,7 +8,7 @@ import typer
 
 from cebctl.commands.completion import gpu_names
 from cebctl.commands.options import OUTPUT, Again, AsJson, MaybeMatrix, Only, RetryFailed
-from cebctl.control.interrupts import saying
+from cebctl.interrupts import saying
 from experiments.errors import InputError
 
 COST = "What the cost is of"
@@ -73,18 +73,18 @@ def plan(
     from cebctl.render import console
 
     if schema:
-        from experiments.json_schema import json_schema
+        from experiments.matrix.json_schema import json_schema
 
         console.print_json(json_schema())
         return
     if matrix is None:
         raise InputError("cebctl plan", "Missing argument 'MATRIX'", "see `cebctl plan --help`")
 
-    from cebctl.control.again import read
-    from cebctl.control.planning import make_plan
+    from cebctl.planning.plan import make_plan
     from cebctl.render import plan_view
-    from experiments.matrix import load
-    from jobs.home import Home
+    from cebctl.submission.rerun import read
+    from experiments.matrix.load import load
+    from jobs.paths import Home
 
     chosen = load(matrix).only(only)
     anew = read(again or (), chosen)

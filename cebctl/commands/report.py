@@ -10,16 +10,16 @@ import typer
 
 from cebctl.commands.completion import run_names
 from cebctl.commands.options import OUTPUT, AsJson, MatrixArgument, Only
-from cebctl.control.interrupts import saying
+from cebctl.interrupts import saying
 
 if TYPE_CHECKING:
-    from cebctl.control.evidence import Evidence
-    from cebctl.control.versions import Versions
     from cebctl.report.cells import Report
-    from experiments.matrix import Matrix
-    from jobs.home import Home
-    from store.opening import Store
-    from store.rows import ResultRow
+    from cebctl.status.run_details import Evidence
+    from cebctl.status.staleness import Versions
+    from experiments.matrix.load import Matrix
+    from jobs.paths import Home
+    from store.connect import Store
+    from store.row_types import ResultRow
 
 
 FILES = "Files instead; with --format or --json as well"
@@ -101,15 +101,15 @@ def report(
 
     Example: `cebctl report experiments/digits.yaml --compare xent 'ceb rho=0' --detect 1.0`
     """
-    from cebctl.control.evidence import collect
-    from cebctl.control.off_target import off_target
-    from cebctl.control.survey import open_home, survey
-    from cebctl.control.versions import Versions, lineage
-    from cebctl.report import formats
+    from cebctl.report.formats import write
     from cebctl.report.table import build
-    from experiments.matrix import load
+    from cebctl.status.collect import open_home, survey
+    from cebctl.status.off_target import off_target
+    from cebctl.status.run_details import collect
+    from cebctl.status.staleness import Versions, lineage
+    from experiments.matrix.load import load
     from jobs import provenance
-    from jobs.home import Home
+    from jobs.paths import Home
     from store import queries
 
     if json:
@@ -135,7 +135,7 @@ def report(
         versions = Versions({run.run_id: run.run for run in chosen.runs}, attempts, provenance.engine_digest())
         _pictures(chosen, built, rows, evidence, versions, figures, html)
     if format or not (figures or html):
-        formats.write(built, (format or Format.table).value)
+        write.write(built, (format or Format.table).value)
 
 
 def _json_alone(format: Format | None) -> Format:
@@ -172,11 +172,11 @@ def _detectable(points: float, compare: tuple[str, str] | None) -> None:
 
 def _absent(matrix: Matrix) -> dict[str, str]:
     """The matrix's data sets that are not there, with what is wrong."""
-    from jobs import fetch
-    from jobs.home import data_folder
+    from jobs.datasets import download
+    from jobs.paths import data_folder
 
     names = {run.run.data.name for run in matrix.runs}
-    there = [fetch.present(name, data_folder()) for name in sorted(names)]
+    there = [download.present(name, data_folder()) for name in sorted(names)]
     return {one.name: one.state for one in there if one.state != "ready"}
 
 
@@ -191,8 +191,8 @@ def _pictures(
 ) -> None:
     from cebctl.render.console import many, news
     from cebctl.report.figures import build, draw
+    from experiments.atomic_files import replacing
     from experiments.errors import InputError
-    from experiments.files import replacing
 
     curves = {one.status.planned.run_id: one.curves for one in evidence}
     drawn = build.build(matrix, built, rows, curves)
@@ -214,14 +214,14 @@ def _pictures(
 def _compare(
     matrix: Matrix, store: Store, home: Home, names: tuple[str, str], detect: float | None, json: bool
 ) -> None:
-    from cebctl.control.off_target import last_rho
-    from cebctl.control.pairing import comparisons, family, left_out, name
-    from cebctl.control.survey import survey
-    from cebctl.control.versions import Versions, lineage
-    from cebctl.render import compare_view
     from cebctl.render.console import print_json
-    from cebctl.report import version_notes
-    from cebctl.report.notes import off_target_note
+    from cebctl.report.comparison import view
+    from cebctl.report.comparison.paired_runs import comparisons, family, left_out, name
+    from cebctl.report.notes import versions as version_notes
+    from cebctl.report.notes.footnotes import off_target_note
+    from cebctl.status.collect import survey
+    from cebctl.status.off_target import last_rho
+    from cebctl.status.staleness import Versions, lineage
     from jobs import provenance
     from store import queries
 
@@ -239,6 +239,6 @@ def _compare(
     ]
     notes = [note for note in notes if note]
     if json:
-        print_json(compare_view.to_json(name(a[0]), name(b[0]), found, detect, notes))
+        print_json(view.to_json(name(a[0]), name(b[0]), found, detect, notes))
     else:
-        compare_view.show(name(a[0]), name(b[0]), found, detect, notes)
+        view.show(name(a[0]), name(b[0]), found, detect, notes)

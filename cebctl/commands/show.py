@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cebctl.commands.options import AsJson, RunArgument
-from cebctl.control.interrupts import saying
+from cebctl.interrupts import saying
 
 
 @saying("interrupted; the run is as it was")
@@ -14,10 +14,10 @@ def show(run: RunArgument, json: AsJson = False) -> None:
 
     Example: `cebctl show 'ceb rho=3' --json`
     """
-    from cebctl.control.one_run import find
-    from cebctl.control.survey import open_home
     from cebctl.render import console, run_view
-    from jobs.home import Home
+    from cebctl.status.collect import open_home
+    from cebctl.status.find_run import find
+    from jobs.paths import Home
 
     home = Home.from_environment()
     with open_home(home) as store:

@@ -9,7 +9,7 @@ import typer
 
 from cebctl.commands.completion import matrices
 from cebctl.commands.options import OUTPUT, AsJson, Only
-from cebctl.control.interrupts import saying
+from cebctl.interrupts import saying
 
 
 @saying("interrupted; the runs are as they were")
@@ -33,12 +33,12 @@ def status(
 
     Example: `cebctl status experiments/digits.yaml --only 'objective=ceb' --watch`
     """
-    from cebctl.control.lookout import lookout
-    from cebctl.control.off_target import last_rho
-    from cebctl.control.survey import open_home, submitted_matrices
     from cebctl.render import console, progress, status_view
-    from experiments.matrix import load
-    from jobs.home import Home
+    from cebctl.status.collect import open_home, submitted_matrices
+    from cebctl.status.off_target import last_rho
+    from cebctl.status.polling import lookout
+    from experiments.matrix.load import load
+    from jobs.paths import Home
     from store import queries
 
     home = Home.from_environment()

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cebctl.commands.options import WHERE, Again, MatrixArgument, Only, RetryFailed
-from cebctl.control.interrupts import saying
+from cebctl.interrupts import saying
 
 if TYPE_CHECKING:
-    from cebctl.control.again import Again as Meant
-    from cebctl.control.senders import Sender
-    from cebctl.control.submit import Submission
-    from experiments.matrix import Matrix
-    from jobs.home import Home
-    from jobs.site import Site
-    from store.opening import Store
+    from cebctl.submission.executors import Sender
+    from cebctl.submission.rerun import Again as Meant
+    from cebctl.submission.submit import Submission
+    from experiments.matrix.load import Matrix
+    from jobs.paths import Home
+    from jobs.slurm.cluster_info import Site
+    from store.connect import Store
 
 
 class Executor(StrEnum):
@@ -105,23 +105,24 @@ def submit(
 
     Example: `cebctl submit experiments/digits.yaml --again 'pgd, norm = linf' --only 'rho <= 3'`
     """
-    from cebctl.control import budget, needs
-    from cebctl.control.again import read
-    from cebctl.control.submit import UNDER_WAY, held_back
-    from cebctl.control.submit import submit as submit_to
-    from cebctl.control.survey import open_home, survey
-    from experiments.matrix import load
-    from jobs import trust
-    from jobs.home import Home
+    from cebctl.planning import gpu_hour_limit
+    from cebctl.status.collect import open_home, survey
+    from cebctl.submission import prerequisites
+    from cebctl.submission.rerun import read
+    from cebctl.submission.submit import UNDER_WAY, held_back
+    from cebctl.submission.submit import submit as submit_to
+    from experiments.matrix.load import load
+    from jobs import file_ownership
+    from jobs.paths import Home
 
     chosen = load(matrix).only(only)
     anew = read(again or (), chosen)
     home = Home.from_environment()
     if max_gpu_hours is not None:
-        budget.check(chosen, home, max_gpu_hours, retry_failed=retry_failed, again=anew)
-    needs.check(chosen, home, retry_failed=retry_failed, again=anew)
+        gpu_hour_limit.check(chosen, home, max_gpu_hours, retry_failed=retry_failed, again=anew)
+    prerequisites.check(chosen, home, retry_failed=retry_failed, again=anew)
     site = _checked_site(chosen, home, on, retry_failed=retry_failed, heed=not unchecked, again=anew)
-    trust.keep_private(home.folder)
+    file_ownership.keep_private(home.folder)
     with open_home(home, create=True) as store:
         if site:
             _release_held(chosen, store, home)
@@ -142,40 +143,40 @@ def _checked_site(
     """The cluster that it goes to, which would start it; None: it stays on this machine."""
     import shutil
 
-    from cebctl.control import cluster_checks
+    from cebctl.diagnostics import slurm_checks
 
     where = on or (Executor.slurm if shutil.which("sbatch") else Executor.local)
     if where == Executor.local:
         return None
-    return cluster_checks.check(matrix, home, retry_failed=retry_failed, heed=heed, again=again)
+    return slurm_checks.check(matrix, home, retry_failed=retry_failed, heed=heed, again=again)
 
 
 def _sender(store: Store, site: Site | None, workers: int | None, max_parallel: int | None) -> Sender:
-    from cebctl.control import nodes, senders
     from cebctl.render import status_view
+    from cebctl.submission import executors, node_exclusion
 
     if site is None:
-        return senders.Local(workers, max_parallel)
-    avoided = nodes.suspects(store, [node.name for node in site.nodes])
+        return executors.Local(workers, max_parallel)
+    avoided = node_exclusion.suspects(store, [node.name for node in site.nodes])
     status_view.warn([f"no job goes to {node}: {why}" for node, why in avoided.items()])
-    return senders.Slurm(site.max_array_size, max_parallel, tuple(avoided))
+    return executors.Slurm(site.max_array_size, max_parallel, tuple(avoided))
 
 
 def _release_held(matrix: Matrix, store: Store, home: Home) -> None:
-    from cebctl.control import held
     from cebctl.render import status_view
+    from cebctl.submission import release_held
 
-    for job, why_not in held.release(matrix, store, home).items():
+    for job, why_not in release_held.release(matrix, store, home).items():
         launch = f"{job}, which Slurm holds after a launch that failed"
         status_view.warn([f"could not release {launch}: {why_not}" if why_not else f"released {launch}"])
 
 
 def _tell_what_stays(submission: Submission, matrix: Matrix, store: Store, home: Home) -> None:
     """Say which runs are left to what is under way, and what stays as older trainings made it."""
-    from cebctl.control.again import is_under_way, left
-    from cebctl.control.names import listed
-    from cebctl.control.survey import survey
     from cebctl.render import status_view
+    from cebctl.status.collect import survey
+    from cebctl.status.run_names import listed
+    from cebctl.submission.rerun import is_under_way, left
 
     claims = [*submission.claims, *(claim for claim, _ in submission.left_over)]
     taken = {claim.run_id for claim in claims}
@@ -189,16 +190,16 @@ def _tell_what_stays(submission: Submission, matrix: Matrix, store: Store, home:
 def _announce(submission: Submission | None, matrix: Matrix, store: Store, home: Home) -> None:
     """Say what was submitted, and what is set in it without effect. Raises the first error that was met in sending, if
     only a part was taken."""
-    from cebctl.control.survey import survey
     from cebctl.render import plan_view, status_view
-    from experiments import in_force
+    from cebctl.status.collect import survey
+    from experiments import jump_start_checks
 
     if submission is None:
         status_view.announce_nothing(matrix, survey(matrix, store, home))
         return
     status_view.announce(submission, matrix, home)
     trained = {claim.run_id for claim in submission.claims if claim.stage == "train"}
-    warnings = in_force.warnings(matrix.runs)
+    warnings = jump_start_checks.warnings(matrix.runs)
     status_view.warn(
         plan_view.without_effect(
             {
@@ -214,10 +215,10 @@ def _announce(submission: Submission | None, matrix: Matrix, store: Store, home:
 
 def _stay(matrix: Matrix, store: Store, home: Home, sender: Sender, held: set[tuple[str, str]]) -> None:
     """Show progress until every run has ended; submit what was `held_back` by another run's training as well."""
-    from cebctl.control.lookout import lookout
-    from cebctl.control.submit import held_back
-    from cebctl.control.submit import submit as submit_to
     from cebctl.render import progress, status_view
+    from cebctl.status.polling import lookout
+    from cebctl.submission.submit import held_back
+    from cebctl.submission.submit import submit as submit_to
 
     look = lookout(matrix, store, home)
     runs = progress.watch(matrix, look).runs

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
-from cebctl.export.data import TABLES, ExportedRun
-from experiments.matrix import Matrix
+from cebctl.export.tables import TABLES, ExportedRun
+from experiments.matrix.load import Matrix
 
 
 def write(matrix: Matrix, runs: Iterable[ExportedRun], folder: Path) -> None:

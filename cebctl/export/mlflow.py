@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cebctl.export.data import ExportedRun
 from cebctl.export.libraries import library
-from experiments.matrix import Matrix
+from cebctl.export.tables import ExportedRun
+from experiments.matrix.load import Matrix
 
 FILE = "mlflow.sqlite"
 _AT_ONCE = 1000

@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from cebctl.export.data import TABLES, Columns, ExportedRun
 from cebctl.export.libraries import library
-from experiments.matrix import Matrix
+from cebctl.export.tables import TABLES, Columns, ExportedRun
+from experiments.matrix.load import Matrix
 
 
 def write(matrix: Matrix, runs: Iterable[ExportedRun], folder: Path) -> None:

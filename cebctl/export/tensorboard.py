@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from cebctl.export.data import ExportedRun
 from cebctl.export.libraries import library
-from experiments.matrix import Matrix
+from cebctl.export.tables import ExportedRun
+from experiments.matrix.load import Matrix
 
 
 def write(matrix: Matrix, runs: Iterable[ExportedRun], folder: Path) -> None:

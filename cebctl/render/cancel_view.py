@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from cebctl.control.cancel import Cancelled
 from cebctl.render.console import err, news
-from experiments.matrix import Matrix
-from jobs.home import STAGES
+from cebctl.submission.cancel import Cancelled
+from experiments.matrix.load import Matrix
+from jobs.paths import STAGES
 
 
 def show(matrix: Matrix, done: Cancelled) -> None:

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cebctl.render import manner
-from cebctl.render.vocabulary import LOOKS
+from cebctl.render import output_mode
+from cebctl.render.state_styles import LOOKS
 
 STATE_STYLE = {state: look.terminal for state, look in LOOKS.items()}
 
@@ -40,7 +40,7 @@ def decimals(value: float, digits: int, sign: str = "") -> str:
 def out() -> Console:
     """Results: on a terminal broken between words, elsewhere a fact a line and the parts of a report's table of 100
     columns."""
-    if manner.NOW.plain:
+    if output_mode.NOW.plain:
         return Console(highlight=False, emoji=False, color_system=None, width=_ENDLESS, soft_wrap=True)
     seen = sys.stdout.isatty()
     return Console(highlight=False, emoji=False, width=None if seen else 100, soft_wrap=not seen)
@@ -48,21 +48,21 @@ def out() -> Console:
 
 def err() -> Console:
     """What has to be said: errors, failures, warnings; broken as in `out`."""
-    given: dict[str, Any] = {"color_system": None} if manner.NOW.plain else {}
-    wrap = sys.stderr.isatty() and not manner.NOW.plain
+    given: dict[str, Any] = {"color_system": None} if output_mode.NOW.plain else {}
+    wrap = sys.stderr.isatty() and not output_mode.NOW.plain
     return Console(stderr=True, highlight=False, emoji=False, soft_wrap=not wrap, **given)
 
 
 def news() -> Console:
     """Progress, and what was done: on stderr too, but silent under --quiet."""
     console = err()
-    console.quiet = manner.NOW.quiet
+    console.quiet = output_mode.NOW.quiet
     return console
 
 
 def room() -> int:
     """Columns that whoever reads stdout sees; where nobody looks, as many as there are."""
-    return out().width if sys.stdout.isatty() and not manner.NOW.plain else _ENDLESS
+    return out().width if sys.stdout.isatty() and not output_mode.NOW.plain else _ENDLESS
 
 
 def broken(text: str, width: int, indent: str = "") -> str:
@@ -88,7 +88,7 @@ def fitting(
 def print_table(console: Console, table: Table, label: int = 1) -> None:
     """A table, as wide as it is where nobody looks; under --plain a line for each cell that is not empty, behind what
     stands in the first `label` columns of its row: `ceb: runs: 6`."""
-    if not manner.NOW.plain:
+    if not output_mode.NOW.plain:
         width, console.width = console.width, max(console.width, room())
         console.print(table)
         console.width = width

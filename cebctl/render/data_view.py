@@ -11,11 +11,11 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from rich.table import Table
 from rich.text import Text
 
-from cebctl.render import manner
+from cebctl.render import output_mode
 from cebctl.render.console import broken, fitting, news, out, print_table, room
 from experiments import datasets
 from experiments.errors import InputError
-from jobs import fetch as fetching
+from jobs.datasets import download as fetching
 
 _HEADS = ("data set", "state", "images", "classes", "detail")
 _STYLE = {"ready": "green", "damaged": "red", "missing": "dim"}
@@ -65,7 +65,7 @@ def fetch(name: str, root: Path) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     tasks: dict[str, TaskID] = {}
     console = news()
-    with Progress(*columns, console=console, transient=True, disable=not manner.redraws()) as bars:
+    with Progress(*columns, console=console, transient=True, disable=not output_mode.redraws()) as bars:
 
         def progress(file: str, at_hand: int, total: int | None) -> None:
             if file not in tasks:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from cebctl.control.findings import Finding, todo
+from cebctl.diagnostics.findings import Finding, todo
 from cebctl.render.console import news, out, print_table
 from store.ingest import Ingested
 

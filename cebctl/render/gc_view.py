@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cebctl.control.gc import Collection
+from cebctl.maintenance.checkpoint_gc import Collection
 from cebctl.render.console import many, out, size
-from experiments.matrix import Matrix
+from experiments.matrix.load import Matrix
 
 
 def show(matrix: Matrix, found: Collection, verb: str) -> None:

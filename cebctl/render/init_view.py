@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cebctl.control.own_images import Looked
+from cebctl.onboarding.scan_images import Looked
 from cebctl.render.console import err, many, news
 
 

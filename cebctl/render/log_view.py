@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from cebctl.control.whereabouts import Whereabouts
 from cebctl.render.console import broken, room
+from cebctl.status.log_sources import Whereabouts
 from experiments.benchmarks import describe
-from jobs.home import STAGES, RunPaths, Stage
-from jobs.journal import AnyRecord, Heartbeat, Metrics, Owner, Result, read
+from jobs.journal.records import AnyRecord, Heartbeat, Metrics, Owner, Result, read
+from jobs.paths import STAGES, RunPaths, Stage
 
 POLL_SECONDS = 0.5
 LOOK_SECONDS = 2.0

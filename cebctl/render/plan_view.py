@@ -10,16 +10,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cebctl.control.arrays import Array
-from cebctl.control.changes import Changes
-from cebctl.control.planning import Family, Plan
-from cebctl.control.states import counts
-from cebctl.render import manner
+from cebctl.planning.matrix_diff import Changes
+from cebctl.planning.plan import Family, Plan
+from cebctl.render import output_mode
 from cebctl.render.console import STATE_STYLE, duration, many, out, print_facts, print_table
+from cebctl.status.states import counts
+from cebctl.submission.job_arrays import Array
 from experiments import batch_norm, gpus
 from experiments.benchmarks import NOT_RUNNABLE, AnyBenchmark, Attack, Transfer, parameters, runnable, tag
-from experiments.matrix import PlannedRun, shown
-from experiments.resources import text
+from experiments.matrix.load import PlannedRun, shown
+from experiments.matrix.resources_section import text
 
 _BASIS = {"measured": "measured", "counted": "FLOPs"}
 
@@ -50,7 +50,7 @@ def show(plan: Plan, *, full: bool = False) -> None:
 
 def _title(console: Console, plan: Plan) -> None:
     path, title, runs = str(plan.matrix.path), plan.matrix.title, len(plan.runs)
-    if manner.NOW.plain:
+    if output_mode.NOW.plain:
         print_facts(console, "", ("matrix", "title", "runs"), (path, title, str(runs)))
     else:
         console.print(f"[bold]{escape(path)}[/]  {escape(title)}: {many(runs, 'run')}", soft_wrap=True)
@@ -58,7 +58,7 @@ def _title(console: Console, plan: Plan) -> None:
 
 def _say(console: Console, name: str, lines: Sequence[str], style: str = "bold") -> None:
     """A word at the margin and lines beside it, wrapped."""
-    if manner.NOW.plain:
+    if output_mode.NOW.plain:
         print_facts(console, "", [name] * len(lines), lines)
         return
     grid = Table.grid(padding=(0, 2))

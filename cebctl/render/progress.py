@@ -12,14 +12,14 @@ from dataclasses import replace
 from rich.live import Live
 from rich.markup import escape
 
-from cebctl.control.lookout import Seen
-from cebctl.control.states import RunStatus
-from cebctl.render import manner
+from cebctl.render import output_mode
 from cebctl.render.console import duration, err, news
 from cebctl.render.status_view import reason, summary
 from cebctl.render.watch_view import Picture
+from cebctl.status.polling import Seen
+from cebctl.status.states import RunStatus
 from experiments.errors import UnreachableError
-from experiments.matrix import Matrix
+from experiments.matrix.load import Matrix
 
 POLL_SECONDS = 0.5
 _SHARE = 4
@@ -34,7 +34,7 @@ def watch(matrix: Matrix, look: Look) -> Seen:
     Ctrl-C ends the watching, not the runs, and says so.
     """
     try:
-        return _live(matrix, look) if manner.redraws() else _lines(look)
+        return _live(matrix, look) if output_mode.redraws() else _lines(look)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"stopped watching, the runs go on: `cebctl status {matrix.path} --watch` shows them, "

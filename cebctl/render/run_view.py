@@ -13,20 +13,20 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cebctl.control.one_run import OneRun
-from cebctl.control.versions import Standing
-from cebctl.render import manner
+from cebctl.render import output_mode
 from cebctl.render.console import decimals, duration, fitting, out, print_table, room
+from cebctl.status.find_run import OneRun
+from cebctl.status.staleness import Standing
 from experiments.benchmarks import full_column
 from experiments.numerics import Difference
-from store.rows import JobRow, ResultRow
+from store.row_types import JobRow, ResultRow
 
 
 def show(found: OneRun) -> None:
     """Print spec, attempts and results."""
     console = out()
     console.print(f"[bold]{found.run.run_id}[/]  {escape(found.run.label)}\n{escape(str(found.paths.folder))}\n")
-    flow = False if manner.NOW.plain else None  # None: what is short on one line
+    flow = False if output_mode.NOW.plain else None  # None: what is short on one line
     spec = yaml.safe_dump(found.run.spec, sort_keys=False, default_flow_style=flow, width=room() - _OVERRUN)
     console.print(spec, markup=False)
     if found.off_target:

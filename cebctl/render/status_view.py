@@ -14,11 +14,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from cebctl.control.off_target import last_rho_text
-from cebctl.control.states import STATES, RunStatus, counts
-from cebctl.control.submit import Submission
-from cebctl.control.survey import MatrixRow
-from cebctl.render import manner
+from cebctl.render import output_mode
 from cebctl.render.console import (
     STATE_STYLE,
     broken,
@@ -32,9 +28,13 @@ from cebctl.render.console import (
     print_table,
     room,
 )
-from experiments.matrix import Matrix
-from jobs.home import Home
-from store.rows import JobRow
+from cebctl.status.collect import MatrixRow
+from cebctl.status.off_target import last_rho_text
+from cebctl.status.states import STATES, RunStatus, counts
+from cebctl.submission.submit import Submission
+from experiments.matrix.load import Matrix
+from jobs.paths import Home
+from store.row_types import JobRow
 
 
 def announce_nothing(matrix: Matrix, runs: Sequence[RunStatus]) -> None:
@@ -73,7 +73,7 @@ def show(matrix: Matrix, runs: Sequence[RunStatus]) -> None:
         what = "; ".join(part for part in (what, whose(run), generation(run)) if part)
         lines.append(((run.planned.run_id, run.planned.name, run.state, stage, what), STATE_STYLE[run.state]))
     console = out()
-    if manner.NOW.plain:
+    if output_mode.NOW.plain:
         for (run_id, name, state, at, what), _ in lines[1:]:
             print_facts(console, f"{run_id} {name}", ("state", at or "note"), (state, what))
     else:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from cebctl.control.families import family_axes
-from cebctl.control.lookout import Seen
-from cebctl.control.states import RunStatus, State
 from cebctl.render.console import STATE_STYLE, duration
 from cebctl.render.status_view import progress, reason, summary
-from experiments.matrix import Matrix, shown
+from cebctl.status.families import family_axes
+from cebctl.status.polling import Seen
+from cebctl.status.states import RunStatus, State
+from experiments.matrix.load import Matrix, shown
 
 _BAR = 30
 """Characters of a bar."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from cebctl.report.measured import Results, measured
+from cebctl.report.measurements import Results, measured
 from experiments import published
 from experiments.benchmarks import (
     CORRUPTIONS,
@@ -23,9 +23,9 @@ from experiments.benchmarks import (
 )
 from experiments.errors import InputError, expected
 from experiments.identity import evaluation_id
-from experiments.matrix import Matrix, PlannedRun
+from experiments.matrix.load import Matrix, PlannedRun
+from experiments.matrix.report_section import ReportSpec
 from experiments.published import Published
-from experiments.report_spec import ReportSpec
 
 
 @dataclass(frozen=True)

@@ -10,23 +10,24 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from cebctl.control.off_target import OffTarget, last_rho_text
-from cebctl.control.states import RunStatus
-from cebctl.control.versions import Versions
-from cebctl.report import attack_notes, columns, notes, table1
+from cebctl.report import columns, table1
 from cebctl.report.cells import AbsentSeed, Cell, Missing, Over, Report, Row, Table
 from cebctl.report.columns import Column
 from cebctl.report.intervals import mean_and_std, student
-from cebctl.report.measured import Measured, Results, measured, possible
+from cebctl.report.measurements import Measured, Results, measured, possible
+from cebctl.report.notes import attacks, footnotes
 from cebctl.report.selection import RULES, select_rho
+from cebctl.status.off_target import OffTarget, last_rho_text
+from cebctl.status.staleness import Versions
+from cebctl.status.states import RunStatus
 from experiments import published
 from experiments.benchmarks import NOT_RUNNABLE, Transfer, runnable
 from experiments.identity import evaluation_id
-from experiments.matrix import Matrix, PlannedRun
+from experiments.matrix.load import Matrix, PlannedRun
+from experiments.matrix.report_section import ReportSpec
 from experiments.numerics import Difference
 from experiments.published import Normaliser, Published
-from experiments.report_spec import ReportSpec
-from store.rows import JobRow, ResultRow
+from store.row_types import JobRow, ResultRow
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,8 @@ def build(
     selected = select_rho(rows, RULES[matrix.report.rho_star])
     papers = _papers(matrix, rows, selected, headline, all_columns)
     tables = (*papers, replace(whole, name=f"{matrix.title}: every measure of every run", supplement=True))
-    said = [*notes.notes(matrix, rows, selected, found.values(), versions), *said]
-    verdicts = attack_notes.verdicts(found.values())
+    said = [*footnotes.notes(matrix, rows, selected, found.values(), versions), *said]
+    verdicts = attacks.verdicts(found.values())
     return Report(matrix.name, matrix.title, tables if papers else (whole,), selected, tuple(said), verdicts)
 
 

@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from cebctl.report import words
+from cebctl.report import number_format
 from cebctl.report.cells import Cell, Missing, Row, Table
 from cebctl.report.columns import Column
 from cebctl.report.selection import Selected
-from experiments import published, selection
+from experiments import published
 from experiments.benchmarks import Pgd
-from experiments.matrix import Matrix, PlannedRun
+from experiments.matrix import selection
+from experiments.matrix.load import Matrix, PlannedRun
 from experiments.published import Model
 
 RHO, TRAIN_SUBSET = ("objective", "rho"), ("data", "train_subset")
@@ -61,7 +62,7 @@ def _model(model: Model, members: Sequence[Row], selected: Mapping[str, Selected
     axes |= {} if model.rho_star is None else {"published_rho": model.rho_star}
     cells = {name: _cell(model, name, members, chosen, columns) for name in model.cells}
     last_rho = chosen.last_rho if chosen else {}
-    head = _rho_text(model, rho) + words.OFF_TARGET * bool(last_rho)
+    head = _rho_text(model, rho) + number_format.OFF_TARGET * bool(last_rho)
     return Row(chosen.run_ids if chosen else (), axes, cells, (*model.heads, head), last_rho)
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 from msgspec import Struct
 
-from experiments import selection
 from experiments.errors import InputError, expected
-from experiments.fields import Path, flatten, schema
+from experiments.matrix import selection
+from experiments.matrix.spec_fields import Path, flatten, schema
 from experiments.published import files
 from experiments.published.files import ModelData, Paper, RhoStar, RowData, TableFile, ValueData
 from experiments.published.numbers import Attack, Published, Reading, in_units, published, reading

@@ -8,11 +8,11 @@ from functools import lru_cache
 from typing import Any
 
 from experiments.benchmarks import AnyBenchmark, CommonCorruptions, Pgd, column, eps_text
-from experiments.fields import flatten, schema
+from experiments.matrix.report_section import ReportSpec
+from experiments.matrix.spec_fields import flatten, schema
 from experiments.published.catalogue import axes_of, concerns, lookup, normaliser, table
 from experiments.published.files import Paper
 from experiments.published.numbers import Attack
-from experiments.report_spec import ReportSpec
 from experiments.spec import Run
 
 SETTINGS = (

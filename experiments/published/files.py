@@ -9,8 +9,8 @@ import msgspec
 import yaml
 from msgspec import Struct
 
-from experiments import yaml12
 from experiments.errors import InputError
+from experiments.matrix import yaml_nodes
 
 FOLDER = Path(__file__).parent
 
@@ -207,6 +207,6 @@ def read(name: str, kind: type[T]) -> T:
     path = FOLDER / name
     try:
         root = yaml.compose(path.read_text("utf-8"), Loader=_Loader)
-        return msgspec.convert(yaml12.plain(root) if root else {}, kind, strict=True)
+        return msgspec.convert(yaml_nodes.plain(root) if root else {}, kind, strict=True)
     except msgspec.ValidationError as error:
         raise InputError(path, str(error)) from None

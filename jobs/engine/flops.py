@@ -18,7 +18,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from experiments import costs, datasets
-from experiments.matrix import networks
+from experiments.matrix.load import networks
 from experiments.spec import Run, Xent
 from jobs.engine.models import build
 

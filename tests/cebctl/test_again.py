@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from jobs import lease
-from jobs.home import Home, RunPaths
-from jobs.journal import Checkpointed, Claim, Heartbeat, Result, Started, records
+from jobs.attempt import lease
+from jobs.journal.records import Checkpointed, Claim, Heartbeat, Result, Started, records
+from jobs.paths import Home, RunPaths
 from jobs.processes import Process
 
 pytestmark = pytest.mark.fault

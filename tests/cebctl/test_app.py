@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.matrix import load
+from experiments.matrix.load import load
 
 HEAVY = ("torch", "torchvision", "sqlalchemy", "submitit", "sklearn", "scipy", "numpy", "matplotlib")
 COMMANDS = (

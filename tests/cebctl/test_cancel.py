@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from cebctl.control.cancel import _forbidden
-from experiments.matrix import load
-from jobs.home import Home
+from cebctl.submission.cancel import _forbidden
+from experiments.matrix.load import load
+from jobs.paths import Home
 from jobs.processes import Process
 
 MATRIX = """

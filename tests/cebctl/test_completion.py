@@ -15,9 +15,9 @@ import pytest
 from cebctl.app import run
 from cebctl.commands.completion import run_ids
 from experiments.gpus import GPUS
-from experiments.matrix import load
-from jobs.home import Home
-from jobs.journal import Claim, Journal, Submitted
+from experiments.matrix.load import load
+from jobs.journal.records import Claim, Journal, Submitted
+from jobs.paths import Home
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.matrix import load
-from jobs.home import STAGES, Home
-from jobs.journal import Claim, read
+from experiments.matrix.load import load
+from jobs.journal.records import Claim, read
+from jobs.paths import STAGES, Home
 
 pytestmark = pytest.mark.fault
 

@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from cebctl.app import app
-from experiments.matrix import load
+from experiments.matrix.load import load
 
 ROOT = Path(__file__).parents[2]
 

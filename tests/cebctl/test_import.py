@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.matrix import load
+from experiments.matrix.load import load
 from jobs.engine.models import build
-from jobs.home import Home
+from jobs.paths import Home
 from tests.cebctl.conftest import Answer, Cebctl
 
 MATRIX = """
@@ -43,11 +43,11 @@ def take(call: Cebctl, tmp_path: Path) -> Import:
 
 def _taken(answer: Answer, home: Path) -> State:
     """What a matrix with the printed line would begin with."""
-    from jobs.engine import weights
+    from jobs.engine import weights_file
 
     assert answer.code == 0, answer.err
     path = Home(home).weights(answer.out.strip().removeprefix("weights: "))
-    return weights.read(path.read_bytes(), path)
+    return weights_file.read(path.read_bytes(), path)
 
 
 def _average(raw: State) -> State:

@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from experiments import datasets
 from experiments.benchmarks import CORRUPTIONS, tag
 from experiments.errors import InputError
-from experiments.matrix import load
+from experiments.matrix.load import load
 from jobs.engine.data.load import load as load_images
 
 DIGITS = load_digits()

@@ -12,11 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cebctl.control.submit import submitted
+from cebctl.submission.submit import submitted
 from experiments.identity import evaluation_id
-from experiments.matrix import load
-from jobs.home import STAGES, Home
-from jobs.journal import (
+from experiments.matrix.load import load
+from jobs.journal.records import (
     AnyRecord,
     Checkpointed,
     Claim,
@@ -33,6 +32,7 @@ from jobs.journal import (
     Started,
     Succeeded,
 )
+from jobs.paths import STAGES, Home
 
 MATRIX = """
 base: {data: digits, network: {name: small_cnn, width: 4, z_dim: 4}, optimiser: adam, epochs: 4, batch: 256}

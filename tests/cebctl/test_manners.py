@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from cebctl.control.interrupts import saying, uninterrupted
-from cebctl.render import manner
-from experiments.files import replacing
-from experiments.matrix import load
-from jobs.home import Home
+from cebctl.interrupts import saying, uninterrupted
+from cebctl.render import output_mode
+from experiments.atomic_files import replacing
+from experiments.matrix.load import load
+from jobs.paths import Home
 
 FRAMES = re.compile(r"[─│╭╮╰╯━█▓▒░\x1b\r]")
 
@@ -34,7 +34,7 @@ def test_quiet_says_nothing_but_results_and_errors(cebctl, tiny: Path) -> None:
 
 def test_a_fault_of_our_own_is_one_line_and_a_traceback_on_demand(cebctl, tmp_path: Path) -> None:
     broken = tmp_path / "sitecustomize.py"
-    broken.write_text("import experiments.matrix\ndef load(path): return 1 / 0\nexperiments.matrix.load = load\n")
+    broken.write_text("import experiments.matrix.load\ndef load(path): return 1 / 0\nexperiments.matrix.load = load\n")
     path = f"{tmp_path}:{Path(__file__).parents[2]}"
     answer = cebctl("plan", "any.yaml", PYTHONPATH=path)
     assert (answer.code, len(answer.err.splitlines())) == (1, 1)
@@ -88,14 +88,14 @@ def test_a_terminal_is_drawn_over_unless_it_is_asked_not_to(monkeypatch: pytest.
     monkeypatch.setattr("sys.stderr", type("Terminal", (), {"isatty": lambda self: True})())
     monkeypatch.setenv("TERM", "xterm")
     for option in (None, "verbose", "quiet", "plain"):
-        manner.begin()
+        output_mode.begin()
         chosen = dict.fromkeys(("verbose", "quiet", "plain", "debug"), False)
-        manner.ask(**chosen | ({option: True} if option else {}))
-        assert manner.redraws() == (option is None)
-    manner.begin()
-    assert manner.redraws()
+        output_mode.ask(**chosen | ({option: True} if option else {}))
+        assert output_mode.redraws() == (option is None)
+    output_mode.begin()
+    assert output_mode.redraws()
     monkeypatch.setenv("TERM", "dumb")
-    assert not manner.redraws()
+    assert not output_mode.redraws()
 
 
 # --- Ctrl-C ---
@@ -144,7 +144,7 @@ def test_some_steps_are_done_to_their_end_first() -> None:
 def test_a_ctrl_c_that_python_would_drop_comes_again() -> None:
     script = """
 import os, signal, time
-from cebctl.control.interrupts import insist
+from cebctl.interrupts import insist
 insist()
 class Fragile:
     def __del__(self): os.kill(os.getpid(), signal.SIGINT); time.sleep(0.1)

@@ -11,9 +11,9 @@ import pytest
 
 from experiments.benchmarks import Clean
 from experiments.identity import evaluation_id
-from experiments.matrix import load
-from jobs.home import Home
-from jobs.journal import Journal, Measure, Metrics, Result, Started, Succeeded
+from experiments.matrix.load import load
+from jobs.journal.records import Journal, Measure, Metrics, Result, Started, Succeeded
+from jobs.paths import Home
 
 MATRIX = """
 base: {data: digits, network: {name: small_cnn, width: 4, z_dim: 4}, optimiser: adam, epochs: 2, batch: 256}

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from experiments.matrix import load
-from jobs import lease
-from jobs.home import STAGES, Home
-from jobs.journal import Died, Failed, Started, read
+from experiments.matrix.load import load
+from jobs.attempt import lease
+from jobs.journal.records import Died, Failed, Started, read
+from jobs.paths import STAGES, Home
 from jobs.processes import Process
 
 

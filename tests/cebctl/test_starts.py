@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from experiments.matrix import load
-from jobs import checkpoints
-from jobs.home import Home
-from jobs.journal import Started, read
+from experiments.matrix.load import load
+from jobs import checkpoint_files
+from jobs.journal.records import Started, read
+from jobs.paths import Home
 
 BASE = "base: {data: digits, network: {name: small_cnn, width: 4, z_dim: 4}, optimiser: adam, batch: 256}\n"
 EVALUATE = "evaluate: [clean, information, training_rate, pgd: {norm: linf, eps: 0.1, steps: 3, subset: 50}]\n"
@@ -50,7 +50,7 @@ def test_a_run_is_extended_and_then_imported(cebctl, tmp_path: Path, home: Path)
     assert all(rows[1]["cells"][name]["seeds"] == 1 for name in ("clean", "pgd_linf", "rate_train_max"))
     begun = read(Home(home).run(longer.run_id).journal("train", 1)).records[0]
     assert isinstance(begun, Started) and begun.resumed_step == 10  # 5 an epoch
-    last = next(checkpoints.newest_first(Home(home).run(short.run_id).checkpoints)).path
+    last = next(checkpoint_files.newest_first(Home(home).run(short.run_id).checkpoints)).path
     assert _provenance(home, longer.run_id)["origin"] == {"run": short.run_id, "checkpoint": last.name}
 
     # The network of the short one, from its file alone, is measured as it was.

@@ -9,15 +9,15 @@ import pytest
 import typer
 
 from cebctl.commands.submit import _stay
-from cebctl.control.senders import Local, Offered, Order, Sent
-from cebctl.control.states import Facts, RunStatus, to_be_trained
-from cebctl.control.submit import held_back, submit
-from cebctl.control.survey import open_home, survey
+from cebctl.status.collect import open_home, survey
+from cebctl.status.states import Facts, RunStatus, to_be_trained
+from cebctl.submission.executors import Local, Offered, Order, Sent
+from cebctl.submission.submit import held_back, submit
 from experiments.benchmarks import Transfer
 from experiments.errors import CebctlError
-from experiments.matrix import Matrix, load
-from jobs.home import Home
-from jobs.journal import AnyRecord, Died, Failed, Journal, Launched, Started, Succeeded
+from experiments.matrix.load import Matrix, load
+from jobs.journal.records import AnyRecord, Died, Failed, Journal, Launched, Started, Succeeded
+from jobs.paths import Home
 from jobs.provenance import Snapshot
 
 CHAIN = """

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.matrix import Matrix, load
+from experiments.matrix.load import Matrix, load
 
 BASE = "{data: digits, network: small_cnn, optimiser: adam, epochs: 1, batch: 8}"
 

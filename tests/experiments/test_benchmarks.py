@@ -36,9 +36,9 @@ from experiments.benchmarks import (
     pipelines,
 )
 from experiments.errors import InputError
-from experiments.fields import read_value
 from experiments.identity import evaluation_id
-from experiments.matrix import Matrix
+from experiments.matrix.load import Matrix
+from experiments.matrix.spec_fields import read_value
 from experiments.spec import Pixels
 
 RANDOM = Pgd(norm="linf", eps=16 / 255, step_size=2 / 255, target="random")

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from experiments.identity import canonical, evaluation_id, run_id
-from experiments.matrix import load
+from experiments.matrix.load import load
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden_ids.json"

@@ -10,8 +10,8 @@ import pytest
 
 from experiments import published
 from experiments.benchmarks import Transfer
-from experiments.fields import schema
-from experiments.matrix import Matrix, load, networks
+from experiments.matrix.load import Matrix, load, networks
+from experiments.matrix.spec_fields import schema
 from experiments.spec import PgdAdversary, Run, Xent
 
 ROOT = Path(__file__).parents[2]

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from jsonschema import Draft202012Validator
 
-from experiments import start, yaml12
-from experiments.json_schema import json_schema
-from experiments.matrix import load
+from experiments import lineage
+from experiments.matrix import yaml_nodes
+from experiments.matrix.json_schema import json_schema
+from experiments.matrix.load import load
 
 ROOM = Path(__file__).parents[2] / "experiments"
 TEXT = (ROOM / "README.md").read_text()
@@ -19,7 +20,7 @@ def test_the_example_is_a_matrix(tmp_path: Path) -> None:
     path = tmp_path / "example.yaml"
     path.write_text(re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)[0])
     assert len(load(path).runs) == (2 + 39) * 3
-    assert Draft202012Validator(json_schema()).is_valid(yaml12.plain(yaml12.compose(path)))
+    assert Draft202012Validator(json_schema()).is_valid(yaml_nodes.plain(yaml_nodes.compose(path)))
 
 
 def test_the_fragments_about_starts_make_runs(tmp_path: Path) -> None:
@@ -33,7 +34,7 @@ def test_the_fragments_about_starts_make_runs(tmp_path: Path) -> None:
                     + "grids: [{objective: xent}, {objective: xent, variants: [again]}]\n")  # fmt: skip
     assert extending.startswith("base: {epochs: 200, extends: [100]}")
     first, again = load(path).runs
-    assert again.run.extends == (100, 200) and start.parent_id(again.run) == first.run_id
+    assert again.run.extends == (100, 200) and lineage.parent_id(again.run) == first.run_id
     path.write_text(base + importing + "grids: [{objective: xent, variants: [published, fine_tuned]}]\n")
     assert [run.run.epochs for run in load(path).runs] == [0, 10]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.home import Home, RunPaths
+from jobs.paths import Home, RunPaths
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import pytest
 
 from experiments.errors import InputError
 from jobs import provenance
-from jobs.cluster import job_environment
 from jobs.errors import CodeChangedError
-from jobs.home import Home
+from jobs.paths import Home
+from jobs.slurm.sbatch import job_environment
 
 
 def test_a_frozen_copy_imports_alone_and_has_the_same_digests(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_changed_code_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     submitted = provenance.code_digest()
     monkeypatch.setattr(provenance, "ROOT", tmp_path / "checkout")
     provenance.verify(submitted)
-    with (tmp_path / "checkout" / "jobs" / "journal.py").open("a") as file:
+    with (tmp_path / "checkout" / "jobs" / "journal" / "records.py").open("a") as file:
         file.write("\n")
     with pytest.raises(CodeChangedError, match=submitted):
         provenance.verify(submitted)
@@ -129,7 +129,7 @@ def test_a_diff_may_hold_any_bytes(checkout: Path, tmp_path: Path) -> None:
 INTERRUPTED = """
 import os, sys
 from jobs import provenance
-from jobs.home import Home
+from jobs.paths import Home
 def at_the_end(event, arguments):
     if event == "open" and str(arguments[0]).endswith("origin.json"):
         {how}
@@ -164,7 +164,7 @@ def test_what_another_submission_is_writing_stays(tmp_path: Path) -> None:
 def test_a_planted_snapshot_is_looked_at_before_anything_runs_it(tmp_path: Path) -> None:
     home = Home(tmp_path)
     snapshot = provenance.freeze(home)
-    (snapshot.folder / "jobs" / "worker.py").write_text("print('mine')")
+    (snapshot.folder / "jobs" / "local" / "worker.py").write_text("print('mine')")
     with pytest.raises(InputError, match=f"{snapshot.digest}: holds other code than its name says"):
         provenance.freeze(home)
     shutil.rmtree(snapshot.folder)

@@ -13,9 +13,9 @@ import pytest
 from lab import Lab, eventually
 
 from cebctl.app import run
-from cebctl.control.obstacles import obstacles
-from experiments.matrix import load
-from jobs import site
+from cebctl.diagnostics.resource_limits import obstacles
+from experiments.matrix.load import load
+from jobs.slurm import cluster_info
 
 MakeLab = Callable[..., Lab]
 Doctor = Callable[..., Any]
@@ -113,7 +113,7 @@ def test_limits_of_what_may_be_queued(lab_accounting: Lab, tmp_path: Path) -> No
     )
     limit(5)
     try:
-        found = obstacles(load(path), site.ask())
+        found = obstacles(load(path), cluster_info.ask())
     finally:
         limit(-1)
     assert [one.text for one in found] == [f"{path}: 7 jobs are more than the 5 that account lab lets you queue"]

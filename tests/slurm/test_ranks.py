@@ -12,9 +12,9 @@ import pytest
 from campaign import Campaign
 from lab import Lab, eventually
 
-from experiments.matrix import load
-from jobs.home import RunPaths
-from jobs.journal import Journal, Metrics, read
+from experiments.matrix.load import load
+from jobs.journal.records import Journal, Metrics, read
+from jobs.paths import RunPaths
 
 MakeLab = Callable[..., Lab]
 MATRIX = """
@@ -39,7 +39,7 @@ def values(metrics: dict[str, Any]) -> dict[str, float]:
 
 def trained_here(matrix: Path, folder: Path) -> list[dict[str, float]]:
     """What one process learns of the run of the matrix: its metrics."""
-    from jobs.engine.train import train
+    from jobs.engine.training.loop import train
 
     paths = RunPaths(folder)
     with Journal(paths.journal("train", 1)) as journal:
@@ -57,7 +57,7 @@ def process_of_rank(campaign: Campaign, rank: int) -> int | None:
             command = (folder / "cmdline").read_bytes()
         except OSError:
             continue
-        if wanted <= variables and b"jobs.element" in command and b"--ended" not in command:
+        if wanted <= variables and b"jobs.slurm.array_task" in command and b"--ended" not in command:
             return int(folder.name)
     return None
 

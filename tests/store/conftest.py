@@ -17,8 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 from experiments.benchmarks import Clean, Pgd
-from jobs.home import Home
-from jobs.journal import (
+from jobs.journal.records import (
     AnyRecord,
     Checkpointed,
     Claim,
@@ -34,8 +33,9 @@ from jobs.journal import (
     Submitted,
     Succeeded,
 )
+from jobs.paths import Home
+from store.connect import Store, open_memory, open_store
 from store.ingest import ingest
-from store.opening import Store, open_memory, open_store
 from store.tables import metadata
 
 NEVER_COMPARED = {"mtime_ns"}

@@ -26,11 +26,22 @@ import msgspec
 import sqlalchemy as sa
 
 from experiments.benchmarks import Clean
-from jobs.home import Home
-from jobs.journal import AnyRecord, Claim, Heartbeat, Journal, Launched, Measure, Metrics, Result, Started, Submitted
+from jobs.journal.records import (
+    AnyRecord,
+    Claim,
+    Heartbeat,
+    Journal,
+    Launched,
+    Measure,
+    Metrics,
+    Result,
+    Started,
+    Submitted,
+)
+from jobs.paths import Home
 from store import ingest as ingest_module
+from store.connect import Store, open_memory, open_store
 from store.ingest import ingest
-from store.opening import Store, open_memory, open_store
 from store.tables import metadata
 
 ROUNDS_BETWEEN_CHECKS = 4

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from experiments.errors import UnreachableError
-from jobs.home import Home
-from jobs.journal import Metrics
+from jobs.journal.records import Metrics
+from jobs.paths import Home
 from store import queries
+from store.connect import open_existing, open_memory, open_store
 from store.ingest import ingest
-from store.opening import open_existing, open_memory, open_store
 
 pytestmark = pytest.mark.fault
 
@@ -45,13 +45,13 @@ def test_a_thousand_kills() -> None:
 
 CONCURRENT = """
     from pathlib import Path
-    from jobs.home import Home
-    from store import ingest, opening
+    from jobs.paths import Home
+    from store import connect, ingest
 
     ingest.PIECE_BYTES = 20_000
 
     def work(number):
-        with opening.open_store(sys.argv[1]) as store:
+        with connect.open_store(sys.argv[1]) as store:
             print(ingest.ingest(store, Home(Path(sys.argv[2]))).records)
 """
 
@@ -117,10 +117,10 @@ UNPRIVILEGED = """
     import os, sys
     from pathlib import Path
     from experiments.errors import UnreachableError
-    from jobs.home import Home
+    from jobs.paths import Home
     from store import queries
     from store.ingest import ingest
-    from store.opening import open_existing, open_memory, open_store
+    from store.connect import open_existing, open_memory, open_store
     open_memory()  # imports what root's Python may hide from others
     if not os.geteuid():
         os.setgid(65534), os.setuid(65534)
@@ -172,9 +172,9 @@ def test_what_a_killed_process_left_can_be_read_only(campaign: Home, sqlite_file
     script = """
         import os, signal, sys
         from pathlib import Path
-        from jobs.home import Home
-        from store import ingest, opening
-        store = opening.open_store(sys.argv[1])
+        from jobs.paths import Home
+        from store import connect, ingest
+        store = connect.open_store(sys.argv[1])
         ingest.ingest(store, Home(Path(sys.argv[2])))
         os.kill(os.getpid(), signal.SIGKILL)
     """

@@ -6,22 +6,23 @@ from typing import Any
 import pytest
 
 from experiments.errors import UnreachableError
-from jobs.home import Home
-from jobs.journal import Claim
-from store import backend, queries, sqlite
+from jobs.journal.records import Claim
+from jobs.paths import Home
+from store import queries
+from store.backends import backend, sqlite
+from store.connect import Store, open_existing, open_memory, open_store
 from store.ingest import ingest
-from store.opening import Store, open_existing, open_memory, open_store
 
 pytestmark = pytest.mark.fault
 
 SUBMITTER = """
     import time
     from pathlib import Path
-    from jobs.home import Home
-    from jobs.journal import Claim, Journal, Started, Submitted
+    from jobs.paths import Home
+    from jobs.journal.records import Claim, Journal, Started, Submitted
     from store import queries
     from store.ingest import ingest
-    from store.opening import open_store
+    from store.connect import open_store
 
     url, home = sys.argv[1], Home(Path(sys.argv[2]))
 
@@ -87,7 +88,7 @@ def test_waiting_for_ever_is_not_waiting(sqlite_file: Path, monkeypatch: pytest.
 def test_waiting_for_ever_for_a_server(postgresql_database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     url = postgresql_database()
     with open_store(url) as one, open_store(url) as two, one.exclusive():
-        monkeypatch.setattr("store.postgresql.PATIENCE_SECONDS", 1)
+        monkeypatch.setattr("store.backends.postgresql.PATIENCE_SECONDS", 1)
         with pytest.raises(UnreachableError, match="lock timeout"), two.exclusive():
             pass
 

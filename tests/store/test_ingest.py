@@ -8,8 +8,7 @@ import pytest
 
 from experiments.benchmarks import Clean
 from experiments.errors import InputError, UnreachableError
-from jobs.home import Home
-from jobs.journal import (
+from jobs.journal.records import (
     AnyRecord,
     Claim,
     Died,
@@ -24,10 +23,11 @@ from jobs.journal import (
     Submitted,
     Succeeded,
 )
+from jobs.paths import Home
 from store import ingest as module
 from store import queries
+from store.connect import Store, open_memory, open_store
 from store.ingest import ingest
-from store.opening import Store, open_memory, open_store
 
 NOTHING = (0, 0, {})
 

@@ -10,8 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from experiments.benchmarks import Clean
-from jobs.home import Home
-from jobs.journal import (
+from jobs.journal.records import (
     Checkpointed,
     Claim,
     Died,
@@ -27,8 +26,9 @@ from jobs.journal import (
     Submitted,
     Succeeded,
 )
+from jobs.paths import Home
+from store.connect import open_memory
 from store.ingest import ingest
-from store.opening import open_memory
 
 pytestmark = pytest.mark.fault
 

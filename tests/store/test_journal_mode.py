@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from experiments.errors import InputError
-from jobs.home import Home
-from store import queries, sqlite
+from jobs.paths import Home
+from store import queries
+from store.backends import sqlite
+from store.connect import open_existing, open_store
 from store.ingest import ingest
-from store.opening import open_existing, open_store
 
 Lies = Callable[[str | None], None]
 
@@ -65,9 +66,9 @@ def test_a_log_that_was_moved_along_is_not_lost(
     script = """
         import os, signal, sys
         from pathlib import Path
-        from jobs.home import Home
-        from store import ingest, opening
-        store = opening.open_store(sys.argv[1])
+        from jobs.paths import Home
+        from store import connect, ingest
+        store = connect.open_store(sys.argv[1])
         ingest.ingest(store, Home(Path(sys.argv[2])))
         os.kill(os.getpid(), signal.SIGKILL)
     """
@@ -94,10 +95,11 @@ def test_a_store_in_use_keeps_a_rollback_journal(campaign: Home, sqlite_file: Pa
 
 MOVED = """
     from pathlib import Path
-    from jobs.home import Home
-    from store import queries, sqlite
+    from jobs.paths import Home
+    from store import queries
+    from store.backends import sqlite
     from store.ingest import ingest
-    from store.opening import open_store
+    from store.connect import open_store
 
     sqlite.network_file_system = lambda path: "nfs4"
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from experiments.benchmarks import AnyBenchmark, Clean, Pgd, Top5
-from jobs.home import Home
-from jobs.journal import Claim, Failed, Measure, Metrics, Released, Result, Started, Submitted, Succeeded
+from jobs.journal.records import Claim, Failed, Measure, Metrics, Released, Result, Started, Submitted, Succeeded
+from jobs.paths import Home
 from store import queries
+from store.connect import Store
 from store.ingest import ingest
-from store.opening import Store
-from store.rows import Renewal, WorkerRow
+from store.row_types import Renewal, WorkerRow
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_damaged(filled: Store, campaign: Home, write: Any) -> None:
 
 def test_a_thousand_runs_are_answered_at_once(home: Home, write: Any, sqlite_file: Path) -> None:
     """The benchmarks measure this at full size; here, that no question walks through the metrics."""
-    from store.opening import open_store
+    from store.connect import open_store
 
     write(home.submission("s"), *[Claim(run_id=f"r{n}", label="", stage="train", spec={"n": n}) for n in range(1000)])
     points = [Metrics(step=step, epoch=0, values={"loss": 1.0, "rate": 2.0}) for step in range(100)]

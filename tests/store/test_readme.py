@@ -8,11 +8,11 @@ import pytest
 
 import store
 from experiments.benchmarks import Clean
-from experiments.matrix import load
-from jobs.home import Home
-from jobs.journal import Measure, Metrics, Result, Started, Succeeded
+from experiments.matrix.load import load
+from jobs.journal.records import Measure, Metrics, Result, Started, Succeeded
+from jobs.paths import Home
+from store.connect import open_memory
 from store.ingest import ingest
-from store.opening import open_memory
 from store.tables import metadata
 
 README = Path(store.__file__).with_name("README.md").read_text()

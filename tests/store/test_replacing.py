@@ -12,11 +12,11 @@ import pytest
 import sqlalchemy as sa
 
 from experiments.errors import InputError, UnreachableError
-from jobs.home import Home
+from jobs.paths import Home
 from store import queries
-from store.backend import RenewedError
+from store.backends.backend import RenewedError
+from store.connect import Store, open_anew, open_existing, open_store
 from store.ingest import ingest
-from store.opening import Store, open_anew, open_existing, open_store
 from store.tables import SCHEMA, metadata
 
 pytestmark = pytest.mark.fault
@@ -81,10 +81,10 @@ def test_it_is_renamed_and_another_in_its_place(
 AT_ONCE = """
     import time
     from pathlib import Path
-    from jobs.home import Home
+    from jobs.paths import Home
     from store import queries
     from store.ingest import ingest
-    from store.opening import open_store
+    from store.connect import open_store
 
     home = Home(Path(sys.argv[2]))
 
@@ -125,7 +125,7 @@ def test_who_decides_what_to_submit_is_waited_for(campaign: Home, url: str, pyth
     fill(url, campaign)
     script = """
         import sys
-        from store.opening import open_anew
+        from store.connect import open_anew
         with open_anew(sys.argv[1]) as store:
             print(store.warnings)
     """

@@ -5,11 +5,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from experiments.benchmarks import Clean
-from jobs.home import Home
-from jobs.journal import Measure, Result, Started, Succeeded
+from jobs.journal.records import Measure, Result, Started, Succeeded
+from jobs.paths import Home
 from store import queries
+from store.connect import Store
 from store.ingest import ingest
-from store.opening import Store
 from store.tables import NAMES, SCHEMA, VERSION_TABLE, latest_results, metadata, open_claims
 
 

@@ -7,11 +7,11 @@ import pytest
 import sqlalchemy as sa
 
 from experiments.errors import InputError, UnreachableError
-from jobs.home import Home
-from jobs.journal import Failed, Metrics, Started
+from jobs.journal.records import Failed, Metrics, Started
+from jobs.paths import Home
 from store import verify
+from store.connect import Store, open_anew, open_store
 from store.ingest import ingest
-from store.opening import Store, open_anew, open_store
 from store.verify import disagreements
 
 

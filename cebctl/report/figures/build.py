@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from cebctl.report import columns, words
+from cebctl.report import columns, number_format
 from cebctl.report.cells import Report
 from cebctl.report.figures import papers, runs
 from cebctl.report.figures.marks import Figure
 from cebctl.report.figures.runs import Curves
-from experiments.matrix import Matrix
-from store.rows import ResultRow
+from experiments.matrix.load import Matrix
+from store.row_types import ResultRow
 
 
 def build(matrix: Matrix, report: Report, results: Iterable[ResultRow], curves: Curves) -> list[Figure]:
@@ -24,6 +24,6 @@ def build(matrix: Matrix, report: Report, results: Iterable[ResultRow], curves: 
     figures += runs.reliability(matrix, source.rows, found, selected)
     figures += runs.training(matrix, source.rows, curves)
     if any(row.last_rho for row in source.rows):
-        missed = f" {words.OFF_TARGET}: the target ρ was not in force when training ended."
+        missed = f" {number_format.OFF_TARGET}: the target ρ was not in force when training ended."
         figures = [replace(figure, caption=figure.caption + missed) for figure in figures]
     return figures

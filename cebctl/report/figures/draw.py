@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cebctl.report.figures import style
 from cebctl.report.figures.marks import Figure, Mark, Panel, Series
-from experiments.files import replacing
+from experiments.atomic_files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from cebctl.report import words
+from cebctl.report import number_format
 from cebctl.report.cells import Cell, Row
 from cebctl.report.figures.marks import Mark, Series
 from cebctl.report.selection import family
@@ -12,25 +12,25 @@ from cebctl.report.selection import family
 
 def short_name(row: Row, without: tuple[str, ...] = ()) -> str:
     """`ceb ρ=3 adversary=pgd`: a row's name without what is `none`; with § where its target rho was not in force."""
-    parts = [words.axis(row.axes["objective"])]
+    parts = [number_format.axis(row.axes["objective"])]
     for key, value in row.axes.items():
         if key not in ("objective", *without) and value != "none":
-            parts.append(f"{'ρ' if key == 'rho' else key.rpartition('.')[2]}={words.axis(value)}")
-    return " ".join([*parts, *([words.OFF_TARGET] if row.last_rho else [])])
+            parts.append(f"{'ρ' if key == 'rho' else key.rpartition('.')[2]}={number_format.axis(value)}")
+    return " ".join([*parts, *([number_format.OFF_TARGET] if row.last_rho else [])])
 
 
 def mark(row: Row, cell: Cell, at: float, chosen: bool = False) -> Mark:
     """A cell as a mark, in percent or nats."""
-    factor, _ = words.scale(cell.measure)
+    factor, _ = number_format.scale(cell.measure)
     run_id = row.run_ids[0] if len(row.run_ids) == 1 else ""
     low, high = cell.low * factor, cell.high * factor
-    fewer = f", {words.seeds(cell.seeds, cell.seeds_asked)}" if cell.absent else ""
+    fewer = f", {number_format.seeds(cell.seeds, cell.seeds_asked)}" if cell.absent else ""
     return Mark(at, cell.value * factor, low, high, run_id, short_name(row) + fewer, chosen)
 
 
 def published_mark(cell: Cell, at: float, label: str) -> Mark | None:
     """The paper's number of a cell."""
-    factor, _ = words.scale(cell.measure)
+    factor, _ = number_format.scale(cell.measure)
     if cell.published is None:
         return None
     return Mark(at, cell.published * factor, label=f"{label}, published")
@@ -40,7 +40,7 @@ def by_family(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """Rows that differ in rho alone, and by themselves those without one; apart from these, those off their target."""
     found: dict[str, list[Row]] = {}
     for row in rows:
-        found.setdefault(family(row.axes) + words.OFF_TARGET * bool(row.last_rho), []).append(row)
+        found.setdefault(family(row.axes) + number_format.OFF_TARGET * bool(row.last_rho), []).append(row)
     return found
 
 
@@ -70,4 +70,4 @@ def styles(rows: Sequence[Row]) -> dict[str, int]:
 def unit(rows: Sequence[Row], column: str) -> str:
     """`%` or `nats`, of the column's numbers."""
     cells = [cell for row in rows if isinstance(cell := row.cells.get(column), Cell)]
-    return words.unit(cells[0].measure) if cells else ""
+    return number_format.unit(cells[0].measure) if cells else ""

@@ -10,11 +10,11 @@ from cebctl.report.cells import Cell, Row
 from cebctl.report.figures.families import by_family, mark, short_name, styles
 from cebctl.report.figures.marks import Figure, Mark, Panel, Series
 from cebctl.report.intervals import wilson
-from cebctl.report.measured import Results
+from cebctl.report.measurements import Results
 from experiments import datasets
 from experiments.benchmarks import Calibration
-from experiments.matrix import Matrix
-from store.rows import MetricPoint, ResultRow
+from experiments.matrix.load import Matrix
+from store.row_types import MetricPoint, ResultRow
 
 Curves = Mapping[str, Sequence[MetricPoint]]
 """The metrics of each run, by run_id."""

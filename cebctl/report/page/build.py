@@ -16,18 +16,18 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cebctl.control.evidence import Evidence
-from cebctl.control.states import counts
-from cebctl.control.versions import Versions
-from cebctl.render.vocabulary import LOOKS
-from cebctl.report import words
+from cebctl.render.state_styles import LOOKS
+from cebctl.report import number_format
 from cebctl.report.cells import Report
 from cebctl.report.figures import style
 from cebctl.report.figures.marks import Figure
 from cebctl.report.page import vega
 from cebctl.report.page.runs import page_run
 from cebctl.report.page.tables import page_tables
-from store.rows import ResultRow
+from cebctl.status.run_details import Evidence
+from cebctl.status.staleness import Versions
+from cebctl.status.states import counts
+from store.row_types import ResultRow
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -52,7 +52,11 @@ def html(
     off_target = {run_id for table in report.tables for row in table.rows for run_id in row.last_rho}
     runs = [
         page_run(
-            one, mine[run_id], report.verdicts.get(run_id, {}), versions, words.OFF_TARGET * (run_id in off_target)
+            one,
+            mine[run_id],
+            report.verdicts.get(run_id, {}),
+            versions,
+            number_format.OFF_TARGET * (run_id in off_target),
         )
         for one in evidence
         for run_id in (one.status.planned.run_id,)
@@ -74,7 +78,7 @@ def html(
         looks=LOOKS,
         selected=report.selected,
         notes=report.notes,
-        gaps=words.gaps(report),
+        gaps=number_format.gaps(report),
         newest=_newest(row.measured_at for rows in mine.values() for row in rows),
         policy=_policy(scripts),
         css=Markup((FOLDER / "page.css").read_text("utf-8") + _state_colours()),

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 import msgspec
 import yaml
 
-from cebctl.control.evidence import Evidence
-from cebctl.control.states import State
-from cebctl.control.versions import Standing, Versions
 from cebctl.render.console import decimals, duration
 from cebctl.render.status_view import reason
 from cebctl.report.cells import Audit
 from cebctl.report.figures.runs import SHOWN, curve_marks
+from cebctl.status.run_details import Evidence
+from cebctl.status.staleness import Standing, Versions
+from cebctl.status.states import State
 from experiments.benchmarks import full_column
-from store.rows import JobRow, ResultRow
+from store.row_types import JobRow, ResultRow
 
 
 @dataclass(frozen=True)

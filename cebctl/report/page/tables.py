@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cebctl.report import words
+from cebctl.report import number_format
 from cebctl.report.cells import Cell, Missing, Report, Row, Table
 
 
@@ -56,13 +56,13 @@ def _down(report: Report, table: Table, number: int) -> PageTable:
     axes = list(dict.fromkeys(key for row in table.rows for key in row.axes))
     starred = {one.run_ids for one in report.selected.values()}
     heads = [Head((name,), stub=True) for name in axes]
-    with_seeds = words.has_seeds(table)
+    with_seeds = number_format.has_seeds(table)
     heads += [Head(("seeds",), stub=True)] * with_seeds
-    heads += [Head(tuple(words.heading(table, name).split("\n"))) for name in table.columns]
+    heads += [Head(tuple(number_format.heading(table, name).split("\n"))) for name in table.columns]
     rows = []
     for row in table.rows:
         stubs = [_axis(row, name, row.run_ids in starred) for name in axes]
-        stubs += [PageCell(words.row_seeds(row), str(row.seeds), stub=True)] * with_seeds
+        stubs += [PageCell(number_format.row_seeds(row), str(row.seeds), stub=True)] * with_seeds
         rows.append((*stubs, *(_cell(row.cells[name], row, report.is_mixed) for name in table.columns)))
     first = table.rows[0].axes
     hint = f"objective={first['objective']}"
@@ -72,14 +72,14 @@ def _down(report: Report, table: Table, number: int) -> PageTable:
 def _axis(row: Row, name: str, starred: bool) -> PageCell:
     value: Any = row.axes.get(name)
     link = row.run_ids[0] if row.run_ids else ""
-    text = words.row_axis(row, name, starred)
+    text = number_format.row_axis(row, name, starred)
     return PageCell(text, "" if value is None else str(value), stub=True, link=link)
 
 
 def _across(report: Report, table: Table, number: int) -> PageTable:
     heads = [
-        Head(("", *table.heads, *["seeds"] * words.has_seeds(table)), stub=True),
-        *(_model_head(row, words.has_seeds(table)) for row in table.rows),
+        Head(("", *table.heads, *["seeds"] * number_format.has_seeds(table)), stub=True),
+        *(_model_head(row, number_format.has_seeds(table)) for row in table.rows),
     ]
     rows = [
         (
@@ -92,21 +92,21 @@ def _across(report: Report, table: Table, number: int) -> PageTable:
 
 
 def _model_head(row: Row, with_seeds: bool) -> Head:
-    return Head((*row.heads, *[words.row_seeds(row)] * with_seeds))
+    return Head((*row.heads, *[number_format.row_seeds(row)] * with_seeds))
 
 
 def _cell(found: Cell | Missing, row: Row, mixed: bool) -> PageCell:
     paper = f"paper {found.published_text}" if found.published_text else ""
     if isinstance(found, Missing):
-        return PageCell(words.reason(found), paper=paper, missing=True, why=found.reason)
-    fewer = f" ({words.seeds(found.seeds, found.seeds_asked)})" if found.seeds < row.seeds else ""
-    counted = words.seeds(found.seeds, found.seeds_asked)
+        return PageCell(number_format.reason(found), paper=paper, missing=True, why=found.reason)
+    fewer = f" ({number_format.seeds(found.seeds, found.seeds_asked)})" if found.seeds < row.seeds else ""
+    counted = number_format.seeds(found.seeds, found.seeds_asked)
     over = f", 95% interval over {found.interval_over}" if found.interval_over else ""
     return PageCell(
-        f"{words.value(found)}{words.marks(found)}",
+        f"{number_format.value(found)}{number_format.marks(found)}",
         repr(found.value),
-        interval=words.interval(found, mixed) + fewer,
-        paper=paper + words.difference(found, ", ") if paper else "",
-        why=": ".join(filter(None, (counted + over, words.absent(found)))),
+        interval=number_format.interval(found, mixed) + fewer,
+        paper=paper + number_format.difference(found, ", ") if paper else "",
+        why=": ".join(filter(None, (counted + over, number_format.absent(found)))),
         best=found.best,
     )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from experiments.benchmarks import Norm
 from experiments.errors import InputError
 from jobs.engine.attacks.losses import ascent
-from jobs.engine.attacks.start import random_start
+from jobs.engine.attacks.random_start import random_start
 
 _NORMS = {"linf": "Linf", "l2": "L2"}
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from experiments.benchmarks import Loss, Norm
-from jobs.engine.attacks.layout import quick
 from jobs.engine.attacks.losses import ascent
+from jobs.engine.attacks.memory_format import quick
 
 
 @dataclass(frozen=True)

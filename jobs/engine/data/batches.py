@@ -18,9 +18,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms.functional import pil_to_tensor
 
-from jobs.engine.ahead import ahead
+from jobs.engine.chunking import ahead
 from jobs.engine.data import dali
-from jobs.engine.data.augment import (
+from jobs.engine.data.augmentation.augment import (
     Augment,
     augment_small,
     before_policy,
@@ -32,7 +32,7 @@ from jobs.engine.data.augment import (
     unit,
 )
 from jobs.engine.data.images import FolderImages, ImageSet, MemoryImages, Then
-from jobs.engine.data.reading import UNREADABLE, Read, loaded
+from jobs.engine.data.loader_pool import UNREADABLE, Read, loaded
 from jobs.engine.device import moved
 
 Batch = tuple[Tensor, Tensor, Tensor]

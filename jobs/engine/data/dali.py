@@ -30,10 +30,18 @@ from torch.utils.data import Dataset
 
 from experiments.errors import InputError
 from experiments.spec import AutoAugment, NoAugment
-from jobs.engine.data import autoaugment
-from jobs.engine.data.augment import Augment, before_policy, policy_on_device, sample_seeds, seeded, unit, window
+from jobs.engine.data.augmentation import autoaugment
+from jobs.engine.data.augmentation.augment import (
+    Augment,
+    before_policy,
+    policy_on_device,
+    sample_seeds,
+    seeded,
+    unit,
+    window,
+)
 from jobs.engine.data.images import FolderImages
-from jobs.engine.data.reading import UNREADABLE, Read, loaded
+from jobs.engine.data.loader_pool import UNREADABLE, Read, loaded
 from jobs.engine.device import moved
 
 THREADS_PER_READER = 8

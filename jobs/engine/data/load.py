@@ -9,11 +9,12 @@ from typing import Literal
 
 import torch
 
-from experiments import datasets, loaders, own_data
+from experiments import consistency, datasets, own_dataset
 from experiments.datasets import DatasetInfo, Split
 from experiments.errors import InputError, expected
 from experiments.spec import Data
-from jobs.engine.data import cifar10, cifar10_jpeg, dali, digits, fashion_mnist, imagenet, own
+from jobs.engine.data import dali
+from jobs.engine.data.datasets import cifar10, cifar10_jpeg, digits, fashion_mnist, imagenet, own
 from jobs.engine.data.images import FolderImages, ImageSet, evenly
 
 _READERS: dict[str, Callable[[DatasetInfo, Split, Path], ImageSet]] = {
@@ -33,14 +34,14 @@ def load(data: Data, split: Split | Literal["holdout"], root: Path) -> ImageSet:
     or smaller than what is asked of it; also if nothing is held out, or the loader can not do it or is not installed.
     """
     info = datasets.info(data.name)
-    if problem := loaders.of_data(data):
+    if problem := consistency.of_data(data):
         raise InputError("data", problem[1])
     if split == "holdout" and not data.holdout:
         raise InputError("data.holdout", "nothing was held out in training", "say how many images")
     asked = (data.train_subset or 0) + (data.holdout or 0)
     if split != "test" and asked > info.train - (data.train_subset is None):
         raise InputError(_asked(data), f"{asked:,} images", f"{info.name} has {info.train:,}")
-    reader = own.read if own_data.is_own(info.name) else _READERS.get(info.name)
+    reader = own.read if own_dataset.is_own(info.name) else _READERS.get(info.name)
     if reader is None:
         raise InputError("jobs/engine/data/load.py", f"no reader for {info.name!r}", expected(_READERS, info.name))
     images = reader(info, "test" if split == "test" else "train", root)

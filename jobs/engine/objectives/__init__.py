@@ -3,7 +3,7 @@
 A new objective is a struct in `experiments.spec`, a file here and its line in `of`.
 """
 
+from jobs.engine.objectives.registry import of
 from jobs.engine.objectives.terms import Objective, Terms
-from jobs.engine.objectives.which import of
 
 __all__ = ["Objective", "Terms", "of"]

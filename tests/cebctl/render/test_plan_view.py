@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cebctl.control.planning import make_plan
+from cebctl.planning.plan import make_plan
 from cebctl.render import plan_view
-from experiments.matrix import load
-from jobs.home import Home
+from experiments.matrix.load import load
+from jobs.paths import Home
 
 EXPERIMENTS = Path(__file__).parents[3] / "experiments"
 

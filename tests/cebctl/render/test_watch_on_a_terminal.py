@@ -17,9 +17,9 @@ from pathlib import Path
 
 import msgspec
 
-from experiments.matrix import load
-from jobs.home import Home
-from jobs.journal import Claim, Journal, Launched, Submitted
+from experiments.matrix.load import load
+from jobs.journal.records import Claim, Journal, Launched, Submitted
+from jobs.paths import Home
 from jobs.processes import Process
 
 ROOT = Path(__file__).parents[3]

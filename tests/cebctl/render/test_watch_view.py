@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cebctl.control.lookout import Seen
-from cebctl.control.states import STATES, RunStatus, StageStatus, State
 from cebctl.render import progress
 from cebctl.render.watch_view import Picture
+from cebctl.status.polling import Seen
+from cebctl.status.states import STATES, RunStatus, StageStatus, State
 from experiments.errors import UnreachableError
-from experiments.matrix import Matrix, load
-from store.rows import JobRow
+from experiments.matrix.load import Matrix, load
+from store.row_types import JobRow
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from experiments.matrix import load
-from jobs.home import Home
-from jobs.journal import Failed, Journal, Started
-from tests.cebctl.control.conftest import SMALL, claim, evaluate, submitted, train
+from experiments.matrix.load import load
+from jobs.journal.records import Failed, Journal, Started
+from jobs.paths import Home
+from tests.cebctl.conftest import SMALL, claim, evaluate, submitted, train
 
 ROOT = Path(__file__).parents[3]
 ERROR = "IndexError: index -5 is out of bounds for dimension 1 with a size of 4, which is said at length here"

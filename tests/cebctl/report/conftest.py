@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
-from cebctl.control.survey import open_home, survey
 from cebctl.report.cells import Report
 from cebctl.report.table import build
+from cebctl.status.collect import open_home, survey
 from experiments.benchmarks import CORRUPTIONS, AnyBenchmark, Clean, CommonCorruptions, ImagenetA, Pgd
 from experiments.identity import evaluation_id
-from experiments.matrix import Matrix, PlannedRun
-from jobs.home import Home
-from jobs.journal import Journal, Measure, Result, Started, Succeeded
+from experiments.matrix.load import Matrix, PlannedRun
+from jobs.journal.records import Journal, Measure, Result, Started, Succeeded
+from jobs.paths import Home
 from store import queries
 
 Measures = Mapping[AnyBenchmark, list[Measure]]

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from cebctl.render.vocabulary import LOOKS
+from cebctl.render.state_styles import LOOKS
 from cebctl.report.page.build import embedded
 from experiments.benchmarks import Clean, Information, Pgd
 from experiments.identity import evaluation_id
-from experiments.matrix import PlannedRun, load
-from jobs.home import Home
-from jobs.journal import Failed, Journal, Measure, Metrics, Result, Started, Succeeded
+from experiments.matrix.load import PlannedRun, load
+from jobs.journal.records import Failed, Journal, Measure, Metrics, Result, Started, Succeeded
+from jobs.paths import Home
 
 ROOT = Path(__file__).parents[3]
 EVIL = "</script><script>window.pwned=1</script><img src=x onerror=window.pwned=1>\"'`{{7*7}}&lt;<!--"

@@ -6,17 +6,17 @@ import math
 from pathlib import Path
 from typing import Any
 
-from cebctl.control.evidence import POINTS, TAIL_BYTES, collect
-from cebctl.control.survey import open_home, survey
-from cebctl.control.versions import Versions
 from cebctl.report.figures.build import build as figures_of
 from cebctl.report.figures.runs import SHOWN
 from cebctl.report.page.build import html
 from cebctl.report.table import build
+from cebctl.status.collect import open_home, survey
+from cebctl.status.run_details import POINTS, TAIL_BYTES, collect
+from cebctl.status.staleness import Versions
 from experiments.identity import evaluation_id
-from experiments.matrix import load
-from jobs.home import Home
-from jobs.journal import Journal, Metrics, Result, Started, Succeeded
+from experiments.matrix.load import load
+from jobs.journal.records import Journal, Metrics, Result, Started, Succeeded
+from jobs.paths import Home
 from store import queries
 
 ROOT = Path(__file__).parents[3]

@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from cebctl.control.states import RunStatus, StageStatus
-from cebctl.report import formats
 from cebctl.report.cells import Cell, Missing, Report
+from cebctl.report.formats import write
 from cebctl.report.intervals import wilson
-from cebctl.report.measured import possible
+from cebctl.report.measurements import possible
 from cebctl.report.page.tables import page_tables
 from cebctl.report.table import build
+from cebctl.status.states import RunStatus, StageStatus
 from experiments.errors import InputError
 from experiments.identity import evaluation_id
-from experiments.matrix import Matrix, PlannedRun, load
-from jobs.journal import Measure
-from store.rows import JobRow, ResultRow
+from experiments.matrix.load import Matrix, PlannedRun, load
+from jobs.journal.records import Measure
+from store.row_types import JobRow, ResultRow
 
 MATRIX = """
 title: A title_with & signs
@@ -109,7 +109,7 @@ def test_what_two_far_apart_seeds_say_of_an_accuracy_is_still_possible(
     assert (cell.as_error().low, cell.as_error().high) == (0.0, 1.0)
     assert "cut at 0 and 100%" in report.notes[0]
     for format, interval in (("table", "[0.0, 100.0]"), ("md", "[0.0, 100.0]"), ("csv", ",0.0,1.0,")):
-        formats.write(report, format)
+        write.write(report, format)
         assert interval in capsys.readouterr().out
 
 
@@ -147,7 +147,7 @@ def test_rho_star_is_the_lowest_within_a_tenth_of_a_point(matrix: Matrix) -> Non
 
 
 def test_results_of_other_code_are_marked(matrix: Matrix, capsys: pytest.CaptureFixture[str]) -> None:
-    formats.write(_report(matrix, SWEEP, engine="older"), "md")
+    write.write(_report(matrix, SWEEP, engine="older"), "md")
     out = capsys.readouterr().out
     assert "†" in out and "made by an earlier cebctl, which recorded no versions" in out
 
@@ -168,7 +168,7 @@ ONE_OF_TWO = {key: correct for key, correct in SWEEP.items() if key != ("ceb", 2
 @pytest.mark.parametrize("format", ["table", "md", "latex"])
 def test_a_row_that_lacks_a_seed_says_so(matrix: Matrix, capsys: pytest.CaptureFixture[str], format: str) -> None:
     """How many of how many, what the other does, and whose interval is over images alone."""
-    formats.write(_report(matrix, ONE_OF_TWO, "running"), format)
+    write.write(_report(matrix, ONE_OF_TWO, "running"), format)
     text = " ".join(capsys.readouterr().out.split())
     for tex, plain in (("{[}", "["), ("{]}", "]"), (r"$\pm$", "±")):
         text = text.replace(tex, plain)
@@ -190,14 +190,14 @@ def test_the_page_says_so_too(matrix: Matrix) -> None:
 def test_no_note_counts_seeds_that_a_row_does_not_have(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "three.yaml"
     path.write_text(MATRIX.replace("[0, 1]", "[0, 1, 2]"))
-    formats.write(_report(load(path), SWEEP), "md")
+    write.write(_report(load(path), SWEEP), "md")
     text = capsys.readouterr().out
     assert "over 2 seeds" in text and "over 3 seeds" not in text and "2 of 3 seeds" in text
 
 
 def test_a_cell_names_the_runs_that_made_it(matrix: Matrix, capsys: pytest.CaptureFixture[str]) -> None:
     report = _report(matrix, ONE_OF_TWO)
-    formats.write(report, "csv")
+    write.write(report, "csv")
     lines = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     clean = [line for line in lines if line["column"] == "clean"]
     by_seed = {(run.axes.get("rho"), run.axes["seed"]): run.run_id for run in matrix.runs}
@@ -205,7 +205,7 @@ def test_a_cell_names_the_runs_that_made_it(matrix: Matrix, capsys: pytest.Captu
     assert clean[2]["run_ids"] == by_seed[2.0, 0]
     assert [line["interval"] for line in clean] == ["student_t", "student_t", "wilson", "student_t"]
     assert (clean[2]["interval_over"], clean[2]["absent"]) == ("images", "seed 1 not run")
-    row = formats.to_json(report)["tables"][0]["rows"][2]
+    row = write.to_json(report)["tables"][0]["rows"][2]
     assert row["run_ids"] == (by_seed[2.0, 0], by_seed[2.0, 1])
     cell = row["cells"]["clean"]
     assert (cell["run_ids"], cell["seeds"], cell["seeds_asked"]) == ((by_seed[2.0, 0],), 1, 2)
@@ -249,7 +249,7 @@ def test_seeds_that_lack_a_number_for_different_reasons_name_each(matrix: Matrix
 @pytest.fixture
 def written(matrix: Matrix, capsys: pytest.CaptureFixture[str]) -> Callable[[str], str]:
     def written(format: str) -> str:
-        formats.write(_report(matrix, SWEEP), format)
+        write.write(_report(matrix, SWEEP), format)
         return capsys.readouterr().out
 
     return written
@@ -321,8 +321,8 @@ def test_the_printed_columns_and_the_rest(matrix: Matrix, capsys: pytest.Capture
     asked = replace(matrix, report=structs.replace(matrix.report, columns=("pgd_linf",)))
     report = _report(asked, SWEEP)
     assert report.tables[0].columns == ("pgd_linf@eps=0.1,n=20", "pgd_linf@eps=8/255,n=20")
-    formats.write(report, "table")
+    write.write(report, "table")
     printed = capsys.readouterr().out
     assert "Rex" not in printed and "--format csv" in printed
-    formats.write(report, "csv")
+    write.write(report, "csv")
     assert "conditional_entropy" in capsys.readouterr().out

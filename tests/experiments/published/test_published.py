@@ -14,11 +14,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments import published, yaml12
+from experiments import published
 from experiments.benchmarks import Clean, CommonCorruptions
 from experiments.errors import InputError
+from experiments.matrix import yaml_nodes
+from experiments.matrix.report_section import ReportSpec
 from experiments.published import files
-from experiments.report_spec import ReportSpec
 from experiments.spec import (
     Adam,
     AutoAugment,
@@ -511,7 +512,7 @@ def test_bounds_and_ranges_turn_with_the_measure() -> None:
 
 @pytest.mark.parametrize("file", sorted(files.FOLDER.glob("*.yaml")), ids=lambda file: file.name)
 def test_files_are_as_strict_as_a_users_matrix_must_be(file: Path) -> None:
-    assert yaml12.plain(yaml12.compose(file)), "no key twice, no tag, one document"
+    assert yaml_nodes.plain(yaml_nodes.compose(file)), "no key twice, no tag, one document"
 
 
 def test_tables_are_rectangular() -> None:

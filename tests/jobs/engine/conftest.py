@@ -15,11 +15,11 @@ import pytest
 import torch
 
 from experiments import datasets, spec
-from experiments.resources import Execution
-from jobs.engine.state import DEFAULT
-from jobs.engine.train import train
-from jobs.home import RunPaths
-from jobs.journal import AnyRecord, Journal, read
+from experiments.matrix.resources_section import Execution
+from jobs.engine.training.loop import train
+from jobs.engine.training.train_state import DEFAULT
+from jobs.journal.records import AnyRecord, Journal, read
+from jobs.paths import RunPaths
 
 TINY = spec.Run(
     data=spec.Data(name="digits", train_subset=60, augment=spec.CropFlip()),

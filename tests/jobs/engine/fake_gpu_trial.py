@@ -14,11 +14,11 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 from experiments import datasets, spec
-from jobs.engine import noise, step
-from jobs.engine import state as states
-from jobs.engine.length import Length
 from jobs.engine.models import CebModel
-from jobs.engine.state import initial
+from jobs.engine.training import encoder_noise, step
+from jobs.engine.training import train_state as states
+from jobs.engine.training.epoch_sampler import Length
+from jobs.engine.training.train_state import initial
 from tests.jobs.engine.conftest import TINY
 
 CIFAR, IMAGENET = spec.Data(name="cifar10"), spec.Data(name="imagenet")
@@ -72,7 +72,7 @@ def _taken(run: spec.Run) -> str:
     x_BCHW = torch.rand(8, info.channels, info.size, info.size, device="cuda")
     now = step.in_force(state, Length(run, 60))
     try:
-        noise_BZ = noise.draw(run, 0, torch.arange(8), "cuda")
+        noise_BZ = encoder_noise.draw(run, 0, torch.arange(8), "cuda")
         values = step.take(state, now, 0, torch.arange(8), x_BCHW, labels_N[:8].to("cuda"), noise_BZ)
     except Exception as error:
         return f"{type(error).__name__}: {error}".splitlines()[0]

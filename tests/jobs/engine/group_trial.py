@@ -14,10 +14,10 @@ from torch import distributed
 
 from experiments.benchmarks import AnyBenchmark, Clean, Information, Pgd
 from experiments.spec import Adam, Ceb, Data, Run, SmallCnn
-from jobs.engine import evaluate
+from jobs.engine.evaluation import evaluate
 from jobs.errors import Stopped
-from jobs.home import RunPaths
-from jobs.journal import Journal
+from jobs.journal.records import Journal
+from jobs.paths import RunPaths
 
 RUN = Run(
     data=Data(name="digits"),

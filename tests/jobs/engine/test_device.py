@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from experiments import datasets, spec
-from jobs.engine.attacks.start import random_start
-from jobs.engine.data.augment import augment_small
+from jobs.engine.attacks.random_start import random_start
+from jobs.engine.data.augmentation.augment import augment_small
 from jobs.engine.device import moved
 
 ROOT = Path(__file__).parents[3]

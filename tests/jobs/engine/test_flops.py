@@ -11,10 +11,11 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from experiments import costs
-from experiments.matrix import networks
+from experiments.matrix.load import networks
 from experiments.spec import Adam, Ceb, Data, Run, Sgd, SmallCnn, WideResNet, Xent
-from jobs.engine import flops, optimisers
+from jobs.engine import flops
 from jobs.engine.models import build
+from jobs.engine.training import optimisers
 
 EXPERIMENTS = Path(__file__).parents[3] / "experiments"
 

@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from experiments import spec
-from jobs.engine import noise, step
 from jobs.engine.data import batches, load
-from jobs.engine.length import Length
-from jobs.engine.state import initial
+from jobs.engine.training import encoder_noise, step
+from jobs.engine.training.epoch_sampler import Length
+from jobs.engine.training.train_state import initial
 
 GOLDEN = Path(__file__).with_name("golden.json")
 STEPS, EVERY = 200, 10
@@ -55,7 +55,7 @@ def losses(run: spec.Run) -> dict[str, list[float]]:
     while state.step < STEPS:
         epoch = state.step // length.steps_per_epoch
         for batch in batches(images, length.rest_of_epoch(state.step), run.data.augment, run.seed, epoch, "cpu"):
-            noise_BZ = noise.draw(run, epoch, batch[0], "cpu")
+            noise_BZ = encoder_noise.draw(run, epoch, batch[0], "cpu")
             values = step.take(state, step.in_force(state, length), epoch, *batch, noise_BZ)
             state.step += 1
             if state.step % EVERY == 0:

@@ -30,7 +30,10 @@ def test_changed_pixels_of_ones_own_images_and_changed_steps_move_a_pinned_numbe
     """Nearest neighbours instead of a bicubic resize among them, in a file outside the engine."""
     done = _mutants("data.own", "optimiser.sgd", "evaluator.top5")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "killed   data.own                         jobs/image_folder.py: Image.Resampling.BICUBIC" in done.stdout
+    assert (
+        "killed   data.own                         jobs/datasets/image_folder.py: Image.Resampling.BICUBIC"
+        in done.stdout
+    )
     assert "5 of 5 mutants of 3 parts are killed" in done.stdout
 
 

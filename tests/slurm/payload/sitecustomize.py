@@ -24,13 +24,13 @@ if (
 def work(claim, paths, journal, should_stop):  # type: ignore[no-untyped-def]
     import hashlib
 
-    from jobs import checkpoints
+    from jobs import checkpoint_files
     from jobs.errors import Stopped
-    from jobs.journal import Checkpointed, Heartbeat, Metrics
+    from jobs.journal.records import Checkpointed, Heartbeat, Metrics
 
     if journal is None:  # not the first task of its job
         return
-    newest = next(checkpoints.newest_first(paths.checkpoints), None)
+    newest = next(checkpoint_files.newest_first(paths.checkpoints), None)
     link, first = (newest.read(), newest.step) if newest else (b"", 0)
     steps = int(os.environ.get("PAYLOAD_STEPS", "20"))
     first_attempt = len(paths.attempts("train")) == 1
@@ -45,7 +45,7 @@ def work(claim, paths, journal, should_stop):  # type: ignore[no-untyped-def]
         journal.write(Heartbeat(step=step, steps=steps))
         stop = should_stop()
         if stop or step % 5 == 0 or step == steps:
-            file = checkpoints.write(paths.checkpoints, step, lambda file, link=link: file.write(link))
+            file = checkpoint_files.write(paths.checkpoints, step, lambda file, link=link: file.write(link))
             journal.write(Checkpointed(step=step, file=file.name, seconds=0.0))
         if stop and step < steps:
             raise Stopped
@@ -88,6 +88,6 @@ def fail(fault: str) -> None:
 
 
 if "SLURM_ARRAY_TASK_ID" in os.environ:
-    from jobs import entry
+    from jobs.attempt import runner
 
-    entry._WORK = {"train": work, "evaluate": work}
+    runner._WORK = {"train": work, "evaluate": work}

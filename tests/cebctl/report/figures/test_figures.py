@@ -16,10 +16,10 @@ from cebctl.report.figures.build import build
 from cebctl.report.figures.marks import Figure, Mark, Panel, Series
 from cebctl.report.page import vega
 from experiments.benchmarks import Calibration, Clean, Information, Pgd
-from experiments.matrix import Matrix, PlannedRun, load
-from experiments.report_spec import ReportSpec
-from jobs.journal import Measure
-from store.rows import MetricPoint, ResultRow
+from experiments.matrix.load import Matrix, PlannedRun, load
+from experiments.matrix.report_section import ReportSpec
+from jobs.journal.records import Measure
+from store.row_types import MetricPoint, ResultRow
 
 ROOT = Path(__file__).parents[4]
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from jobs.engine.attacks.layout import quick
+from jobs.engine.attacks.memory_format import quick
 from jobs.engine.attacks.pgd import Norm, pgd, project, search
-from jobs.engine.attacks.start import random_start
+from jobs.engine.attacks.random_start import random_start
 
 NORMS: list[Norm] = ["linf", "l2"]
 

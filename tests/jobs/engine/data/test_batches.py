@@ -20,7 +20,8 @@ from torch.nn.functional import pad
 from experiments import datasets
 from experiments.errors import InputError
 from experiments.spec import AutoAugment, CropFlip, Data, NoAugment
-from jobs.engine.data import FolderImages, ImageSet, MemoryImages, augment, batches, load
+from jobs.engine.data import FolderImages, ImageSet, MemoryImages, batches, load
+from jobs.engine.data.augmentation import augment
 
 AUGMENTS = [NoAugment(), CropFlip(), AutoAugment(policy="cifar10"), AutoAugment(policy="imagenet")]
 

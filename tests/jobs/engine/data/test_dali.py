@@ -21,11 +21,13 @@ from torchvision.transforms import InterpolationMode, functional
 from experiments import datasets
 from experiments.errors import InputError
 from experiments.spec import AutoAugment, Ceb, CropFlip, Data, NoAugment, Run, Sgd, SmallCnn
-from jobs.engine import checkpoint
-from jobs.engine.data import FolderImages, augment, autoaugment, batches, load, others
-from jobs.engine.train import train
+from jobs.engine import checkpoint_format
+from jobs.engine.data import FolderImages, batches, load
+from jobs.engine.data.augmentation import augment, autoaugment
+from jobs.engine.data.datasets import other_test_sets
+from jobs.engine.training.loop import train
 from jobs.errors import Stopped
-from jobs.home import RunPaths
+from jobs.paths import RunPaths
 
 pytest.importorskip("nvidia.dali", reason="no DALI: pip install 'cebctl[dali]'")
 
@@ -65,7 +67,7 @@ class TestRealImages:
 
     @pytest.fixture
     def sample(self, real_imagenet_sample: Path) -> FolderImages:
-        return others.imagenet_sample(real_imagenet_sample, 224, datasets.info("imagenet"))
+        return other_test_sets.imagenet_sample(real_imagenet_sample, 224, datasets.info("imagenet"))
 
     @pytest.mark.parametrize("augmentation", AUGMENTS[:2], ids=repr)
     def test_crops_are_torchvision_s(self, augmentation: augment.Augment, sample: FolderImages) -> None:
@@ -132,7 +134,7 @@ def test_a_run_is_resumed_bit_for_bit(small_imagenet: Path, tmp_path: Path) -> N
     def attempt(name: str, stop: Callable[[], bool]) -> Any:
         paths = RunPaths(tmp_path / name)
         train(run, paths, None, small_imagenet, "cpu", stop)
-        loaded = checkpoint.load_newest(run, paths.checkpoints)
+        loaded = checkpoint_format.load_newest(run, paths.checkpoints)
         assert loaded is not None and loaded.step == 6
         return loaded.state["model"]
 

@@ -35,12 +35,13 @@ from experiments.benchmarks import (
     TrainingRate,
     Transfer,
 )
-from jobs.engine import evaluate
-from jobs.engine.attacks import ensemble, losses, pgd, start
-from jobs.engine.data import MemoryImages, load, others
-from jobs.engine.evaluators import EVALUATORS, Found, Subject, Summary, ood
-from jobs.engine.evaluators import pgd as pgd_evaluator
-from jobs.engine.evaluators.pgd import targets
+from jobs.engine.attacks import ensemble, losses, pgd, random_start
+from jobs.engine.data import MemoryImages, load
+from jobs.engine.data.datasets import other_test_sets
+from jobs.engine.evaluation import evaluate
+from jobs.engine.evaluation.evaluators import EVALUATORS, Found, Subject, Summary, ood
+from jobs.engine.evaluation.evaluators import pgd as pgd_evaluator
+from jobs.engine.evaluation.evaluators.pgd import targets
 from jobs.engine.models import CebModel
 from tests.jobs.engine.golden.images import batch_of, folders
 from tests.jobs.engine.golden.pins import EXACT, FLOAT32, PIXELS, Room, pin
@@ -89,7 +90,7 @@ def _random_start(room: Room) -> dict[str, Any]:
     for norm in ("linf", "l2"):
         for epoch in (0, 2):
             how = {"norm": norm, "eps": 0.3, "seed": 4, "samples_B": torch.arange(8), "epoch": epoch}
-            pinned[f"{norm} {epoch}"] = start.random_start(x_BCHW, **how) - x_BCHW  # type: ignore[arg-type]
+            pinned[f"{norm} {epoch}"] = random_start.random_start(x_BCHW, **how) - x_BCHW  # type: ignore[arg-type]
     return pinned
 
 
@@ -323,7 +324,7 @@ def _transfer(room: Room) -> dict[str, Any]:
 @pin("evaluator.autoattack_standard", tolerance=EXACT, needs="pyautoattack")
 def _autoattack_evaluator(room: Room) -> dict[str, Any]:
     """What it hands to the attacks, and the name of what it makes of it."""
-    from jobs.engine.evaluators import autoattack
+    from jobs.engine.evaluation.evaluators import autoattack
 
     calls: list[Any] = []
 
@@ -340,7 +341,7 @@ def _autoattack_evaluator(room: Room) -> dict[str, Any]:
 @pin("evaluator.autoattack_rand", tolerance=TRAJECTORY, needs="pyautoattack")
 def _rand_evaluator(room: Room) -> dict[str, Any]:
     """The classifiers that it attacks and judges, by their log probabilities, and what it makes of given points."""
-    from jobs.engine.evaluators import autoattack, averaged
+    from jobs.engine.evaluation.evaluators import autoattack, averaged
 
     calls: list[Any] = []
 
@@ -425,7 +426,7 @@ def _cifar10_1(room: Room) -> dict[str, Any]:
         labels_N = torch.arange(8) % 4
         return MemoryImages(replace(info, classes=4), "test", declared.name, labels_N, batch_of(8, 32))
 
-    room.patch.setattr(others, "cifar10_1", small)
+    room.patch.setattr(other_test_sets, "cifar10_1", small)
     images = replace(_digits(), info=replace(datasets.info("cifar10"), classes=4))
     made = measured(Cifar101(version="v4"), _Linear(), images=images)  # type: ignore[arg-type]
     return made | {"read": read}

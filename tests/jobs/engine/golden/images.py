@@ -19,17 +19,20 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from experiments import datasets, own_data, spec
+from experiments import datasets, own_dataset, spec
 from experiments.datasets import OTHER_TEST_SETS
-from jobs import image_folder
-from jobs.engine import noise, randomness
+from jobs.datasets import image_folder
+from jobs.engine import randomness
 from jobs.engine.corruptions import SEVERITIES, Corruption
-from jobs.engine.data import ImageSet, augment, autoaugment, batches, dali, load, others
-from jobs.engine.data.autoaugment_policies import CIFAR10_AUTHORS, IMAGENET_AUTHORS, SubPolicy
-from jobs.engine.data.fitted import Fitted, photographs
+from jobs.engine.data import ImageSet, batches, dali, load
+from jobs.engine.data.augmentation import augment, autoaugment
+from jobs.engine.data.augmentation.autoaugment_policies import CIFAR10_AUTHORS, IMAGENET_AUTHORS, SubPolicy
+from jobs.engine.data.datasets import other_test_sets
 from jobs.engine.data.images import FolderImages, evenly
-from jobs.engine.evaluators import Subject, corrupted
-from jobs.engine.length import Length
+from jobs.engine.data.resized import Fitted, photographs
+from jobs.engine.evaluation.evaluators import Subject, corrupted
+from jobs.engine.training import encoder_noise
+from jobs.engine.training.epoch_sampler import Length
 from tests.jobs.engine.golden.pins import EXACT, PIXELS, Room, close, pin
 
 SAMPLES_B = torch.tensor([0, 1, 2, 500, 10**6, 2**40])
@@ -117,7 +120,7 @@ def _noise(room: Room) -> dict[str, Any]:
             data=spec.Data(name="digits"), network=spec.SmallCnn(z_dim=5), objective=objective, optimiser=spec.Adam(),
             epochs=1, batch=8, seed=2,
         )  # fmt: skip
-        pinned[type(objective).__name__] = noise.draw(run, 3, torch.arange(4), "cpu")
+        pinned[type(objective).__name__] = encoder_noise.draw(run, 3, torch.arange(4), "cpu")
     return pinned
 
 
@@ -216,13 +219,13 @@ def _own(room: Room) -> dict[str, Any]:
     for split, digest in digests.items():
         for name, _ in image_folder.listed(room.folder / "mine", ("a", "b", "c"), split, 2):  # type: ignore[arg-type]
             digest.add(name, (room.folder / "mine" / name).read_bytes())
-    described = own_data.Description(
+    described = own_dataset.Description(
         folder="mine", train_folder="", test_folder="", test_every=2, class_names=("a", "b", "c"), channels=3, size=24,
         train=6, test=6, mean=(0.5,) * 3, std=(0.2,) * 3, flips=True,
         train_digest=digests["train"].text, test_digest=digests["test"].text,
     )  # fmt: skip
-    name = own_data.name_of("mine", described)
-    own_data.write(name, described)
+    name = own_dataset.name_of("mine", described)
+    own_dataset.write(name, described)
     pinned: dict[str, Any] = {
         split: pixels_of(load(spec.Data(name=name), split, room.folder), exact=False)  # type: ignore[arg-type]
         for split in ("train", "test")
@@ -248,7 +251,7 @@ def _of_classes(name: str, room: Room) -> dict[str, Any]:
     folders(room.folder / declared.folder, ("0", "1", "2") if numbered else NAMES, 2, side=40)
     small = replace(declared, images=6, classes=3, labels=())
     info = replace(datasets.info("imagenet"), classes=3, size=32)
-    images = others.imagenet(small, info, room.folder, list(NAMES))
+    images = other_test_sets.imagenet(small, info, room.folder, list(NAMES))
     counts = [declared.images, declared.classes]
     of_classes = torch.tensor(declared.labels or [-1])
     return {"counts": counts, "of": of_classes, "folder": declared.folder, **pixels_of(images, exact=False)}
@@ -264,16 +267,16 @@ def _imagenet_sample(room: Room) -> dict[str, Any]:
     declared = OTHER_TEST_SETS["imagenet-sample"]
     folders(room.folder / declared.folder, NAMES, 2)
     room.patch.setitem(OTHER_TEST_SETS, declared.name, replace(declared, images=6, classes=3))
-    images = others.imagenet_sample(room.folder, 32, datasets.info("imagenet"))
+    images = other_test_sets.imagenet_sample(room.folder, 32, datasets.info("imagenet"))
     return {"counts": [declared.images, declared.classes], **pixels_of(images, exact=False)}
 
 
 @pin("data.imagenet-c", tolerance=PIXELS)
 def _imagenet_c(room: Room) -> dict[str, Any]:
     folders(room.folder / "imagenet-c" / "fog" / "3", NAMES, 2, side=32)
-    room.patch.setattr(others, "_IMAGENET_C", replace(OTHER_TEST_SETS["imagenet-c"], images=6, classes=3))
+    room.patch.setattr(other_test_sets, "_IMAGENET_C", replace(OTHER_TEST_SETS["imagenet-c"], images=6, classes=3))
     info = replace(datasets.info("imagenet"), classes=3, size=32)
-    images = others.imagenet_c("fog", 3, info, room.folder, list(NAMES))
+    images = other_test_sets.imagenet_c("fog", 3, info, room.folder, list(NAMES))
     return {"crop": bool(images.crop), "digest": images.digest, **pixels_of(images, exact=False)}
 
 
@@ -283,9 +286,11 @@ def _cifar10_c(room: Room) -> dict[str, Any]:
     folder.mkdir()
     np.save(folder / "fog.npy", np.stack([photograph(32, seed=n) for n in range(20)]))
     np.save(folder / "labels.npy", np.arange(20, dtype=np.uint8) % 10)
-    room.patch.setattr(others, "_CIFAR10_C", replace(OTHER_TEST_SETS["cifar10-c"], images=4))
+    room.patch.setattr(other_test_sets, "_CIFAR10_C", replace(OTHER_TEST_SETS["cifar10-c"], images=4))
     info = datasets.info("cifar10")
-    return {str(severity): pixels_of(others.cifar10_c("fog", severity, info, room.folder)) for severity in (1, 4)}
+    return {
+        str(severity): pixels_of(other_test_sets.cifar10_c("fog", severity, info, room.folder)) for severity in (1, 4)
+    }
 
 
 def _cifar10_1(version: str, room: Room) -> dict[str, Any]:
@@ -294,7 +299,7 @@ def _cifar10_1(version: str, room: Room) -> dict[str, Any]:
     files = {"data": np.stack([photograph(32, seed=n) for n in range(6)]), "labels": np.arange(6, dtype=np.int32)}
     for name, array in files.items():
         np.save(room.folder / declared.folder / f"cifar10.1_{version}_{name}.npy", array)
-    return pixels_of(others.cifar10_1(declared, datasets.info("cifar10"), room.folder))
+    return pixels_of(other_test_sets.cifar10_1(declared, datasets.info("cifar10"), room.folder))
 
 
 for _version in ("v4", "v6"):
@@ -477,7 +482,7 @@ def _pipeline(pipeline: str, room: Room) -> dict[str, Any]:
     """Take fog at two severities by a pipeline, of images that lie in folders."""
     for severity in SEVERITIES:
         folders(room.folder / "imagenet-c" / "fog" / str(severity), NAMES, 4, side=32)
-    room.patch.setattr(others, "_IMAGENET_C", replace(OTHER_TEST_SETS["imagenet-c"], images=12, classes=3))
+    room.patch.setattr(other_test_sets, "_IMAGENET_C", replace(OTHER_TEST_SETS["imagenet-c"], images=12, classes=3))
     declare(room, "imagenet", size=32)
     subject = Subject(imagenet(room), "cpu", 5, root=room.folder)
     images_of = corrupted._pipeline(corrupted.CommonCorruptions(pipeline=pipeline), subject, ["fog"])  # type: ignore[arg-type]

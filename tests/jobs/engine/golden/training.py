@@ -16,24 +16,25 @@ from msgspec import structs
 from torch import Tensor, distributed, nn
 
 from experiments import costs, datasets, spec
-from experiments.resources import Execution
-from jobs.engine import flops, noise, objectives, optimisers, schedules, step, sync_batch_norm, weights
+from experiments.matrix.resources_section import Execution
+from jobs.engine import flops, objectives, weights_file
 from jobs.engine.attacks.precision import full_precision
 from jobs.engine.data import batches, load
+from jobs.engine.evaluation.training_history import epochs
 from jobs.engine.execution import laid_out
-from jobs.engine.history import epochs
-from jobs.engine.length import Length
-from jobs.engine.meter import Meter
+from jobs.engine.metrics import Meter
 from jobs.engine.models import CebModel, build, resnet
 from jobs.engine.models.backward_encoder import BackwardEncoder
 from jobs.engine.models.ceb import Normalise
 from jobs.engine.models.classifiers import ConsistentClassifier, LinearClassifier
 from jobs.engine.models.marginal import MixtureMarginal
 from jobs.engine.precision import arithmetic, encode
-from jobs.engine.state import State, initial
-from jobs.engine.train import is_collapsed, train
-from jobs.home import RunPaths
-from jobs.journal import Journal, Metrics, read
+from jobs.engine.training import encoder_noise, optimisers, schedules, step, sync_batch_norm
+from jobs.engine.training.epoch_sampler import Length
+from jobs.engine.training.loop import is_collapsed, train
+from jobs.engine.training.train_state import State, initial
+from jobs.journal.records import Journal, Metrics, read
+from jobs.paths import RunPaths
 from tests.jobs.engine.golden.pins import BF16, EXACT, FLOAT32, Room, pin
 
 TRAJECTORY = 1e-5
@@ -81,7 +82,7 @@ def steps(run: spec.Run, count: int) -> tuple[State, dict[str, list[float]]]:
         epoch = state.step // length.steps_per_epoch
         left = length.rest_of_epoch(state.step)[: count - state.step]
         for samples_B, x_BCHW, y_B in batches(images, left, run.data.augment, run.seed, epoch, "cpu"):
-            noise_BZ = noise.draw(run, epoch, samples_B, "cpu")
+            noise_BZ = encoder_noise.draw(run, epoch, samples_B, "cpu")
             values = step.take(state, step.in_force(state, length), epoch, samples_B, x_BCHW, y_B, noise_BZ)
             for name, value in values.items():
                 reported.setdefault(name, []).append(value.item())
@@ -157,8 +158,8 @@ def _weights_file(room: Room) -> dict[str, Any]:
     ):
         saved = io.BytesIO()
         torch.save(content, saved)
-        read_weights = weights.read(saved.getvalue(), name)
-        weights.fit(network, read_weights, name)
+        read_weights = weights_file.read(saved.getvalue(), name)
+        weights_file.fit(network, read_weights, name)
         pinned[name] = {"names": sorted(read_weights), "weight": network.state_dict()["0.weight"]}
     return pinned
 
@@ -469,7 +470,7 @@ def _precision(precision: str, room: Room) -> dict[str, Any]:
         logits_BK = model.logits(f_BZ)
         state, reported = steps(run, 2)
     pinned = {"f": f_BZ, "logits": logits_BK, "types": [*dtypes.seen, str(f_BZ.dtype)], "losses": reported["loss"]}
-    return pinned | {"noise": str(noise.draw(run, 0, torch.arange(2), "cpu").dtype), "step": state.step}
+    return pinned | {"noise": str(encoder_noise.draw(run, 0, torch.arange(2), "cpu").dtype), "step": state.step}
 
 
 pin("precision.fp32", tolerance=FLOAT32)(partial(_precision, "fp32"))

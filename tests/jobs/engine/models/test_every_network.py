@@ -9,10 +9,11 @@ import msgspec
 import pytest
 import torch
 
-from experiments import datasets, matrix, spec
-from jobs.engine import noise, step
-from jobs.engine.length import Length
-from jobs.engine.state import initial
+from experiments import datasets, spec
+from experiments.matrix import load
+from jobs.engine.training import encoder_noise, step
+from jobs.engine.training.epoch_sampler import Length
+from jobs.engine.training.train_state import initial
 
 ROOT = Path(__file__).resolve().parents[4]
 BASE = spec.Run(
@@ -37,7 +38,7 @@ def runs() -> Iterator[spec.Run]:
     """One run for each pair of a data set and a network, of the papers and of all matrices."""
     found = {(run.data.name, run.network): run for run in PAPERS}
     for path in sorted((ROOT / "experiments").glob("*.yaml")):
-        for planned in matrix.load(path).runs:
+        for planned in load.load(path).runs:
             found.setdefault((planned.run.data.name, planned.run.network), planned.run)
     yield from found.values()
 
@@ -57,7 +58,7 @@ def test_a_network_takes_a_step(run: spec.Run) -> None:
     before = next(state.model.network.parameters()).clone()
     now = step.in_force(state, Length(run, 2))
     samples_B = torch.tensor([0, 1])
-    values = step.take(state, now, 0, samples_B, images(run), y_B, noise.draw(run, 0, samples_B, "cpu"))
+    values = step.take(state, now, 0, samples_B, images(run), y_B, encoder_noise.draw(run, 0, samples_B, "cpu"))
     assert all(value.isfinite() for value in values.values())
     after = next(state.model.network.parameters())
     assert after.isfinite().all() and not torch.equal(before, after)

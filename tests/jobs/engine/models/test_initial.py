@@ -10,7 +10,7 @@ from scipy import stats
 from torch import nn
 
 from experiments import spec
-from jobs.engine.meter import EXPLODED
+from jobs.engine.metrics import EXPLODED
 from jobs.engine.models import CebModel, build
 from jobs.engine.models.resnet import Bottleneck, ResNet
 

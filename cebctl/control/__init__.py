@@ -1,1 +1,0 @@
-"""What is missing, claim then submit, reconcile: the one place that joins the store and the jobs."""

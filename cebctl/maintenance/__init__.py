@@ -1,0 +1,1 @@
+"""Changes to a home beside its runs: freed checkpoints, imported weights."""

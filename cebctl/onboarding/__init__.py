@@ -1,0 +1,1 @@
+"""A first matrix for a user's own images."""

@@ -1,0 +1,1 @@
+"""What a matrix would submit and what it would cost."""

@@ -1,0 +1,151 @@
+"""Hours, memory and disk of runs that have not run: from speeds measured in the store, else from counted operations."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from cebctl.planning.flop_counts import counted
+from experiments import batch_norm, costs, gpus, lineage
+from experiments.benchmarks import AnyBenchmark, runnable
+from experiments.costs import Counted
+from experiments.errors import InputError, expected
+from experiments.gpus import CPU_CORE_FLOPS, Gpu
+from experiments.matrix.load import Matrix, PlannedRun
+from experiments.matrix.resources_section import Resources
+from experiments.spec import Run
+from jobs.paths import Home
+from store import queries
+from store.connect import Store
+
+Basis = Literal["measured", "counted"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one run will cost. Hours are of one GPU, or of one CPU core where the run asks for no GPU."""
+
+    train_hours: float
+    evaluate_hours: float
+    basis: Basis
+    gpu: str | None
+    """None: CPU cores."""
+    gpus: int
+    """At once, in training; 0 on CPU cores."""
+    memory_gib: float | None
+    """Per GPU in training; None on CPU cores."""
+    fitting_batch: int | None
+    """Images at once that fit one GPU."""
+    batch_per_gpu: int
+    checkpoint_bytes: int
+
+    @property
+    def hours(self) -> float:
+        return self.train_hours + self.evaluate_hours
+
+    @property
+    def fits(self) -> bool:
+        """Whether the batch of one GPU fits it at once; otherwise it has to be accumulated."""
+        return self.fitting_batch is None or self.batch_per_gpu <= self.fitting_batch
+
+
+def estimates(matrix: Matrix, store: Store, home: Home, gpu: str | None) -> list[Estimate]:
+    """One for each run of the matrix, in its order. `gpu` overrides what the matrix asks for.
+
+    Raises InputError if that GPU is unknown.
+    """
+    named = _gpu(gpu) if gpu else None
+    counts = counted([planned.run for planned in matrix.runs])
+    speeds = _speeds(store, home)
+    known: dict[Any, Estimate] = {}
+    found = []
+    for planned in matrix.runs:
+        train, evaluate = matrix.resources(planned, "train"), matrix.resources(planned, "evaluate")
+        key = (_costly(planned.run), planned.benchmarks, train, evaluate)
+        if key not in known:
+            known[key] = _estimate(planned, train, evaluate, counts[costs.key(planned.run)], speeds, named)
+        found.append(known[key])
+    return found
+
+
+def _costly(run: Run) -> tuple[Any, ...]:
+    """Everything the cost of a run depends on."""
+    marginal = getattr(run.objective, "marginal", None)
+    return (
+        run.network, run.data.name, run.data.train_subset, run.data.holdout, run.batch, run.replica_batch,
+        lineage.epochs_of_its_own(run), run.precision, run.adversary, run.optimiser, type(run.objective), marginal,
+    )  # fmt: skip
+
+
+def _estimate(
+    planned: PlannedRun,
+    train: Resources,
+    evaluate: Resources,
+    counted: Counted,
+    speeds: dict[Any, float],
+    named: Gpu | None,
+) -> Estimate:
+    run = planned.run
+    gpu = (named or gpus.find(train.gpu_type or "") or gpus.GPUS[gpus.DEFAULT]) if train.gpus else None
+    devices = max(train.gpus, 1)
+    speed = speeds.get((_workload(run), gpu.name if gpu else None))
+    expected_hours = costs.training_flops(run, counted) / (gpu.rate(run.precision) if gpu else CPU_CORE_FLOPS) / 3600
+    hours = costs.images(run) / speed / 3600 * devices if speed else expected_hours
+    benchmarks: tuple[AnyBenchmark, ...] = tuple(b for b in planned.benchmarks if runnable(b))
+    judge = gpu if evaluate.gpus else None
+    rate = judge.rate("fp32") if judge else CPU_CORE_FLOPS
+    if judge == gpu and hours:
+        rate *= expected_hours / hours  # a device does to evaluations as it was seen to do to the training
+    batch = batch_norm.images_at_once(run, devices)
+    return Estimate(
+        train_hours=hours,
+        evaluate_hours=costs.evaluation_flops(run, counted, benchmarks) / rate / 3600,
+        basis="measured" if speed else "counted",
+        gpu=gpu.name if gpu else None,
+        gpus=train.gpus,
+        memory_gib=costs.memory_gib(run, counted, batch) if gpu else None,
+        fitting_batch=costs.fitting_batch(run, counted, gpu.memory_gib) if gpu else None,
+        batch_per_gpu=batch,
+        checkpoint_bytes=costs.checkpoint_bytes(run, counted),
+    )
+
+
+def _gpu(name: str) -> Gpu:
+    gpu = gpus.find(name)
+    if gpu is None:
+        raise InputError("--gpu", f"no figures of a GPU {name!r}", expected(gpus.GPUS, name))
+    return gpu
+
+
+def _workload(run: Run) -> tuple[Any, ...]:
+    """Runs that train at one speed on one device."""
+    return run.data.name, run.network, run.batch, run.precision, run.adversary
+
+
+def _speeds(store: Store, home: Home) -> dict[Any, float]:
+    """Mean images/s over whole jobs by (workload, GPU), from every training attempt in the store."""
+    measured = [job for job in queries.jobs(store) if job.stage == "train" and job.images_per_second]
+    if not measured:
+        return {}
+    specs: dict[str, Run] = {}
+    for row in queries.runs(store):
+        with suppress(msgspec.ValidationError):  # a spec of another version
+            specs[row.run_id] = msgspec.convert(row.spec, Run)
+    found: dict[Any, list[float]] = defaultdict(list)
+    for job in measured:
+        if job.run_id in specs and job.images_per_second:
+            found[_workload(specs[job.run_id]), _device(home, job.run_id)].append(job.images_per_second)
+    return {key: sum(values) / len(values) for key, values in found.items()}
+
+
+def _device(home: Home, run_id: str) -> str | None:
+    """The GPU a run was trained on, as its provenance names it (`gpu`); None for a CPU."""
+    from jobs import provenance
+
+    name = provenance.stored(home.run(run_id)).get("gpu")
+    known = gpus.find(str(name)) if name else None
+    return known.name if known else name

@@ -1,0 +1,51 @@
+"""A limit on what a submission may cost, in the GPU-hours that `plan` shows as to do."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from cebctl.planning.plan import Plan, make_plan
+from cebctl.status.families import family_axes
+from cebctl.submission.rerun import Again
+from experiments.errors import InputError
+from experiments.matrix.load import Matrix, shown
+from jobs.paths import Home
+
+_NAMED = 4
+"""Families that a message names."""
+
+
+def check(matrix: Matrix, home: Home, allowed: float, *, retry_failed: bool, again: Again | None = None) -> None:
+    """Raise InputError if what `submit` would send is estimated to take more GPU-hours than `allowed`.
+
+    Changes nothing. Jobs that ask for no GPU cost nothing here, if none of the matrix asks for one.
+    """
+    plan = make_plan(matrix, home, retry_failed=retry_failed, again=again)
+    if not any(job.gpus for job in plan.to_do) or plan.hours_to_do <= allowed:
+        return
+    wrong = f"would take {_hours(plan.hours_to_do)} GPU-hours ({'; '.join(_shares(plan))})"
+    raise InputError(matrix.path, wrong, f"--max-gpu-hours allows {allowed:,g}: raise it, or take a part with --only")
+
+
+def _shares(plan: Plan) -> list[str]:
+    """What each family would take, the most costly first: `ceb 152: 21 runs, 8,000`."""
+    axes = family_axes(run.planned for run in plan.runs)
+    names = {
+        run.planned.run_id: " ".join(shown(run.planned.axes[key]) for key in axes if key in run.planned.axes)
+        for run in plan.runs
+    }
+    hours: Counter[str] = Counter()
+    runs: dict[str, set[str]] = {}
+    for job in plan.to_do:
+        hours[names[job.run_id]] += job.hours * max(job.gpus, 1)  # type: ignore[assignment]
+        runs.setdefault(names[job.run_id], set()).add(job.run_id)
+    shares = [
+        f"{name}: {len(runs[name])} run{'s' * (len(runs[name]) > 1)}, {_hours(taken)}"
+        for name, taken in hours.most_common(_NAMED)
+    ]
+    others = len(hours) - len(shares)
+    return [*shares, f"{others} more families"] if others else shares
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.3g}"

@@ -1,0 +1,1 @@
+"""A report as a terminal table, Markdown, CSV, JSON and LaTeX."""

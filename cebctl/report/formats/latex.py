@@ -1,0 +1,78 @@
+r"""A report in LaTeX: booktabs tables, each in parts that fit a page's width in \scriptsize.
+
+Needs \usepackage{booktabs} and, as every LaTeX of today, UTF-8.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from cebctl.report import number_format
+from cebctl.report.cells import Report
+from cebctl.report.formats import text_grid
+from cebctl.report.formats.text_grid import Strip, Text
+
+WIDTH = 100
+r"""Characters of \scriptsize that fit the text of an A4 page, nearly."""
+
+
+def write(report: Report) -> None:
+    """Print every table; footnotes and what is missing stand as comments behind it."""
+    print(f"% cebctl report {_comment(report.matrix)}   needs \\usepackage{{booktabs}}")
+    for table in text_grid.printed(report):
+        grid = text_grid.grid(report, table)
+        print(f"% {_comment(grid.title)}")
+        for part in grid.parts(WIDTH):
+            print("\n".join(_tabular([*grid.stub, *part], len(grid.stub))))
+    for note in (*report.notes, text_grid.omitted(report), *number_format.gaps(report)):
+        if note:
+            print(f"% {_comment(note)}")
+
+
+def _tabular(strips: Sequence[Strip], stub: int) -> Iterator[str]:
+    columns = "".join("l" if index < stub else "r" for index in range(len(strips)))
+    yield r"{\scriptsize\setlength{\tabcolsep}{3pt}"
+    yield rf"\begin{{tabular}}{{{columns}}}"
+    yield r"\toprule"
+    for heads in zip(*(strip.heads for strip in strips), strict=True):
+        if any(heads):
+            yield _heads(heads, stub) + r" \\"
+    yield r"\midrule"
+    for cells in zip(*(strip.cells for strip in strips), strict=True):
+        yield " & ".join(map(_cell, cells)) + r" \\"
+    yield r"\bottomrule"
+    yield r"\end{tabular}}\par\medskip"
+
+
+def _heads(heads: Sequence[str], stub: int) -> str:
+    """Equal neighbours are one head over their columns."""
+    found = [escaped(head) for head in heads[:stub]]
+    for head, same in groupby(heads[stub:]):
+        count = len(list(same))
+        whole = escaped(head)
+        found += [rf"\multicolumn{{{count}}}{{c}}{{{whole}}}"] if count > 1 and head else [whole] * count
+    return " & ".join(found)
+
+
+def _cell(cell: Text) -> str:
+    return rf"\textbf{{{escaped(cell.text)}}}" if cell.bold else escaped(cell.text)
+
+
+def _comment(text: str) -> str:
+    return text.replace("\n", " ")
+
+
+_TEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"$|$", "<": r"$<$", ">": r"$>$", "[": "{[}",
+    "]": "{]}", "±": r"$\pm$", "–": "--", "†": r"$^\dagger$", "‡": r"$^\ddagger$", "§": r"$^\S$", "*": r"$^*$",
+    "ρ": r"$\rho$", "∞": r"$\infty$", "≈": r"$\approx$", "…": r"\dots{}", "⇒": r"$\Rightarrow$", "\n": " ",
+}  # fmt: skip
+
+
+def escaped(text: str) -> str:
+    """The text as TeX prints it; what no Latin font has becomes a question mark."""
+    plain = re.sub(r"[^\x20-\x7e\xa0-\xff±–†‡ρ∞≈…⇒\n]", "?", text)
+    return re.sub("|".join(re.escape(key) for key in _TEX), lambda match: _TEX[match[0]], plain)

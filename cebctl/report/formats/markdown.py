@@ -1,0 +1,36 @@
+"""A report in Markdown: every table whole."""
+
+from __future__ import annotations
+
+from cebctl.report import number_format
+from cebctl.report.cells import Report
+from cebctl.report.formats import text_grid
+from cebctl.report.formats.text_grid import Grid, Text
+
+
+def write(report: Report) -> None:
+    """Print every table, then the footnotes and what is missing as a list."""
+    for table in text_grid.printed(report):
+        _table(text_grid.grid(report, table))
+    for note in (*report.notes, text_grid.omitted(report), *number_format.gaps(report)):
+        if note:
+            print(f"- {_escaped(note)}")
+
+
+def _table(grid: Grid) -> None:
+    strips = [*grid.stub, *grid.strips]
+    print(f"**{_escaped(grid.title)}**\n")
+    print("| " + " | ".join("<br>".join(map(_escaped, filter(None, strip.heads))) for strip in strips) + " |")
+    print("|" + " --- |" * len(strips))
+    for cells in zip(*(strip.cells for strip in strips), strict=True):
+        print("| " + " | ".join(map(_cell, cells)) + " |")
+    print()
+
+
+def _cell(cell: Text) -> str:
+    return f"**{_escaped(cell.text)}**" if cell.bold else _escaped(cell.text)
+
+
+def _escaped(text: str) -> str:
+    """What would be read as a cell's end or as markup; a star behind a number is none."""
+    return text.replace("|", r"\|").replace("<", "&lt;").replace("\n", " ")

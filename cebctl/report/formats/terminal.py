@@ -1,0 +1,45 @@
+"""A report on a terminal."""
+
+from __future__ import annotations
+
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from cebctl.render.console import out, print_table
+from cebctl.report import number_format
+from cebctl.report.cells import Report
+from cebctl.report.formats import text_grid
+from cebctl.report.formats.text_grid import GAP, Grid, Strip, Text
+
+
+def write(report: Report) -> None:
+    """Print every table in parts that fit the width, then the footnotes and what is missing."""
+    console = out()
+    for table in text_grid.printed(report):
+        grid = text_grid.grid(report, table)
+        console.print(escape(grid.title), style="bold")
+        for part in grid.parts(console.width):
+            print_table(console, _part(grid, part), label=len(grid.stub))
+            console.print()
+    for note in (*report.notes, text_grid.omitted(report)):
+        if note:
+            console.print(escape(note), style="dim")
+    for line in number_format.gaps(report):
+        console.print(escape(line), style="yellow")
+
+
+def _part(grid: Grid, part: tuple[Strip, ...]) -> RichTable:
+    table = RichTable(box=None, pad_edge=False, padding=(0, GAP, 0, 0))
+    strips = [*grid.stub, *part]
+    for strip in strips:
+        heads = "\n".join(head or " " for head in strip.heads)
+        table.add_column(escape(heads), justify="left" if strip.left else "right", no_wrap=True)
+    for cells in zip(*(strip.cells for strip in strips), strict=True):
+        table.add_row(*map(_styled, cells))
+    return table
+
+
+def _styled(cell: Text) -> str:
+    if cell.text == number_format.NONE:
+        return f"[dim]{cell.text}[/]"
+    return f"[bold]{escape(cell.text)}[/]" if cell.bold else escape(cell.text)

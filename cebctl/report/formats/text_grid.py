@@ -1,0 +1,133 @@
+"""How a table stands on a page, before any format: columns of texts under heads, some behind each part of the table.
+
+Rows under measures, or, for the papers' Table 1, measures under models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from cebctl.report import number_format
+from cebctl.report.cells import Cell, Report, Table
+
+GAP = 2
+"""Spaces between columns."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """One cell."""
+
+    text: str
+    bold: bool = False
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One column, with a line of head for each of the grid's."""
+
+    heads: tuple[str, ...]
+    cells: tuple[Text, ...]
+    family: str = ""
+    """Columns of one family are kept together where they fit."""
+    left: bool = False
+
+    @property
+    def width(self) -> int:
+        return max(len(text) for text in (*self.heads, *(cell.text for cell in self.cells)))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table as it is printed."""
+
+    title: str
+    stub: tuple[Strip, ...]
+    """What says which row this is."""
+    strips: tuple[Strip, ...]
+
+    def parts(self, width: int) -> Iterator[tuple[Strip, ...]]:
+        """The columns in as many parts as are needed to fit the width behind the stub: a number is never cut."""
+        room = width - sum(strip.width + GAP for strip in self.stub) + GAP
+        part: list[Strip] = []
+        for family in _families(self.strips):
+            for piece in _pieces(family, room):
+                if part and (part[0].family != piece[0].family or _width([*part, *piece]) > room):
+                    yield tuple(part)
+                    part = []
+                part += piece
+        yield tuple(part)
+
+
+def grid(report: Report, table: Table) -> Grid:
+    """The table of a report."""
+    return _models_across(report, table) if table.heads else _rows_down(report, table)
+
+
+def printed(report: Report) -> list[Table]:
+    """The tables for a page of paper or a terminal."""
+    return [table for table in report.tables if not table.supplement]
+
+
+def omitted(report: Report) -> str:
+    """Where the tables are that are not printed."""
+    hidden = any(table.supplement for table in report.tables)
+    return "Every measure of every run: --format csv, --format json or --html FILE." if hidden else ""
+
+
+def _rows_down(report: Report, table: Table) -> Grid:
+    names = list(dict.fromkeys(key for row in table.rows for key in row.axes))
+    starred = {chosen.run_ids for chosen in report.selected.values()}
+    stub = [
+        Strip((name, ""), tuple(Text(number_format.row_axis(row, name, row.run_ids in starred)) for row in table.rows))
+        for name in names
+    ]
+    if number_format.has_seeds(table):
+        stub.append(Strip(("seeds", ""), tuple(Text(number_format.row_seeds(row)) for row in table.rows)))
+    strips = []
+    for name in table.columns:
+        first, _, second = number_format.heading(table, name).partition("\n")
+        cells = tuple(Text(number_format.cell(row.cells[name], row.seeds, report.is_mixed)) for row in table.rows)
+        strips.append(Strip((first, second), cells))
+    return Grid(table.name, tuple(stub), tuple(strips))
+
+
+def _models_across(report: Report, table: Table) -> Grid:
+    labels = tuple(Text(table.labels.get(name, name)) for name in table.columns)
+    stub = Strip((*table.heads, ""), labels, left=True)
+    strips = []
+    for row in table.rows:
+        found = [row.cells[name] for name in table.columns]
+        cells = tuple(
+            Text(number_format.narrow(cell, row.seeds, report.is_mixed), isinstance(cell, Cell) and cell.best)
+            for cell in found
+        )
+        family = row.heads[0] if len(row.heads) > 2 else str(row.axes["architecture"])
+        ours = ", ".join(filter(None, ["ours", number_format.row_seeds(row) * number_format.has_seeds(table)]))
+        strips.append(Strip((*row.heads, f"{ours} [95%] paper diff."), cells, family))
+    return Grid(table.name, (stub,), tuple(strips))
+
+
+def _families(strips: Sequence[Strip]) -> list[list[Strip]]:
+    found: list[list[Strip]] = []
+    for strip in strips:
+        if strip.family and found and found[-1][0].family == strip.family:
+            found[-1].append(strip)
+        else:
+            found.append([strip])
+    return found
+
+
+def _pieces(family: Sequence[Strip], room: int) -> Iterator[list[Strip]]:
+    piece: list[Strip] = []
+    for strip in family:
+        if piece and _width([*piece, strip]) > room:
+            yield piece
+            piece = []
+        piece.append(strip)
+    yield piece
+
+
+def _width(strips: Sequence[Strip]) -> int:
+    return sum(strip.width + GAP for strip in strips)

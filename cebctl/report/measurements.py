@@ -1,0 +1,97 @@
+"""One run's number in one column: read off a result, or made of several, as mCE is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from cebctl.report.cells import Interval
+from cebctl.report.intervals import student, wilson
+from experiments.benchmarks import CORRUPTIONS
+from store.row_types import ResultRow
+
+Results = Mapping[tuple[str, str, str], ResultRow]
+"""By (run_id, evaluation_id, measure)."""
+
+_SHARES = ("accuracy", "error", "share", "success")
+"""Units of what lies in [0, 1] by definition."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A number of one run, with its interval over the images."""
+
+    value: float
+    low: float
+    high: float
+    total: int
+    unit: str
+    rows: tuple[ResultRow, ...]
+    """What it was read off."""
+    interval: Interval
+
+
+def measured(
+    results: Results, run_id: str, evaluation: str, measure: str, baseline: Mapping[str, float]
+) -> Measured | None:
+    """The number, or None where it was not measured; mCE is relative to `baseline`, errors by corruption."""
+    if measure == "mce":
+        return _over_corruptions(results, run_id, evaluation, baseline) if baseline else None
+    if measure == "average_ce":
+        return _over_corruptions(results, run_id, evaluation, None)
+    row = results.get((run_id, evaluation, measure))
+    if row is None:
+        return None
+    found = _read(row)
+    return _error(found) if measure in CORRUPTIONS else found
+
+
+def possible(low: float, high: float, unit: str) -> tuple[float, float]:
+    """The part of a Student's interval, whose ends know no bounds, in which a quantity of this unit can lie."""
+    return (max(0.0, low), min(1.0, high)) if unit in _SHARES else (low, high)
+
+
+def _over_corruptions(
+    results: Results, run_id: str, evaluation: str, baseline: Mapping[str, float] | None
+) -> Measured | None:
+    """The mean error, or the mean of its ratios to a baseline's (v1 eq. 9): not the ratio of the means.
+
+    The images are the same under every corruption, so the interval is that of errors that go up and down together:
+    the mean of the ends, which is the widest it can be.
+    """
+    errors = {name: measured(results, run_id, evaluation, name, {}) for name in CORRUPTIONS}
+    known = {name: error for name, error in errors.items() if error is not None}
+    if len(known) < len(CORRUPTIONS):
+        return None
+    weight = {name: 1 / baseline[name] if baseline else 1.0 for name in CORRUPTIONS}
+    value, low, high = (
+        fmean(getattr(error, end) * weight[name] for name, error in known.items()) for end in ("value", "low", "high")
+    )
+    rows = tuple(row for error in known.values() for row in error.rows)
+    unit = "relative_error" if baseline else "error"
+    return Measured(value, low, high, known[CORRUPTIONS[0]].total, unit, rows, "mean_of_ends")
+
+
+def _read(row: ResultRow) -> Measured:
+    if row.correct is not None:
+        low, high = wilson(row.correct, row.total)
+        return Measured(row.correct / row.total, low, high, row.total, row.unit, (row,), "wilson")
+    assert row.value is not None
+    low, high, interval = _over_images(row.value, row.std, row.total, row.unit)
+    return Measured(row.value, low, high, row.total, row.unit, (row,), interval)
+
+
+def _over_images(value: float, std: float | None, total: int, unit: str) -> tuple[float, float, Interval]:
+    """Return the 95% interval of a mean over images; without a standard deviation the value is one of all together."""
+    if unit == "error" and not std and (total == 1 or value in (0.0, 1.0)):
+        return *wilson(value * total, total), "wilson"  # Student's has no width here: as if all were one answer
+    if std is None or total < 2:
+        return value, value, "none"
+    return *possible(*student(value, std, total), unit), "student_t"
+
+
+def _error(found: Measured) -> Measured:
+    if found.unit != "accuracy":
+        return found
+    return replace(found, value=1 - found.value, low=1 - found.high, high=1 - found.low, unit="error")

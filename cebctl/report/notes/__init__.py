@@ -1,0 +1,1 @@
+"""The footnotes of a report."""

@@ -1,0 +1,126 @@
+"""The footnotes of a report: how its numbers were obtained and what they do not show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from cebctl.report import number_format
+from cebctl.report.cells import Cell, Row
+from cebctl.report.notes import attacks, papers
+from cebctl.report.notes import versions as version_notes
+from cebctl.report.selection import Selected
+from cebctl.status import off_target
+from cebctl.status.staleness import Versions
+from experiments.benchmarks import Information
+from experiments.matrix.load import Matrix, PlannedRun
+from store.row_types import ResultRow
+
+
+def notes(
+    matrix: Matrix,
+    rows: Sequence[Row],
+    selected: Mapping[str, Selected],
+    results: Iterable[ResultRow],
+    versions: Versions,
+) -> tuple[str, ...]:
+    """The footnotes that apply, in a fixed order."""
+    cells = [cell for row in rows for cell in row.cells.values() if isinstance(cell, Cell)]
+    if not cells:
+        return ()
+    results = list(results)
+    found = [
+        *_intervals(cells),
+        *attacks.attacks(matrix, results),
+        *attacks.audits(matrix, attacks.verdicts(results)),
+        _encodings(matrix),
+    ]
+    last_rho = {run_id: rho for row in rows for run_id, rho in row.last_rho.items()}
+    found += [
+        off_target_note(matrix.runs, last_rho),
+        *_origins(matrix),
+        *_selection(selected),
+        *papers.notes(matrix, rows),
+    ]
+    found += version_notes.notes(matrix, results, versions)
+    for data in sorted({run.run.data.name for run in matrix.runs}):
+        if data == "cifar10-jpeg":
+            found.append("cifar10-jpeg is CIFAR-10 saved as JPEG of quality 75: not comparable with CIFAR-10.")
+        subsets = {run.run.data.train_subset for run in matrix.runs if run.run.data.name == data} - {None}
+        if subsets:
+            sizes = [f"{size:,}" for size in sorted(subsets)]  # type: ignore[type-var]
+            found.append(f"{data}: trained on a subset of {', '.join(sizes)} image{'s' * (sizes != ['1'])}.")
+    return tuple(note for note in (*found, *matrix.report.notes) if note)
+
+
+def _intervals(cells: Sequence[Cell]) -> Iterator[str]:
+    """How each kind of interval in these cells was made."""
+    counts = sorted({cell.seeds for cell in cells if cell.interval_over == "seeds"})
+    if counts:
+        numbers = " or ".join(filter(None, (", ".join(map(str, counts[:-1])), str(counts[-1]))))
+        bounds = "cut at 0 and 100% where nothing beyond is possible"
+        yield (
+            f"Mean ± standard deviation over {numbers} seeds [95% interval over seeds on the same images, Student's "
+            f"t, {bounds}]."
+        )
+    single = {cell.interval for cell in cells if cell.interval_over == "images"}
+    if single:
+        kinds = "Wilson for accuracies, Student's t for means" if "student_t" in single else "Wilson for accuracies"
+        mark = f"[…]{number_format.IMAGES} of one seed" if counts else "One seed"
+        yield f"{mark}: 95% intervals over the test images ({kinds}), not over training runs."
+
+
+def off_target_note(runs: Iterable[PlannedRun], last_rho: Mapping[str, float | None]) -> str:
+    """Name the runs that are of another rho than their name says; '' where all are of their own."""
+    said = [
+        f"{run.name} ended at {off_target.last_rho_text(last_rho[run.run_id])}"
+        for run in runs
+        if run.run_id in last_rho
+    ]
+    if not said:
+        return ""
+    return f"{number_format.OFF_TARGET} The target rho was not in force when training ended: {'; '.join(said)}."
+
+
+def _origins(matrix: Matrix) -> Iterator[str]:
+    """Which runs did not begin from nothing."""
+    said: dict[str, list[str]] = {}
+    for run in matrix.runs:
+        epochs, weights = run.run.epochs, run.run.weights
+        if weights:
+            what = "Trained on" if epochs else "Imported and not trained here,"
+            said.setdefault(f"{what} from the weights {weights[:19]}…", []).append(run.name)
+        if run.run.extends:
+            lengths = " and ".join(f"{length}" for length in run.run.extends)
+            said.setdefault(f"Extended to {epochs:g} epochs from a run of {lengths}", []).append(run.name)
+    yield from (f"{what}: {', '.join(names)}." for what, names in said.items())
+
+
+def _selection(selected: Mapping[str, Selected]) -> list[str]:
+    if not selected:
+        return []
+    found = [f"* rho: {next(iter(selected.values())).rule}."]
+    for name, one in selected.items():
+        among = ", ".join(map(number_format.axis, one.among))
+        if one.without:
+            found.append(
+                f"* rho of {name} is that among {among}; without a number of that rho yet: {len(one.without)} more."
+            )
+        if one.incomplete:
+            fewer = ", ".join(map(number_format.axis, one.incomplete))
+            how = (
+                f"is chosen among complete rows ({among}); left out, because seeds are missing: {fewer}."
+                if one.complete
+                else f"is chosen among rows that lack seeds ({fewer}): too few have all that the matrix asks for."
+            )
+            found.append(f"* rho of {name} {how}")
+    for why_not in dict.fromkeys(one.not_comparable for one in selected.values() if one.not_comparable):
+        names = ", ".join(name for name, one in selected.items() if one.not_comparable == why_not)
+        column = next(iter(selected.values())).column
+        found.append(f"* rho of {names} was chosen by {column}, which may not be compared with the paper's: {why_not}.")
+    return found
+
+
+def _encodings(matrix: Matrix) -> str:
+    if any(isinstance(benchmark, Information) for benchmark in matrix.benchmarks):
+        return "rate, residual information and H(Y|Z) in nats, over sampled z; accuracies over the mean of z."
+    return ""

@@ -1,0 +1,97 @@
+"""The footnotes about the papers' numbers: on what footing they stand, and where a paper contradicts itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from cebctl.report import columns, number_format
+from cebctl.report.cells import Cell, Row
+from cebctl.report.columns import Column
+from experiments import published
+from experiments.benchmarks import CommonCorruptions, column, measures
+from experiments.matrix.load import Matrix
+
+
+def notes(matrix: Matrix, rows: Sequence[Row]) -> Iterator[str]:
+    """Return those that concern the columns of this matrix, in a fixed order."""
+    corrupted = [benchmark for benchmark in matrix.benchmarks if isinstance(benchmark, CommonCorruptions)]
+    data = {run.run.data.name.removesuffix("-jpeg") for run in matrix.runs}
+    if corrupted and published.normaliser(matrix.report.mce_baseline).data in data:
+        yield _baseline(matrix)
+    yield from _footings(matrix, rows)
+    yield from _disputes(matrix)
+
+
+def _baseline(matrix: Matrix) -> str:
+    found = published.normaliser(matrix.report.mce_baseline)
+    stand_in = ", a stand-in: the papers' could not be found, so the published mCE is on another scale" * found.stand_in
+    return (
+        f"mCE: the mean of the 15 ratios of errors to {found.name}'s{stand_in}. Corruption errors are means over five "
+        "severities; the intervals of mCE and of average CE take the 15 errors to go up and down together."
+    )
+
+
+_MADE = {
+    "official": "the published files",
+    "official-recrop": "the published files with the evaluation crop on top",
+    "regenerated": "made here as the published files were",
+    "in-memory": "made here and never saved",
+}
+
+
+def _footings(matrix: Matrix, rows: Sequence[Row]) -> Iterator[str]:
+    """Return for the columns, those of one kind together, with what their numbers may be compared, or why with
+    nothing."""
+    every = columns.every(matrix.benchmarks)
+    places: dict[str, list[int]] = {}
+    for place, one in enumerate(every):
+        for footing in _footings_of(one, matrix, rows):
+            places.setdefault(footing, []).append(place)
+    names = [one.name for one in every]
+    for footing, same in places.items():
+        yield f"{', '.join(_ranges(same, names))}: {footing}."
+
+
+def _ranges(places: Sequence[int], names: Sequence[str]) -> Iterator[str]:
+    """Return the names at these places, of more than two neighbours the first and the last: `snow … fog`."""
+    for _, group in groupby(enumerate(places), lambda pair: pair[1] - pair[0]):
+        run = [names[place] for _, place in group]
+        yield f"{run[0]} … {run[-1]}" if len(run) > 2 else ", ".join(run)
+
+
+def _footings_of(one: Column, matrix: Matrix, rows: Sequence[Row]) -> Iterator[str]:
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        if isinstance(cell := row.cells[one.name], Cell):
+            reasons.setdefault(cell.not_comparable, []).append(number_format.row_name(row))
+    for reason, of in reasons.items():
+        if reason:
+            which = f" ({number_format.several(of, 'rows')})" if len(reasons) > 1 else ""
+            yield f"not comparable with published numbers{which}: {reason}"
+        elif isinstance(one.benchmark, CommonCorruptions):
+            yield f"{_MADE[one.benchmark.pipeline]}, comparable with {_paper(matrix)}"
+
+
+def _paper(matrix: Matrix) -> str:
+    if all(run.run.data.name != "imagenet" for run in matrix.runs):
+        return "what is published of CIFAR-10-C"
+    paper = published.table(matrix.report.published)
+    return f"{paper.paper}'s numbers (pipeline {paper.pipeline}, {paper.pipeline_note})"
+
+
+def _disputes(matrix: Matrix) -> Iterator[str]:
+    """The contradictions about a published number that stands beside one of this matrix's runs."""
+    names = [(column(one, measure), one, measure) for one in matrix.benchmarks for measure in measures(one)]
+    subjects = {
+        found.subject
+        for run in matrix.runs
+        for name, benchmark, measure in names
+        if not published.why_not(run.run, benchmark, measure, matrix.report)
+        and (found := published.lookup(matrix.report.published, published.axes_of(run.run), name))
+        and found.disputed
+    }
+    shown = {name for name, _, _ in names}
+    for dispute in published.disputes(matrix.report.published):
+        if any(subject in subjects and name in shown for subject, name in dispute.cells):
+            yield f"Disputed in {matrix.report.published}: {dispute.name}. {dispute.says.rstrip('.')}."

@@ -1,0 +1,20 @@
+"""Families: the runs of one objective on one network and one data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from experiments.matrix.load import PlannedRun
+
+FAMILY_SECTIONS = ("data", "network", "adversary")
+"""Runs that differ in a field of these, or in their objective, are of different families; in others, along its axes."""
+
+
+def family_axes(runs: Iterable[PlannedRun]) -> list[str]:
+    """The axes whose values tell a run's family."""
+    from experiments.matrix.spec_fields import schema
+    from experiments.spec import Run
+
+    tree = schema(Run)
+    names = dict.fromkeys(key for run in runs for key in run.axes)
+    return ["objective", *(k for k in names if k != "objective" and tree.resolve(k)[0] in FAMILY_SECTIONS)]

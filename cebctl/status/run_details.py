@@ -1,0 +1,66 @@
+"""What the page shows of each run beside its numbers: from the store, and from the run's own folder."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cebctl.status.states import RunStatus
+from experiments import lineage
+from experiments.identity import run_id
+from jobs import provenance
+from jobs.paths import Home
+from store import queries
+from store.connect import Store
+from store.row_types import JobRow, MetricPoint
+
+POINTS = 60
+"""At most so many of a curve: the ends, the range and every spike stay (`store.downsample`)."""
+TAIL_BYTES = 4000
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One run."""
+
+    status: RunStatus
+    jobs: tuple[JobRow, ...]
+    """Every attempt."""
+    curves: tuple[MetricPoint, ...]
+    """Of the runs that it extends and, behind them, its own."""
+    provenance: Mapping[str, Any]
+    """Empty where the run has not started."""
+    log: str
+    """The last lines that its newest attempt printed."""
+
+
+def collect(runs: Sequence[RunStatus], store: Store, home: Home, points: int = POINTS) -> list[Evidence]:
+    """The evidence of every run, in order."""
+    jobs: dict[str, list[JobRow]] = defaultdict(list)
+    for job in queries.jobs(store, [run.planned.run_id for run in runs]):
+        jobs[job.run_id].append(job)
+    return [_of(run, jobs[run.planned.run_id], store, home, points) for run in runs]
+
+
+def _of(run: RunStatus, jobs: Sequence[JobRow], store: Store, home: Home, points: int) -> Evidence:
+    paths = home.run(run.planned.run_id)
+    ancestors = [run_id(one) for one in lineage.ancestors(run.planned.run)]
+    curves = queries.metrics(store, run.planned.run_id, at_most=points, ancestors=ancestors) if jobs else []
+    newest = max(jobs, key=lambda job: job.updated_at, default=None)
+    log = _tail(paths.log(newest.stage, newest.attempt)) if newest else ""
+    return Evidence(run, tuple(jobs), tuple(curves), provenance.stored(paths), log)
+
+
+def _tail(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            size = file.tell()
+            file.seek(max(0, size - TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return text.partition("\n")[2] if size > TAIL_BYTES else text

@@ -1,0 +1,160 @@
+"""The numerics versions that runs were trained and results measured with, held against today's."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from experiments import lineage as start
+from experiments import numerics
+from experiments.benchmarks import AnyBenchmark, Transfer
+from experiments.identity import run_id
+from experiments.numerics import FIRST, Difference
+from experiments.spec import Run
+from store.row_types import JobRow, ResultRow
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the weights of a run were made with."""
+
+    difference: Difference
+    """From today's versions; none where no attempt is known."""
+    mixed: tuple[str, ...]
+    """Where attempts differ, between those of the runs that it extends too: `optimiser.adam 1 and 2`."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the versions that a result was made with differ from today's."""
+
+    evaluation: Difference
+    training: Difference
+    mixed: tuple[str, ...]
+    """As in `Trained`."""
+
+    @property
+    def difference(self) -> Difference:
+        return self.evaluation | self.training
+
+
+@dataclass(frozen=True)
+class Versions:
+    """The versions of some runs and their results. A number whose record states none, and whose engine is today's, was
+    made with today's."""
+
+    runs: Mapping[str, Run]
+    """By id."""
+    attempts: Sequence[JobRow]
+    """Of these runs, of those that they extend and of the sources of transfer."""
+    engine: str
+    """The digest of today's code."""
+    _trained: dict[tuple[str, int | None, float | None], Trained] = field(default_factory=dict, init=False, repr=False)
+    _standings: dict[tuple[str, str, str, int], Standing] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def _trainings(self) -> dict[str, list[JobRow]]:
+        trainings: dict[str, list[JobRow]] = defaultdict(list)
+        for attempt in self.attempts:
+            if attempt.stage == "train":
+                trainings[attempt.run_id].append(attempt)
+        return trainings
+
+    def trained(self, run: str, generation: int | None = None, before: float | None = None) -> Trained:
+        """Return what the weights of a run were made with, the training of the runs that it extends included; those
+        that a result of this generation was measured on, or that were there `before` a time, or by default the newest.
+        """
+        key = run, generation, before
+        if key not in self._trained:
+            spec = self.runs.get(run)
+            own = [a for a in self._trainings.get(run, ()) if generation is None or a.generation <= generation]
+            training = _begun_before(own, before)
+            attempts = contributing(training)
+            for ancestor in [*start.ancestors(spec)][::-1] if spec else ():
+                # A run that was trained anew has not changed what went on from its training before.
+                before = min((a.started_at for a in attempts if a.started_at is not None), default=before)
+                training = _begun_before(self._trainings.get(run_id(ancestor), []), before)
+                attempts = [*contributing(training), *attempts]
+            needed = numerics.of_training(spec) if spec else {}
+            self._trained[key] = self._of_attempts(attempts, needed)
+        return self._trained[key]
+
+    def of(self, result: ResultRow) -> Standing:
+        """Return how the versions of one measure, of the newest attempt of its generation, differ from today's."""
+        key = result.run_id, result.evaluation_id, numerics.corruption_of(result.name), result.generation
+        if key not in self._standings:  # a result has a hundred measures under corruptions, a matrix of them thousands
+            self._standings[key] = self._standing(result)
+        return self._standings[key]
+
+    def _standing(self, result: ResultRow) -> Standing:
+        run, benchmark = self.runs.get(result.run_id), result.benchmark
+        needed = numerics.of_evaluation(run, benchmark) if run else {}
+        made = self._recorded(result.numerics, result.engine, needed)
+        if made is not None:
+            made = numerics.of_measure(made, result.name)
+        evaluation = numerics.difference(made, numerics.of_measure(needed, result.name))
+        trained = self.trained(result.run_id, result.generation)
+        training = trained.difference
+        if isinstance(benchmark, Transfer):
+            training |= self.trained(benchmark.source, before=result.measured_at).difference
+        return Standing(evaluation, training, trained.mixed)
+
+    def _of_attempts(self, attempts: Sequence[JobRow], needed: Mapping[str, int]) -> Trained:
+        made = [self._recorded(attempt.numerics, attempt.engine, needed) for attempt in attempts]
+        total = Difference()
+        for versions in made:
+            total |= numerics.difference(versions, needed)
+        return Trained(total, _mixed(made, [attempt.engine or "" for attempt in attempts]))
+
+    def _recorded(
+        self, versions: Mapping[str, int] | None, engine: str | None, needed: Mapping[str, int]
+    ) -> Mapping[str, int] | None:
+        made = numerics.recorded(versions or {}, engine)
+        return needed if made is None and engine == self.engine else made
+
+
+def _begun_before(attempts: Sequence[JobRow], time: float | None) -> Sequence[JobRow]:
+    """Return the attempts that had begun at a time; all of them where, by clocks that differ, none had."""
+    begun = [a for a in attempts if time is None or a.started_at is None or a.started_at < time]
+    return begun or attempts
+
+
+def contributing(attempts: Iterable[JobRow]) -> list[JobRow]:
+    """Return the attempts at a training whose steps are in its newest checkpoint, in order.
+
+    One that resumed from a step keeps what those before it did up to there; one that wrote no checkpoint behind the
+    step that it began with left nothing.
+    """
+    chain: list[JobRow] = []
+    for attempt in sorted(attempts, key=lambda row: row.attempt):
+        begun, reached = attempt.resumed_step or 0, attempt.checkpoint_step
+        if reached is None or (begun and reached <= begun):
+            continue
+        chain = [earlier for earlier in chain if (earlier.resumed_step or 0) < begun]
+        chain.append(attempt)
+    return chain
+
+
+def _mixed(made: Sequence[Mapping[str, int] | None], engines: Sequence[str]) -> tuple[str, ...]:
+    """Return the parts of which there are several versions; engines where one of them recorded none."""
+    unrecorded = {engine for versions, engine in zip(made, engines, strict=True) if versions is None}
+    if unrecorded:
+        several = len(unrecorded) > 1 or any(versions is not None for versions in made)
+        return ("engines that recorded no versions",) if several else ()
+    parts = sorted({part for versions in made for part in versions or ()})
+    mixed = []
+    for part in parts:
+        versions = sorted({(each or {}).get(part, FIRST) for each in made})
+        if len(versions) > 1:
+            mixed.append(f"{part} {' and '.join(map(str, versions))}")
+    return tuple(mixed)
+
+
+def lineage(runs: Mapping[str, Run], benchmarks: Iterable[AnyBenchmark]) -> list[str]:
+    """Return the runs whose training the results of some runs, by id, depend on: their own, that of all that they
+    extend, and of the sources of transfer."""
+    extended = [run_id(ancestor) for run in runs.values() for ancestor in start.ancestors(run)]
+    sources = [benchmark.source for benchmark in benchmarks if isinstance(benchmark, Transfer)]
+    return list(dict.fromkeys([*runs, *extended, *sources]))

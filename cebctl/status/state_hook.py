@@ -1,0 +1,135 @@
+"""The user's hook: a command that is told when runs change their state.
+
+    # CEBCTL_HOME/config.yaml; or the same command in CEBCTL_ON_STATE_CHANGE
+    on_state_change: ./notify.sh
+
+It gets one JSON document on stdin for each look that found changes:
+
+    {"matrix": "…/digits.yaml", "home": "…", "changes": [{"run_id", "name", "stage", "before", "after", "error",
+                                                         "host", "time"}]}
+
+`status`, `status --watch` and `submit` look; nothing of ours runs between them. Each change is told once, however many
+look at a time: what was told is kept in CEBCTL_HOME/told.json, and written before the command is called.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shlex
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cebctl.status.states import RunStatus
+from experiments.errors import InputError, MatrixError
+from experiments.matrix.load import Matrix
+from jobs.paths import Home, put
+
+SECONDS = 30.0
+"""How long the command may take."""
+VARIABLE = "CEBCTL_ON_STATE_CHANGE"
+ROOT = 0
+_KEY = "on_state_change"
+
+
+def tell(matrix: Matrix, runs: Sequence[RunStatus], home: Home) -> list[str]:
+    """Call the hook, if there is one, of the runs that changed since it was last called; what went wrong.
+
+    Raises InputError if the configuration can't be read, or is not one's own.
+    """
+    command = _command(home)
+    if not command or not home.folder.is_dir():
+        return []
+    try:
+        changes = _changes(runs, home)
+    except OSError as error:
+        return [f"{_KEY}: {error}"]
+    if not changes:
+        return []
+    document = msgspec.json.encode(
+        {"matrix": str(matrix.path.absolute()), "home": str(home.folder), "changes": changes}
+    )
+    try:
+        done = subprocess.run(command, input=document, cwd=home.folder, capture_output=True, timeout=SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return [f"{_KEY}: {error}"]
+    if not done.returncode:
+        return []
+    said = done.stderr.decode(errors="replace").strip().splitlines() or [""]
+    return [f"{_KEY}: {command[0]} ended with exit code {done.returncode}: {said[-1]}".rstrip(": ")]
+
+
+def _command(home: Home) -> list[str]:
+    """The command, whose first word may be a path from the home's folder."""
+    if text := os.environ.get(VARIABLE):
+        return _split(text, VARIABLE)
+    path = home.folder / "config.yaml"
+    try:
+        owner = path.stat().st_uid
+    except FileNotFoundError:
+        return []
+    if owner not in (os.getuid(), ROOT):
+        raise InputError(path, "belongs to another user, whose commands are not run", f"set {VARIABLE} for your own")
+    return _split(_configured(path), str(path))
+
+
+def _configured(path: Path) -> str:
+    from experiments.matrix.yaml_nodes import compose, fault_at, plain
+
+    root = compose(path)
+    faults = [
+        fault_at(key, f"unknown field {key.value!r}; allowed: {_KEY}")
+        if key.value != _KEY
+        else fault_at(value, f"{_KEY}: expected a command")
+        for key, value in root.value
+        if key.value != _KEY or not isinstance(plain(value), str)
+    ]
+    if faults:
+        raise MatrixError(path, faults)
+    return "".join(str(plain(value)) for _, value in root.value)
+
+
+def _split(text: str, where: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise InputError(where, f"{text!r} is no command: {error}") from None
+
+
+def _changes(runs: Sequence[RunStatus], home: Home) -> list[dict[str, Any]]:
+    """The runs in another state than was last told; from now on they are told."""
+    now = {run.planned.run_id: f"{run.current.stage} {run.state}" for run in runs}
+    path = home.folder / "told.json"
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        told = _read(path)
+        changed = [run for run in runs if told.get(run.planned.run_id, "train new") != now[run.planned.run_id]]
+        if changed:
+            put(path, msgspec.json.encode(told | now))
+    return [_change(run, told.get(run.planned.run_id, "train new")) for run in changed]
+
+
+def _change(run: RunStatus, before: str) -> dict[str, Any]:
+    current = run.current
+    return {
+        "run_id": run.planned.run_id,
+        "name": run.planned.name,
+        "stage": current.stage,
+        "before": before.rpartition(" ")[2],
+        "after": run.state,
+        "error": (current.job.error if current.job else None) if run.state in ("failed", "lost") else None,
+        "host": current.job.host if current.job else None,
+        "time": time.time(),
+    }
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+    except (OSError, msgspec.DecodeError):
+        return {}

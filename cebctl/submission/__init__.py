@@ -1,0 +1,1 @@
+"""What is submitted: prerequisites, claims, executors, cancellation."""

@@ -1,0 +1,1 @@
+"""YAML matrices: reading, expanding and selecting runs."""

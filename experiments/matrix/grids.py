@@ -1,0 +1,176 @@
+"""The `grids` of a matrix: products of axes, read and then multiplied out into runs."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from experiments.errors import Fault, InputError, expected
+from experiments.matrix import selection, yaml_nodes
+from experiments.matrix.axis_values import MAX_RUNS, read_axis
+from experiments.matrix.layering import AXIS, VARIANT, Assembler, Leaves, layered
+from experiments.matrix.spec_fields import Path, Value, flatten, read_assignments, schema, set_twice
+from experiments.matrix.yaml_nodes import fault_at
+from experiments.spec import Run
+
+_WORDS = ("variants", "zip", "exclude", "include")
+
+Option = dict[Path, Value]
+"""One value of an axis: the leaves it sets."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """One grid, read but not yet multiplied out."""
+
+    node: Node
+    axes: Sequence[Sequence[Option]]
+    """The first axis are the variants."""
+    excluded: Sequence[selection.Selection] = ()
+    included: Sequence[tuple[Option, Node]] = ()
+
+    @property
+    def size(self) -> int:
+        """An upper bound of its runs."""
+        return math.prod(len(axis) for axis in self.axes) + len(self.included)
+
+    @property
+    def named(self) -> set[Path]:
+        """The fields that are axes of their own, not parts of a bundle."""
+        return {path for axis in self.axes[1:] for option in axis for path in option}
+
+
+class GridReader:
+    """Reads grids; faults are collected in the list it is given."""
+
+    def __init__(self, variants: Mapping[str, Option], seeds: Sequence[Option], faults: list[Fault]) -> None:
+        self._variants = variants
+        self._seeds = seeds
+        self._faults = faults
+
+    def read(self, node: Node | None) -> list[Grid]:
+        """Every grid of the list; an absent list is none."""
+        grids = []
+        for item in self._items(node, "grids: expected a list with at least one grid", some=True):
+            if isinstance(item, MappingNode):
+                grids.append(self._grid(item))
+            else:
+                self._fault(item, "a grid: expected a mapping of axes")
+        return grids
+
+    def _fault(self, node: Node, message: str) -> None:
+        self._faults.append(fault_at(node, message))
+
+    def _grid(self, node: MappingNode) -> Grid:
+        words = {str(key.value): value for key, value in node.value if key.value in _WORDS}
+        axes = [self._axis(key, value) for key, value in node.value if key.value not in _WORDS]
+        zipped = self._zipped(words["zip"]) if "zip" in words else []
+        self._refuse_twice([*axes, *zipped])
+        axes = [self._bundles(words.get("variants")), *axes, *([_together(zipped)] if zipped else [])]
+        if not any(("seed",) in option for axis in axes for option in axis):
+            axes.append(list(self._seeds))
+        return Grid(node, axes, self._exclusions(words.get("exclude")), self._inclusions(words.get("include")))
+
+    def _refuse_twice(self, axes: Iterable[Sequence[Option]]) -> None:
+        """A field that two axes of one layer set, under whatever names: one of its values would be lost."""
+        seen: dict[Path, Value] = {}
+        for axis in axes:
+            mine = {path: value for option in reversed(axis) for path, value in option.items()}
+            self._faults += [set_twice(schema(Run), path, seen[path], mine[path]) for path in mine if path in seen]
+            seen = mine | seen
+
+    def _axis(self, key: Node, value: Node) -> list[Option]:
+        tree = schema(Run)
+        try:
+            path = tree.resolve(key.value)
+        except LookupError as error:
+            allowed = expected((*tree.names(), *_WORDS), key.value)
+            self._fault(key, str(error) if "could be any" in str(error) else f"unknown field {key.value!r}; {allowed}")
+            return []
+        return read_axis(tree, path, key.value, value, self._faults)
+
+    def _bundles(self, node: Node | None) -> list[Option]:
+        if node is None:
+            return [{}]
+        names = [node] if isinstance(node, ScalarNode) else self._items(node, "variants: expected a list of names")
+        for name in names:
+            if name.value not in self._variants:
+                self._fault(name, f"unknown variant {name.value!r}; {expected(self._variants, str(name.value))}")
+        return [self._variants[name.value] for name in names if name.value in self._variants]
+
+    def _zipped(self, node: Node) -> list[list[Option]]:
+        """Axes of equal length, which go together."""
+        if not isinstance(node, MappingNode) or not node.value:
+            self._fault(node, "zip: expected a mapping of axes")
+            return []
+        columns = [self._axis(key, value) for key, value in node.value]
+        if len({len(column) for column in columns}) > 1:
+            sizes = ", ".join(str(len(column)) for column in columns)
+            self._fault(node, f"zip: the axes have {sizes} values; expected equally many")
+        return columns
+
+    def _exclusions(self, node: Node | None) -> list[selection.Selection]:
+        found = []
+        for item in self._items(node, "exclude: expected a list of selections"):
+            try:
+                found.append(selection.parse(str(yaml_nodes.plain(item))))
+            except InputError as error:
+                self._fault(item, str(error))
+        return found
+
+    def _inclusions(self, node: Node | None) -> list[tuple[Option, Node]]:
+        return [
+            ({**seed, **extra}, item)
+            for item in self._items(node, "include: expected a list of mappings")
+            for extra in [read_assignments(schema(Run), item, (), self._faults)]
+            for seed in self._seeds
+        ]
+
+    def _items(self, node: Node | None, otherwise: str, *, some: bool = False) -> list[Any]:
+        if node is None:
+            return []
+        if not isinstance(node, SequenceNode) or (some and not node.value):
+            self._fault(node, otherwise)
+            return []
+        return list(node.value)
+
+
+def _together(columns: Sequence[Sequence[Option]]) -> list[Option]:
+    """Axes of equal length as one."""
+    return [{path: value for option in row for path, value in option.items()} for row in zip(*columns, strict=False)]
+
+
+def expand(grid: Grid, base: Leaves, assembler: Assembler, faults: list[Fault]) -> list[tuple[Run, Node]]:
+    """The runs of one grid, in the order of its axes, the last one changing fastest; then those it includes."""
+    if grid.size > MAX_RUNS:
+        faults.append(fault_at(grid.node, f"a grid of more than {MAX_RUNS:,} runs"))
+        return []
+    found: list[Fault] = []
+    runs: list[tuple[Run, Node]] = []
+    bundles, *axes = grid.axes
+    layers = [[layered(option, AXIS) for option in axis] for axis in axes]
+    for bundle in bundles:
+        start = base | layered(bundle, VARIANT)
+        for options in itertools.product(*layers):
+            leaves = start.copy()
+            for option in options:
+                leaves.update(option)
+            run = assembler.run(leaves, grid.node, found)
+            if run and not (grid.excluded and _excluded(grid, run)):
+                runs.append((run, grid.node))
+    for assignments, node in grid.included:
+        if run := assembler.run(base | layered(assignments, AXIS), node, found):
+            runs.append((run, node))
+    # The same fault of many combinations is one fault, where it stands first.
+    faults += {fault.message: fault for fault in reversed(found)}.values()
+    return runs
+
+
+def _excluded(grid: Grid, run: Run) -> bool:
+    leaves = dict(flatten(run))
+    return any(excluded.holds(leaves) for excluded in grid.excluded)

@@ -1,0 +1,149 @@
+"""The JSON Schema of matrix files, generated from the spec, for editors: names to complete, values to check.
+
+`load` is the judge of a matrix; the schema says what can be said without expanding it. It allows a field under
+every name that `load` allows: nested, dotted, and any unique ending of its path.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from experiments.benchmarks import AnyBenchmark
+from experiments.matrix.evaluate_section import ONLY, SOURCE
+from experiments.matrix.report_section import ReportSpec
+from experiments.matrix.resources_section import Resources
+from experiments.matrix.spec_fields import TAG, Path, Schema, describe, schema, unit
+from experiments.spec import Run
+
+Json = dict[str, Any]
+
+_TEXT: Json = {"type": "string"}
+_RANGE: Json = {
+    "type": "object",
+    "properties": {name: {"type": "number"} for name in ("from", "to", "by")},
+    "required": ["from", "to", "by"],
+    "additionalProperties": False,
+    "description": "a range, both ends included",
+}
+
+
+def json_schema() -> Json:
+    """The whole schema (draft 2020-12)."""
+    run = schema(Run)
+    fields = _names(run)
+    axes = {name: _axis(value) for name, value in fields.items()}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "cebctl matrix",
+        **_object(
+            {
+                "title": {"type": "string", "description": "one line for reports"},
+                "base": {"$ref": "#/$defs/fields", "description": "fields of every run"},
+                "variants": {
+                    "type": "object",
+                    "additionalProperties": {"$ref": "#/$defs/fields"},
+                    "description": "named bundles of fields",
+                },
+                "grids": {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/grid"}},
+                "seeds": _axis(_leaf(run.leaves["seed",])),
+                "evaluate": {"type": "array", "items": _benchmark()},
+                "resources": _resources(),
+                "report": _struct(ReportSpec),
+            }
+        ),
+        "$defs": {
+            "fields": _object(fields),
+            "grid": _object(
+                axes
+                | {
+                    "variants": {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]},
+                    "zip": _object(axes),
+                    "exclude": {"type": "array", "items": _TEXT, "description": "selections of runs to leave out"},
+                    "include": {"type": "array", "items": {"$ref": "#/$defs/fields"}},
+                }
+            ),
+        },
+    }
+
+
+def _names(tree: Schema) -> Json:
+    """Every name of every leaf and section, with what it may be given."""
+    return {name: _field(tree, path) for name, path in sorted(tree.unique_names().items())}
+
+
+def _field(tree: Schema, path: Path) -> Json:
+    """A leaf, or a section: its name, where it has one, or a mapping of its fields."""
+    section_path = path[:-1] if path[-1] == TAG else path
+    section = tree.sections.get(section_path)
+    if section is None:
+        return _leaf(tree.leaves[path])
+    inner: Json = {}
+    for tag, kind in section.kinds.items():
+        inner |= {
+            name: _field(tree, tree.canonical((*section_path, name))) for name in section.fields(tag) if name != TAG
+        }
+        if not section.tagged:
+            inner |= {name: _leaf(info.type) for name, info in section.fields(tag).items() if name == TAG}
+            found = _object(inner) | _documented(kind)
+            return {"anyOf": [inner[TAG], found]} if TAG in inner else found
+    names = [{"const": tag} | _documented(kind) for tag, kind in section.kinds.items()]
+    return {"anyOf": [*names, _object({TAG: {"anyOf": names}, **inner})]}
+
+
+def _axis(value: Json) -> Json:
+    """One value, a list of them, or a range where they are numbers."""
+    ranges = [_RANGE] if '"number"' in str(value).replace("'", '"') or "integer" in str(value) else []
+    return {"anyOf": [value, {"type": "array", "minItems": 1, "items": value}, *ranges]}
+
+
+def _benchmark() -> Json:
+    """A name, or one name with its parameters."""
+    tree = schema(AnyBenchmark)
+    section = tree.sections[()]
+    alone, with_parameters = [], []
+    for tag, kind in section.kinds.items():
+        fields = section.fields(tag)
+        values = {n: _TEXT if n == SOURCE else _axis(_leaf(info.type)) for n, info in fields.items()}
+        values[ONLY] = {"type": "string", "description": "the runs it is for, such as rho <= 3"}
+        required = [name for name, info in fields.items() if info.required]
+        parameters = _object(values) | {"required": required} | _documented(kind)
+        with_parameters.append(_object({tag: parameters}) | {"required": [tag]})
+        if not required:
+            alone.append({"const": tag} | _documented(kind))
+    return {"anyOf": [*alone, *with_parameters]}
+
+
+def _resources() -> Json:
+    stage = _struct(Resources)
+    stages = {"train": stage, "evaluate": stage}
+    rule = _object({"only": _TEXT, **stages}) | {"required": ["only"]}
+    return _object(stages | {"when": {"type": "array", "items": rule}})
+
+
+def _struct(kind: type[Struct]) -> Json:
+    """A plain struct without sections."""
+    values = {info.name: _leaf(info.type) for info in msgspec.structs.fields(kind)}
+    return _object(values) | _documented(kind)
+
+
+def _leaf(kind: Any) -> Json:
+    """One value."""
+    found: Json = msgspec.json.schema(kind)
+    found = found if "description" in found else found | {"description": describe(kind)}
+    if unit(kind) == "pixels":
+        ratio = {"type": "string", "pattern": r"^\s*[0-9.]+\s*(/\s*[0-9.]+|px)\s*$"}
+        found = {"anyOf": [found, ratio], "description": describe(kind)}
+    return found
+
+
+def _object(properties: Mapping[str, Json]) -> Json:
+    return {"type": "object", "properties": dict(properties), "additionalProperties": False}
+
+
+def _documented(kind: type[Struct]) -> Json:
+    return {"description": " ".join((inspect.getdoc(kind) or "").split())}

@@ -1,0 +1,182 @@
+"""The one selection language: `objective in (ceb, cceb), rho <= 3, depth = 152`.
+
+Conditions are separated by commas and all must hold. A run that lacks a field satisfies no condition on it,
+not even `!=`: what has no rho is not "rho other than 3".
+
+    selection = condition { "," condition }
+    condition = field ( "=" | "!=" | "<" | "<=" | ">" | ">=" ) value
+              | field [ "not" ] "in" "(" value { "," value } ")"
+
+A value is a scalar of YAML; of a radius also a number of grey values, `8/255` or `8px`.
+
+A selection of benchmarks begins with what they are called, and its conditions are on their parameters:
+`pgd, norm = linf, eps <= 4/255`. A name is the benchmark's or that of one of its columns in a report, as `pgd_linf`.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from yaml.nodes import ScalarNode
+
+from experiments.benchmarks import AnyBenchmark, column, full_column, measures, tag
+from experiments.errors import InputError, expected
+from experiments.matrix.spec_fields import Path, flatten, plain, schema
+from experiments.spec import Run
+
+_TOKEN = re.compile(r"\s*(?:(?P<op><=|>=|!=|==|=|<|>)|(?P<punct>[(),])|(?P<word>\"[^\"]*\"|'[^']*'|[^\s,()=<>!\"']+))")
+_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq, "==": operator.eq, "!=": operator.ne,
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}  # fmt: skip
+
+TRAIN = "train"
+"""Stands in the place of a benchmark for the training."""
+
+Leaves = Mapping[Path, Any]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One comparison of one field with allowed values; `in` has several, every other operator one."""
+
+    path: Path
+    operator: str
+    values: tuple[Any, ...]
+
+    def holds(self, leaves: Leaves) -> bool:
+        if self.path not in leaves:
+            return False
+        value = leaves[self.path]
+        if self.operator in ("in", "not in"):
+            return (value in self.values) == (self.operator == "in")
+        try:
+            return _COMPARISONS[self.operator](value, self.values[0])
+        except TypeError:  # null < 3
+            return False
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Conditions that must all hold; none hold for every run."""
+
+    conditions: tuple[Condition, ...] = ()
+
+    def holds(self, leaves: Leaves) -> bool:
+        """Whether a run's flattened leaves satisfy every condition."""
+        return all(condition.holds(leaves) for condition in self.conditions)
+
+
+def parse(text: str) -> Selection:
+    """Parse a selection. Raises InputError naming the place in the text, what is wrong and what is allowed."""
+    return _Parser(text).selection()
+
+
+def benchmarks(text: str, among: Sequence[AnyBenchmark]) -> list[AnyBenchmark]:
+    """Return the benchmarks that a selection names. Raises InputError if it is none, or names none of these."""
+    if exact := [benchmark for benchmark in among if text.strip() in _full_columns(benchmark)]:
+        return exact
+    parser = _Parser(text, AnyBenchmark)
+    name = parser.name()
+    if name == TRAIN:
+        raise InputError(f"selection {text!r}", "the training has no parameters", "--only selects the runs")
+    conditions = parser.selection()
+    called = [benchmark for benchmark in among if name in names(benchmark)]
+    if not called:
+        allowed = dict.fromkeys([*(name for benchmark in among for name in names(benchmark)), TRAIN])
+        wrong = f"no benchmark of the matrix is called {name!r}"
+        raise InputError(f"selection {text!r}", wrong, expected(allowed, name))
+    chosen = [benchmark for benchmark in called if conditions.holds(dict(flatten(benchmark)))]
+    if not chosen:
+        there = ", ".join(dict.fromkeys(_full_columns(benchmark)[0] for benchmark in called))
+        raise InputError(f"selection {text!r}", f"it holds for no {name} of the matrix", f"there are {there}")
+    return chosen
+
+
+def names(benchmark: AnyBenchmark) -> list[str]:
+    """Return what a benchmark is called: by its kind, and by its columns in a report."""
+    return list(dict.fromkeys([tag(benchmark), *(column(benchmark, measure) for measure in measures(benchmark))]))
+
+
+def _full_columns(benchmark: AnyBenchmark) -> list[str]:
+    return [full_column(benchmark, measure) for measure in measures(benchmark) or (tag(benchmark),)]
+
+
+class _Parser:
+    def __init__(self, text: str, root: Any = Run) -> None:
+        self._text, self._schema = text, schema(root)
+        self._tokens: list[tuple[str, str, int]] = []
+        position = 0
+        while text[position:].strip():
+            match = _TOKEN.match(text, position)
+            if match is None:
+                raise self._error(f"unexpected {text[position:].strip()[0]!r}", "= != < <= > >= in", position)
+            kind = str(match.lastgroup)
+            self._tokens.append((kind, match[kind], match.start(kind)))
+            position = match.end()
+        self._next = 0
+
+    def selection(self) -> Selection:
+        conditions: list[Condition] = []
+        while self._next < len(self._tokens):
+            if self._next:
+                self._take("punct", ",")
+            conditions.append(self._condition())
+        return Selection(tuple(conditions))
+
+    def name(self) -> str:
+        """The word that a selection of benchmarks begins with."""
+        return self._take("word", what="the name of a benchmark")[0]
+
+    def _condition(self) -> Condition:
+        name, position = self._take("word", what="a field")
+        try:
+            path = self._schema.resolve(name)
+        except LookupError as error:
+            raise self._error(str(error), "", position) from None
+        if path not in self._schema.leaves:
+            raise self._error(f"{name!r} is a group of fields", "name one of its fields", position)
+        if self._peek() == "in":
+            self._next += 1
+            return Condition(path, "in", self._values(path))
+        if self._peek() == "not":
+            self._next += 1
+            self._take("word", "in")
+            return Condition(path, "not in", self._values(path))
+        symbol, _ = self._take("op", what="one of = != < <= > >= in")
+        return Condition(path, symbol, (self._value(path),))
+
+    def _values(self, path: Path) -> tuple[Any, ...]:
+        self._take("punct", "(")
+        values = [self._value(path)]
+        while self._peek() == ",":
+            self._next += 1
+            values.append(self._value(path))
+        self._take("punct", ")")
+        return tuple(values)
+
+    def _value(self, path: Path) -> Any:
+        word, _ = self._take("word", what="a value")
+        if word[0] in "\"'":
+            return word[1:-1]
+        return plain(self._schema.leaves[path], ScalarNode("tag:yaml.org,2002:str", word))
+
+    def _peek(self) -> str:
+        return self._tokens[self._next][1] if self._next < len(self._tokens) else ""
+
+    def _take(self, kind: str, exactly: str = "", what: str = "") -> tuple[str, int]:
+        wanted = what or repr(exactly)
+        if self._next == len(self._tokens):
+            raise self._error("it ends too early", f"expected {wanted}", len(self._text))
+        found, text, position = self._tokens[self._next]
+        if found != kind or (exactly and text != exactly):
+            raise self._error(f"unexpected {text!r}", f"expected {wanted}", position)
+        self._next += 1
+        return text, position
+
+    def _error(self, wrong: str, allowed: str, position: int) -> InputError:
+        return InputError(f"selection {self._text!r}, character {position + 1}", wrong, allowed)

@@ -1,0 +1,312 @@
+"""The fields of a tree of msgspec structs as flat dotted paths, and the reading of one YAML node into one field.
+
+A tagged union is one section: its tag is the leaf `<section>.name`, and the section's own path stands for it,
+so `objective: ceb` and `objective: {name: ceb}` are the same. A leaf may be named by any suffix of its path
+that is unique: `rho` for `objective.rho`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from experiments.errors import Fault, expected
+from experiments.matrix import yaml_nodes
+from experiments.matrix.yaml_nodes import fault_at
+
+Path = tuple[str, ...]
+TAG = "name"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A struct, or a tagged union of structs, at one path."""
+
+    path: Path
+    kinds: Mapping[str, type[Struct]]
+    """By tag; a plain struct has the one kind ''."""
+
+    @property
+    def tagged(self) -> bool:
+        return "" not in self.kinds
+
+    def fields(self, tag: str) -> Mapping[str, msgspec.structs.FieldInfo]:
+        return _struct_fields(self.kinds[tag])
+
+
+@dataclass
+class Schema:
+    """Every section and leaf below one struct type, or below a tagged union of them."""
+
+    root: Any
+    sections: dict[Path, Section] = field(default_factory=dict)
+    leaves: dict[Path, Any] = field(default_factory=dict)
+    """Path to type; where kinds of a section share a field name they share its type."""
+
+    def __post_init__(self) -> None:
+        self._add((), self.root)
+        self._by_suffix: dict[str, set[Path]] = {}
+        for path in (*self.leaves, *(p for p in self.sections if p)):
+            target = self.canonical(path)
+            for start in range(len(path)):
+                self._by_suffix.setdefault(".".join(path[start:]), set()).add(target)
+
+    def canonical(self, path: Path) -> Path:
+        """A section that is chosen by name stands for that name."""
+        section = self.sections.get(path)
+        return (*path, TAG) if section and (*path, TAG) in self.leaves else path
+
+    def resolve(self, name: str) -> Path:
+        """The path a name stands for: exact, else the only one it is a suffix of.
+
+        Raises LookupError saying what is wrong and what is allowed.
+        """
+        exact = tuple(name.split("."))
+        if exact in self.leaves or exact in self.sections:
+            return self.canonical(exact)
+        found = self._by_suffix.get(name, set())
+        if len(found) == 1:
+            return next(iter(found))
+        if found:
+            choices = ", ".join(sorted(".".join(path) for path in found))
+            raise LookupError(f"{name!r} could be any of {choices}; write which")
+        raise LookupError(f"unknown field {name!r}; {expected(self.names(), name)}")
+
+    def unique_names(self) -> dict[str, Path]:
+        """Every name that stands for one field or section, with its path."""
+        found = {name: next(iter(paths)) for name, paths in self._by_suffix.items() if len(paths) == 1}
+        return found | {".".join(path): self.canonical(path) for path in (*self.leaves, *self.sections) if path}
+
+    def names(self) -> list[str]:
+        """Every field under its shortest name."""
+        return sorted({self.short(path) for path in self.leaves})
+
+    def short(self, path: Path) -> str:
+        """The shortest name of a leaf: `rho`, `objective`, `jump_start.steps`."""
+        plain = path[:-1] if path[-1] == TAG and len(path) > 1 else path
+        for start in range(len(plain) - 1, -1, -1):
+            name = ".".join(plain[start:])
+            if self._by_suffix.get(name) == {path}:
+                return name
+        return ".".join(path)
+
+    def _add(self, path: Path, kind: Any) -> None:
+        structs = _structs(kind)
+        tags = {_tag(s): s for s in structs}
+
+        section = Section(path, tags)
+        self.sections[path] = section
+        if section.tagged:
+            self.leaves[(*path, TAG)] = Literal[tuple(tags)]
+        for struct in structs:
+            for name, info in _struct_fields(struct).items():
+                if _structs(info.type):
+                    self._add((*path, name), info.type)
+                else:
+                    kind = _given(info.type)
+                    known = self.leaves.setdefault((*path, name), kind)
+                    # The same leaf in two kinds may differ in its default, or in which literals it allows.
+                    if known != kind:
+                        self.leaves[(*path, name)] = Union[known, kind]  # noqa: UP007
+
+
+@cache
+def schema(root: Any) -> Schema:
+    """The schema of a struct type or of a tagged union, built once."""
+    return Schema(root)
+
+
+@dataclass(frozen=True)
+class Value:
+    """One leaf set by a file: what it is and where it stands."""
+
+    value: Any
+    node: Node
+
+
+def read_assignments(tree: Schema, node: Node, prefix: Path, faults: list[Fault]) -> dict[Path, Value]:
+    """The leaves that a mapping sets, nested or dotted or under short names; faults are collected."""
+    found: dict[Path, Value] = {}
+    if not isinstance(node, MappingNode):
+        faults.append(fault_at(node, f"{'.'.join(prefix) or 'here'}: expected a mapping of fields"))
+        return found
+    for key, value in node.value:
+        try:
+            path = tree.resolve(".".join((*prefix, key.value)))
+        except LookupError as error:
+            faults.append(fault_at(key, _narrowed(tree, prefix, key.value) or str(error)))
+            continue
+        for leaf, item in read_field(tree, path, value, faults).items():
+            if leaf in found:
+                faults.append(set_twice(tree, leaf, found[leaf], item))
+            found[leaf] = item
+    return found
+
+
+def set_twice(tree: Schema, leaf: Path, first: Value, again: Value) -> Fault:
+    """One leaf set by two values of which neither is meant to override the other."""
+    there = fault_at(first.node, "")
+    earlier = f"at line {there.line}, column {there.column}"
+    return fault_at(again.node, f"{tree.short(leaf)} is set twice: here, and {earlier}; leave one of them out")
+
+
+def read_field(tree: Schema, path: Path, node: Node, faults: list[Fault]) -> dict[Path, Value]:
+    """The leaves set by giving `node` to the field at `path`: one, or several where a section gets a mapping."""
+    section_path = path[:-1] if path[-1] == TAG and path[:-1] in tree.sections else path
+    if isinstance(node, MappingNode) and section_path in tree.sections:
+        return read_assignments(tree, node, section_path, faults)
+    if path in tree.sections:
+        faults.append(fault_at(node, f"{'.'.join(path)}: expected a mapping of its fields"))
+        return {}
+    value = read_value(tree.leaves[path], node, tree.short(path), faults)
+    return {} if value is None else {path: value}
+
+
+def read_value(kind: Any, node: Node, name: str, faults: list[Fault]) -> Value | None:
+    """The node as a value of this type, or None and a fault `name: expected …, got …`."""
+    raw = plain(kind, node)
+    try:
+        value = msgspec.convert(raw, kind, strict=True)
+        if isinstance(value, float) and not math.isfinite(value):  # 1e999
+            raise msgspec.ValidationError
+    except msgspec.ValidationError:
+        given = (
+            repr(raw) if isinstance(node, ScalarNode) else "a list" if isinstance(node, SequenceNode) else "a mapping"
+        )
+        hint = ""
+        literals = _literals(kind)
+        if literals and isinstance(raw, str):
+            hint = f"; {expected(literals, raw)}"
+        faults.append(fault_at(node, f"{name}: expected {_wanted(kind, raw)}, got {given}{hint}"))
+        return None
+    return Value(value + 0.0 if isinstance(value, float) else value, node)  # + 0.0: -0.0 is 0.0
+
+
+def flatten(value: Struct, prefix: Path = (), *, unset: bool = False) -> Iterator[tuple[Path, Any]]:
+    """The leaves of a struct value, tags included; those that are unset only if asked for."""
+    if _tag(type(value)):
+        yield (*prefix, TAG), _tag(type(value))
+    for name in value.__struct_fields__:
+        item = getattr(value, name)
+        if isinstance(item, Struct):
+            yield from flatten(item, (*prefix, name), unset=unset)
+        elif unset or item is not UNSET:
+            yield (*prefix, name), item
+
+
+def _wanted(kind: Any, raw: object) -> str:
+    """What to say was expected: where text stands for a number, that it is none; the bounds say nothing more."""
+    plain_number = get_origin(kind) is Annotated and get_args(kind)[0] in (int, float) and not unit(kind)
+    return describe(get_args(kind)[0] if plain_number and isinstance(raw, str) else kind)
+
+
+def describe(kind: Any) -> str:
+    """A type in words: `a number > 0`, `one of linf, l2`, `a list of numbers`."""
+    literals = _literals(kind)
+    if literals:
+        return f"one of {', '.join(literals)}"
+    if get_origin(kind) is Annotated:
+        base, *metas = get_args(kind)
+        for meta in metas:
+            if isinstance(meta, Meta) and meta.description:
+                return meta.description
+        return describe(base) + "".join(_bounds(meta) for meta in metas if isinstance(meta, Meta))
+    if get_origin(kind) in (Union, types.UnionType):
+        return " or ".join(describe(arg) for arg in get_args(kind))
+    if get_origin(kind) is tuple:
+        return f"a list, each {describe(get_args(kind)[0])}"
+    words = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
+    return words.get(kind, str(kind))
+
+
+def _bounds(meta: Meta) -> str:
+    signs = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
+    bounds = [f"{sign} {getattr(meta, key):g}" for key, sign in signs if getattr(meta, key) is not None]
+    unit = " in [0, 1] pixel units, like 0.03, 8/255 or 8 px" if _meta_unit(meta) == "pixels" else ""
+    bounds += [f"a multiple of {meta.multiple_of:g}"] if meta.multiple_of else []
+    return (" " + " and ".join(bounds) if bounds else "") + unit
+
+
+def _narrowed(tree: Schema, prefix: Path, name: str) -> str:
+    """For a name unknown inside a section: what that section allows."""
+    if not prefix or prefix not in tree.sections:
+        return ""
+    section = tree.sections[prefix]
+    allowed = {TAG} if section.tagged else set()
+    for tag in section.kinds:
+        allowed |= set(section.fields(tag))
+    return f"{'.'.join(prefix)}: unknown field {name!r}; {expected(allowed, name)}"
+
+
+def plain(kind: Any, node: Node) -> object:
+    """The node as plain Python, where a value of this type stands: a radius may be written in grey values."""
+    raw = yaml_nodes.plain(node)
+    return _pixels(raw) if unit(kind) == "pixels" and isinstance(raw, str) else raw
+
+
+def _pixels(text: str) -> object:
+    """`8/255` and `8 px` as [0, 1] pixel units; anything else as it is."""
+    number = r"\s*([0-9]+(?:\.[0-9]+)?)\s*"
+    if match := re.fullmatch(rf"{number}/{number}", text):
+        return float(match[1]) / float(match[2]) if float(match[2]) else text
+    if match := re.fullmatch(rf"{number}px\s*", text):
+        return float(match[1]) / 255
+    return text
+
+
+def unit(kind: Any) -> str:
+    """The unit that a type's `Meta` states, as in `experiments.spec.Pixels`; empty without one."""
+    if get_origin(kind) in (Union, types.UnionType):
+        return next((found for arg in get_args(kind) if (found := unit(arg))), "")
+    if get_origin(kind) is Annotated:
+        metas = (meta for meta in get_args(kind)[1:] if isinstance(meta, Meta))
+        return next((found for meta in metas if (found := _meta_unit(meta))), "")
+    return ""
+
+
+def _meta_unit(meta: Meta) -> str:
+    return str((meta.extra or {}).get("unit", ""))
+
+
+def _literals(kind: Any) -> tuple[str, ...]:
+    if get_origin(kind) is Literal:
+        return tuple(str(value) for value in get_args(kind))
+    if get_origin(kind) is Annotated:  # names that are listed, and others of a pattern
+        metas = (meta for meta in get_args(kind)[1:] if isinstance(meta, Meta))
+        return next((tuple(meta.extra["names"]) for meta in metas if meta.extra and "names" in meta.extra), ())
+    if get_origin(kind) in (Union, types.UnionType) and all(_literals(arg) for arg in get_args(kind)):
+        return tuple(value for arg in get_args(kind) for value in _literals(arg))
+    return ()
+
+
+def _given(kind: Any) -> Any:
+    """What a file may give for a leaf of this type: that it may be left unset is no value."""
+    if get_origin(kind) not in (Union, types.UnionType):
+        return kind
+    return Union[tuple(arg for arg in get_args(kind) if arg is not UnsetType)]  # noqa: UP007
+
+
+def _structs(kind: Any) -> tuple[type[Struct], ...]:
+    """The structs of a struct type or of a union of them; () for a leaf type."""
+    if get_origin(kind) in (Union, types.UnionType):
+        found = tuple(s for arg in get_args(kind) for s in _structs(arg))
+        return found if len(found) == len(get_args(kind)) else ()
+    return (kind,) if isinstance(kind, type) and issubclass(kind, Struct) else ()
+
+
+def _tag(struct: type[Struct]) -> str:
+    return str(struct.__struct_config__.tag or "")
+
+
+@cache
+def _struct_fields(struct: type[Struct]) -> Mapping[str, msgspec.structs.FieldInfo]:
+    return {info.name: info for info in msgspec.structs.fields(struct)}

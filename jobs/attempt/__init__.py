@@ -1,0 +1,1 @@
+"""One attempt at a stage, and the lease under which it runs."""

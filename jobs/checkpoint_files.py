@@ -1,0 +1,108 @@
+"""Checkpoint files, without torch: written beside and renamed, checksummed, the newest two kept.
+
+A file is `<step>.<first 16 hex digits of its SHA-256>.pt`: the rename makes content, step and checksum
+appear at once, and any reader can tell a broken file from its name alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from experiments.atomic_files import is_abandoned
+from jobs import file_ownership
+from jobs.journal.records import fsync_folder
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+KEPT = 2
+
+
+@dataclass(frozen=True, order=True)
+class CheckpointFile:
+    """One complete file, perhaps damaged since."""
+
+    step: int
+    path: Path
+
+    def read(self) -> bytes | None:
+        """The bytes as they were written, or None if they are not those any more.
+
+        Raises InputError if they are somebody's who is not believed.
+        """
+        try:
+            with self.path.open("rb") as file:
+                file_ownership.check(self.path, os.fstat(file.fileno()).st_uid)
+                data = file.read()
+        except OSError:
+            return None
+        return data if _name(hashlib.sha256(data)) == self.path.name.split(".")[1] else None
+
+    def set_aside(self) -> None:
+        """Rename a broken file, so that it no longer counts among those kept: it may be newer than the next one
+        written, which would be dropped in its favour."""
+        self.path.rename(self.path.with_suffix(".broken"))
+
+
+def write(folder: Path, step: int, dump: Callable[[BinaryIO], None]) -> Path:
+    """Write what `dump` produces as the checkpoint of `step`, then drop all but the newest two."""
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = folder / f".{step:09d}.{socket.gethostname()}.{os.getpid()}.part"
+    try:
+        with _Digested(beside) as file:
+            dump(file)
+            file.flush()
+            os.fsync(file.fileno())
+        path = folder / f"{step:09d}.{_name(file.digest)}.pt"
+        beside.rename(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)  # on a full disk it would be in the way of what is written next
+        raise
+    fsync_folder(folder)
+    _prune(folder)
+    return path
+
+
+def newest_first(folder: Path) -> Iterator[CheckpointFile]:
+    """The complete checkpoints of a folder, from the newest on; a caller falls back by going on."""
+    return iter(sorted(_files(folder), reverse=True))
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Broken checkpoints that were set aside, and what killed writers left unfinished."""
+    return sorted([*folder.glob("*.broken"), *folder.glob(".*.part")])
+
+
+def _files(folder: Path) -> list[CheckpointFile]:
+    return [CheckpointFile(int(path.name.split(".")[0]), path) for path in folder.glob("[0-9]*.*.pt")]
+
+
+def _prune(folder: Path) -> None:
+    for old in sorted(_files(folder), reverse=True)[KEPT:]:
+        old.path.unlink(missing_ok=True)
+    for part in folder.glob(".*.part"):
+        if is_abandoned(part):  # another attempt's, whose node is cut off, may be at work at its own
+            part.unlink(missing_ok=True)
+
+
+class _Digested(io.BufferedWriter):
+    """A new file, and the digest of what was written into it: the widest states are gigabytes, to be held once."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path, "w"))
+        self.digest = hashlib.sha256()
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        self.digest.update(data)
+        return super().write(data)
+
+
+def _name(digest: hashlib._Hash) -> str:
+    return digest.hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Files of data sets: downloads and image folders."""

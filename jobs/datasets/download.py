@@ -1,0 +1,303 @@
+"""Fetching data sets: resumed where it broke off, verified before it counts, and renamed into place at once.
+
+    part file  ──verified──►  renamed (or, of an archive, each member verified and renamed)
+
+Two at once don't disturb each other: the part file is locked while it grows. Without torch.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import http.client
+import os
+import tarfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from experiments import datasets, own_dataset
+from experiments.datasets import DatasetInfo
+from experiments.errors import InputError, UnreachableError, expected
+from jobs.datasets import image_folder
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with the file's name, the bytes at hand and the bytes there are, where the server says so."""
+
+RETRIES = 4
+"""Attempts that may fail in a row without a byte more; any progress starts the count anew."""
+TIMEOUT_SECONDS = 30.0
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Remote:
+    """One file on a server."""
+
+    name: str
+    md5: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a data set is published: either its files themselves, or one archive that holds them."""
+
+    base: str
+    files: tuple[Remote, ...]
+    archive: bool
+
+
+SOURCES = {
+    "cifar10": Source(
+        "https://www.cs.toronto.edu/~kriz/",
+        (Remote("cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"),),
+        archive=True,
+    ),
+    "fashion_mnist": Source(
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        tuple(Remote(Path(file.path).name, file.md5) for file in datasets.info("fashion_mnist").files),
+        archive=False,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Presence:
+    """What lies under the data folder of one data set."""
+
+    name: str
+    state: Literal["ready", "damaged", "missing"]
+    detail: str
+    """For people: where it lies and how far that was checked, or what is wrong and how to get it."""
+
+
+def fetch(name: str, root: Path, progress: Progress = lambda *_: None, base: str | None = None) -> Path:
+    """Bring a data set under `root` and return its folder; does nothing if it is there and whole.
+
+    `base` replaces the address it is published at (a mirror; ends in a slash). Raises InputError if there is no
+    such set, it can't be fetched or `root` can't be written, UnreachableError if the server does not deliver it.
+    """
+    info = _info(name)
+    source = SOURCES.get(name)
+    if source is None:
+        raise InputError(name, "can't be fetched", f"get it with {info.obtain}; fetched: {', '.join(sorted(SOURCES))}")
+    folder = root / info.folder
+    if not _faults(info, root):
+        return folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for remote in source.files:
+            target = (root if source.archive else folder) / remote.name
+            if not source.archive and _md5(target) == remote.md5:
+                continue
+            with _locked(target.with_name(f".{remote.name}.part")) as part:
+                _download((base or source.base) + remote.name, part, remote, progress)
+                if source.archive:
+                    _unpack(part, info, root)
+                    Path(part.name).unlink()
+                else:
+                    Path(part.name).replace(target)
+    except OSError as error:
+        raise InputError(error.filename or folder, error.strerror or str(error)) from None
+    return folder
+
+
+def present(name: str, root: Path) -> Presence:
+    """Whether a data set is there: published files are verified, folders of images looked at only."""
+    if own_dataset.is_own(name):
+        return _own(name, root)
+    info = _info(name)
+    folder = root / info.folder
+    if not info.folder:
+        return Presence(name, "ready", "inside scikit-learn")
+    if not folder.is_dir():
+        return Presence(name, "missing", f"{folder} does not exist; get it with {info.obtain}")
+    faults = _faults(info, root)
+    if faults:
+        return Presence(name, "damaged", f"{'; '.join(faults)}; get it with {info.obtain}")
+    return Presence(name, "ready", f"{folder}, {'verified' if info.files else 'verified when it is read'}")
+
+
+def _info(name: str) -> DatasetInfo:
+    if name not in datasets.DATASETS and not own_dataset.is_own(name):
+        raise InputError(name, "no data set of this name", expected(datasets.DATASETS, name))
+    return datasets.info(name)
+
+
+_MOVED = "put it back, or run `cebctl init` on it where it lies now: it is the same data set"
+
+
+def _own(name: str, root: Path) -> Presence:
+    """A user's folders of images: counted."""
+    if not own_dataset.path_of(name).exists():
+        return Presence(name, "missing", f"{own_dataset.path_of(name)} does not exist; `cebctl init` writes it")
+    try:
+        info, described = datasets.info(name), own_dataset.read(name)
+    except InputError as error:
+        return Presence(name, "damaged", str(error))
+    splits: tuple[datasets.Split, ...] = ("train", "test")
+    for split in splits:
+        folder, listed = image_folder.of_split(root, described, split)
+        if not folder.is_dir():
+            return Presence(info.name, "missing", f"{folder} does not exist; {_MOVED}")
+        if len(listed) != info.images(split):
+            wrong = f"{folder} holds {len(listed):,} of {info.images(split):,} {split} images"
+            return Presence(info.name, "damaged", f"{wrong}; {own_dataset.CHANGED}")
+    return Presence(info.name, "ready", f"{root / info.folder}, verified when it is read")
+
+
+def _faults(info: DatasetInfo, root: Path) -> list[str]:
+    """What is wrong with the files, or the folders of images, under `root`."""
+    faults = []
+    for file in info.files:
+        found = _md5(root / file.path)
+        if found != file.md5:
+            faults.append(f"{root / file.path} is {'missing' if found is None else 'truncated or changed'}")
+    for split in () if info.files else ("train", "val" if info.name == "imagenet" else "test"):
+        folder = root / info.folder / split
+        classes = sum(entry.is_dir() for entry in folder.iterdir()) if folder.is_dir() else 0
+        if classes != info.classes:
+            faults.append(f"{folder} holds {classes} of {info.classes} class folders")
+    return faults
+
+
+def _md5(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, _new_md5).hexdigest()
+    except OSError:
+        return None
+
+
+def _new_md5() -> hashlib._Hash:
+    return hashlib.md5(usedforsecurity=False)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[BinaryIO]:
+    """The part file, opened without truncating it, while nobody else fetches into it."""
+    with path.open("ab+") as part:
+        try:
+            fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(path, "is being fetched by another process", "wait for it to end") from None
+        yield part
+
+
+class _TransferError(Exception):
+    """The connection failed in a way that may pass."""
+
+
+def _download(url: str, part: BinaryIO, remote: Remote, progress: Progress) -> None:
+    """Complete the part file; on return it has the published MD5 and is on the disk."""
+    resumed = _size(part) > 0
+    _transfer_with_retries(url, part, remote, progress)
+    found = _part_md5(part)
+    if found != remote.md5 and resumed:  # what lay there may have been the beginning of something else
+        part.truncate(0)
+        _transfer_with_retries(url, part, remote, progress)
+        found = _part_md5(part)
+    if found != remote.md5:
+        size = _size(part)
+        part.truncate(0)
+        raise UnreachableError(url, f"sent {size:,} bytes with MD5 {found}, but {remote.md5} was published")
+    part.flush()
+    os.fsync(part.fileno())
+
+
+def _transfer_with_retries(url: str, part: BinaryIO, remote: Remote, progress: Progress) -> None:
+    failures = 0
+    while True:
+        before = _size(part)
+        try:
+            return _transfer(url, part, remote, progress)
+        except _TransferError as error:
+            failures = 1 if _size(part) > before else failures + 1
+            if failures >= RETRIES:
+                raise UnreachableError(url, str(error)) from None
+            time.sleep(_pause(failures))
+
+
+def _pause(failures: int) -> float:
+    return 0.5 * 2.0**failures
+
+
+def _transfer(url: str, part: BinaryIO, remote: Remote, progress: Progress) -> None:
+    """One connection: append what the part file lacks."""
+    start = _size(part)
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    with _opened(request, url) as response:
+        if response is None:  # nothing lies behind `start`: it is all there
+            return
+        if response.status != 206:  # the server sends it from the beginning
+            part.truncate(0)
+            start = 0
+        length = response.headers.get("Content-Length")
+        total = start + int(length) if length else None
+        done = start
+        while chunk := _received(response):
+            part.write(chunk)
+            done += len(chunk)
+            progress(remote.name, done, total)
+        part.flush()
+    if total is not None and done < total:
+        raise _TransferError(f"the connection ended after {done:,} of {total:,} bytes")
+
+
+@contextmanager
+def _opened(request: urllib.request.Request, url: str) -> Iterator[http.client.HTTPResponse | None]:
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:
+            yield None
+            return
+        if error.code >= 500 or error.code == 429:
+            raise _TransferError(f"the server answers {error.code} {error.reason}") from None
+        raise UnreachableError(url, f"the server answers {error.code} {error.reason}") from None
+    except urllib.error.URLError as error:
+        raise _TransferError(str(error.reason)) from None
+    except (OSError, http.client.HTTPException) as error:
+        raise _TransferError(str(error) or type(error).__name__) from None
+    with response:
+        yield response
+
+
+def _received(response: http.client.HTTPResponse) -> bytes:
+    try:
+        return response.read(_CHUNK)
+    except (OSError, http.client.HTTPException) as error:
+        raise _TransferError(str(error) or type(error).__name__) from None
+
+
+def _unpack(part: BinaryIO, info: DatasetInfo, root: Path) -> None:
+    """Bring the named members of the archive into place, each verified; nothing else is taken out of it."""
+    part.seek(0)
+    with tarfile.open(fileobj=part) as archive:
+        for file in info.files:
+            member = archive.extractfile(file.path)
+            assert member is not None, file.path
+            content = member.read()
+            assert hashlib.md5(content, usedforsecurity=False).hexdigest() == file.md5, file.path
+            target = root / file.path
+            beside = target.with_name(f".{target.name}.part")
+            with beside.open("wb") as opened:
+                opened.write(content)
+                opened.flush()
+                os.fsync(opened.fileno())
+            beside.replace(target)
+
+
+def _size(part: BinaryIO) -> int:
+    part.flush()
+    return os.fstat(part.fileno()).st_size
+
+
+def _part_md5(part: BinaryIO) -> str:
+    part.seek(0)
+    return hashlib.file_digest(part, _new_md5).hexdigest()  # type: ignore[arg-type]

@@ -1,0 +1,97 @@
+"""Folders of images, `<class>/<file>`: what they hold, and each image as a network sees it. Without torch."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments.datasets import Split
+from experiments.errors import InputError
+from experiments.own_dataset import Description
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+
+
+def class_folders(folder: Path) -> list[str]:
+    """The names of the folders in it that hold images, in order. Raises InputError if it can't be read."""
+    try:
+        inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError as error:
+        raise InputError(folder, error.strerror or str(error)) from None
+    return [path.name for path in inside if images(path)]
+
+
+def images(folder: Path) -> list[str]:
+    """The names of the images in it, in order."""
+    try:
+        return sorted(
+            path.name for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+        )
+    except OSError as error:
+        raise InputError(folder, error.strerror or str(error)) from None
+
+
+def listed(folder: Path, class_names: Sequence[str], split: Split, test_every: int | None) -> list[tuple[str, int]]:
+    """The images of a split, as `<class>/<file>` with the label, in order; `test_every` as in `Description`."""
+    found = []
+    for label, class_name in enumerate(class_names):
+        for number, name in enumerate(images(folder / class_name) if (folder / class_name).is_dir() else []):
+            if test_every is None or (number % test_every == 0) == (split == "test"):
+                found.append((f"{class_name}/{name}", label))
+    return found
+
+
+def of_split(root: Path, described: Description, split: Split) -> tuple[Path, list[tuple[str, int]]]:
+    """The folder of a split under the data folder `root`, and its images."""
+    below = described.test_folder if split == "test" else described.train_folder
+    folder = root / described.folder / below
+    return folder, listed(folder, described.class_names, split, described.test_every)
+
+
+def contents(folder: Path, names: Sequence[str]) -> Iterator[bytes]:
+    """The files, one by one. Raises InputError if one can't be read."""
+    for name in names:
+        try:
+            yield (folder / name).read_bytes()
+        except OSError as error:
+            raise InputError(folder / name, error.strerror or str(error)) from None
+
+
+class Digest:
+    """The digest of a split, file by file: see `Description.test_digest`."""
+
+    def __init__(self) -> None:
+        self._sum = hashlib.sha256()
+
+    def add(self, name: str, content: bytes) -> None:
+        self._sum.update(f"{name}\0{len(content)}\0".encode())
+        self._sum.update(content)
+
+    @property
+    def text(self) -> str:
+        return f"sha256:{self._sum.hexdigest()}"
+
+
+def decode(content: bytes, path: Path, channels: int, size: int) -> NDArray[np.uint8]:
+    """The image, of shape (size, size, channels): its short side resized bicubically to `size`, the central square
+    cut out. Raises InputError, naming `path`, if it is no image."""
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(io.BytesIO(content)) as opened:
+            if opened.mode.startswith(("I", "F")):  # converting would clip, not scale
+                raise ValueError(f"{opened.mode} pixels, more than 8 bits a channel")
+            image = ImageOps.exif_transpose(opened).convert("L" if channels == 1 else "RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(path, f"no image that can be read: {error}") from None
+    if image.size != (size, size):
+        image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
+    return np.asarray(image, dtype=np.uint8).reshape(size, size, channels)

@@ -1,0 +1,107 @@
+"""What a checkpoint holds, and how a run comes back from one: `jobs.checkpoint_files` with torch in it.
+
+Data order, noise and augmentation are functions of (seed, epoch, sample), so the step stands for all of them
+and for every generator's state.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from experiments.identity import run_id
+from experiments.spec import Run
+from jobs import checkpoint_files
+from jobs.engine.errors import ForeignCheckpointError, NoCheckpointError
+from jobs.engine.models import CebModel, build
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The content of an intact checkpoint."""
+
+    step: int
+    """Optimiser steps done."""
+    file: Path
+    state: dict[str, Any]
+    """`run_id`, `model`, and what else was given to `content`."""
+
+
+def content(run: Run, model: CebModel, **state: Any) -> dict[str, Any]:
+    """What is in a checkpoint, as a copy on the CPU: the model (marginal included) and `state`, which must be made of
+    tensors and plain values."""
+    copied: dict[str, Any] = _copied({"run_id": run_id(run), "model": dict(model.state_dict()), **state})
+    return copied
+
+
+def write(folder: Path, step: int, content: dict[str, Any]) -> Path:
+    """Write the checkpoint of a step. Only the newest two are kept."""
+    return checkpoint_files.write(folder, step, lambda file: torch.save(content, file))
+
+
+def save(run: Run, folder: Path, step: int, model: CebModel, **state: Any) -> Path:
+    """Both at once."""
+    return write(folder, step, content(run, model, **state))
+
+
+def load_newest(run: Run, folder: Path, *, set_aside: bool = False) -> Loaded | None:
+    """The newest intact checkpoint, on the CPU, or None if there is none. Broken ones are logged and passed over.
+
+    `set_aside` renames them, so that they don't count among those kept: for the one process that writes here.
+    Raises ForeignCheckpointError if it belongs to another run.
+    """
+    for found in checkpoint_files.newest_first(folder):
+        data = found.read()
+        if data is None:
+            _log.warning("%s: broken, falling back to the checkpoint before it", found.path)
+            if set_aside:
+                found.set_aside()
+            continue
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        if state["run_id"] != run_id(run):
+            raise ForeignCheckpointError(found.path, f"run {state['run_id']}", run_id(run))
+        return Loaded(found.step, found.path, state)
+    return None
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_copied(item) for item in value)
+    return value
+
+
+class Trained(NamedTuple):
+    """A model in eval mode, and what it was read from."""
+
+    model: CebModel
+    step: int
+    """Optimiser steps it was trained for."""
+    file: Path
+
+
+def load_model(run: Run, folder: Path) -> Trained:
+    """The trained model of a run from its newest intact checkpoint, on the CPU.
+
+    Raises NoCheckpointError if there is none, ForeignCheckpointError if it is another run's or network's.
+    """
+    loaded = load_newest(run, folder)
+    if loaded is None:
+        raise NoCheckpointError(folder)
+    model = build(run)
+    try:
+        model.load_state_dict(loaded.state["model"])
+    except RuntimeError:  # with a line for each tensor
+        raise ForeignCheckpointError(loaded.file, "another network", f"the one of run {run_id(run)}") from None
+    return Trained(model.eval(), loaded.step, loaded.file)

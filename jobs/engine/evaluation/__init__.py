@@ -1,0 +1,1 @@
+"""The evaluate stage: test sets, results and their resumption."""

@@ -1,0 +1,44 @@
+"""Accuracy on examples that PGD made on another network (v1 Figure 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from experiments.benchmarks import Transfer, column
+from jobs.engine.attacks.pgd import pgd
+from jobs.engine.attacks.random_start import random_start
+from jobs.engine.evaluation.evaluators import limits
+from jobs.engine.evaluation.evaluators.test_set import Found, Subject
+from jobs.engine.models import CebModel
+
+
+def evaluate(model: CebModel, subject: Subject, benchmark: Transfer, seed: int) -> Iterator[Found]:
+    """Yield `transfer_linf` or `transfer_l2`: whether the model is right on the example made on the source.
+
+    Untargeted, by cross-entropy, from all images; the random starts are those of the tested run's own PGD.
+    """
+    limits.check(benchmark, subject.images.info)
+    source = subject.model_of(benchmark.source)
+
+    def of_batch(samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Iterator[Found]:
+        start_BCHW = None
+        if benchmark.random_start:
+            start_BCHW = random_start(x_BCHW, norm=benchmark.norm, eps=benchmark.eps, seed=seed, samples_B=samples_B)
+        adversarial_BCHW = pgd(
+            source.classify,
+            x_BCHW,
+            y_B,
+            norm=benchmark.norm,
+            eps=benchmark.eps,
+            steps=benchmark.steps,
+            step_size=benchmark.step_size or 4 / 3 * benchmark.eps / benchmark.steps,
+            start_BCHW=start_BCHW,
+        )
+        with torch.no_grad():
+            right_B = model.classify(adversarial_BCHW).argmax(dim=1) == y_B
+        yield Found(column(benchmark, "accuracy"), "accuracy", samples_B, right_B)
+
+    return subject.each_batch(of_batch, benchmark.subset)

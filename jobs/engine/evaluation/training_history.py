@@ -1,0 +1,29 @@
+"""What the training of a run reported, epoch by epoch, from the journals alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from jobs.journal.history import training_attempts
+from jobs.journal.records import Metrics, of_attempt
+from jobs.paths import RunPaths
+
+_AT_THE_END = "collapsed"
+"""A metric that is written at the ends of epochs only."""
+
+Epochs = list[Mapping[str, float | None]]
+"""The metrics over each epoch, in order; None for a mean that was not finite."""
+
+
+def epochs(lineage: Iterable[RunPaths]) -> Epochs:
+    """Those that ended, a last one that was cut short included; an epoch that was run twice counts as last run.
+
+    `lineage` are the folders of the run and, before it, of those that it extends, each with the generation of its
+    training that is meant.
+    """
+    found: dict[int, Mapping[str, float | None]] = {}
+    for paths in lineage:
+        for attempt in training_attempts(paths):
+            metrics = (record for record in of_attempt(paths, "train", attempt) if isinstance(record, Metrics))
+            found |= {record.step: record.values for record in metrics if _AT_THE_END in record.values}
+    return [found[step] for step in sorted(found)]

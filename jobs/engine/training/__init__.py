@@ -1,0 +1,1 @@
+"""The train stage: the loop, its step, state and checkpoints."""

@@ -1,0 +1,73 @@
+"""Optimisers: Adam and SGD with Nesterov momentum, with weight decay as L2."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from torch import nn
+from torch.optim import SGD, Adam, Optimizer
+
+from experiments import spec
+from jobs.engine.models import CebModel
+from jobs.engine.models.marginal import MixtureMarginal
+
+_BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm)
+
+
+Update = Literal["fused", "foreach", "for-loop"]
+"""How torch computes a step: `experiments.matrix.resources_section.Execution`."""
+
+
+def build(optimiser: spec.Adam | spec.Sgd, model: CebModel, update: Update = "fused") -> Optimizer:
+    """The optimiser of everything but the marginal.
+
+    `weight_decay` adds the gradient of 1/2 wd w^2 (torch's own for both classes: not AdamW) to all but
+    BatchNorm's parameters, class means and classifier included.
+    """
+    decayed, plain = _groups(model)
+    groups = [
+        {"params": decayed, "weight_decay": optimiser.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    match optimiser:
+        case spec.Adam():
+            return Adam(groups, lr=optimiser.lr, fused=update == "fused", foreach=update == "foreach")
+        case spec.Sgd():
+            momentum = optimiser.momentum
+            return SGD(
+                groups,
+                lr=optimiser.lr,
+                momentum=momentum,
+                nesterov=momentum > 0,
+                fused=update == "fused",
+                foreach=update == "foreach",
+            )
+
+
+def build_marginal(lr: float, marginal: MixtureMarginal, update: Update = "fused") -> Optimizer:
+    """The marginal's own: Adam without decay."""
+    return Adam(marginal.parameters(), lr=lr, fused=update == "fused", foreach=update == "foreach")
+
+
+def restore(optimiser: Optimizer, state: dict[str, Any]) -> None:
+    """Bring it to a state that was saved. How a step is computed stays as it was built: torch would take that over."""
+    groups = [
+        saved | {flag: own[flag] for flag in ("fused", "foreach")}
+        for saved, own in zip(state["param_groups"], optimiser.param_groups, strict=True)
+    ]
+    optimiser.load_state_dict({**state, "param_groups": groups})
+
+
+def set_lr(optimiser: Optimizer, lr: float) -> None:
+    """The learning rate of the next step."""
+    for group in optimiser.param_groups:
+        group["lr"] = lr
+
+
+def _groups(model: CebModel) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Parameters that weight decay applies to, and those of BatchNorm."""
+    marginal = set() if model.marginal is None else set(model.marginal.parameters())
+    norms = (module for module in model.modules() if isinstance(module, _BATCH_NORM))
+    plain = [parameter for norm in norms for parameter in norm.parameters()]
+    excluded = marginal | set(plain)
+    return [parameter for parameter in model.parameters() if parameter not in excluded], plain

@@ -1,0 +1,103 @@
+"""Everything that changes while a run trains: what a checkpoint must hold."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from experiments import datasets, spec
+from experiments.matrix.resources_section import Execution
+from experiments.spec import Run
+from jobs.engine import checkpoint_format
+from jobs.engine.checkpoint_format import Loaded
+from jobs.engine.distributed import Group
+from jobs.engine.errors import DivergedError
+from jobs.engine.execution import check, prepare
+from jobs.engine.metrics import Meter
+from jobs.engine.models import CebModel, build
+from jobs.engine.models.classifiers import ConsistentClassifier
+from jobs.engine.training import optimisers
+from jobs.engine.training.loss_module import Losses
+from jobs.engine.training.sync_batch_norm import synchronise
+
+DEFAULT = Execution()
+
+
+@dataclass
+class State:
+    """A run after `step` optimiser steps."""
+
+    run: Run
+    model: CebModel
+    replica: nn.Module
+    """The model's `Losses`, which give it the gradient over all processes."""
+    group: Group
+    optimiser: Optimizer
+    marginal_optimiser: Optimizer | None
+    step: int = 0
+    passed_step: int | None = None
+    """Where the training accuracy passed the gate of a gated jump-start."""
+    epoch: Meter = field(default_factory=Meter)
+    """Of the epoch that is under way."""
+    good: Path | None = None
+    """The newest checkpoint."""
+
+    def content(self) -> dict[str, Any]:
+        """What its checkpoint holds, as a copy that does not change any more; DivergedError if a weight is no finite
+        number."""
+        for name, parameter in self.model.named_parameters():
+            if not parameter.isfinite().all():
+                kind = "nan" if parameter.isnan().any() else "exploded"
+                raise DivergedError(kind, f"the weight {name}", math.inf, self.step, self.good)
+        marginal = self.marginal_optimiser
+        return checkpoint_format.content(
+            self.run,
+            self.model,
+            optimiser=self.optimiser.state_dict(),
+            marginal_optimiser=marginal.state_dict() if marginal else None,
+            passed_step=self.passed_step,
+            epoch=asdict(self.epoch),
+        )
+
+
+def initial(
+    run: Run, labels_N: Tensor, device: str, group: Group | None = None, execution: Execution = DEFAULT
+) -> State:
+    """The state before the first step, for training images with these labels; by default of a process alone.
+
+    Raises InputError if this machine can not compute it as asked for.
+    """
+    check(execution, device)
+    group = group or Group()
+    model = build(run)
+    if isinstance(model.classifier, ConsistentClassifier):
+        model.classifier.set_label_counts(torch.bincount(labels_N, minlength=datasets.info(run.data.name).classes))
+    model.to(device).train()
+    if run.batch_norm and group.size > 1:
+        synchronise(model, device)
+    prepare(model, execution)
+    marginal_optimiser = None
+    if model.marginal is not None and not isinstance(run.objective, spec.Xent):
+        marginal_optimiser = optimisers.build_marginal(
+            run.objective.marginal.marginal_lr, model.marginal, execution.update
+        )
+    replica = group.replicate(Losses(run, model, execution))
+    optimiser = optimisers.build(run.optimiser, model, execution.update)
+    return State(run, model, replica, group, optimiser, marginal_optimiser)
+
+
+def restore(state: State, loaded: Loaded) -> None:
+    """Bring a fresh state to where the checkpoint was written."""
+    state.model.load_state_dict(loaded.state["model"])
+    optimisers.restore(state.optimiser, loaded.state["optimiser"])
+    if state.marginal_optimiser is not None:
+        optimisers.restore(state.marginal_optimiser, loaded.state["marginal_optimiser"])
+    state.step, state.good = loaded.step, loaded.file
+    state.passed_step = loaded.state["passed_step"]
+    state.epoch = Meter(**loaded.state["epoch"])

@@ -1,0 +1,1 @@
+"""Journals: append-only JSON lines, the record of what happened."""

@@ -1,0 +1,34 @@
+"""How a stage of a run ended, by its journals alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from jobs.journal.records import TERMINAL, Succeeded, head_of, of_attempt
+from jobs.paths import RunPaths
+
+
+def trained(paths: RunPaths) -> bool:
+    """Whether the newest attempt at this generation of the training that ended did so by succeeding."""
+    for attempt in reversed(training_attempts(paths)):
+        ends = [record for record in of_attempt(paths, "train", attempt) if isinstance(record, TERMINAL)]
+        if ends:
+            return isinstance(ends[-1], Succeeded)
+    return False
+
+
+def newest(paths: RunPaths) -> RunPaths:
+    """Return the run with the newest generation of its training that is complete; with the first where none is."""
+    numbers = {_generation(paths, attempt) for attempt in paths.attempts("train")}
+    generations = (replace(paths, generation=number) for number in sorted(numbers, reverse=True))
+    return next((run for run in generations if trained(run)), replace(paths, generation=1))
+
+
+def training_attempts(paths: RunPaths) -> list[int]:
+    """Return the attempts at this generation of the training, oldest first."""
+    return [attempt for attempt in paths.attempts("train") if _generation(paths, attempt) == paths.generation]
+
+
+def _generation(paths: RunPaths, attempt: int) -> int:
+    head = head_of(paths, "train", attempt)
+    return head.generation if head else 1

@@ -1,0 +1,99 @@
+"""A local worker: imports torch once, then runs the claims of a submission in forked children, one by one.
+
+Several workers of one submission walk the same list; the leases divide it among them. A child that dies
+takes nothing with it: the worker notes the death in the child's journal and goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from experiments.errors import InputError
+from jobs import file_ownership, processes
+from jobs.attempt import runner
+from jobs.journal.history import trained
+from jobs.journal.records import Claim, Died, Journal, Submitted, of_submission
+from jobs.journal.releases import given_back
+from jobs.paths import STAGES, Home, Stage
+from jobs.signals import StopRequest
+
+_STAGES_OF_ONE_RUN = dict[Stage, Claim]
+
+
+def work(home_folder: str, submission_name: str) -> None:
+    """Run every claim of the submission that no other worker has taken."""
+    home = Home(Path(home_folder))
+    file_ownership.keep_private(home.folder)
+    submission, runs = _claims(home, submission_name)
+    import jobs.engine.evaluation.evaluate
+    import jobs.engine.training.loop  # noqa: F401  imported here so that every forked child has it
+
+    for run_id, claims in runs.items():
+        before = set(_journals(home, run_id))
+        child = os.fork()
+        if child == 0:
+            _child(home, submission, claims)
+        _, status = os.waitpid(child, 0)
+        begun = [path for path in _journals(home, run_id) if path not in before]
+        if os.WIFSIGNALED(status) and begun:
+            _note_death(begun[-1], os.WTERMSIG(status))
+
+
+def _claims(home: Home, name: str) -> tuple[Submitted, dict[str, _STAGES_OF_ONE_RUN]]:
+    """What was submitted, and its claims by run in the order of the submission."""
+    found = list(of_submission(home, name))
+    submission = next((record for record in found if isinstance(record, Submitted)), None)
+    if submission is None:
+        raise InputError(home.submission(name), f"does not begin submission {name}", "`cebctl submit` begins another")
+    runs: dict[str, _STAGES_OF_ONE_RUN] = {}
+    for record in found:
+        if isinstance(record, Claim):
+            runs.setdefault(record.run_id, {})[record.stage] = record
+    return submission, runs
+
+
+def _child(home: Home, submission: Submitted, claims: _STAGES_OF_ONE_RUN) -> None:
+    """The forked child: the claimed stages of one run, in order, as far as they succeed. Never returns."""
+    status = 1
+    try:
+        processes.die_with_parent()
+        _run(home, submission, claims)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _run(home: Home, submission: Submitted, claims: _STAGES_OF_ONE_RUN) -> None:
+    for stage in STAGES:
+        if stage not in claims:
+            continue
+        paths = home.run(claims[stage].run_id, claims[stage].training)
+        if stage == "evaluate" and not trained(paths):
+            return
+        if given_back(home, submission.name, paths.run_id, stage):
+            return
+        processes.redirect(paths.log(stage, paths.next_attempt(stage)))
+        start = runner.Start(asked=_stop_request(home, submission, paths.run_id, stage))
+        runner.run_stage(home, submission, claims[stage], stage, start=start)
+
+
+def _stop_request(home: Home, submission: Submitted, run_id: str, stage: Stage) -> StopRequest:
+    return StopRequest(why=lambda _: "cancelled" if given_back(home, submission.name, run_id, stage) else "")
+
+
+def _journals(home: Home, run_id: str) -> list[Path]:
+    paths = home.run(run_id)
+    return [paths.journal(stage, attempt) for stage in STAGES for attempt in paths.attempts(stage)]
+
+
+def _note_death(path: Path, signum: int) -> None:
+    """Say in the journal of the attempt that just ran how its process ended."""
+    with Journal(path) as journal:
+        journal.write(Died(reason=processes.killed_by(signum)))

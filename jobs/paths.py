@@ -1,0 +1,215 @@
+"""Every path under CEBCTL_HOME, named once."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from experiments.atomic_files import replacing
+from experiments.matrix.resources_section import STAGES as STAGES
+from experiments.matrix.resources_section import Stage as Stage
+from experiments.own_dataset import data_folder as data_folder
+
+_JOURNAL = re.compile(r"(train|evaluate)\.(0|[1-9][0-9]{0,8})\.jsonl", re.ASCII)
+_LAST_ATTEMPT = 999_999_999
+"""Of those that a journal can be called by."""
+
+
+def attempt_of(journal: str) -> tuple[Stage, int] | None:
+    """Return the stage and the attempt that a journal is called by, as in `train.2.jsonl`; None for any other name."""
+    match = _JOURNAL.fullmatch(journal)
+    return (cast(Stage, match[1]), int(match[2])) if match else None
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """The directory of one run; a job writes nowhere else."""
+
+    folder: Path
+    generation: int = 1
+    """Of the training that is meant: `submit --again train` makes another beside the ones before it."""
+
+    @property
+    def run_id(self) -> str:
+        return self.folder.name
+
+    def beside(self, run_id: str) -> RunPaths:
+        """The directory of another run of the same home."""
+        return RunPaths(self.folder.with_name(run_id))
+
+    @property
+    def spec(self) -> Path:
+        """The resolved spec, written before the first job is queued; `jobs.spec_file` reads it."""
+        return self.folder / "spec.json"
+
+    @property
+    def provenance(self) -> Path:
+        """Code, machine and library versions of the newest training attempt."""
+        return self.folder / "provenance.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Those of this generation of the training."""
+        return self.folder / ("checkpoints" if self.generation == 1 else f"checkpoints.{self.generation}")
+
+    def generations(self) -> list[RunPaths]:
+        """Return this run with each generation of its training that has a folder of checkpoints."""
+        numbers = [path.suffix[1:] or "1" for path in self.folder.glob("checkpoints*") if path.stem == "checkpoints"]
+        return [RunPaths(self.folder, int(number)) for number in sorted(numbers) if number.isdecimal()]
+
+    def weights(self, digest: str) -> Path:
+        """As in `Home`."""
+        return self.home.weights(digest)
+
+    @property
+    def partial(self) -> Path:
+        """What evaluations that are under way have found so far; empty once they are done."""
+        return self.folder / "partial"
+
+    def partial_of(self, generation: int) -> Path:
+        """Those of one generation: no number is made of two."""
+        return self.partial if generation == 1 else self.partial / str(generation)
+
+    def journal(self, stage: Stage, attempt: int) -> Path:
+        return self.folder / "journal" / f"{stage}.{attempt}.jsonl"
+
+    def log(self, stage: Stage, attempt: int) -> Path:
+        """What the job printed, standard output and errors together."""
+        return self.folder / "logs" / f"{stage}.{attempt}.log"
+
+    def lease(self, stage: Stage) -> Path:
+        return self.folder / f"{stage}.lease"
+
+    def attempts(self, stage: Stage) -> list[int]:
+        """The numbers of the attempts that have a journal, oldest first; files by other names are none."""
+        names = [attempt_of(path.name) for path in self.folder.glob(f"journal/{stage}.*.jsonl")]
+        return sorted(name[1] for name in names if name and name[0] == stage)
+
+    def next_attempt(self, stage: Stage) -> int:
+        return max((n for n in self.attempts(stage) if n < _LAST_ATTEMPT), default=0) + 1
+
+    @property
+    def home(self) -> Home:
+        return Home(self.folder.parents[1])
+
+
+@dataclass(frozen=True)
+class Home:
+    """CEBCTL_HOME: run directories, submission journals, code snapshots and the default store."""
+
+    folder: Path
+
+    @classmethod
+    def from_environment(cls) -> Home:
+        return cls(Path(os.environ.get("CEBCTL_HOME") or ".cebctl").absolute())
+
+    @property
+    def store_url(self) -> str:
+        """CEBCTL_STORE, or the SQLite file beside the runs."""
+        return os.environ.get("CEBCTL_STORE") or f"sqlite:///{self.folder / 'store.sqlite'}"
+
+    @property
+    def has_own_store(self) -> bool:
+        """Whether CEBCTL_STORE names the store, so that it may exist without this folder."""
+        return bool(os.environ.get("CEBCTL_STORE"))
+
+    @property
+    def runs(self) -> Path:
+        return self.folder / "runs"
+
+    @property
+    def code(self) -> Path:
+        """Snapshots of the code, one folder per content digest."""
+        return self.folder / "code"
+
+    def weights(self, digest: str) -> Path:
+        """The imported file with this digest, `sha256:…`."""
+        return self.folder / "weights" / f"{digest.removeprefix('sha256:')}.pt"
+
+    @property
+    def submissions(self) -> Path:
+        """One journal per `cebctl submit` that submitted something."""
+        return self.folder / "submissions"
+
+    def submission(self, name: str) -> Path:
+        return self.submissions / f"{name}.jsonl"
+
+    @property
+    def queue(self) -> Path:
+        """The cluster's queue as it was last seen: see `cebctl.status.slurm_queue`."""
+        return self.folder / "queue.json"
+
+    def workers(self, submission: str) -> Path:
+        """submitit's folder of a submission: batch scripts and logs of arrays, pickles and logs of local workers."""
+        return self.folder / "workers" / submission
+
+    def array_log(self, submission: str, job: str) -> Path:
+        """What an element printed before its attempt had a log, by Slurm's id of it."""
+        return self.workers(submission) / f"{job}_0_log.out"
+
+    def run(self, run_id: str, generation: int = 1) -> RunPaths:
+        """The directory of a run, with the generation of its training that is meant."""
+        return RunPaths(self.runs / run_id, generation)
+
+    @property
+    def ids(self) -> Path:
+        """The home's own id, and below it those of homes whose runs were brought into it on purpose."""
+        return self.folder / "home-id"
+
+    def identities(self) -> tuple[str, ...]:
+        """Return the ids of `ids`, its own first; empty for a home that has none yet.
+
+        An id moves and is copied with the home: its records are those of the same runs wherever they lie.
+        """
+        try:
+            return tuple(self.ids.read_text("utf-8", "replace").split())
+        except OSError:
+            return ()
+
+    def identify(self, ids: Iterable[str] = ()) -> str:
+        """Return the home's own id, after giving it `ids`, or else a new one, if it has none; several may at once."""
+        if not self.identities():
+            text = "".join(f"{name}\n" for name in ids) or f"h{secrets.token_hex(8)}\n"
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=self.folder, prefix=".home-id.") as file:
+                Path(file.name).chmod(0o666 & ~_umask())
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+                with suppress(FileExistsError):  # another process was quicker
+                    os.link(file.name, self.ids)
+        return next(iter(self.identities()), "")
+
+    def journals(self) -> Iterator[Path]:
+        """Every journal there is, those of submissions first, each group in order of name."""
+        yield from sorted(self.submissions.glob("*.jsonl"))
+        yield from sorted(self.runs.glob("*/journal/*.jsonl"))
+
+
+TIME = "%Y%m%d-%H%M%S"
+"""How the name of a submission begins: names are in the order of time."""
+
+
+def new_submission() -> str:
+    """A name that no other submission has."""
+    return f"{time.strftime(TIME, time.gmtime())}-{secrets.token_hex(2)}"
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def put(path: Path, data: bytes) -> None:
+    """Write a file in the place of what is there: whoever reads sees the old one or the new one, whole."""
+    with replacing(path) as beside:
+        beside.write_bytes(data)

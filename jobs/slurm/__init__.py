@@ -1,0 +1,1 @@
+"""Slurm: arrays, queue, accounting, cluster."""

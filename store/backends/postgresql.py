@@ -1,0 +1,204 @@
+"""A team's choice: a PostgreSQL database.
+
+Advisory locks stand for SQLite's one writer and for its lock files; they end with the connection that holds
+them. A store is set aside by renaming its tables, indexes and views, which needs no more rights than its owner has;
+what was granted on them is granted on those in their place. Backups are the server's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import URL, Connection, Table
+from sqlalchemy.dialects.postgresql import insert
+
+from experiments.errors import CebctlError, InputError, UnreachableError
+from store.backends.backend import PATIENCE_SECONDS, Backend, DamagedError, UnusableError, to_json
+from store.tables import NAMES, VERSION_TABLE, create, metadata, metrics
+
+_WRITING, _OPENING, _SUBMITTING = 0x63656201, 0x63656202, 0x63656203
+_METRICS = (
+    f"INSERT INTO metrics ({', '.join(metrics.c.keys())}) VALUES (%s, %s, %s, %s, %s, %s, %s) "
+    f"ON CONFLICT ({', '.join(metrics.primary_key.columns.keys())}) DO UPDATE "
+    "SET epoch = excluded.epoch, value = excluded.value"
+)
+
+
+class Postgresql(Backend):
+    """A PostgreSQL database, through psycopg."""
+
+    def __init__(self, url: URL, read_only: bool = False) -> None:
+        self.where = url.render_as_string(hide_password=True)
+        self.read_only = read_only
+        self._opened: int | None = None
+        """PostgreSQL's number of the version table, which a table in its place does not have."""
+        try:
+            self.engine = sa.create_engine(
+                url.set(drivername="postgresql+psycopg"),
+                json_serializer=to_json,
+                connect_args={"connect_timeout": 10},
+                pool_pre_ping=True,
+            )
+        except ModuleNotFoundError as error:
+            raise InputError(
+                "CEBCTL_STORE", f"{self.where} needs the package psycopg", "install `psycopg[binary]`"
+            ) from error
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        with self.in_words(), self.engine.connect() as connection:
+            connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            with connection.begin():
+                self._check(connection)
+                yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        with self.in_words(), self.engine.begin() as connection:
+            _wait_for(connection, "pg_advisory_xact_lock", _WRITING)
+            self._check(connection)
+            yield connection
+
+    def _check(self, connection: Connection) -> None:
+        """Raise UnusableError if the store was replaced since; otherwise it is not until the transaction ends.
+
+        Queries name tables, and would find those of the new store, still empty.
+        """
+        if self._opened is not None and connection.scalar(_NUMBER_OF_ROW) != self._opened:
+            raise UnusableError(self.where, "was set aside by another cebctl meanwhile")
+
+    def opening(self) -> AbstractContextManager[None]:
+        return self._locked(_OPENING)
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        return self._locked(_SUBMITTING)
+
+    @contextmanager
+    def _locked(self, key: int) -> Iterator[None]:
+        with self.in_words(), self.engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+            _wait_for(connection, "pg_advisory_lock", key)
+            try:
+                yield
+            finally:
+                connection.invalidate()  # ends the session, and the lock with it
+
+    def adapt(self) -> None:
+        pass
+
+    def inside(self, folder: Path) -> bool:
+        return False
+
+    def foreign_tables(self, connection: Connection) -> set[str]:
+        return set(sa.inspect(connection).get_table_names()) & set(metadata.tables)
+
+    def schema(self) -> int | None:
+        self._opened = None
+        try:
+            return super().schema()
+        except DamagedError:  # or replaced between the look at its tables and the reading of the number
+            return super().schema()
+
+    def remember(self, connection: Connection) -> None:
+        self._opened = connection.scalar(_NUMBER)
+
+    def create(self) -> None:
+        with self.writing() as connection:
+            create(connection)
+
+    def is_current(self) -> bool:
+        with self.in_words(), self.engine.begin() as connection:
+            return bool(connection.scalar(_NUMBER) == self._opened)
+
+    def replace(self, name: str) -> str:
+        self._opened = None
+        with self.writing() as connection:
+            ours = {"names": list(NAMES)}
+            # The version table first, as everybody does.
+            tables = sorted(connection.scalars(_TABLES, ours), key=lambda table: table != VERSION_TABLE)
+            connection.exec_driver_sql(f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE")
+            owner, member = connection.execute(_OWNER, {"name": tables[0]}).one()
+            if not member:
+                raise UnreachableError(self.where, f"only {owner}, whose it is, can set it aside: by `cebctl status`")
+            connection.exec_driver_sql(f"SET LOCAL ROLE {owner}")
+            grants = connection.execute(_GRANTS, ours).all()
+            aside = f"cebctl_{name}_{connection.scalar(_NEXT, {'name': name, 'beside': tables[0]})}"
+            for kind, relation in connection.execute(_RELATIONS, ours).all():
+                connection.exec_driver_sql(f"ALTER {kind} {relation} RENAME TO {aside}_{relation}")
+            create(connection)
+            for privilege, relation, role in grants:
+                connection.exec_driver_sql(f"GRANT {privilege} ON {relation} TO {role}")
+        return f"the tables {aside}_*"
+
+    def upsert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        if not rows:
+            return
+        statement = insert(table)
+        others = {name: statement.excluded[name] for name in rows[0] if not table.c[name].primary_key}
+        keys = list(table.primary_key.columns)
+        clean = [{name: _without_nul(value) for name, value in row.items()} for row in rows]
+        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=others), clean)
+
+    def write_metrics(self, connection: Connection, rows: Sequence[tuple[object, ...]]) -> None:
+        if rows:
+            clean = [tuple(map(_without_nul, row)) for row in rows]
+            connection.exec_driver_sql(_METRICS, clean)
+
+    def fault(self, error: Exception) -> CebctlError | None:
+        import psycopg
+
+        lines = str(error).strip().splitlines()
+        line = lines[0] if lines else type(error).__name__
+        if isinstance(error, _damages()):
+            return DamagedError(self.where, line)
+        if isinstance(error, psycopg.OperationalError | psycopg.errors.InsufficientPrivilege):
+            return UnreachableError(self.where, line)
+        return None
+
+
+def _damages() -> tuple[type[Exception], ...]:
+    """Return what the server says where a table, a view or a column of ours is missing or its file is damaged."""
+    from psycopg import errors
+
+    return errors.UndefinedTable, errors.UndefinedColumn, errors.DataCorrupted, errors.IndexCorrupted
+
+
+_NUMBER = sa.text(f"SELECT to_regclass('{VERSION_TABLE}')::oid")
+_NUMBER_OF_ROW = sa.text(f"SELECT tableoid FROM {VERSION_TABLE}")
+"""The same, holding the table for the rest of the transaction."""
+_TABLES = sa.text(
+    "SELECT relname FROM pg_class WHERE relname = ANY(:names) AND relkind = 'r' AND pg_table_is_visible(oid)"
+)
+_OWNER = sa.text(
+    "SELECT relowner::regrole::text, pg_has_role(relowner, 'MEMBER') FROM pg_class WHERE oid = to_regclass(:name)"
+)
+_RELATIONS = sa.text("""
+    SELECT CASE relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, relname
+    FROM pg_class WHERE relname = ANY(:names) AND pg_table_is_visible(oid)
+    UNION ALL
+    SELECT 'INDEX', indexes.relname
+    FROM pg_index JOIN pg_class indexes ON indexes.oid = indexrelid JOIN pg_class tables ON tables.oid = indrelid
+    WHERE tables.relname = ANY(:names) AND pg_table_is_visible(tables.oid)""")
+_GRANTS = sa.text("""
+    SELECT privilege_type, relname, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END
+    FROM pg_class, aclexplode(relacl)
+    WHERE relname = ANY(:names) AND pg_table_is_visible(pg_class.oid) AND grantee <> relowner""")
+_NEXT = sa.text(r"""
+    SELECT 1 + coalesce(max(substring(relname FROM '^cebctl_[a-z]+_(\d+)_')::bigint), 0)
+    FROM pg_class WHERE relname ~ ('^cebctl_' || :name || '_\d+_')
+    AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass(:beside))""")
+"""The number after the highest of those set aside under a name."""
+
+
+def _wait_for(connection: Connection, function: str, key: int) -> None:
+    connection.exec_driver_sql(f"SET lock_timeout = '{PATIENCE_SECONDS:.0f}s'")
+    connection.execute(sa.select(getattr(sa.func, function)(key)))
+
+
+def _without_nul(value: object) -> object:
+    """PostgreSQL's text cannot hold a NUL."""
+    return value.replace("\0", "\ufffd") if isinstance(value, str) else value

@@ -1,0 +1,277 @@
+"""The embedded default: one SQLite file.
+
+Readers never wait and writers wait for each other (write-ahead log); on a network file system, where the log's
+shared memory does not work, SQLite's rollback journal is used and readers may wait for a writer. Which of the two
+is chosen whenever a store is opened, since it may have been moved. A transaction
+is begun here, not by the driver: `BEGIN IMMEDIATE` where it will write, since a reader that turns writer in the
+middle cannot wait. Written with `synchronous=NORMAL`: a machine that loses power may forget the last commits,
+which the journals still hold, and never tears one.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any, Literal, cast
+from urllib.parse import quote
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Table
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import QueuePool, StaticPool
+
+from experiments.errors import CebctlError, InputError, UnreachableError
+from store.backends.backend import PATIENCE_SECONDS, Backend, DamagedError, to_json
+from store.locks import locked, network_file_system
+from store.tables import VERSION_TABLE, create, metrics
+
+SUFFIXES = (".sqlite", ".sqlite3", ".db")
+"""A file that is no database is taken for a damaged store only under one of these."""
+
+_SENSELESS = ("no such table", "no such column", "unsupported file format", "Could not decode to UTF-8")
+"""How messages begin of an error without a code of its own that damage explains."""
+
+JournalMode = Literal["WAL", "DELETE"]
+
+_CACHE_KIB = 32768
+_METRICS = (
+    f"INSERT INTO metrics ({', '.join(metrics.c.keys())}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE "
+    "SET epoch = excluded.epoch, value = excluded.value"
+)
+
+
+class Sqlite(Backend):
+    """A SQLite file, or a database in memory where `path` is None.
+
+    `ro` changes nothing but may need the log's side files; `immutable` touches nothing, not even those.
+    """
+
+    driver_errors = (DBAPIError, sqlite3.Error)
+
+    def __init__(self, path: Path | None, mode: Literal["rwc", "ro", "immutable"] = "rwc") -> None:
+        self.path = path
+        self.where = str(path or "store in memory")
+        self.read_only = mode != "rwc"
+        self.in_memory = path is None
+        self._mode = mode
+        self._opened_inode: int | None = None
+        self.engine = sa.create_engine(
+            "sqlite://",
+            creator=self._connect,
+            poolclass=QueuePool if path else StaticPool,
+            json_serializer=to_json,
+        )
+        sa.event.listen(self.engine, "begin", self._begin)
+
+    # --- transactions ---
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        return self._transaction(write=False)
+
+    def writing(self) -> AbstractContextManager[Connection]:
+        return self._transaction(write=True)
+
+    @contextmanager
+    def _transaction(self, write: bool) -> Iterator[Connection]:
+        with self.in_words(), self.engine.connect() as connection:
+            connection.execution_options(write=write)
+            _driver(connection).execute("PRAGMA foreign_keys=ON")
+            with connection.begin():
+                yield connection
+
+    def _begin(self, connection: Connection) -> None:
+        driver = _driver(connection)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                if connection.get_execution_options().get("write"):
+                    driver.execute("BEGIN IMMEDIATE")
+                else:
+                    driver.execute("BEGIN")
+                    driver.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()  # fixes what is seen
+                return
+            except sqlite3.OperationalError as error:
+                # SQLite waits by itself, but not for everything: not while a log is being recovered or removed.
+                if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
+                    raise
+                if driver.in_transaction:
+                    driver.execute("ROLLBACK")
+                time.sleep(random.uniform(0.005, 0.05))
+
+    def _connect(self) -> sqlite3.Connection:
+        if self.path is not None and self._mode == "rwc":
+            _create(self.path)
+        before = self._inode()
+        if self.path is None:
+            name = ":memory:"
+        else:
+            mode = "ro&immutable=1" if self._mode == "immutable" else self._mode
+            name = f"file:{quote(str(self.path))}?mode={mode}"
+        driver = sqlite3.connect(
+            name, uri=True, isolation_level=None, timeout=PATIENCE_SECONDS, check_same_thread=False
+        )
+        self._opened_inode = self._inode()
+        if self._opened_inode != before:  # replaced just now: which of the two was opened?
+            driver.close()
+            return self._connect()
+        driver.execute("PRAGMA synchronous=NORMAL")
+        driver.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+        return driver
+
+    # --- where it lies ---
+
+    def adapt(self) -> None:
+        if self.path is None or self.read_only or not self.path.is_file() or not self.path.stat().st_size:
+            return
+        mode = self._journal_mode_here()
+        if _journal_mode_of(self.path) == mode:
+            return
+        # A rollback journal is right everywhere: a store that is in use, or can't be written, may keep it.
+        with suppress(UnreachableError) if mode == "WAL" else nullcontext(), self.opening(), self.in_words():
+            self._change_journal_mode(mode)
+
+    def _journal_mode_here(self) -> JournalMode:
+        assert self.path is not None
+        return "DELETE" if network_file_system(self.path) else "WAL"
+
+    def _change_journal_mode(self, mode: JournalMode) -> None:
+        with closing(self._connect()) as driver:
+            # Alone, a log can be read without the shared memory that a network file system lacks; and a store
+            # that is in use is not waited for, if there is no need to.
+            driver.execute("PRAGMA locking_mode=EXCLUSIVE")
+            if mode == "WAL":
+                driver.execute("PRAGMA busy_timeout=0")
+            ours = driver.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (VERSION_TABLE,)).fetchone()
+            if ours:
+                driver.execute(f"PRAGMA journal_mode={mode}")
+
+    # --- between processes ---
+
+    def opening(self) -> AbstractContextManager[None]:
+        return self._locked("opening")
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        # Not a long transaction: `status` may go on reading journals while another process submits.
+        return self._locked("submitting")
+
+    def _locked(self, purpose: str) -> AbstractContextManager[None]:
+        if self.path is None:
+            return nullcontext()
+        return locked(self.path.with_name(f"{self.path.name}.{purpose}.lock"), PATIENCE_SECONDS)
+
+    # --- files ---
+
+    def inside(self, folder: Path) -> bool:
+        return self.path is None or self.path.is_relative_to(folder)
+
+    def foreign_tables(self, connection: Connection) -> set[str]:
+        return set(sa.inspect(connection).get_table_names())
+
+    def create(self) -> None:
+        if self.path:  # a new file has no mode yet
+            with self.in_words(), self.engine.connect() as connection:
+                _driver(connection).execute(f"PRAGMA journal_mode={self._journal_mode_here()}")
+        with self.writing() as connection:
+            create(connection)
+
+    def remember(self, connection: Connection) -> None:
+        pass  # the file is remembered when it is opened
+
+    def is_current(self) -> bool:
+        return self._inode() == self._opened_inode
+
+    def _inode(self) -> int | None:
+        try:
+            return self.path.stat().st_ino if self.path else None
+        except FileNotFoundError:
+            return None
+
+    def replace(self, name: str) -> str:
+        assert self.path is not None
+        self.close()
+        self._fold_log()
+        number = 1
+        while (aside := self.path.with_name(f"{self.path.name}.{name}-{number}")).exists():
+            number += 1
+        # The log goes first: without it the file is an older store, without the file the log is nothing. Who still
+        # has the file open neither writes back nor removes a log: SQLite sees that it was renamed.
+        for suffix in ("-wal", "-shm", ""):
+            part = self.path.with_name(self.path.name + suffix)
+            if part.exists():
+                part.rename(aside.with_name(aside.name + suffix))
+        self.create()
+        return aside.name
+
+    def _fold_log(self) -> None:
+        """Write the log into the file, so that there is one file to rename; not where it is in use or damaged."""
+        with suppress(sqlite3.Error), closing(self._connect()) as driver:
+            driver.execute("PRAGMA busy_timeout=0")
+            driver.execute("PRAGMA journal_mode=DELETE")
+
+    # --- rows ---
+
+    def upsert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        if not rows:
+            return
+        statement = insert(table)
+        others = {name: statement.excluded[name] for name in rows[0] if not table.c[name].primary_key}
+        connection.execute(statement.on_conflict_do_update(set_=others), rows)
+
+    def write_metrics(self, connection: Connection, rows: Sequence[tuple[object, ...]]) -> None:
+        if rows:
+            _driver(connection).executemany(_METRICS, rows)
+
+    # --- errors ---
+
+    def fault(self, error: Exception) -> CebctlError | None:
+        name = getattr(error, "sqlite_errorname", "")
+        senseless = name in ("", "SQLITE_ERROR") and str(error).startswith(_SENSELESS)
+        if name.startswith("SQLITE_CORRUPT") or senseless:
+            return DamagedError(self.where, str(error))
+        if name.startswith("SQLITE_NOTADB"):
+            if self.path and self.path.suffix in SUFFIXES:
+                return DamagedError(self.where, str(error))
+            return InputError(self.where, str(error), f"a new file, or a store, named {' or '.join(SUFFIXES)}")
+        if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
+            return UnreachableError(self.where, f"{error}; it and its folder have to be writable")
+        if name in ("", "SQLITE_ERROR") or not isinstance(error, sqlite3.OperationalError):
+            return None
+        return UnreachableError(self.where, str(error))
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
+    return cast(sqlite3.Connection, connection.connection.dbapi_connection)
+
+
+def at_rest(path: Path) -> bool:
+    """Whether the file alone is the whole store, and opening it as usual would only add the log's side files.
+
+    False where something is in the log (the store is in use, or its last user was killed) and for a store
+    without one, whose readers add no file and have to heed locks.
+    """
+    has_log = _journal_mode_of(path) == "WAL"
+    try:
+        return has_log and not path.with_name(f"{path.name}-wal").stat().st_size
+    except FileNotFoundError:
+        return has_log
+
+
+def _create(path: Path) -> None:
+    """An empty file that the group may write if the umask lets it: one that SQLite makes is its owner's alone to write.
+
+    Only where there is none: to close a file drops every lock that this process has on it, SQLite's too.
+    """
+    with suppress(OSError):  # it is there, or can't be made, which SQLite then says
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o664))
+
+
+def _journal_mode_of(path: Path) -> JournalMode:
+    """By the versions of the format in the header: sqlite.org/fileformat.html, 1.3.3."""
+    with path.open("rb") as file:
+        return "WAL" if file.read(20)[18:] == b"\2\2" else "DELETE"

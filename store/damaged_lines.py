@@ -1,0 +1,54 @@
+"""Where journals are damaged or another run's, line by line; for `cebctl doctor`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from jobs.journal import records
+from jobs.journal.records import JobRecord
+from jobs.paths import Home
+from store import journal_scan, projection
+from store.journal_scan import Source
+
+LONGEST = 64 << 20
+"""Bytes of a line that are looked at."""
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """A line that was counted and skipped."""
+
+    number: int
+    """From 1."""
+    why: str
+
+
+def bad_lines(home: Home, name: str, at_most: int) -> list[BadLine]:
+    """Return the first lines of a journal (relative to CEBCTL_HOME) that were skipped, and why."""
+    source = journal_scan.parse(home, name, home.identities())
+    return list(islice(_bad_lines(source), at_most)) if source else []
+
+
+def _bad_lines(source: Source) -> Iterator[BadLine]:
+    owner = source.owner()
+    complaint = ""
+    with source.path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return  # on its way
+            if not line.strip(b"\n"):
+                continue
+            try:
+                record = records.decode(line[:LONGEST])
+            except records.SENSELESS as error:
+                yield BadLine(number, f"makes no sense: {str(error).partition(chr(10))[0]}")
+                continue
+            complaint = owner.complaint(record) or complaint
+            if not owner.sift([record]):
+                yield BadLine(number, f"belongs to {complaint}")
+            elif isinstance(record, JobRecord) != (source.job is not None):
+                yield BadLine(number, f"is no record of a {'job' if source.job else 'submission'}")
+            elif isinstance(record, records.Claim) and projection.is_misnamed(record):
+                yield BadLine(number, f"claims run {record.run_id} with a spec that is not its own")

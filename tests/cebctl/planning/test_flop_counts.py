@@ -1,0 +1,70 @@
+"""Counting what networks cost, once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from cebctl.planning import flop_counts
+from experiments import costs, numerics
+from experiments.spec import Adam, Data, Run, SmallCnn, Xent
+
+RUN = Run(
+    data=Data(name="digits"), network=SmallCnn(width=5, z_dim=7), objective=Xent(), optimiser=Adam(), epochs=1, batch=8
+)
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many networks the engine was asked to count, call by call."""
+    monkeypatch.setenv("CEBCTL_CACHE", str(tmp_path / "cache"))
+    calls: list[int] = []
+    count = flop_counts._count
+
+    def counted(runs: Sequence[Run]) -> Any:
+        calls.append(len(runs))
+        return count(runs)
+
+    monkeypatch.setattr(flop_counts, "_count", counted)
+    return calls
+
+
+def test_a_network_is_counted_once_and_what_is_damaged_again(asked: list[int], tmp_path: Path) -> None:
+    wider = msgspec.structs.replace(RUN, network=SmallCnn(width=6, z_dim=7))
+    first = flop_counts.counted([RUN, RUN, wider])
+    assert asked == [2] and first[costs.key(RUN)].z_dim == 7
+    assert flop_counts.counted([wider, RUN]) == first and asked == [2]
+    files = sorted((tmp_path / "cache").iterdir())
+    assert len(files) == 2
+    files[0].write_bytes(files[0].read_bytes()[:-9])
+    files[1].write_bytes(b"{}")
+    assert flop_counts.counted([RUN, wider]) == first and asked == [2, 2]
+
+
+def test_a_network_of_another_version_is_counted_anew(asked: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    flop_counts.counted([RUN])
+    monkeypatch.setattr("jobs.provenance.engine_digest", lambda: "of a comment more")
+    flop_counts.counted([RUN])
+    assert asked == [1]
+    monkeypatch.setitem(numerics.VERSIONS, "network.small_cnn", 2)
+    flop_counts.counted([RUN])
+    assert asked == [1, 1]
+
+
+def test_without_a_place_to_remember_it_is_counted_every_time(asked: list[int], tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    assert flop_counts.counted([RUN]) == flop_counts.counted([RUN]) and asked == [1, 1]
+
+
+def test_what_the_table_has_is_not_counted(asked: list[int]) -> None:
+    network, _, _ = next(iter(costs.table()))
+    data = next(name for name in ("imagenet", "cifar10", "digits") if costs.key(_on(name, network)) in costs.table())
+    assert flop_counts.counted([_on(data, network)]) and not asked
+
+
+def _on(data: str, network: Any) -> Run:
+    return msgspec.structs.replace(RUN, data=Data(name=data), network=network)

@@ -1,0 +1,60 @@
+"""`submit --max-gpu-hours`: what would cost more is refused, in the plan's own figures, before anything is claimed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from cebctl.planning import gpu_hour_limit
+from cebctl.planning.plan import make_plan
+from experiments.errors import InputError
+from experiments.matrix.load import Matrix, load
+from jobs.paths import Home
+
+MATRIX = """
+base: {data: digits, network: {name: small_cnn, width: 32}, optimiser: adam, epochs: 60, batch: 128}
+grids: [{objective: xent}, {objective: ceb, rho: [3, 1]}]
+evaluate: [clean]
+resources: {train: {gpus_per_node: 2, gpu_type: a100}}
+"""
+
+
+@pytest.fixture
+def matrix(tmp_path: Path) -> Matrix:
+    path = tmp_path / "m.yaml"
+    path.write_text(MATRIX)
+    return load(path)
+
+
+def test_the_limit_is_the_sum_that_a_plan_shows(matrix: Matrix, home: Path) -> None:
+    there = Home(home)
+    hours = make_plan(matrix, there).hours_to_do
+    gpu_hour_limit.check(matrix, there, hours, retry_failed=False)
+    with pytest.raises(InputError) as refused:
+        gpu_hour_limit.check(matrix, there, hours * 0.99, retry_failed=False)
+    text = str(refused.value)
+    assert f"m.yaml: would take {hours:.3g} GPU-hours (ceb: 2 runs, " in text
+    assert "; xent: 1 run, " in text and "--max-gpu-hours allows" in text
+    shares = [float(share) for share in re.findall(r"runs?, ([\d.e-]+)", text)]
+    assert sum(shares) == pytest.approx(hours, rel=0.01)
+    gpu_hour_limit.check(matrix.only("rho = 3"), there, hours * 0.99, retry_failed=False)
+    assert not home.exists()
+
+
+def test_what_asks_for_no_gpu_costs_none(matrix: Matrix, home: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text(MATRIX.replace("resources", "# resources"))
+    gpu_hour_limit.check(load(tmp_path / "m.yaml"), Home(home), 0, retry_failed=False)
+
+
+def test_submit_claims_nothing_beyond_it(call, matrix: Matrix, home: Path) -> None:
+    said = call("submit", matrix.path, "--max-gpu-hours", "0")
+    assert (said.code, said.out, len(said.err.splitlines())) == (2, "", 1)
+    assert not home.exists()
+
+
+def test_what_is_done_costs_nothing_more(call, finished: Home, small: Path) -> None:
+    small.write_text(small.read_text() + "resources: {train: {gpus_per_node: 1}, evaluate: {gpus_per_node: 1}}\n")
+    said = call("submit", small, "--max-gpu-hours", "0")
+    assert (said.code, "nothing to submit" in said.err) == (0, True)

@@ -1,0 +1,31 @@
+"""Where a running job stands, in words."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from cebctl.render.status_view import progress
+from store.row_types import JobRow
+
+
+def row(**given: Any) -> JobRow:
+    return JobRow(**dict.fromkeys(field.name for field in fields(JobRow)) | {"step": 6, "steps": 24} | given)
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        (None, "starting"),
+        (row(epoch=1.5, epochs=6, activity="training", images_per_second=4210.4), "epoch 1.5/6, 4,210 img/s"),
+        (row(activity="clean"), "clean 25%"),
+        (
+            row(epoch=1.5, epochs=6, activity="writing the checkpoint of step 5 for 75 s"),
+            "epoch 1.5/6, writing the checkpoint of step 5 for 75 s",
+        ),
+    ],
+)
+def test_what_holds_a_training_up_is_said(job: JobRow | None, words: str) -> None:
+    assert progress(job) == words

@@ -1,0 +1,64 @@
+"""The JSON Schema accepts every matrix here and refuses what `load` refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from experiments.matrix import yaml_nodes
+from experiments.matrix.json_schema import json_schema
+
+FOLDER = Path(__file__).parents[3] / "experiments"
+
+
+@pytest.fixture(scope="module")
+def validator() -> Draft202012Validator:
+    schema = json.loads(json.dumps(json_schema()))
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(schema)
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_matrix_here_is_valid(validator: Draft202012Validator, path: Path) -> None:
+    assert not [error.message for error in validator.iter_errors(yaml_nodes.plain(yaml_nodes.compose(path)))]
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        {"grid": []},
+        {"base": {"rhoo": 3}},
+        {"base": {"objective": "cebb"}},
+        {"base": {"network": {"name": "resnet", "depth": 51}}},
+        {"grids": [{"rho": []}]},
+        {"grids": [{"rho": {"from": 1, "to": 2}}]},
+        {"evaluate": ["clen"]},
+        {"evaluate": ["pgd"]},
+        {"evaluate": [{"pgd": {"norm": "l2", "eps": "big"}}]},
+        {"evaluate": [{"clean": {"eps": 1}}]},
+        {"resources": {"train": {"memory": "lots"}}},
+        {"resources": {"when": [{"train": {}}]}},
+        {"report": {"figures": ["v3-1"]}},
+        {"seeds": [-1]},
+    ],
+    ids=str,
+)
+def test_what_is_no_matrix_is_refused(validator: Draft202012Validator, matrix: object) -> None:
+    assert not validator.is_valid(matrix)
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        {"base": {"data": "cifar10", "network": {"name": "wide_resnet", "blocks": 4, "width": 10}, "lr": 1e-3}},
+        {"base": {"network.width": 4, "jump_start.steps": 3, "drops": [1, 2]}, "seeds": [0, 1]},
+        {"grids": [{"objective": "ceb", "rho": {"from": 0, "to": 1, "by": 0.5}, "zip": {"epochs": [1], "batch": 2}}]},
+        {"evaluate": ["clean", {"pgd": {"norm": ["linf", "l2"], "eps": ["8/255", "4 px", 0.1], "only": "rho = 0"}}]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_every_way_to_write_it_is_allowed(validator: Draft202012Validator, matrix: object) -> None:
+    assert not [error.message for error in validator.iter_errors(matrix)]

@@ -1,0 +1,43 @@
+"""How training is computed stands in `resources`: for some runs, and in no run's identity."""
+
+from __future__ import annotations
+
+import pytest
+
+from experiments.errors import MatrixError
+from experiments.matrix import resources_section
+from experiments.matrix.resources_section import Execution
+
+GRID = "grids: [{objective: ceb, rho: [1, 2]}]"
+
+
+def test_it_is_chosen_for_training_and_for_some_runs_and_changes_no_id(expand) -> None:
+    plain = expand(GRID)
+    chosen = expand(
+        f"{GRID}\nresources: {{train: {{compile: default}}, "
+        "when: [{only: rho = 2, train: {execution: {channels_last: false, update: for-loop}}}]}"
+    )
+    first, second = (chosen.resources(run, "train") for run in chosen.runs)
+    assert first.execution == Execution(compile="default")
+    assert second.execution == Execution(compile="default", channels_last=False, update="for-loop")
+    assert resources_section.text(second).endswith("compile default, channels_last False, update for-loop")
+    assert chosen.resources(chosen.runs[1], "evaluate").execution == Execution()
+    assert [run.run_id for run in chosen.runs] == [run.run_id for run in plain.runs]
+
+
+@pytest.mark.parametrize(
+    ("stages", "fault"),
+    [
+        (
+            "train: {compile: max-autotune}",
+            "compile: expected one of off, default, reduce-overhead, got 'max-autotune'",
+        ),
+        ("evaluate: {compile: default}", "execution.compile: evaluations have no such choice; leave it out"),
+        ("train: {channels_last: 1}", "channels_last: expected true or false or null, got 1"),
+    ],
+)
+def test_what_can_not_be_chosen_is_named_in_its_place(expand, stages: str, fault: str) -> None:
+    with pytest.raises(MatrixError) as caught:
+        expand(f"{GRID}\nresources: {{{stages}}}")
+    [found] = caught.value.faults
+    assert found.message.startswith(fault) and found.line == 3

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from jobs.attempt import lease
+from jobs.paths import RunPaths
+from jobs.processes import Process
+
+
+def test_one_holder_at_a_time(paths: RunPaths) -> None:
+    first = lease.acquire(paths.lease("train"))
+    assert first is not None
+    first.enter(1)
+    assert lease.acquire(paths.lease("train")) is None
+    assert lease.held(paths.lease("train")) is True
+    first.release()
+    assert lease.acquire(paths.lease("train")) is not None
+
+
+def test_a_killed_holder_gives_it_up(paths: RunPaths) -> None:
+    path = paths.lease("train")
+    child = os.fork()
+    if child == 0:
+        taken = lease.acquire(path)
+        if taken:
+            taken.enter(7)
+        time.sleep(60)
+        os._exit(0)
+    while (holder := lease.holder(path)) is None:
+        time.sleep(0.01)
+    assert holder.attempt == 7
+    assert lease.acquire(path) is None
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert lease.held(path) is False
+    assert lease.acquire(path) is not None
+
+
+def test_an_older_attempt_sees_the_newer_one(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "_CHECK_SECONDS", 0.0)
+    held = lease.acquire(paths.lease("train"))
+    assert held is not None
+    held.enter(1)
+    assert not held.superseded()
+    paths.lease("train").write_text('{"attempt": 2, "process": "elsewhere/b/1/1"}')
+    assert held.superseded()
+    assert lease.held(paths.lease("train")) is None  # another machine: it can't be known
+
+
+def test_no_lease_is_held_by_nobody(paths: RunPaths) -> None:
+    assert lease.held(paths.lease("train")) is False
+    paths.folder.mkdir(parents=True)
+    paths.lease("train").write_text("{torn")
+    assert lease.held(paths.lease("train")) is False
+
+
+def test_a_process_is_more_than_its_number() -> None:
+    me = Process.current()
+    assert me.alive() is True
+    assert Process.parse(str(me)) == me
+    assert Process(me.host, me.boot, me.pid, me.started + 1).alive() is False
+    assert Process(me.host, "another boot", me.pid, me.started).alive() is False
+    assert Process("another host", me.boot, me.pid, me.started).alive() is None
+    assert Process.parse("12345") is None
+
+
+def test_a_zombie_has_ended() -> None:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    deadline = time.monotonic() + 10
+    while Process.of(child) is not None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert Process.of(child) is None
+    os.waitpid(child, 0)
+
+
+def test_a_newer_start_takes_it_from_a_holder_that_lives(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "_CHECK_SECONDS", 0.0)
+    path = paths.lease("train")
+    old = lease.acquire(path)
+    assert old is not None
+    old.enter(1, "s1", 0)
+    assert lease.acquire(path, lambda holder: holder.age > ("s1", 0)) is None
+    new = lease.acquire(path, lambda holder: holder.age < ("s1", 1))
+    assert new is not None
+    new.enter(2, "s1", 1)
+    assert old.superseded() and not new.superseded()
+    assert lease.acquire(path, lambda holder: holder.age < ("s1", 1)) is None  # once, not in turn
+    old.release()
+    assert lease.acquire(path) is None  # the newer one holds it still

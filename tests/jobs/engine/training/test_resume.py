@@ -1,0 +1,165 @@
+"""A run that was interrupted ends bit for bit as one that was not, on the CPU, whatever the interruption."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from experiments import spec
+from jobs.engine import checkpoint_format
+from jobs.errors import Stopped
+
+pytestmark = pytest.mark.fault
+
+STEPS = 24
+ADVERSARY = spec.PgdAdversary(norm="l2", eps=0.5, steps=2, step_size=0.3)
+GATED = spec.GatedJumpStart(epochs=1, threshold=0.05)
+NORMED = spec.WideResNet(blocks=1, width=1, norm="batch", z_dim=4)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing gets written any more."""
+
+
+def content(run: spec.Run, folder: Path) -> dict[str, Any]:
+    loaded = checkpoint_format.load_newest(run, folder)
+    assert loaded is not None and loaded.step == STEPS
+    return loaded.state
+
+
+def assert_same(one: Any, other: Any, where: str = "checkpoint") -> None:
+    assert type(one) is type(other), where
+    if isinstance(one, torch.Tensor):
+        assert one.dtype == other.dtype and torch.equal(one, other), where
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        for key in one:
+            assert_same(one[key], other[key], f"{where}.{key}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), where
+        for number, (a, b) in enumerate(zip(one, other, strict=True)):
+            assert_same(a, b, f"{where}[{number}]")
+    else:
+        assert one == other, where
+
+
+def stop() -> bool:
+    return True
+
+
+def kill() -> bool:
+    raise Killed
+
+
+def interrupt(attempt: Any, run: spec.Run, steps: int, how: Callable[[], bool], checkpoint_seconds: float) -> bool:
+    """One attempt, interrupted after so many steps; True if it got to the end before."""
+    left = iter(range(steps - 1))
+    try:
+        attempt(run, lambda: how() if next(left, None) is None else False, checkpoint_seconds)
+    except (Stopped, Killed):
+        return False
+    return True
+
+
+def to_the_end(attempt: Any, run: spec.Run) -> dict[str, Any]:
+    attempt(run)
+    return content(run, attempt.paths.checkpoints)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"objective": spec.Xent(), "adversary": ADVERSARY},
+        {"objective": spec.Vib(rho=1.0), "network": NORMED, "optimiser": spec.Sgd(lr=0.01, weight_decay=1e-4)},
+        {"objective": spec.Cceb(rho=0.0, jump_start=GATED), "precision": "bf16"},
+    ],
+    ids=["ceb, adam", "xent, adversary", "vib, sgd, batch norm", "cceb, gated, bf16"],
+)
+def test_stopped_after_every_single_step(new_attempt: Any, change: Callable[..., spec.Run], fields: Any) -> None:
+    run = change(**fields)
+    stopped = new_attempt("stopped")
+    while not interrupt(stopped, run, 1, stop, 60.0):
+        pass
+    assert stopped.attempt == STEPS
+    assert_same(content(run, stopped.paths.checkpoints), to_the_end(new_attempt("whole"), run))
+
+
+def at_random(new_attempt: Any, run: spec.Run, interruptions: int, seed: int) -> None:
+    """Stops and kills at random steps, some with a checkpoint at every step, some with none but the last."""
+    draw = random.Random(seed)
+    broken = new_attempt("broken")
+    for _ in range(interruptions):
+        interrupt(broken, run, draw.randint(1, 8), draw.choice([stop, kill]), draw.choice([0.0, 60.0]))
+    assert_same(to_the_end(broken, run), to_the_end(new_attempt("whole"), run))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_interrupted_three_times_at_random(new_attempt: Any, tiny: spec.Run, seed: int) -> None:
+    at_random(new_attempt, tiny, 3, seed)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(20))
+def test_interrupted_ten_times_at_random(new_attempt: Any, tiny: spec.Run, seed: int) -> None:
+    at_random(new_attempt, tiny, 10, seed)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, empty])
+@pytest.mark.parametrize("files", [1, 2], ids=["the newest", "both"])
+def test_a_damaged_checkpoint_costs_steps_and_nothing_else(
+    new_attempt: Any, tiny: spec.Run, damage: Callable[[Path], None], files: int
+) -> None:
+    broken = new_attempt("broken")
+    assert not interrupt(broken, tiny, 10, kill, 0.0)
+    for path in sorted(broken.paths.checkpoints.glob("*.pt"))[-files:]:
+        damage(path)
+    # Stopped again before it is as far as the damaged ones: what it writes now must be kept, not they.
+    assert not interrupt(broken, tiny, 1, stop, 60.0)
+    at = checkpoint_format.load_model(tiny, broken.paths.checkpoints).step
+    assert at == (9 if files == 1 else 1)
+    assert len(list(broken.paths.checkpoints.glob("*.broken"))) == files
+    assert_same(to_the_end(broken, tiny), to_the_end(new_attempt("whole"), tiny))
+
+
+def test_a_reader_falls_back_and_changes_nothing(attempt: Any, tiny: spec.Run) -> None:
+    attempt(tiny, checkpoint_seconds=0)
+    older, newest = sorted(attempt.paths.checkpoints.iterdir())
+    truncate(newest)
+    at = checkpoint_format.load_model(tiny, attempt.paths.checkpoints).step
+    assert at == STEPS - 1
+    assert sorted(attempt.paths.checkpoints.iterdir()) == [older, newest]
+
+
+def test_a_checkpoint_can_carry_no_code(attempt: Any, tiny: spec.Run, tmp_path: Path) -> None:
+    """A pickle that would run something is refused: checkpoints are read as weights only."""
+
+    class Hostile:
+        def __reduce__(self) -> Any:
+            return Path.touch, (tmp_path / "ran",)
+
+    from jobs import checkpoint_files
+
+    checkpoint_files.write(attempt.paths.checkpoints, 3, lambda file: torch.save({"run_id": Hostile()}, file))
+    with pytest.raises(Exception, match="Weights only load failed"):
+        attempt(tiny)
+    assert not (tmp_path / "ran").exists()
