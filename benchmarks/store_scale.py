@@ -23,7 +23,8 @@ from pathlib import Path
 import msgspec
 
 from experiments.identity import evaluation_id
-from experiments.matrix.load import Matrix, PlannedRun, load
+from experiments.matrix.load import load
+from experiments.matrix.planned_run import Matrix, PlannedRun
 from jobs.journal.records import (
     AnyRecord,
     Claim,

@@ -14,7 +14,7 @@ from experiments import datasets, lineage
 from experiments.spec import GammaJumpStart, GatedJumpStart, NoJumpStart, Objective, Run, Xent
 
 if TYPE_CHECKING:
-    from experiments.matrix.load import PlannedRun
+    from experiments.matrix.planned_run import PlannedRun
 
 TOLERANCE = 1e-6
 """Of a journalled rho, which is computed from gamma."""

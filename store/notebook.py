@@ -20,7 +20,8 @@ import msgspec
 import experiments
 from experiments.benchmarks import AnyBenchmark, full_column
 from experiments.errors import InputError, expected
-from experiments.matrix.load import Matrix, load
+from experiments.matrix.load import load
+from experiments.matrix.planned_run import Matrix
 from jobs.paths import Home
 from store import queries
 from store.backends.backend import UnusableError

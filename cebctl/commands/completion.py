@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from experiments.matrix.load import Matrix
+    from experiments.matrix.planned_run import Matrix
 
 Item = tuple[str, str]
 """What is completed, and what some shells show beside it."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cebctl.report.cells import Report
     from cebctl.status.run_details import Evidence
     from cebctl.status.staleness import Versions
-    from experiments.matrix.load import Matrix
+    from experiments.matrix.planned_run import Matrix
     from jobs.paths import Home
     from store.connect import Store
     from store.row_types import ResultRow

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cebctl.submission.executors import Sender
     from cebctl.submission.rerun import Again as Meant
     from cebctl.submission.submit import Submission
-    from experiments.matrix.load import Matrix
+    from experiments.matrix.planned_run import Matrix
     from jobs.paths import Home
     from jobs.slurm.cluster_info import Site
     from store.connect import Store

@@ -10,7 +10,7 @@ from cebctl.diagnostics.findings import Finding
 from cebctl.status.collect import facts_of, say
 from cebctl.status.states import attempt_state
 from experiments.errors import CebctlError, InputError
-from experiments.matrix.load import Matrix
+from experiments.matrix.planned_run import Matrix
 from jobs import spec_file
 from jobs.paths import Home, data_folder
 from store import queries

@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import structs
 
 from cebctl.diagnostics.findings import Finding, Level
-from experiments.matrix.load import Matrix, PlannedRun
+from experiments.matrix.planned_run import Matrix, PlannedRun
 from experiments.matrix.resources_section import STAGES, Resources, Stage
 from jobs.slurm.cluster_info import Node, megabytes
 

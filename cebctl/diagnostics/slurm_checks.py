@@ -17,7 +17,7 @@ from cebctl.submission.rerun import Again
 from cebctl.submission.submit import due
 from experiments.errors import CebctlError, InputError, UnreachableError
 from experiments.matrix import resources_section
-from experiments.matrix.load import Matrix
+from experiments.matrix.planned_run import Matrix
 from jobs.paths import Home, data_folder
 from jobs.slurm import client, sbatch
 from jobs.slurm import cluster_info as sites

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from cebctl.export.tables import TABLES, ExportedRun
-from experiments.matrix.load import Matrix
+from experiments.matrix.planned_run import Matrix
 
 
 def write(matrix: Matrix, runs: Iterable[ExportedRun], folder: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from cebctl.export.libraries import library
 from cebctl.export.tables import ExportedRun
-from experiments.matrix.load import Matrix
+from experiments.matrix.planned_run import Matrix
 
 FILE = "mlflow.sqlite"
 _AT_ONCE = 1000

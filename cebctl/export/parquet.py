@@ -9,7 +9,7 @@ from typing import Any
 
 from cebctl.export.libraries import library
 from cebctl.export.tables import TABLES, Columns, ExportedRun
-from experiments.matrix.load import Matrix
+from experiments.matrix.planned_run import Matrix
 
 
 def write(matrix: Matrix, runs: Iterable[ExportedRun], folder: Path) -> None:

@@ -11,7 +11,7 @@ from cebctl.export.tables import ExportedRun
 from cebctl.status.collect import survey
 from experiments.atomic_files import replacing
 from experiments.errors import InputError
-from experiments.matrix.load import Matrix
+from experiments.matrix.planned_run import Matrix
 from jobs.paths import Home
 from store import queries
 from store.connect import Store

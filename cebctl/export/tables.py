@@ -10,7 +10,7 @@ import msgspec
 
 from cebctl.status.states import State
 from experiments.benchmarks import full_column
-from experiments.matrix.load import PlannedRun
+from experiments.matrix.planned_run import PlannedRun
 from store.row_types import MetricPoint, ResultRow
 
 Columns = dict[str, type]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cebctl.export.libraries import library
 from cebctl.export.tables import ExportedRun
-from experiments.matrix.load import Matrix
+from experiments.matrix.planned_run import Matrix
 
 
 def write(matrix: Matrix, runs: Iterable[ExportedRun], folder: Path) -> None:

@@ -21,7 +21,7 @@ from cebctl.status.states import RunStatus
 from experiments import lineage
 from experiments.benchmarks import Transfer, describe
 from experiments.identity import evaluation_id
-from experiments.matrix.load import Matrix, PlannedRun
+from experiments.matrix.planned_run import Matrix, PlannedRun
 from jobs import checkpoint_files
 from jobs.attempt import lease
 from jobs.paths import STAGES, Home

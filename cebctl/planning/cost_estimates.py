@@ -15,7 +15,7 @@ from experiments.benchmarks import AnyBenchmark, runnable
 from experiments.costs import Counted
 from experiments.errors import InputError, expected
 from experiments.gpus import CPU_CORE_FLOPS, Gpu
-from experiments.matrix.load import Matrix, PlannedRun
+from experiments.matrix.planned_run import Matrix, PlannedRun
 from experiments.matrix.resources_section import Resources
 from experiments.spec import Run
 from jobs.paths import Home

@@ -8,7 +8,7 @@ from cebctl.planning.plan import Plan, make_plan
 from cebctl.status.families import family_axes
 from cebctl.submission.rerun import Again
 from experiments.errors import InputError
-from experiments.matrix.load import Matrix, shown
+from experiments.matrix.planned_run import Matrix, shown
 from jobs.paths import Home
 
 _NAMED = 4

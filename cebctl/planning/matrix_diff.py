@@ -15,7 +15,7 @@ import msgspec
 
 from cebctl.status.states import RunStatus
 from experiments.benchmarks import AnyBenchmark, describe, runnable
-from experiments.matrix.load import Matrix
+from experiments.matrix.planned_run import Matrix
 from experiments.matrix.spec_fields import flatten, schema
 from experiments.spec import Run
 from jobs.journal.records import NOBODY

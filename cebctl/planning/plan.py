@@ -23,7 +23,7 @@ from cebctl.submission.rerun import Again, raised
 from cebctl.submission.submit import due
 from experiments import costs, jump_start_checks
 from experiments.benchmarks import NOT_RUNNABLE, describe, runnable
-from experiments.matrix.load import Matrix, PlannedRun
+from experiments.matrix.planned_run import Matrix, PlannedRun
 from jobs import checkpoint_files
 from jobs.paths import Home
 from store.notebook import read_only

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cebctl.render.console import err, news
 from cebctl.submission.cancel import Cancelled
-from experiments.matrix.load import Matrix
+from experiments.matrix.planned_run import Matrix
 from jobs.paths import STAGES
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cebctl.maintenance.checkpoint_gc import Collection
 from cebctl.render.console import many, out, size
-from experiments.matrix.load import Matrix
+from experiments.matrix.planned_run import Matrix
 
 
 def show(matrix: Matrix, found: Collection, verb: str) -> None:

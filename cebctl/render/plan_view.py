@@ -18,7 +18,7 @@ from cebctl.status.states import counts
 from cebctl.submission.job_arrays import Array
 from experiments import batch_norm, gpus
 from experiments.benchmarks import NOT_RUNNABLE, AnyBenchmark, Attack, Transfer, parameters, runnable, tag
-from experiments.matrix.load import PlannedRun, shown
+from experiments.matrix.planned_run import PlannedRun, shown
 from experiments.matrix.resources_section import text
 
 _BASIS = {"measured": "measured", "counted": "FLOPs"}

@@ -19,7 +19,7 @@ from cebctl.render.watch_view import Picture
 from cebctl.status.polling import Seen
 from cebctl.status.states import RunStatus
 from experiments.errors import UnreachableError
-from experiments.matrix.load import Matrix
+from experiments.matrix.planned_run import Matrix
 
 POLL_SECONDS = 0.5
 _SHARE = 4

@@ -32,7 +32,7 @@ from cebctl.status.collect import MatrixRow
 from cebctl.status.off_target import last_rho_text
 from cebctl.status.states import STATES, RunStatus, counts
 from cebctl.submission.submit import Submission
-from experiments.matrix.load import Matrix
+from experiments.matrix.planned_run import Matrix
 from jobs.paths import Home
 from store.row_types import JobRow
 

@@ -17,7 +17,7 @@ from cebctl.render.status_view import progress, reason, summary
 from cebctl.status.families import family_axes
 from cebctl.status.polling import Seen
 from cebctl.status.states import RunStatus, State
-from experiments.matrix.load import Matrix, shown
+from experiments.matrix.planned_run import Matrix, shown
 
 _BAR = 30
 """Characters of a bar."""

@@ -23,7 +23,7 @@ from experiments.benchmarks import (
 )
 from experiments.errors import InputError, expected
 from experiments.identity import evaluation_id
-from experiments.matrix.load import Matrix, PlannedRun
+from experiments.matrix.planned_run import Matrix, PlannedRun
 from experiments.matrix.report_section import ReportSpec
 from experiments.published import Published
 

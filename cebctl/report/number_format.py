@@ -7,7 +7,7 @@ from typing import Any
 
 from cebctl.render.console import decimals
 from cebctl.report.cells import Cell, Missing, Report, Row, Table
-from experiments.matrix.load import shown
+from experiments.matrix.planned_run import shown
 
 PERCENT = ("accuracy", "error", "relative_error", "share", "success")
 NONE = "–"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cebctl.report.cells import ERRORS, Cell, Missing, Row
-from experiments.matrix.load import shown
+from experiments.matrix.planned_run import shown
 
 TIE = 0.001
 """0.1 point, as a fraction."""

@@ -23,7 +23,7 @@ from cebctl.status.states import RunStatus
 from experiments import published
 from experiments.benchmarks import NOT_RUNNABLE, Transfer, runnable
 from experiments.identity import evaluation_id
-from experiments.matrix.load import Matrix, PlannedRun
+from experiments.matrix.planned_run import Matrix, PlannedRun
 from experiments.matrix.report_section import ReportSpec
 from experiments.numerics import Difference
 from experiments.published import Normaliser, Published

@@ -17,7 +17,7 @@ from cebctl.report.selection import Selected
 from experiments import published
 from experiments.benchmarks import Pgd
 from experiments.matrix import selection
-from experiments.matrix.load import Matrix, PlannedRun
+from experiments.matrix.planned_run import Matrix, PlannedRun
 from experiments.published import Model
 
 RHO, TRAIN_SUBSET = ("objective", "rho"), ("data", "train_subset")

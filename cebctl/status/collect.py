@@ -15,7 +15,8 @@ from cebctl.submission.rerun import Again, raised
 from experiments import lineage
 from experiments.benchmarks import AnyBenchmark, Transfer
 from experiments.errors import InputError
-from experiments.matrix.load import Matrix, load
+from experiments.matrix.load import load
+from experiments.matrix.planned_run import Matrix
 from jobs import file_ownership
 from jobs.journal.records import NOBODY
 from jobs.paths import Home

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from experiments.matrix.load import PlannedRun
+from experiments.matrix.planned_run import PlannedRun
 
 FAMILY_SECTIONS = ("data", "network", "adversary")
 """Runs that differ in a field of these, or in their objective, are of different families; in others, along its axes."""

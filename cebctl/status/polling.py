@@ -8,7 +8,7 @@ from functools import partial
 from cebctl.status import state_hook
 from cebctl.status.collect import survey
 from cebctl.status.states import RunStatus
-from experiments.matrix.load import Matrix
+from experiments.matrix.planned_run import Matrix
 from jobs.paths import Home
 from store.connect import Store
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from experiments.matrix.load import shown
+from experiments.matrix.planned_run import shown
 from experiments.matrix.spec_fields import Path, schema
 from experiments.spec import Run
 

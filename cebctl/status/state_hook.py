@@ -27,7 +27,7 @@ import msgspec
 
 from cebctl.status.states import RunStatus
 from experiments.errors import InputError, MatrixError
-from experiments.matrix.load import Matrix
+from experiments.matrix.planned_run import Matrix
 from jobs.paths import Home, put
 
 SECONDS = 30.0

@@ -23,7 +23,7 @@ from typing import Literal
 from experiments import lineage
 from experiments.benchmarks import AnyBenchmark, Transfer, runnable
 from experiments.identity import evaluation_id
-from experiments.matrix.load import Matrix, PlannedRun
+from experiments.matrix.planned_run import Matrix, PlannedRun
 from jobs.paths import Stage
 from store.row_types import ClaimRow, JobRow, ResultRow
 

@@ -19,7 +19,7 @@ from cebctl.status.slurm_queue import Key
 from cebctl.status.states import RunStatus, StageStatus, statuses
 from cebctl.submission.submit import released, submitted
 from experiments.errors import UnreachableError
-from experiments.matrix.load import Matrix
+from experiments.matrix.planned_run import Matrix
 from jobs.attempt import lease
 from jobs.journal.records import NOBODY, Journal, identify
 from jobs.paths import Home, Stage, new_submission

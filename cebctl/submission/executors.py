@@ -16,7 +16,7 @@ from cebctl.status.states import Facts, RunStatus, StageStatus, to_be_trained
 from cebctl.submission import job_arrays as arrays
 from experiments.benchmarks import Transfer
 from experiments.errors import CebctlError, UnreachableError
-from experiments.matrix.load import Matrix, PlannedRun
+from experiments.matrix.planned_run import Matrix, PlannedRun
 from jobs.journal import records as journal
 from jobs.journal.records import Claim, Launched
 from jobs.paths import Home

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from experiments import lineage
-from experiments.matrix.load import Matrix, PlannedRun
+from experiments.matrix.planned_run import Matrix, PlannedRun
 from experiments.matrix.resources_section import STAGES, Resources, Stage
 
 

@@ -10,7 +10,7 @@ import msgspec
 from cebctl.status.states import RunStatus
 from experiments import lineage
 from experiments.identity import run_id
-from experiments.matrix.load import Matrix, PlannedRun, shown
+from experiments.matrix.planned_run import Matrix, PlannedRun, shown
 from experiments.matrix.spec_fields import flatten, schema
 from experiments.spec import Run
 from store import queries

@@ -11,7 +11,7 @@ from cebctl.submission.rerun import Again
 from cebctl.submission.submit import due
 from experiments import lineage
 from experiments.errors import InputError
-from experiments.matrix.load import Matrix, PlannedRun
+from experiments.matrix.planned_run import Matrix, PlannedRun
 from jobs import checkpoint_files
 from jobs.datasets import download
 from jobs.journal import history

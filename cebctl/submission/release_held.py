@@ -9,7 +9,7 @@ from __future__ import annotations
 from cebctl.status.collect import concerned
 from cebctl.status.liveness import array_ids
 from experiments.errors import UnreachableError
-from experiments.matrix.load import Matrix
+from experiments.matrix.planned_run import Matrix
 from jobs.paths import Home
 from jobs.slurm import client
 from store import queries

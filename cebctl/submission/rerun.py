@@ -15,7 +15,7 @@ import msgspec
 from cebctl.status.states import Facts, RunStatus, StageStatus, statuses
 from experiments import lineage
 from experiments.benchmarks import AnyBenchmark, Transfer, describe
-from experiments.matrix.load import Matrix
+from experiments.matrix.planned_run import Matrix
 from experiments.matrix.selection import TRAIN, benchmarks
 from experiments.spec import Run
 from store import queries

@@ -16,7 +16,7 @@ from cebctl.submission.executors import Order, Sender, Sent, claim
 from cebctl.submission.rerun import Again, raised, restricted
 from experiments.benchmarks import Transfer
 from experiments.errors import CebctlError
-from experiments.matrix.load import Matrix
+from experiments.matrix.planned_run import Matrix
 from jobs import provenance, spec_file
 from jobs.journal.records import Claim, Journal, Launched, Released, Submitted, identify
 from jobs.paths import Home, new_submission, put

@@ -33,7 +33,7 @@ from experiments.spec import Xent
 
 if TYPE_CHECKING:
     from experiments.datasets import DatasetInfo
-    from experiments.matrix.load import PlannedRun
+    from experiments.matrix.planned_run import PlannedRun
 
 ONLY, SOURCE = "only", "source"
 

@@ -21,9 +21,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -31,71 +30,19 @@ import msgspec
 from yaml.nodes import MappingNode, Node
 
 from experiments import identity
-from experiments.benchmarks import AnyBenchmark, eps_text
-from experiments.errors import Fault, InputError, MatrixError, expected
-from experiments.matrix import evaluate_section, resources_section, run_axes, selection, yaml_nodes
+from experiments.errors import Fault, MatrixError, expected
+from experiments.matrix import evaluate_section, resources_section, run_axes, yaml_nodes
 from experiments.matrix.axis_values import MAX_RUNS, read_axis
 from experiments.matrix.grids import Grid, GridReader, Option, expand
 from experiments.matrix.layering import BASE, Assembler, layered
+from experiments.matrix.planned_run import Matrix, PlannedRun, shown
 from experiments.matrix.report_section import ReportSpec
-from experiments.matrix.resources_section import Resources, Rules, Stage
-from experiments.matrix.spec_fields import Path, flatten, read_assignments, schema
+from experiments.matrix.spec_fields import Path, read_assignments, schema
 from experiments.matrix.yaml_nodes import fault_at
 from experiments.spec import Run
 
 TOP = ("title", "base", "variants", "grids", "seeds", "evaluate", "resources", "report")
 """The fields of a matrix file."""
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    """One run of a matrix."""
-
-    run: Run
-    run_id: str
-    name: str
-    """`ceb rho=3 seed=0`: for people; unique within the matrix."""
-    axes: Mapping[str, Any]
-    """The fields that tell it from the matrix's other runs, under their short names, as far as it has them."""
-    benchmarks: tuple[AnyBenchmark, ...] = ()
-    """What it is evaluated on."""
-
-    @cached_property
-    def leaves(self) -> dict[Path, Any]:
-        """Every field of the run by its path, for selections."""
-        return dict(flatten(self.run))
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """A matrix, expanded. The order of runs is that of the file."""
-
-    path: FilePath
-    title: str
-    runs: tuple[PlannedRun, ...]
-    benchmarks: tuple[AnyBenchmark, ...]
-    """Every benchmark that some run is evaluated on."""
-    rules: Rules = field(default_factory=Rules)
-    report: ReportSpec = field(default_factory=ReportSpec)
-
-    @property
-    def name(self) -> str:
-        return self.path.stem
-
-    def resources(self, run: PlannedRun, stage: Stage) -> Resources:
-        """What one stage of one run asks of the cluster."""
-        return self.rules.of(run.leaves, stage) if self.rules.overrides else self.rules.of({}, stage)
-
-    def only(self, text: str | None) -> Matrix:
-        """The matrix with the runs that a selection leaves. Raises InputError if it leaves none."""
-        if not text:
-            return self
-        chosen = selection.parse(text)
-        runs = tuple(run for run in self.runs if chosen.holds(run.leaves))
-        if not runs:
-            wrong = f"selects none of the {len(self.runs)} runs of {self.path}"
-            raise InputError(f"--only {text!r}", wrong, _values_there(chosen, self.runs))
-        return replace(self, runs=runs)
 
 
 def load(path: FilePath) -> Matrix:
@@ -116,18 +63,6 @@ def networks(folder: FilePath) -> list[Run]:
     return list(found.values())
 
 
-def shown(value: Any) -> str:
-    """Return a value as a name spells it: `0.3`, `8/255`, `500,1000` for a list, the beginning of a digest.
-
-    A number keeps every digit it needs to be read back as itself, so that two values never look like one.
-    """
-    if isinstance(value, str) and value.startswith("sha256:"):
-        return value[:15]
-    if isinstance(value, tuple):
-        return ",".join(map(shown, value)) or "none"
-    return eps_text(value) if isinstance(value, float) else str(value)
-
-
 def _names(axes: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the names of runs that have these axes. Digests that begin alike are spelled in full."""
     short = [_name(values) for values in axes]
@@ -140,21 +75,6 @@ def _names(axes: Sequence[Mapping[str, Any]]) -> list[str]:
 def _name(axes: Mapping[str, Any], *, in_full: bool = False) -> str:
     texts = {key: str(v) if in_full and isinstance(v, str) else shown(v) for key, v in axes.items()}
     return " ".join([texts.pop("objective"), *(f"{key}={text}" for key, text in texts.items())])
-
-
-def _values_there(chosen: selection.Selection, runs: Iterable[PlannedRun]) -> str:
-    """Of the first condition that no run satisfies, which values there are: `rho is 5, 3, 1 there`."""
-    every = [run.leaves for run in runs]
-    for condition in chosen.conditions:
-        if not any(condition.holds(leaves) for leaves in every):
-            values = dict.fromkeys(leaves[condition.path] for leaves in every if condition.path in leaves)
-            name = schema(Run).short(condition.path)
-            if not values:
-                return f"none of them has {name}"
-            if any(isinstance(value, str) for value in values):
-                return f"{name}: {expected(map(shown, values), shown(condition.values[0]))}"
-            return f"{name} is {', '.join(map(shown, values))} there"
-    return ""
 
 
 class _Reader:

@@ -15,7 +15,8 @@ import pytest
 
 from cebctl.app import run as run_command
 from experiments.identity import evaluation_id
-from experiments.matrix.load import PlannedRun, load
+from experiments.matrix.load import load
+from experiments.matrix.planned_run import PlannedRun
 from jobs import checkpoint_files
 from jobs.journal.records import Claim, Heartbeat, Journal, Measure, Metrics, Result, Started, Submitted, Succeeded
 from jobs.paths import STAGES, Home

@@ -13,7 +13,8 @@ import pytest
 
 from cebctl.submission.submit import submitted as head_of_submission
 from experiments.identity import evaluation_id
-from experiments.matrix.load import PlannedRun, load
+from experiments.matrix.load import load
+from experiments.matrix.planned_run import PlannedRun
 from jobs import provenance
 from jobs.attempt.runner import run_stage
 from jobs.journal.records import Claim, Journal, Measure, Metrics, Result, Submitted

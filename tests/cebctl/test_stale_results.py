@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from experiments.identity import evaluation_id
-from experiments.matrix.load import Matrix, load
+from experiments.matrix.load import load
+from experiments.matrix.planned_run import Matrix
 from jobs.journal.records import Journal
 from jobs.paths import Home
 from tests.cebctl.conftest import claim

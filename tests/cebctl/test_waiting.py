@@ -15,7 +15,8 @@ from cebctl.submission.executors import Local, Offered, Order, Sent
 from cebctl.submission.submit import held_back, submit
 from experiments.benchmarks import Transfer
 from experiments.errors import CebctlError
-from experiments.matrix.load import Matrix, load
+from experiments.matrix.load import load
+from experiments.matrix.planned_run import Matrix
 from jobs.journal.records import AnyRecord, Died, Failed, Journal, Launched, Started, Succeeded
 from jobs.paths import Home
 from jobs.provenance import Snapshot

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.matrix.load import Matrix, load
+from experiments.matrix.load import load
+from experiments.matrix.planned_run import Matrix
 
 BASE = "{data: digits, network: small_cnn, optimiser: adam, epochs: 1, batch: 8}"
 

@@ -37,7 +37,7 @@ from experiments.benchmarks import (
 )
 from experiments.errors import InputError
 from experiments.identity import evaluation_id
-from experiments.matrix.load import Matrix
+from experiments.matrix.planned_run import Matrix
 from experiments.matrix.spec_fields import read_value
 from experiments.spec import Pixels
 

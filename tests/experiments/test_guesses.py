@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from experiments.matrix.load import Matrix, load
+from experiments.matrix.load import load
+from experiments.matrix.planned_run import Matrix
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 PAPERS = ("cifar10", "cifar10_62x7", "cifar10_batchnorm", "fashion_mnist", "imagenet", "imagenet_v1", "imagenet_rho0")

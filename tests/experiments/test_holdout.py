@@ -11,7 +11,7 @@ from experiments import costs
 from experiments.benchmarks import CleanHoldout, measures
 from experiments.errors import MatrixError
 from experiments.identity import canonical, run_id
-from experiments.matrix.load import Matrix
+from experiments.matrix.planned_run import Matrix
 from experiments.spec import Run
 
 Expand = Callable[[str], Matrix]

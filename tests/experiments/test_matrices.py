@@ -10,7 +10,8 @@ import pytest
 
 from experiments import published
 from experiments.benchmarks import Transfer
-from experiments.matrix.load import Matrix, load, networks
+from experiments.matrix.load import load, networks
+from experiments.matrix.planned_run import Matrix
 from experiments.matrix.spec_fields import schema
 from experiments.spec import PgdAdversary, Run, Xent
 

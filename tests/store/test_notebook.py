@@ -12,7 +12,8 @@ import pytest
 from cebctl.export import tables as export
 from experiments.benchmarks import Clean
 from experiments.errors import InputError, UnreachableError
-from experiments.matrix.load import Matrix, load
+from experiments.matrix.load import load
+from experiments.matrix.planned_run import Matrix
 from experiments.matrix.spec_fields import schema
 from experiments.spec import Run
 from jobs.journal.records import Claim, Measure, Metrics, Result, Started, Submitted, Succeeded

@@ -12,7 +12,7 @@ from experiments.benchmarks import AnyBenchmark, CleanHoldout, full_column, meas
 from experiments.errors import InputError
 from experiments.identity import evaluation_id
 from experiments.matrix import selection
-from experiments.matrix.load import Matrix, PlannedRun
+from experiments.matrix.planned_run import Matrix, PlannedRun
 from jobs import per_sample
 from jobs.paths import Home
 from store import queries

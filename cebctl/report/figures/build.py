@@ -10,7 +10,7 @@ from cebctl.report.cells import Report
 from cebctl.report.figures import papers, runs
 from cebctl.report.figures.marks import Figure
 from cebctl.report.figures.runs import Curves
-from experiments.matrix.load import Matrix
+from experiments.matrix.planned_run import Matrix
 from store.row_types import ResultRow
 
 

@@ -13,7 +13,7 @@ from cebctl.report.figures.families import by_family, mark, over_rho, short_name
 from cebctl.report.figures.marks import Figure, Mark, Panel, Series
 from experiments import published
 from experiments.benchmarks import AutoAttack, Pgd, Transfer, describe
-from experiments.matrix.load import Matrix
+from experiments.matrix.planned_run import Matrix
 
 RHO = "ρ"
 _ATTACKS = 6

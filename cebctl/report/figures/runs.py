@@ -13,7 +13,7 @@ from cebctl.report.intervals import wilson
 from cebctl.report.measurements import Results
 from experiments import datasets
 from experiments.benchmarks import Calibration
-from experiments.matrix.load import Matrix
+from experiments.matrix.planned_run import Matrix
 from store.row_types import MetricPoint, ResultRow
 
 Curves = Mapping[str, Sequence[MetricPoint]]

@@ -16,7 +16,7 @@ from cebctl.render.console import print_json
 from cebctl.report import number_format
 from cebctl.report.cells import Cell, Missing, Report
 from cebctl.report.formats import latex, markdown, terminal
-from experiments.matrix.load import shown
+from experiments.matrix.planned_run import shown
 
 
 def write(report: Report, format: str) -> None:

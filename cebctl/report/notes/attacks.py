@@ -10,7 +10,7 @@ from cebctl.render.console import many
 from cebctl.report.cells import Audit
 from cebctl.report.notes.audit_verdict import MEASURES, verdict
 from experiments.benchmarks import EOT_DRAWS, AutoAttack, GradientAudit, Pgd, Transfer, eps_text, judged_draws
-from experiments.matrix.load import Matrix
+from experiments.matrix.planned_run import Matrix
 from store.row_types import ResultRow
 
 Verdicts = Mapping[str, Mapping[str, Audit]]

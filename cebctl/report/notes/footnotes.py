@@ -12,7 +12,7 @@ from cebctl.report.selection import Selected
 from cebctl.status import off_target
 from cebctl.status.staleness import Versions
 from experiments.benchmarks import Information
-from experiments.matrix.load import Matrix, PlannedRun
+from experiments.matrix.planned_run import Matrix, PlannedRun
 from store.row_types import ResultRow
 
 

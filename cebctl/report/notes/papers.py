@@ -10,7 +10,7 @@ from cebctl.report.cells import Cell, Row
 from cebctl.report.columns import Column
 from experiments import published
 from experiments.benchmarks import CommonCorruptions, column, measures
-from experiments.matrix.load import Matrix
+from experiments.matrix.planned_run import Matrix
 
 
 def notes(matrix: Matrix, rows: Sequence[Row]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 from cebctl.report.number_format import FEW
 from cebctl.status.staleness import Versions
 from experiments.benchmarks import tag
-from experiments.matrix.load import Matrix
+from experiments.matrix.planned_run import Matrix
 from store.row_types import ResultRow
 
 TRAIN = "train"

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from cebctl.diagnostics import slurm_checks
 from cebctl.diagnostics.resource_limits import obstacles
 from cebctl.diagnostics.resource_warnings import preemption
-from experiments.matrix.load import Matrix, load
+from experiments.matrix.load import load
+from experiments.matrix.planned_run import Matrix
 from experiments.matrix.resources_section import Rules
 from jobs.paths import Home
 from jobs.slurm.client import NoAnswerError, NotConfiguredError

@@ -10,7 +10,8 @@ import pytest
 from cebctl.planning import gpu_hour_limit
 from cebctl.planning.plan import make_plan
 from experiments.errors import InputError
-from experiments.matrix.load import Matrix, load
+from experiments.matrix.load import load
+from experiments.matrix.planned_run import Matrix
 from jobs.paths import Home
 
 MATRIX = """

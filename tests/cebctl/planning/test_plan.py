@@ -18,7 +18,8 @@ from cebctl.submission.job_arrays import Job, wall_hours
 from experiments import benchmarks
 from experiments.errors import InputError
 from experiments.identity import evaluation_id
-from experiments.matrix.load import Matrix, load
+from experiments.matrix.load import load
+from experiments.matrix.planned_run import Matrix
 from jobs import checkpoint_files
 from jobs.journal.records import (
     NOBODY,

@@ -16,7 +16,8 @@ from cebctl.render.watch_view import Picture
 from cebctl.status.polling import Seen
 from cebctl.status.states import STATES, RunStatus, StageStatus, State
 from experiments.errors import UnreachableError
-from experiments.matrix.load import Matrix, load
+from experiments.matrix.load import load
+from experiments.matrix.planned_run import Matrix
 from store.row_types import JobRow
 
 

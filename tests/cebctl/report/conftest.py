@@ -14,7 +14,7 @@ from cebctl.report.table import build
 from cebctl.status.collect import open_home, survey
 from experiments.benchmarks import CORRUPTIONS, AnyBenchmark, Clean, CommonCorruptions, ImagenetA, Pgd
 from experiments.identity import evaluation_id
-from experiments.matrix.load import Matrix, PlannedRun
+from experiments.matrix.planned_run import Matrix, PlannedRun
 from jobs.journal.records import Journal, Measure, Result, Started, Succeeded
 from jobs.paths import Home
 from store import queries

@@ -12,7 +12,8 @@ from cebctl.report.cells import Cell, Missing, Report
 from cebctl.report.figures.build import build as figures
 from cebctl.report.formats import write
 from experiments.benchmarks import CORRUPTIONS, CommonCorruptions, Information, Pgd, TrainingRate
-from experiments.matrix.load import PlannedRun, load
+from experiments.matrix.load import load
+from experiments.matrix.planned_run import PlannedRun
 from jobs.journal.records import Measure
 
 IMAGENET = {

@@ -12,7 +12,8 @@ from cebctl.report.cells import Report
 from cebctl.report.formats import write
 from cebctl.report.page.tables import page_tables
 from experiments.benchmarks import CORRUPTIONS, Clean, Information, Pgd
-from experiments.matrix.load import Matrix, PlannedRun, load
+from experiments.matrix.load import load
+from experiments.matrix.planned_run import Matrix, PlannedRun
 from jobs.journal.records import Measure
 
 Reported = Callable[..., Report]

@@ -19,7 +19,8 @@ from cebctl.render.state_styles import LOOKS
 from cebctl.report.page.build import embedded
 from experiments.benchmarks import Clean, Information, Pgd
 from experiments.identity import evaluation_id
-from experiments.matrix.load import PlannedRun, load
+from experiments.matrix.load import load
+from experiments.matrix.planned_run import PlannedRun
 from jobs.journal.records import Failed, Journal, Measure, Metrics, Result, Started, Succeeded
 from jobs.paths import Home
 

@@ -22,7 +22,8 @@ from cebctl.report.table import build
 from cebctl.status.states import RunStatus, StageStatus
 from experiments.errors import InputError
 from experiments.identity import evaluation_id
-from experiments.matrix.load import Matrix, PlannedRun, load
+from experiments.matrix.load import load
+from experiments.matrix.planned_run import Matrix, PlannedRun
 from jobs.journal.records import Measure
 from store.row_types import JobRow, ResultRow
 

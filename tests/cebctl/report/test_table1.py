@@ -10,7 +10,8 @@ import pytest
 
 from cebctl.report.cells import Cell, Missing, Report
 from cebctl.report.formats import write
-from experiments.matrix.load import Matrix, PlannedRun, load
+from experiments.matrix.load import load
+from experiments.matrix.planned_run import Matrix, PlannedRun
 from jobs.journal.records import Measure
 
 ROOT = Path(__file__).parents[3]

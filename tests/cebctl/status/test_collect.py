@@ -12,7 +12,8 @@ import pytest
 from cebctl.status import slurm_queue
 from cebctl.status.collect import open_home, survey
 from cebctl.submission.submit import due
-from experiments.matrix.load import Matrix, load
+from experiments.matrix.load import load
+from experiments.matrix.planned_run import Matrix
 from experiments.matrix.resources_section import Resources
 from jobs.journal import records
 from jobs.journal.records import Claim, Failed, Journal, Launched, Preempted, Started, Submitted, Succeeded

@@ -14,7 +14,8 @@ from cebctl.submission.executors import claim
 from cebctl.submission.submit import due
 from experiments.benchmarks import Pgd
 from experiments.identity import evaluation_id
-from experiments.matrix.load import Matrix, load
+from experiments.matrix.load import load
+from experiments.matrix.planned_run import Matrix
 from store.row_types import ClaimRow, JobRow, ResultRow
 
 

@@ -12,7 +12,8 @@ from cebctl.status.states import Facts, RunStatus, statuses
 from cebctl.submission.executors import Local, Order, Sender, Slurm
 from cebctl.submission.submit import due
 from experiments.errors import UnreachableError
-from experiments.matrix.load import Matrix, load
+from experiments.matrix.load import load
+from experiments.matrix.planned_run import Matrix
 from jobs.paths import STAGES, Home, Stage
 from jobs.provenance import Snapshot
 from store.row_types import ClaimRow, JobRow, WorkerRow

@@ -17,7 +17,8 @@ from cebctl.submission.submit import Submission, submit
 from experiments.benchmarks import tag
 from experiments.errors import InputError
 from experiments.identity import evaluation_id
-from experiments.matrix.load import Matrix, load
+from experiments.matrix.load import load
+from experiments.matrix.planned_run import Matrix
 from jobs.journal.records import AnyRecord, Claim, Failed, Journal, Launched, Measure, Result, Started, Succeeded
 from jobs.paths import Home
 from jobs.provenance import Snapshot

@@ -12,7 +12,8 @@ from cebctl.status.states import Facts, RunStatus, statuses
 from cebctl.submission.executors import claim
 from cebctl.submission.submit import due, held_back
 from experiments.identity import evaluation_id
-from experiments.matrix.load import Matrix, load
+from experiments.matrix.load import load
+from experiments.matrix.planned_run import Matrix
 from store.row_types import JobRow, ResultRow
 
 

@@ -11,7 +11,8 @@ from cebctl.report.comparison.paired_runs import comparisons, family, name
 from experiments.benchmarks import tag
 from experiments.errors import InputError
 from experiments.identity import evaluation_id
-from experiments.matrix.load import Matrix, load
+from experiments.matrix.load import load
+from experiments.matrix.planned_run import Matrix
 from jobs.journal.records import Checkpointed, Journal, Measure, Metrics, Result, Started, Succeeded
 from jobs.paths import Home
 from jobs.per_sample import pack

@@ -16,7 +16,8 @@ from cebctl.report.figures.build import build
 from cebctl.report.figures.marks import Figure, Mark, Panel, Series
 from cebctl.report.page import vega
 from experiments.benchmarks import Calibration, Clean, Information, Pgd
-from experiments.matrix.load import Matrix, PlannedRun, load
+from experiments.matrix.load import load
+from experiments.matrix.planned_run import Matrix, PlannedRun
 from experiments.matrix.report_section import ReportSpec
 from jobs.journal.records import Measure
 from store.row_types import MetricPoint, ResultRow

@@ -14,7 +14,8 @@ from cebctl.report.table import build
 from cebctl.status.states import RunStatus, StageStatus
 from experiments.benchmarks import AutoAttack, GradientAudit, Pgd, measures
 from experiments.identity import evaluation_id
-from experiments.matrix.load import Matrix, load
+from experiments.matrix.load import load
+from experiments.matrix.planned_run import Matrix
 from store.row_types import ResultRow
 
 MATRIX = """
