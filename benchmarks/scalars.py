@@ -28,7 +28,8 @@ from types import SimpleNamespace
 
 from measure import Ratio, both_seconds, head, in_turn, row, version
 
-from jobs.journal.records import Journal, Metrics, Started
+from jobs.journal.files import Journal
+from jobs.journal.records import Metrics, Started
 from jobs.paths import Home
 from store import queries
 from store.connect import open_store

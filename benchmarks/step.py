@@ -7,7 +7,7 @@
 there are two: one trains the marginal and measures the rate as the engine does, one does without. Ours is the loop of
 `jobs.engine.training.loop` with all that; so is the second table's, for the two objectives. `--settings` prints another
 table instead: the engine's loop with each choice of precision and of
-`experiments.matrix.resources_section.Execution`, and without.
+`experiments.resources.Execution`, and without.
 
 Both take as many steps in turn, round for round, in one process and, on a CPU, on one thread and in CPU time. The
 ratio is the median over the rounds, with the range of its middle half.
@@ -30,7 +30,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import SGD
 
 from experiments import datasets
-from experiments.matrix.resources_section import Execution
+from experiments.resources import Execution
 from experiments.spec import Adam, Ceb, Data, GammaJumpStart, Run, Sgd, SmallCnn, WideResNet, Xent
 from jobs.engine.attacks.memory_format import quick
 from jobs.engine.data.images import MemoryImages
@@ -40,7 +40,7 @@ from jobs.engine.training.async_checkpointer import Saver
 from jobs.engine.training.epoch_sampler import Length
 from jobs.engine.training.loop import Training
 from jobs.engine.training.train_state import DEFAULT, initial
-from jobs.journal.records import Journal
+from jobs.journal.files import Journal
 from jobs.processes import keep_memory
 
 ROUNDS_BEFORE = 2

@@ -75,3 +75,9 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     except PermissionError:
         return
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file in the place of what is there: whoever reads sees the old one or the new one, whole."""
+    with replacing(path) as beside:
+        beside.write_bytes(data)

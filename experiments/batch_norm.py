@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from experiments.matrix.resources_section import Resources
+from experiments.resources import Resources
 from experiments.spec import Network, ResNet, Run, WideResNet
 
 

@@ -173,7 +173,7 @@ class AutoAttack(Benchmark, frozen=True, tag="autoattack"):
 
 class GradientAudit(Benchmark, frozen=True, tag="gradient_audit"):
     """Whether the gradients that attacks follow say anything: PGD against itself with another loss, more steps and
-    restarts or a huge radius, and against a black-box attack. `cebctl.report.notes.audit_verdict` makes a verdict of
+    restarts or a huge radius, and against a black-box attack. `cebctl.report.audit_verdict` makes a verdict of
     what it finds. Of two classes there is no DLR: the other loss is the margin alone."""
 
     norm: Norm

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from experiments.atomic_files import is_abandoned
 from jobs import file_ownership
-from jobs.journal.records import fsync_folder
+from jobs.journal.files import fsync_folder
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from experiments.atomic_files import replacing
-from experiments.matrix.resources_section import STAGES as STAGES
-from experiments.matrix.resources_section import Stage as Stage
 from experiments.own_dataset import data_folder as data_folder
+from experiments.resources import STAGES as STAGES
+from experiments.resources import Stage as Stage
 
 _JOURNAL = re.compile(r"(train|evaluate)\.(0|[1-9][0-9]{0,8})\.jsonl", re.ASCII)
 _LAST_ATTEMPT = 999_999_999
@@ -207,9 +206,3 @@ def _umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
-
-
-def put(path: Path, data: bytes) -> None:
-    """Write a file in the place of what is there: whoever reads sees the old one or the new one, whole."""
-    with replacing(path) as beside:
-        beside.write_bytes(data)

@@ -21,13 +21,13 @@ from typing import Any
 import msgspec
 
 from experiments import lineage
-from experiments.atomic_files import is_abandoned, replacing, sweep
+from experiments.atomic_files import is_abandoned, replacing, sweep, write_atomic
 from experiments.errors import InputError
 from experiments.spec import Run
 from jobs import checkpoint_files, file_ownership
 from jobs.errors import CodeChangedError
 from jobs.journal import history
-from jobs.paths import Home, RunPaths, put
+from jobs.paths import Home, RunPaths
 
 ROOT = Path(__file__).resolve().parent.parent
 """The folder that holds the packages: the checkout, or inside a job the snapshot."""
@@ -156,7 +156,7 @@ def origin(run: Run, paths: RunPaths) -> dict[str, Any]:
 
 def store(paths: RunPaths, found: dict[str, Any]) -> None:
     """Write `provenance.json`, whole or not at all."""
-    put(paths.provenance, msgspec.json.format(msgspec.json.encode({"run_id": paths.run_id} | found)))
+    write_atomic(paths.provenance, msgspec.json.format(msgspec.json.encode({"run_id": paths.run_id} | found)))
 
 
 def stored(paths: RunPaths) -> dict[str, Any]:

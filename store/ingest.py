@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from experiments.errors import InputError, UnreachableError
+from jobs.journal import files
 from jobs.journal import records as journal
 from jobs.paths import Home
 from store import journal_scan, projection, tables
@@ -113,7 +114,7 @@ def _read_piece(backend: Backend, connection: Connection, source: Source, count:
             if journal_scan.fingerprint(file, known.offset) != known.fingerprint:
                 return None
             now = os.fstat(file.fileno())
-            chunk = journal.read_open(file, known.offset, PIECE_BYTES)
+            chunk = files.read_open(file, known.offset, PIECE_BYTES)
             if chunk.offset == known.offset:
                 return _Piece(0, more=False)
             fingerprint = journal_scan.fingerprint(file, chunk.offset)

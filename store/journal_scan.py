@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from experiments.errors import UnreachableError
-from jobs.journal.records import Owner
+from jobs.journal.ownership import Owner
 from jobs.paths import Home, attempt_of
 from store.tables import journals
 

@@ -10,7 +10,6 @@ Nothing is written and nothing is held open between questions; each sees the sto
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -24,9 +23,8 @@ from experiments.matrix.load import load
 from experiments.matrix.planned_run import Matrix
 from jobs.paths import Home
 from store import queries
-from store.backends.backend import UnusableError
-from store.connect import Store, open_existing, open_memory
-from store.ingest import ingest
+from store.connect import Store
+from store.read_only import read_only
 from store.row_types import ResultRow
 
 if TYPE_CHECKING:
@@ -230,25 +228,6 @@ def open_store(home: str | Path | None = None) -> Reader:
     if not found.folder.is_dir() and not found.has_own_store:
         raise InputError(found.folder, "there is no home", "name one: open_store(FOLDER), or set CEBCTL_HOME")
     return Reader(found)
-
-
-@contextmanager
-def read_only(home: Home) -> Iterator[Store]:
-    """The store as it is, unchanged; where there is none, the journals are read into one in memory.
-
-    So they are where it is damaged or of an older schema, which the next command that may write sets aside. Raises
-    UnreachableError for such a store where there are no journals to read instead.
-    """
-    try:
-        existing = open_existing(home.store_url)
-    except UnusableError:
-        if not home.folder.exists():
-            raise
-        existing = None
-    with existing or open_memory() as store:
-        if existing is None:
-            ingest(store, home)
-        yield store
 
 
 def _matrix(given: str | Path, store: Store) -> Matrix:

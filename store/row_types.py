@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from experiments.benchmarks import AnyBenchmark
-from experiments.matrix.resources_section import Stage
+from experiments.resources import Stage
 
 State = Literal["started", "preempted", "succeeded", "failed", "died"]
 

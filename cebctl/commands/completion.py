@@ -93,7 +93,8 @@ def run_ids(incomplete: str) -> Iterator[Item]:
 def _labels(submissions: Path, wanted: set[str]) -> dict[str, str]:
     """The names that the newest submissions gave to these runs, with what tells apart those of one name."""
     from cebctl.status.run_names import told_apart
-    from jobs.journal.records import Claim, read
+    from jobs.journal.files import read
+    from jobs.journal.records import Claim
 
     found: dict[str, Claim] = {}
     for path in sorted(submissions.glob("*.jsonl"), reverse=True):

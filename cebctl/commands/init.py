@@ -57,7 +57,7 @@ def init(
     from experiments import own_dataset
     from experiments.atomic_files import replacing
     from experiments.errors import InputError
-    from jobs.slurm import sbatch
+    from jobs.local import launch
 
     if matrix.exists():
         raise InputError(matrix, "is there already", "name another file")
@@ -69,6 +69,6 @@ def init(
     described = own_dataset.write(name, found.described)
     with replacing(matrix) as beside:
         beside.write_text(matrix_template.text(name, found.slug, found.described, chosen), "utf-8")
-    wants_gpu = chosen != Network.small_cnn and not sbatch.local_gpus()
+    wants_gpu = chosen != Network.small_cnn and not launch.local_gpus()
     first_try = matrix_template.first_try(matrix, data, found.described.size) if wants_gpu else ""
     init_view.show(matrix, found, described, chosen, first_try)

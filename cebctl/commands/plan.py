@@ -82,7 +82,7 @@ def plan(
 
     from cebctl.planning.plan import make_plan
     from cebctl.render import plan_view
-    from cebctl.submission.rerun import read
+    from cebctl.status.rerun import read
     from experiments.matrix.load import load
     from jobs.paths import Home
 

@@ -11,8 +11,8 @@ from cebctl.commands.options import WHERE, Again, MatrixArgument, Only, RetryFai
 from cebctl.interrupts import saying
 
 if TYPE_CHECKING:
+    from cebctl.status.rerun import Again as Meant
     from cebctl.submission.executors import Sender
-    from cebctl.submission.rerun import Again as Meant
     from cebctl.submission.submit import Submission
     from experiments.matrix.planned_run import Matrix
     from jobs.paths import Home
@@ -107,8 +107,8 @@ def submit(
     """
     from cebctl.planning import gpu_hour_limit
     from cebctl.status.collect import open_home, survey
+    from cebctl.status.rerun import read
     from cebctl.submission import prerequisites
-    from cebctl.submission.rerun import read
     from cebctl.submission.submit import UNDER_WAY, held_back
     from cebctl.submission.submit import submit as submit_to
     from experiments.matrix.load import load
@@ -175,8 +175,8 @@ def _tell_what_stays(submission: Submission, matrix: Matrix, store: Store, home:
     """Say which runs are left to what is under way, and what stays as older trainings made it."""
     from cebctl.render import status_view
     from cebctl.status.collect import survey
+    from cebctl.status.rerun import is_under_way, left
     from cebctl.status.run_names import listed
-    from cebctl.submission.rerun import is_under_way, left
 
     claims = [*submission.claims, *(claim for claim, _ in submission.left_over)]
     taken = {claim.run_id for claim in claims}

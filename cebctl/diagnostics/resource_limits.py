@@ -18,7 +18,7 @@ from cebctl.diagnostics.resource_requests import Asked, asked
 from cebctl.diagnostics.resource_warnings import cautions
 from experiments.errors import expected
 from experiments.matrix.planned_run import Matrix, PlannedRun
-from experiments.matrix.resources_section import Stage
+from experiments.resources import Stage
 from jobs.slurm import client
 from jobs.slurm.cluster_info import Association, Node, Partition, Qos, Site, megabytes, time_text
 

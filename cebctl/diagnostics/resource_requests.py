@@ -11,7 +11,7 @@ from msgspec import structs
 
 from cebctl.diagnostics.findings import Finding, Level
 from experiments.matrix.planned_run import Matrix, PlannedRun
-from experiments.matrix.resources_section import STAGES, Resources, Stage
+from experiments.resources import STAGES, Resources, Stage
 from jobs.slurm.cluster_info import Node, megabytes
 
 

@@ -13,17 +13,17 @@ from cebctl.diagnostics.resource_limits import held_against, obstacles
 from cebctl.diagnostics.resource_requests import asked
 from cebctl.diagnostics.resource_warnings import preemption
 from cebctl.status.collect import survey
-from cebctl.submission.rerun import Again
+from cebctl.status.rerun import Again
 from cebctl.submission.submit import due
+from experiments import resources
 from experiments.errors import CebctlError, InputError, UnreachableError
-from experiments.matrix import resources_section
 from experiments.matrix.planned_run import Matrix
 from jobs.paths import Home, data_folder
 from jobs.slurm import client, sbatch
 from jobs.slurm import cluster_info as sites
 from jobs.slurm.cluster_info import UNLIMITED, Partition, Site, time_text
 from store.locks import file_system, network_file_system
-from store.notebook import read_only
+from store.read_only import read_only
 
 COMMANDS = ("sbatch", "srun", "squeue", "scancel", "scontrol")
 SLOW_SECONDS = 2.0
@@ -152,7 +152,7 @@ def _rehearsals(matrix: Matrix, site: Site) -> Iterator[Finding]:
     for one in asked(matrix):
         if any(finding.level == "wrong" for finding in held_against(one, site)):
             continue
-        what = f"{one.where} ({resources_section.text(one.resources)})"
+        what = f"{one.where} ({resources.text(one.resources)})"
         try:
             said, tells_when = sbatch.rehearse(one.resources)
             yield _say("ok" if tells_when else "note", f"{what}: sbatch would take it, {said}")

@@ -16,7 +16,7 @@ from experiments.costs import Counted
 from experiments.errors import InputError, expected
 from experiments.gpus import CPU_CORE_FLOPS, Gpu
 from experiments.matrix.planned_run import Matrix, PlannedRun
-from experiments.matrix.resources_section import Resources
+from experiments.resources import Resources
 from experiments.spec import Run
 from jobs.paths import Home
 from store import queries

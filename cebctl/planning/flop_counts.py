@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 
 from experiments import costs, numerics
+from experiments.atomic_files import write_atomic
 from experiments.costs import Counted
 from experiments.errors import CebctlError
 from experiments.spec import Run
-from jobs.paths import put
 
 
 def counted(runs: Iterable[Run]) -> dict[Any, Counted]:
@@ -65,4 +65,4 @@ def _read(file: Path) -> Counted | None:
 def _keep(file: Path, count: Counted) -> None:
     with contextlib.suppress(OSError):  # then it is counted again
         file.parent.mkdir(parents=True, exist_ok=True)
-        put(file, msgspec.json.encode(count))
+        write_atomic(file, msgspec.json.encode(count))

@@ -6,7 +6,7 @@ from collections import Counter
 
 from cebctl.planning.plan import Plan, make_plan
 from cebctl.status.families import family_axes
-from cebctl.submission.rerun import Again
+from cebctl.status.rerun import Again
 from experiments.errors import InputError
 from experiments.matrix.planned_run import Matrix, shown
 from jobs.paths import Home

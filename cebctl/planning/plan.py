@@ -16,17 +16,17 @@ from cebctl.planning.cost_estimates import Basis, Estimate
 from cebctl.planning.matrix_diff import Changes, changes
 from cebctl.status.collect import facts
 from cebctl.status.families import family_axes
+from cebctl.status.rerun import Again, raised
 from cebctl.status.states import RunStage, RunStatus, StageStatus, State, counts, in_training, statuses, to_be_trained
 from cebctl.submission.job_arrays import Array, Job, arrays, wall_hours
 from cebctl.submission.parents import orphans
-from cebctl.submission.rerun import Again, raised
 from cebctl.submission.submit import due
 from experiments import costs, jump_start_checks
 from experiments.benchmarks import NOT_RUNNABLE, describe, runnable
 from experiments.matrix.planned_run import Matrix, PlannedRun
 from jobs import checkpoint_files
 from jobs.paths import Home
-from store.notebook import read_only
+from store.read_only import read_only
 
 DEFAULT_GPUS = 8
 """At once, where nobody says how many there are and no job needs more."""

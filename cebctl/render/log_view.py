@@ -10,7 +10,9 @@ from pathlib import Path
 from cebctl.render.console import broken, room
 from cebctl.status.log_sources import Whereabouts
 from experiments.benchmarks import describe
-from jobs.journal.records import AnyRecord, Heartbeat, Metrics, Owner, Result, read
+from jobs.journal.files import read
+from jobs.journal.ownership import Owner
+from jobs.journal.records import AnyRecord, Heartbeat, Metrics, Result
 from jobs.paths import STAGES, RunPaths, Stage
 
 POLL_SECONDS = 0.5

@@ -19,7 +19,7 @@ from cebctl.submission.job_arrays import Array
 from experiments import batch_norm, gpus
 from experiments.benchmarks import NOT_RUNNABLE, AnyBenchmark, Attack, Transfer, parameters, runnable, tag
 from experiments.matrix.planned_run import PlannedRun, shown
-from experiments.matrix.resources_section import text
+from experiments.resources import text
 
 _BASIS = {"measured": "measured", "counted": "FLOPs"}
 

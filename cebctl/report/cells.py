@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from cebctl.render.console import many
-from cebctl.report.notes.audit_verdict import Verdict
+from cebctl.report.audit_verdict import Verdict
 
 ERRORS = ("error", "relative_error", "success")
 """Measures of which less is better; of an accuracy more is."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cebctl.status.liveness import Liveness
+from cebctl.status.rerun import Again, raised
 from cebctl.status.states import ENDED, UNFINISHED, Facts, RunStage, RunStatus, State, counts, statuses
-from cebctl.submission.rerun import Again, raised
 from experiments import lineage
 from experiments.benchmarks import AnyBenchmark, Transfer
 from experiments.errors import InputError

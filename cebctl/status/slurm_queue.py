@@ -17,8 +17,9 @@ from types import MappingProxyType
 import msgspec
 from msgspec import Struct
 
+from experiments.atomic_files import write_atomic
 from experiments.errors import UnreachableError
-from jobs.paths import Home, put
+from jobs.paths import Home
 from jobs.slurm import client
 from jobs.slurm.client import Element
 
@@ -75,7 +76,7 @@ def look(
         return _queue(before, wanted)
     now = _ask(before, wanted, ids)
     if remember and home.folder.is_dir():
-        put(home.queue, msgspec.json.encode(now))
+        write_atomic(home.queue, msgspec.json.encode(now))
     return _queue(now, wanted)
 
 

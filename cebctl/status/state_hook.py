@@ -26,9 +26,10 @@ from typing import Any
 import msgspec
 
 from cebctl.status.states import RunStatus
+from experiments.atomic_files import write_atomic
 from experiments.errors import InputError, MatrixError
 from experiments.matrix.planned_run import Matrix
-from jobs.paths import Home, put
+from jobs.paths import Home
 
 SECONDS = 30.0
 """How long the command may take."""
@@ -110,7 +111,7 @@ def _changes(runs: Sequence[RunStatus], home: Home) -> list[dict[str, Any]]:
         told = _read(path)
         changed = [run for run in runs if told.get(run.planned.run_id, "train new") != now[run.planned.run_id]]
         if changed:
-            put(path, msgspec.json.encode(told | now))
+            write_atomic(path, msgspec.json.encode(told | now))
     return [_change(run, told.get(run.planned.run_id, "train new")) for run in changed]
 
 

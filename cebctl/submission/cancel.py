@@ -21,7 +21,9 @@ from cebctl.submission.submit import released, submitted
 from experiments.errors import UnreachableError
 from experiments.matrix.planned_run import Matrix
 from jobs.attempt import lease
-from jobs.journal.records import NOBODY, Journal, identify
+from jobs.journal.files import Journal
+from jobs.journal.ownership import identify
+from jobs.journal.records import NOBODY
 from jobs.paths import Home, Stage, new_submission
 from jobs.processes import Process
 from jobs.slurm import client

@@ -19,6 +19,7 @@ from experiments.errors import CebctlError, UnreachableError
 from experiments.matrix.planned_run import Matrix, PlannedRun
 from jobs.journal import records as journal
 from jobs.journal.records import Claim, Launched
+from jobs.local import launch
 from jobs.paths import Home
 from jobs.provenance import Snapshot
 from jobs.slurm import client, sbatch
@@ -125,7 +126,7 @@ class Local:
     def send(self, home: Home, snapshot: Snapshot, name: str, order: Order, sent: Sequence[Sent]) -> Sent:
         count = self.workers or min(len(os.sched_getaffinity(0)), len({one.run_id for one in order.claims}))
         count = min(count, self.at_once or count)
-        return Sent(tuple(sbatch.launch_local(home, snapshot, name, count)), order.claims)
+        return Sent(tuple(launch.launch_local(home, snapshot, name, count)), order.claims)
 
     def may_come_yet(self, error: CebctlError) -> bool:
         return False

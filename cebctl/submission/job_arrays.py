@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from experiments import lineage
 from experiments.matrix.planned_run import Matrix, PlannedRun
-from experiments.matrix.resources_section import STAGES, Resources, Stage
+from experiments.resources import STAGES, Resources, Stage
 
 
 @dataclass

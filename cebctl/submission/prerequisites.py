@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cebctl.status.collect import survey
+from cebctl.status.rerun import Again
 from cebctl.submission.executors import Offered
 from cebctl.submission.parents import orphans
-from cebctl.submission.rerun import Again
 from cebctl.submission.submit import due
 from experiments import lineage
 from experiments.errors import InputError
@@ -16,7 +16,7 @@ from jobs import checkpoint_files
 from jobs.datasets import download
 from jobs.journal import history
 from jobs.paths import Home, data_folder
-from store.notebook import read_only
+from store.read_only import read_only
 
 
 def check(matrix: Matrix, home: Home, *, retry_failed: bool, again: Again | None = None) -> None:

@@ -11,15 +11,18 @@ import msgspec
 
 from cebctl.interrupts import uninterrupted
 from cebctl.status.collect import facts
+from cebctl.status.rerun import Again, raised, restricted
 from cebctl.status.states import RunStage, RunStatus, StageStatus, offered_states, statuses
 from cebctl.submission.executors import Order, Sender, Sent, claim
-from cebctl.submission.rerun import Again, raised, restricted
+from experiments.atomic_files import write_atomic
 from experiments.benchmarks import Transfer
 from experiments.errors import CebctlError
 from experiments.matrix.planned_run import Matrix
 from jobs import provenance, spec_file
-from jobs.journal.records import Claim, Journal, Launched, Released, Submitted, identify
-from jobs.paths import Home, new_submission, put
+from jobs.journal.files import Journal
+from jobs.journal.ownership import identify
+from jobs.journal.records import Claim, Launched, Released, Submitted
+from jobs.paths import Home, new_submission
 from store.connect import Store
 from store.ingest import ingest
 from store.row_types import ClaimRow
@@ -212,4 +215,4 @@ def _write_specs(home: Home, matrix: Matrix, claims: Sequence[Claim]) -> None:
             spec_file.read(paths)
             continue
         paths.folder.mkdir(parents=True, exist_ok=True)
-        put(paths.spec, msgspec.json.format(msgspec.json.encode(planned.run)) + b"\n")
+        write_atomic(paths.spec, msgspec.json.format(msgspec.json.encode(planned.run)) + b"\n")

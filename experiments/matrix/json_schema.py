@@ -16,8 +16,8 @@ from msgspec import Struct
 from experiments.benchmarks import AnyBenchmark
 from experiments.matrix.evaluate_section import ONLY, SOURCE
 from experiments.matrix.report_section import ReportSpec
-from experiments.matrix.resources_section import Resources
 from experiments.matrix.spec_fields import TAG, Path, Schema, describe, schema, unit
+from experiments.resources import Resources
 from experiments.spec import Run
 
 Json = dict[str, Any]

@@ -12,8 +12,9 @@ from experiments.benchmarks import AnyBenchmark, eps_text
 from experiments.errors import InputError, expected
 from experiments.matrix import selection
 from experiments.matrix.report_section import ReportSpec
-from experiments.matrix.resources_section import Resources, Rules, Stage
+from experiments.matrix.resources_section import Rules
 from experiments.matrix.spec_fields import Path, flatten, schema
+from experiments.resources import Resources, Stage
 from experiments.spec import Run
 
 

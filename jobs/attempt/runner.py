@@ -19,19 +19,10 @@ from experiments.spec import Run
 from jobs import checkpoint_files, provenance, spec_file
 from jobs.attempt import lease
 from jobs.errors import PeerLostError, Stopped
+from jobs.journal.files import Journal
 from jobs.journal.history import newest
-from jobs.journal.records import (
-    Claim,
-    Died,
-    Failed,
-    Journal,
-    Preempted,
-    Started,
-    Submitted,
-    Succeeded,
-    head_of,
-    identify,
-)
+from jobs.journal.ownership import head_of, identify
+from jobs.journal.records import Claim, Died, Failed, Preempted, Started, Submitted, Succeeded
 from jobs.paths import Home, RunPaths, Stage, data_folder
 from jobs.processes import Process, keep_memory
 from jobs.signals import StopRequest

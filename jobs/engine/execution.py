@@ -1,4 +1,4 @@
-"""How training is computed where only rounding depends on it: `experiments.matrix.resources_section.Execution`."""
+"""How training is computed where only rounding depends on it: `experiments.resources.Execution`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from experiments.errors import InputError
-from experiments.matrix.resources_section import Execution
+from experiments.resources import Execution
 from experiments.spec import Run
 from jobs.engine.models import CebModel
 

@@ -11,7 +11,8 @@ import torch
 
 from jobs.engine.data.batches import Batch
 from jobs.engine.metrics import Meter
-from jobs.journal.records import Heartbeat, Journal, Metrics
+from jobs.journal.files import Journal
+from jobs.journal.records import Heartbeat, Metrics
 
 HEARTBEAT_SECONDS = 1.0
 JOURNAL_SECONDS = 2.0

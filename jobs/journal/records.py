@@ -7,25 +7,14 @@ The store is rebuilt from these files alone, so what is not in a journal has not
 
 from __future__ import annotations
 
-import os
-import re
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct, field
 
 from experiments.benchmarks import AnyBenchmark
-from experiments.matrix.resources_section import Execution, Resources, Stage
-from jobs import file_ownership
-from jobs.paths import Home, RunPaths
-
-SYNC_SECONDS = 5.0
-"""A line may wait this long for its fsync, unless it is a state or a result."""
+from experiments.resources import Execution, Resources, Stage
 
 Natural = Annotated[int, Meta(ge=0, le=10**15)]
 """A count that fits every store and every float; a line with any other makes no sense."""
@@ -284,8 +273,6 @@ SubmissionRecord = Submitted | Array | Claim | Launched | Released
 AnyRecord = JobRecord | SubmissionRecord | Partial
 
 TERMINAL = (Succeeded, Failed)
-_MAY_WAIT = (Heartbeat, Metrics, Partial)
-"""Not worth an fsync of their own."""
 
 SENSELESS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What `decode` raises for a line that is no record."""
@@ -294,173 +281,12 @@ _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(AnyRecord)
 
 
+def encode(record: AnyRecord) -> bytes:
+    """Return a record as the line of a journal, without its end."""
+    return _encoder.encode(record)
+
+
 def decode(line: bytes) -> AnyRecord:
     """Return the record of a line. Raises one of `SENSELESS`."""
     record: AnyRecord = _decoder.decode(line)
     return record
-
-
-class Journal:
-    """The writer of one journal file.
-
-    Every line is one `write` to a file opened for appending, so it is either whole or the torn last one; what is
-    written behind a torn one, on a disk that has room again, begins a new line.
-    """
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o664)
-        size = os.fstat(self._fd).st_size
-        self._torn = bool(size) and os.pread(self._fd, 1, size - 1) != b"\n"
-        self._synced = time.monotonic()
-        self.seconds = 0.0
-        """Spent in writing so far: more than a moment is a file system that is slow."""
-        fsync_folder(path.parent)
-
-    def write(self, *records: AnyRecord) -> None:
-        """Append the records; on return they survive a killed process, and a dead machine unless they may wait."""
-        before = time.monotonic()
-        lines = b"\n" * self._torn + b"".join(_encoder.encode(record) + b"\n" for record in records)
-        self._torn = True
-        while lines:
-            lines = lines[os.write(self._fd, lines) :]
-        self._torn = False
-        due = time.monotonic() - self._synced > SYNC_SECONDS
-        if due or not all(isinstance(record, _MAY_WAIT) for record in records):
-            os.fsync(self._fd)
-            self._synced = time.monotonic()
-        self.seconds += time.monotonic() - before
-
-    def close(self) -> None:
-        os.fsync(self._fd)
-        os.close(self._fd)
-
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """What a reader got: the records, where to go on, and how many whole lines made no sense."""
-
-    records: list[AnyRecord]
-    offset: int
-    damaged: int
-
-
-def read(path: Path, offset: int = 0, limit: int = 64 << 20) -> Chunk:
-    """Read whole lines from a byte offset, at most about `limit` bytes; an unfinished last line is left."""
-    with path.open("rb") as file:
-        return read_open(file, offset, limit)
-
-
-@dataclass
-class Owner:
-    """Whose records a journal is to hold, by its path; and whether those being read are another's.
-
-    A journal that was copied, or appended to another, says so where an attempt or a submission begins: what follows
-    is foreign until one begins whose journal this is. Earlier commits did not say; theirs are taken at their path's
-    word.
-    """
-
-    homes: tuple[str, ...]
-    """The ids of the home; empty: it has none to hold a record against."""
-    job: tuple[str, str, int] | None = None
-    """The run, the stage and the attempt whose journal it is, or else …"""
-    submission: str = ""
-    """… the submission."""
-    foreign: bool = False
-
-    @classmethod
-    def of_attempt(cls, paths: RunPaths, stage: Stage, attempt: int) -> Owner:
-        return cls(paths.home.identities(), (paths.run_id, stage, attempt))
-
-    def sift(self, records: Iterable[AnyRecord]) -> list[AnyRecord]:
-        """Return the records that belong here; called for one piece of the journal after the other."""
-        own = []
-        for record in records:
-            kind = type(record)
-            if kind is Started or kind is Submitted:
-                self.foreign = bool(self.complaint(record))
-            if not self.foreign:
-                own.append(record)
-        return own
-
-    def complaint(self, head: AnyRecord) -> str:
-        """Return what a record says that it belongs to, if that is something else; else nothing."""
-        if isinstance(head, Submitted) and self.submission and head.name != self.submission:
-            return f"submission {head.name}"
-        if isinstance(head, Started) and self.job and head.run_id:
-            job = (head.run_id, head.stage, head.attempt)
-            if job != self.job:
-                return "run {} ({}.{})".format(*job)
-        if isinstance(head, Started | Submitted) and head.home and self.homes and head.home not in self.homes:
-            return f"home {head.home}"
-        return ""
-
-
-def records(path: Path, owner: Owner | None = None) -> Iterator[AnyRecord]:
-    """Every record of a journal that belongs to its owner (None: every one), however long it is."""
-    offset = 0
-    while (chunk := read(path, offset)).offset > offset:
-        yield from owner.sift(chunk.records) if owner else chunk.records
-        offset = chunk.offset
-
-
-def of_attempt(paths: RunPaths, stage: Stage, attempt: int) -> Iterator[AnyRecord]:
-    """Every record that belongs to an attempt."""
-    return records(paths.journal(stage, attempt), Owner.of_attempt(paths, stage, attempt))
-
-
-def head_of(paths: RunPaths, stage: Stage, attempt: int) -> Started | None:
-    """The record with which an attempt began; None where it has none or the journal is another's."""
-    first = read(paths.journal(stage, attempt), limit=4096).records[:1]
-    own = Owner.of_attempt(paths, stage, attempt).sift(first)
-    return next((record for record in own if isinstance(record, Started)), None)
-
-
-def of_submission(home: Home, name: str) -> Iterator[AnyRecord]:
-    """Every record that belongs to a submission."""
-    return records(home.submission(name), Owner(home.identities(), submission=name))
-
-
-def identify(home: Home) -> str:
-    """Return the id of a home; one that has none takes on those that its journals name, the most frequent first."""
-    if not home.identities():
-        heads = (read(path, limit=4096).records[:1] for path in home.journals() if path.is_file())
-        ids = Counter(head.home for first in heads for head in first if isinstance(head, Started | Submitted))
-        home.identify(name for name, _ in ids.most_common() if re.fullmatch(r"h[0-9a-f]{16}", name))
-    return home.identify()
-
-
-def read_open(file: BinaryIO, offset: int, limit: int) -> Chunk:
-    """`read`, of a file that is open already. Raises InputError if it is somebody's who is not believed."""
-    file_ownership.check(Path(file.name), os.fstat(file.fileno()).st_uid)
-    file.seek(offset)
-    data = file.read(limit)
-    end = data.rfind(b"\n") + 1
-    if not end and len(data) == limit:  # one line longer than the limit
-        data += file.readline()
-        end = len(data) if data.endswith(b"\n") else 0
-    records: list[AnyRecord] = []
-    damaged = 0
-    for line in data[:end].split(b"\n"):
-        if not line:
-            continue
-        try:
-            records.append(_decoder.decode(line))
-        except SENSELESS:
-            damaged += 1
-    return Chunk(records, offset + end, damaged)
-
-
-def fsync_folder(folder: Path) -> None:
-    """Make a created or renamed entry of this folder durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

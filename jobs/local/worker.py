@@ -14,9 +14,10 @@ from pathlib import Path
 from experiments.errors import InputError
 from jobs import file_ownership, processes
 from jobs.attempt import runner
-from jobs.journal.history import trained
-from jobs.journal.records import Claim, Died, Journal, Submitted, of_submission
-from jobs.journal.releases import given_back
+from jobs.journal.files import Journal
+from jobs.journal.history import given_back, trained
+from jobs.journal.ownership import of_submission
+from jobs.journal.records import Claim, Died, Submitted
 from jobs.paths import STAGES, Home, Stage
 from jobs.signals import StopRequest
 

@@ -29,26 +29,13 @@ from typing import Literal
 import msgspec
 
 from experiments.errors import CebctlError
-from experiments.matrix.resources_section import Retries
+from experiments.resources import Retries
 from jobs import file_ownership, processes
 from jobs.attempt import lease, runner
-from jobs.journal.history import trained
-from jobs.journal.records import (
-    TERMINAL,
-    Array,
-    Claim,
-    Died,
-    Failed,
-    Journal,
-    Preempted,
-    Started,
-    Submitted,
-    Succeeded,
-    head_of,
-    of_attempt,
-    of_submission,
-)
-from jobs.journal.releases import given_back
+from jobs.journal.files import Journal
+from jobs.journal.history import given_back, trained
+from jobs.journal.ownership import head_of, of_attempt, of_submission
+from jobs.journal.records import TERMINAL, Array, Claim, Died, Failed, Preempted, Started, Submitted, Succeeded
 from jobs.paths import Home, RunPaths, Stage
 from jobs.slurm import client
 

@@ -18,13 +18,12 @@ from pathlib import Path
 from msgspec import Struct
 
 from experiments.errors import UnreachableError
+from jobs.job_environment import SLURM_PREFIXES
 
 _log = logging.getLogger(__name__)
 
 SECONDS = 20.0
 """How long a call may take."""
-ENVIRONMENT = ("SBATCH_", "SRUN_", "SALLOC_", "SQUEUE_", "SINFO_", "SACCT_", "SCANCEL_", "SLURM_")
-"""How the variables begin by which Slurm's commands change their ways."""
 _NAMES_AT_ONCE = 200
 
 FINAL = frozenset(
@@ -222,7 +221,7 @@ def release(job: str) -> None:
 def call(command: Sequence[str], limit: float = SECONDS) -> str:
     """What a command of Slurm's prints. Raises UnreachableError, NoAnswerError if it may have acted,
     and NotConfiguredError if there is no cluster."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(ENVIRONMENT) or k == "SLURM_CONF"}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(SLURM_PREFIXES) or k == "SLURM_CONF"}
     environment["SLURM_TIME_FORMAT"] = "%s"
     if (conf := environment.get("SLURM_CONF")) and not Path(conf).exists():  # which Slurm waits a minute for
         raise UnreachableError("Slurm", f"SLURM_CONF names {conf}, which is not there")

@@ -13,32 +13,26 @@ import re
 import shlex
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from experiments.errors import InputError, UnreachableError
-from experiments.matrix.resources_section import Resources
-from jobs import file_ownership
+from experiments.resources import Resources
+from jobs.job_environment import _set_in_jobs
 from jobs.journal.records import Launched
-from jobs.paths import Home, data_folder
-from jobs.processes import Process
+from jobs.paths import Home
 from jobs.provenance import Snapshot
 from jobs.slurm import client
 
 _log = logging.getLogger(__name__)
 
-_INHERITED_PREFIXES = ("PYTHON", "SUBMITIT_", "CEBCTL_", "VIRTUAL_ENV", *client.ENVIRONMENT)
 _KEPT_ON_SLURM = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|TMPDIR|TZ|LANG|LC_\w+|SLURM_CONF|MODULE\w*|LMOD_\w*|BASH_ENV|BASH_FUNC_m\w+%%"
 )
 """What a job keeps of the submitter's environment: where things are and how `module` works, and no more."""
-_NO_TIMEOUT_MINUTES = 60 * 24 * 365
 _SIGNAL_SECONDS = 120
 """How long before its time limit a job is told, or a sixth of the limit if that is less."""
 _SBATCH_SECONDS = 60.0
@@ -228,80 +222,3 @@ def _signal_seconds(limit: str | None) -> int:
     """How long before its time limit a job is told."""
     seconds = client.seconds(limit) if limit else None
     return min(_SIGNAL_SECONDS, seconds // 6) if seconds else _SIGNAL_SECONDS
-
-
-def launch_local(home: Home, snapshot: Snapshot, submission: str, workers: int) -> list[Launched]:
-    """Start local workers that outlive this process and its terminal, each on its share of the GPUs if there are any.
-
-    A process of its own, in a session of its own, makes the submitit call: submitit keeps its children in
-    the caller's process group, where a Ctrl-C meant for `submit --wait` would stop them.
-    Raises UnreachableError if they can't be started.
-    """
-    command = [sys.executable, "-m", "jobs.slurm.sbatch", str(home.folder), submission, str(workers)]
-    _log.debug("starting %d local workers: %s", workers, shlex.join(command))
-    # Files, not pipes: the workers inherit these streams, and a pipe would stay open as long as they live.
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        code = subprocess.run(
-            command,
-            env=job_environment(home, snapshot),
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=err,
-            start_new_session=True,
-            cwd=home.folder,
-        ).returncode
-        out.seek(0)
-        err.seek(0)
-        if code:
-            lines = err.read().decode(errors="replace").strip().splitlines()
-            raise UnreachableError("the local executor", lines[-1] if lines else f"exit code {code}")
-        return msgspec.json.decode(out.read(), type=list[Launched])
-
-
-def job_environment(home: Home, snapshot: Snapshot) -> dict[str, str]:
-    """A clean environment: the caller's without what would leak into a job, and the code from the snapshot alone."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(_INHERITED_PREFIXES)}
-    return kept | _set_in_jobs(home, snapshot) | {"OMP_NUM_THREADS": "1"}
-
-
-def _set_in_jobs(home: Home, snapshot: Snapshot) -> dict[str, str]:
-    return {
-        "PYTHONPATH": str(snapshot.folder),
-        "PYTHONSAFEPATH": "1",
-        "PYTHONUNBUFFERED": "1",
-        "CEBCTL_HOME": str(home.folder),
-        "CEBCTL_DATA": str(data_folder()),
-    } | ({"CEBCTL_SHARED": file_ownership.GROUP} if file_ownership.shared() else {})
-
-
-def _start_workers(home: Home, submission: str, workers: int) -> list[Launched]:
-    from submitit import LocalExecutor
-
-    from jobs.local import worker
-
-    executor = LocalExecutor(folder=home.workers(submission))
-    gpus = local_gpus()
-    launched = []
-    for index in range(workers):
-        mine = gpus[index::workers] or gpus[index % len(gpus) :][:1] if gpus else []
-        executor.update_parameters(
-            timeout_min=_NO_TIMEOUT_MINUTES, gpus_per_node=len(mine), visible_gpus=mine, stderr_to_stdout=True
-        )
-        job = executor.submit(worker.work, str(home.folder), submission)
-        process = Process.of(int(job.job_id))
-        launched.append(Launched(job=f"{submission}-{index}", executor_id=str(process or ""), pid=int(job.job_id)))
-    return launched
-
-
-def local_gpus() -> list[int]:
-    """The indices of this machine's NVIDIA GPUs."""
-    try:
-        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return list(range(sum(line.startswith("GPU ") for line in listing.splitlines())))
-
-
-if __name__ == "__main__":
-    started = _start_workers(Home(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3]))
-    sys.stdout.buffer.write(msgspec.json.encode(started))

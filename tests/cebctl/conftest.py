@@ -18,7 +18,8 @@ from experiments.identity import evaluation_id
 from experiments.matrix.load import load
 from experiments.matrix.planned_run import PlannedRun
 from jobs import checkpoint_files
-from jobs.journal.records import Claim, Heartbeat, Journal, Measure, Metrics, Result, Started, Submitted, Succeeded
+from jobs.journal.files import Journal
+from jobs.journal.records import Claim, Heartbeat, Measure, Metrics, Result, Started, Submitted, Succeeded
 from jobs.paths import STAGES, Home
 
 TINY = """

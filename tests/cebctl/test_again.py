@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from jobs.attempt import lease
-from jobs.journal.records import Checkpointed, Claim, Heartbeat, Result, Started, records
+from jobs.journal.ownership import records
+from jobs.journal.records import Checkpointed, Claim, Heartbeat, Result, Started
 from jobs.paths import Home, RunPaths
 from jobs.processes import Process
 

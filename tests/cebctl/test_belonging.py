@@ -17,7 +17,8 @@ from experiments.matrix.load import load
 from experiments.matrix.planned_run import PlannedRun
 from jobs import provenance
 from jobs.attempt.runner import run_stage
-from jobs.journal.records import Claim, Journal, Measure, Metrics, Result, Submitted
+from jobs.journal.files import Journal
+from jobs.journal.records import Claim, Measure, Metrics, Result, Submitted
 from jobs.paths import STAGES, Home, RunPaths
 
 ODD_NAMES = (

@@ -16,7 +16,8 @@ from cebctl.app import run
 from cebctl.commands.completion import run_ids
 from experiments.gpus import GPUS
 from experiments.matrix.load import load
-from jobs.journal.records import Claim, Journal, Submitted
+from jobs.journal.files import Journal
+from jobs.journal.records import Claim, Submitted
 from jobs.paths import Home
 
 ROOT = Path(__file__).parents[2]

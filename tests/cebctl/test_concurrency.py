@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from experiments.matrix.load import load
-from jobs.journal.records import Claim, read
+from jobs.journal.files import read
+from jobs.journal.records import Claim
 from jobs.paths import STAGES, Home
 
 pytestmark = pytest.mark.fault

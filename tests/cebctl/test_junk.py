@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from cebctl.submission.submit import submitted
 from experiments.identity import evaluation_id
 from experiments.matrix.load import load
+from jobs.journal.files import Journal
 from jobs.journal.records import (
     AnyRecord,
     Checkpointed,
@@ -22,7 +23,6 @@ from jobs.journal.records import (
     Died,
     Failed,
     Heartbeat,
-    Journal,
     Launched,
     Measure,
     Metrics,

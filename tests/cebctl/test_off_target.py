@@ -12,7 +12,8 @@ import pytest
 from experiments.benchmarks import Clean
 from experiments.identity import evaluation_id
 from experiments.matrix.load import load
-from jobs.journal.records import Journal, Measure, Metrics, Result, Started, Succeeded
+from jobs.journal.files import Journal
+from jobs.journal.records import Measure, Metrics, Result, Started, Succeeded
 from jobs.paths import Home
 
 MATRIX = """

@@ -8,7 +8,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from jobs.journal.records import Journal, Launched
+from jobs.journal.files import Journal
+from jobs.journal.records import Launched
 from jobs.paths import Home
 from jobs.processes import Process
 from store.connect import open_store

@@ -15,7 +15,8 @@ import pytest
 
 from experiments.matrix.load import load
 from jobs.attempt import lease
-from jobs.journal.records import Died, Failed, Started, read
+from jobs.journal.files import read
+from jobs.journal.records import Died, Failed, Started
 from jobs.paths import STAGES, Home
 from jobs.processes import Process
 

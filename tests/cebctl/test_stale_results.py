@@ -13,7 +13,7 @@ import pytest
 from experiments.identity import evaluation_id
 from experiments.matrix.load import load
 from experiments.matrix.planned_run import Matrix
-from jobs.journal.records import Journal
+from jobs.journal.files import Journal
 from jobs.paths import Home
 from tests.cebctl.conftest import claim
 

@@ -9,7 +9,8 @@ import pytest
 
 from experiments.matrix.load import load
 from jobs import checkpoint_files
-from jobs.journal.records import Started, read
+from jobs.journal.files import read
+from jobs.journal.records import Started
 from jobs.paths import Home
 
 BASE = "base: {data: digits, network: {name: small_cnn, width: 4, z_dim: 4}, optimiser: adam, batch: 256}\n"

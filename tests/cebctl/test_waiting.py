@@ -17,7 +17,8 @@ from experiments.benchmarks import Transfer
 from experiments.errors import CebctlError
 from experiments.matrix.load import load
 from experiments.matrix.planned_run import Matrix
-from jobs.journal.records import AnyRecord, Died, Failed, Journal, Launched, Started, Succeeded
+from jobs.journal.files import Journal
+from jobs.journal.records import AnyRecord, Died, Failed, Launched, Started, Succeeded
 from jobs.paths import Home
 from jobs.provenance import Snapshot
 

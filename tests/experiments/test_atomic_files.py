@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from experiments import own_dataset
-from experiments.atomic_files import ABANDONED_SECONDS, replacing, sweep
-from jobs.paths import put
+from experiments.atomic_files import ABANDONED_SECONDS, replacing, sweep, write_atomic
 
 KILLED = """
 import os, sys, pathlib
@@ -22,7 +21,8 @@ sys.addaudithook(lambda event, arguments: event == "os.rename" and os.kill(os.ge
 @pytest.mark.parametrize(
     "work",
     [
-        "from jobs.paths import put; put(pathlib.Path(sys.argv[1]) / 'a' / 'queue.json', b'x')",
+        "from experiments.atomic_files import write_atomic\n"
+        "write_atomic(pathlib.Path(sys.argv[1]) / 'a' / 'queue.json', b'x')",
         "from experiments.atomic_files import replacing\n"
         "with replacing(pathlib.Path(sys.argv[1]) / 'a' / 'out') as beside: beside.mkdir(); (beside / 'x').touch()",
     ],
@@ -33,7 +33,7 @@ def test_the_next_writer_removes_what_a_killed_one_left(tmp_path: Path, work: st
         [sys.executable, "-c", KILLED.format(work=work), str(tmp_path)], cwd=Path(__file__).parents[2]
     )
     assert done.returncode == -9
-    put(tmp_path / "a" / "queue.json", b"whole")
+    write_atomic(tmp_path / "a" / "queue.json", b"whole")
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["queue.json"]
 
 
@@ -44,7 +44,7 @@ def test_a_failed_write_leaves_nothing_and_the_old_file(tmp_path: Path, monkeypa
     path = tmp_path / "queue.json"
     path.write_bytes(b"old")
     with pytest.raises(OSError, match="No space"):
-        put(path, b"new")
+        write_atomic(path, b"new")
     assert [file.name for file in tmp_path.iterdir()] == ["queue.json"] and path.read_bytes() == b"old"
     assert own_dataset.names() == []
 

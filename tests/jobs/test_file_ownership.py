@@ -9,7 +9,8 @@ import pytest
 
 from experiments.errors import InputError
 from jobs import checkpoint_files, file_ownership
-from jobs.journal.records import Journal, Succeeded, read
+from jobs.journal.files import Journal, read
+from jobs.journal.records import Succeeded
 from jobs.paths import RunPaths
 
 STRANGER, COLLEAGUE = 64_001, 64_002

@@ -12,8 +12,8 @@ import pytest
 from experiments.errors import InputError
 from jobs import provenance
 from jobs.errors import CodeChangedError
+from jobs.job_environment import job_environment
 from jobs.paths import Home
-from jobs.slurm.sbatch import job_environment
 
 
 def test_a_frozen_copy_imports_alone_and_has_the_same_digests(tmp_path: Path) -> None:

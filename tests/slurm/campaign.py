@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from lab import Lab, eventually
 
-from jobs.journal.records import read
+from jobs.journal.files import read
 
 FINAL = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED")
 ROOT = Path(__file__).parents[2]

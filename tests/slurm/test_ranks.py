@@ -13,7 +13,8 @@ from campaign import Campaign
 from lab import Lab, eventually
 
 from experiments.matrix.load import load
-from jobs.journal.records import Journal, Metrics, read
+from jobs.journal.files import Journal, read
+from jobs.journal.records import Metrics
 from jobs.paths import RunPaths
 
 MakeLab = Callable[..., Lab]

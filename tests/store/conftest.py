@@ -17,13 +17,13 @@ import pytest
 import sqlalchemy as sa
 
 from experiments.benchmarks import Clean, Pgd
+from jobs.journal.files import Journal
 from jobs.journal.records import (
     AnyRecord,
     Checkpointed,
     Claim,
     Failed,
     Heartbeat,
-    Journal,
     Launched,
     Measure,
     Metrics,

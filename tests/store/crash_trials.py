@@ -26,18 +26,8 @@ import msgspec
 import sqlalchemy as sa
 
 from experiments.benchmarks import Clean
-from jobs.journal.records import (
-    AnyRecord,
-    Claim,
-    Heartbeat,
-    Journal,
-    Launched,
-    Measure,
-    Metrics,
-    Result,
-    Started,
-    Submitted,
-)
+from jobs.journal.files import Journal
+from jobs.journal.records import AnyRecord, Claim, Heartbeat, Launched, Measure, Metrics, Result, Started, Submitted
 from jobs.paths import Home
 from store import ingest as ingest_module
 from store.connect import Store, open_memory, open_store

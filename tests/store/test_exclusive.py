@@ -19,7 +19,8 @@ SUBMITTER = """
     import time
     from pathlib import Path
     from jobs.paths import Home
-    from jobs.journal.records import Claim, Journal, Started, Submitted
+    from jobs.journal.files import Journal
+    from jobs.journal.records import Claim, Started, Submitted
     from store import queries
     from store.ingest import ingest
     from store.connect import open_store

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import structs
 
 from cebctl.render.console import many
+from cebctl.report.audit_verdict import MEASURES, verdict
 from cebctl.report.cells import Audit
-from cebctl.report.notes.audit_verdict import MEASURES, verdict
 from experiments.benchmarks import EOT_DRAWS, AutoAttack, GradientAudit, Pgd, Transfer, eps_text, judged_draws
 from experiments.matrix.planned_run import Matrix
 from store.row_types import ResultRow

@@ -27,8 +27,9 @@ from jobs.engine.evaluation.sharding import Share
 from jobs.engine.heartbeats import HEARTBEAT_SECONDS, memory_mb
 from jobs.engine.models import CebModel
 from jobs.errors import Stopped
+from jobs.journal.files import Journal
 from jobs.journal.history import newest
-from jobs.journal.records import Heartbeat, Journal, Measure, Result
+from jobs.journal.records import Heartbeat, Measure, Result
 from jobs.paths import RunPaths
 
 

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from jobs.engine.evaluation.evaluators.test_set import BatchFound, Found
 from jobs.engine.evaluation.sharding import Share
-from jobs.journal.records import Journal, Partial, Piece, read
+from jobs.journal.files import Journal, read
+from jobs.journal.records import Partial, Piece
 
 _log = logging.getLogger(__name__)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from jobs.journal.history import training_attempts
-from jobs.journal.records import Metrics, of_attempt
+from jobs.journal.ownership import of_attempt
+from jobs.journal.records import Metrics
 from jobs.paths import RunPaths
 
 _AT_THE_END = "collapsed"

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from jobs.engine import checkpoint_format
 from jobs.engine.training.train_state import State
-from jobs.journal.records import Checkpointed, Journal
+from jobs.journal.files import Journal
+from jobs.journal.records import Checkpointed
 
 _log = logging.getLogger(__name__)
 

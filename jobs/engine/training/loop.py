@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from msgspec import UnsetType
 
-from experiments.matrix.resources_section import Execution
+from experiments.resources import Execution
 from experiments.spec import Run, Xent
 from jobs.engine import checkpoint_format
 from jobs.engine.data import FolderImages, ImageSet, batches, load
@@ -22,7 +22,7 @@ from jobs.engine.training.async_checkpointer import Saver
 from jobs.engine.training.epoch_sampler import Length
 from jobs.engine.training.train_state import DEFAULT, State, initial, restore
 from jobs.errors import Stopped
-from jobs.journal.records import Journal
+from jobs.journal.files import Journal
 from jobs.paths import RunPaths
 
 METRICS_STEPS = 100

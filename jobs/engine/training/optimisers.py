@@ -15,7 +15,7 @@ _BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm)
 
 
 Update = Literal["fused", "foreach", "for-loop"]
-"""How torch computes a step: `experiments.matrix.resources_section.Execution`."""
+"""How torch computes a step: `experiments.resources.Execution`."""
 
 
 def build(optimiser: spec.Adam | spec.Sgd, model: CebModel, update: Update = "fused") -> Optimizer:

@@ -18,8 +18,8 @@ from jobs.engine.device import moved
 from jobs.engine.distributed import accumulating
 from jobs.engine.precision import encode
 from jobs.engine.training import optimisers, schedules
+from jobs.engine.training.batch_norm_stats import RunningStatistics
 from jobs.engine.training.epoch_sampler import Length
-from jobs.engine.training.loss_module import RunningStatistics
 from jobs.engine.training.train_state import State
 
 

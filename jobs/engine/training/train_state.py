@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from experiments import datasets, spec
-from experiments.matrix.resources_section import Execution
+from experiments.resources import Execution
 from experiments.spec import Run
 from jobs.engine import checkpoint_format
 from jobs.engine.checkpoint_format import Loaded

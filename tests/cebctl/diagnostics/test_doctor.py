@@ -14,7 +14,8 @@ import pytest
 
 from cebctl.diagnostics import environment_checks
 from experiments.matrix.load import load
-from jobs.journal.records import Died, Journal, Launched, Started
+from jobs.journal.files import Journal
+from jobs.journal.records import Died, Launched, Started
 from jobs.paths import Home
 from jobs.processes import Process
 from store.backends import sqlite

@@ -12,13 +12,14 @@ import pytest
 from cebctl.maintenance import checkpoint_gc
 from cebctl.status import states
 from cebctl.status.collect import open_home
+from cebctl.status.rerun import read
 from cebctl.submission import prerequisites
-from cebctl.submission.rerun import read
 from experiments.benchmarks import Pgd, Transfer
 from experiments.matrix.load import load
 from jobs import checkpoint_files
 from jobs.attempt import lease
-from jobs.journal.records import Claim, Journal, Started
+from jobs.journal.files import Journal
+from jobs.journal.records import Claim, Started
 from jobs.paths import Home
 
 

@@ -21,6 +21,7 @@ from experiments.identity import evaluation_id
 from experiments.matrix.load import load
 from experiments.matrix.planned_run import Matrix
 from jobs import checkpoint_files
+from jobs.journal.files import Journal
 from jobs.journal.records import (
     NOBODY,
     AnyRecord,
@@ -28,7 +29,6 @@ from jobs.journal.records import (
     Claim,
     Failed,
     Heartbeat,
-    Journal,
     Measure,
     Released,
     Result,

@@ -18,7 +18,8 @@ from pathlib import Path
 import msgspec
 
 from experiments.matrix.load import load
-from jobs.journal.records import Claim, Journal, Launched, Submitted
+from jobs.journal.files import Journal
+from jobs.journal.records import Claim, Launched, Submitted
 from jobs.paths import Home
 from jobs.processes import Process
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from experiments.matrix.load import load
-from jobs.journal.records import Failed, Journal, Started
+from jobs.journal.files import Journal
+from jobs.journal.records import Failed, Started
 from jobs.paths import Home
 from tests.cebctl.conftest import SMALL, claim, evaluate, submitted, train
 

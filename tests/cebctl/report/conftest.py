@@ -15,7 +15,8 @@ from cebctl.status.collect import open_home, survey
 from experiments.benchmarks import CORRUPTIONS, AnyBenchmark, Clean, CommonCorruptions, ImagenetA, Pgd
 from experiments.identity import evaluation_id
 from experiments.matrix.planned_run import Matrix, PlannedRun
-from jobs.journal.records import Journal, Measure, Result, Started, Succeeded
+from jobs.journal.files import Journal
+from jobs.journal.records import Measure, Result, Started, Succeeded
 from jobs.paths import Home
 from store import queries
 

@@ -21,7 +21,8 @@ from experiments.benchmarks import Clean, Information, Pgd
 from experiments.identity import evaluation_id
 from experiments.matrix.load import load
 from experiments.matrix.planned_run import PlannedRun
-from jobs.journal.records import Failed, Journal, Measure, Metrics, Result, Started, Succeeded
+from jobs.journal.files import Journal
+from jobs.journal.records import Failed, Measure, Metrics, Result, Started, Succeeded
 from jobs.paths import Home
 
 ROOT = Path(__file__).parents[3]

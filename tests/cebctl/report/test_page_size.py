@@ -15,7 +15,8 @@ from cebctl.status.run_details import POINTS, TAIL_BYTES, collect
 from cebctl.status.staleness import Versions
 from experiments.identity import evaluation_id
 from experiments.matrix.load import load
-from jobs.journal.records import Journal, Metrics, Result, Started, Succeeded
+from jobs.journal.files import Journal
+from jobs.journal.records import Metrics, Result, Started, Succeeded
 from jobs.paths import Home
 from store import queries
 

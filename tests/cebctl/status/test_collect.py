@@ -14,9 +14,10 @@ from cebctl.status.collect import open_home, survey
 from cebctl.submission.submit import due
 from experiments.matrix.load import load
 from experiments.matrix.planned_run import Matrix
-from experiments.matrix.resources_section import Resources
+from experiments.resources import Resources
 from jobs.journal import records
-from jobs.journal.records import Claim, Failed, Journal, Launched, Preempted, Started, Submitted, Succeeded
+from jobs.journal.files import Journal
+from jobs.journal.records import Claim, Failed, Launched, Preempted, Started, Submitted, Succeeded
 from jobs.paths import Home
 from jobs.slurm.client import Element
 

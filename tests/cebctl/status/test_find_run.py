@@ -11,7 +11,7 @@ import pytest
 from cebctl.status.find_run import find
 from experiments.errors import InputError
 from experiments.matrix.load import load
-from jobs.journal.records import Journal
+from jobs.journal.files import Journal
 from jobs.paths import Home
 from store.connect import open_memory
 from tests.cebctl.conftest import claim

@@ -11,7 +11,8 @@ from cebctl.status.run_details import TAIL_BYTES, collect
 from experiments.identity import run_id
 from experiments.lineage import ancestors
 from experiments.matrix.load import load
-from jobs.journal.records import Journal, Metrics, Started
+from jobs.journal.files import Journal
+from jobs.journal.records import Metrics, Started
 from jobs.paths import Home
 
 CHAIN = """

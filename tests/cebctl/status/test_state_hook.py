@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from cebctl.status import state_hook
-from jobs.journal.records import Failed, Journal, Started
+from jobs.journal.files import Journal
+from jobs.journal.records import Failed, Started
 from jobs.paths import Home
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cebctl.submission.job_arrays import Array, lanes
-from experiments.matrix.resources_section import Resources
+from experiments.resources import Resources
 
 
 def _arrays(sizes: list[int], evaluated: bool = True) -> list[Array]:

@@ -10,7 +10,8 @@ import msgspec
 from cebctl.status.collect import open_home
 from cebctl.submission import release_held
 from experiments.matrix.load import load
-from jobs.journal.records import Claim, Journal, Submitted
+from jobs.journal.files import Journal
+from jobs.journal.records import Claim, Submitted
 from jobs.paths import Home
 
 MATRIX = """

@@ -11,20 +11,9 @@ from jobs import checkpoint_files, provenance
 from jobs.attempt import lease
 from jobs.attempt.runner import run_stage
 from jobs.errors import PeerLostError, Stopped
+from jobs.journal.files import Journal, read
 from jobs.journal.history import trained
-from jobs.journal.records import (
-    AnyRecord,
-    Checkpointed,
-    Claim,
-    Died,
-    Failed,
-    Journal,
-    Preempted,
-    Started,
-    Submitted,
-    Succeeded,
-    read,
-)
+from jobs.journal.records import AnyRecord, Checkpointed, Claim, Died, Failed, Preempted, Started, Submitted, Succeeded
 from jobs.paths import Home, RunPaths
 
 

@@ -15,10 +15,11 @@ import pytest
 import torch
 
 from experiments import datasets, spec
-from experiments.matrix.resources_section import Execution
+from experiments.resources import Execution
 from jobs.engine.training.loop import train
 from jobs.engine.training.train_state import DEFAULT
-from jobs.journal.records import AnyRecord, Journal, read
+from jobs.journal.files import Journal, read
+from jobs.journal.records import AnyRecord
 from jobs.paths import RunPaths
 
 TINY = spec.Run(

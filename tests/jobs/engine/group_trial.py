@@ -16,7 +16,7 @@ from experiments.benchmarks import AnyBenchmark, Clean, Information, Pgd
 from experiments.spec import Adam, Ceb, Data, Run, SmallCnn
 from jobs.engine.evaluation import evaluate
 from jobs.errors import Stopped
-from jobs.journal.records import Journal
+from jobs.journal.files import Journal
 from jobs.paths import RunPaths
 
 RUN = Run(

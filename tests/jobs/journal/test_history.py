@@ -1,8 +1,17 @@
+"""How stages ended and which claims were given back, by journals alone."""
+
 from __future__ import annotations
 
-from jobs.journal.history import newest, trained, training_attempts
-from jobs.journal.records import AnyRecord, Failed, Journal, Preempted, Started, Succeeded
-from jobs.paths import RunPaths
+from pathlib import Path
+
+import pytest
+
+from jobs.journal.files import Journal
+from jobs.journal.history import given_back, newest, trained, training_attempts
+from jobs.journal.records import AnyRecord, Failed, Preempted, Released, Started, Succeeded
+from jobs.paths import Home, RunPaths
+
+OURS = "20260101-120000-aaaa"
 
 
 def attempt(paths: RunPaths, generation: int, *end: AnyRecord) -> None:
@@ -30,3 +39,29 @@ def test_each_generation_has_checkpoints_and_partial_results_of_its_own(paths: R
     for folder in (paths.checkpoints, later.checkpoints, paths.folder / "checkpoints.old"):
         folder.mkdir(parents=True)
     assert paths.generations() == [paths, later]
+
+
+@pytest.mark.parametrize(
+    ("by", "counts"),
+    [
+        (OURS, True),
+        ("20260101-120001-bbbb", True),
+        ("20260101-115500-bbbb", True),  # by a clock that is five minutes behind
+        ("20260101-110000-bbbb", False),  # before it was claimed: not even read
+        ("somebody-s-own-name", True),
+    ],
+)
+def test_by_itself_or_a_later_submission(tmp_path: Path, by: str, counts: bool) -> None:
+    home = Home(tmp_path)
+    with Journal(home.submission(by)) as journal:
+        journal.write(Released(submission=OURS, run_id="r1", stage="train", reason="cancelled"))
+    assert given_back(home, OURS, "r1", "train") is counts
+    assert not given_back(home, OURS, "r1", "evaluate")
+    assert not given_back(home, OURS, "r2", "train")
+
+
+def test_a_name_without_a_time_is_looked_for_everywhere(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    with Journal(home.submission("20200101-000000-aaaa")) as journal:
+        journal.write(Released(submission="mine", run_id="r1", stage="train", reason="cancelled"))
+    assert given_back(home, "mine", "r1", "train")

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.journal.records import Died, Failed, Heartbeat, Journal, Metrics, Succeeded, read
+from jobs.journal.files import Journal, read
+from jobs.journal.records import Died, Failed, Heartbeat, Metrics, Succeeded
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

@@ -10,25 +10,24 @@ import msgspec
 import pytest
 
 from experiments.lineage import parent_id
-from experiments.matrix.resources_section import Resources, Retries
+from experiments.resources import Resources, Retries
 from experiments.spec import Adam, Data, Run, SmallCnn, Xent
 from jobs import provenance
 from jobs.attempt import lease, runner
 from jobs.errors import Stopped
+from jobs.journal.files import Journal, read  # fmt: skip
 from jobs.journal.records import (
     AnyRecord,
     Array,
     Claim,
     Died,
     Failed,
-    Journal,
     Preempted,
     Released,
     Started,
     Submitted,
     Succeeded,
-    read,
-)  # fmt: skip
+)
 from jobs.paths import Home
 from jobs.signals import StopRequest
 from jobs.slurm import array_task as elements

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.errors import InputError, UnreachableError
-from experiments.matrix.resources_section import Resources
+from experiments.resources import Resources
 from jobs.paths import Home
 from jobs.provenance import Snapshot
 from jobs.slurm import client, sbatch

@@ -13,7 +13,8 @@ from experiments.errors import InputError
 from experiments.identity import evaluation_id
 from experiments.matrix.load import load
 from experiments.matrix.planned_run import Matrix
-from jobs.journal.records import Checkpointed, Journal, Measure, Metrics, Result, Started, Succeeded
+from jobs.journal.files import Journal
+from jobs.journal.records import Checkpointed, Measure, Metrics, Result, Started, Succeeded
 from jobs.paths import Home
 from jobs.per_sample import pack
 from store.connect import open_memory

@@ -29,7 +29,8 @@ from jobs.engine.errors import NoCheckpointError
 from jobs.engine.evaluation.evaluate import evaluate
 from jobs.engine.models import build
 from jobs.errors import Stopped
-from jobs.journal.records import Claim, Failed, Heartbeat, Journal, Result, Submitted, Succeeded, read
+from jobs.journal.files import Journal, read
+from jobs.journal.records import Claim, Failed, Heartbeat, Result, Submitted, Succeeded
 from jobs.paths import Home, RunPaths
 
 RUN = Run(

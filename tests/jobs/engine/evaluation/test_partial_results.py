@@ -25,7 +25,8 @@ from jobs.engine.evaluation.partial_results import PartialNotes
 from jobs.engine.evaluation.sharding import Share
 from jobs.engine.models import CebModel, build
 from jobs.errors import Stopped
-from jobs.journal.records import Journal, Result, read
+from jobs.journal.files import Journal, read
+from jobs.journal.records import Result
 from jobs.paths import Home, RunPaths
 from tests.jobs.engine.group_trial import RUN
 

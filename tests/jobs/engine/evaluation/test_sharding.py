@@ -14,7 +14,8 @@ from jobs.engine import checkpoint_format
 from jobs.engine.evaluation import evaluate
 from jobs.engine.evaluation.sharding import Share
 from jobs.engine.models import build
-from jobs.journal.records import Heartbeat, Journal, Result, read
+from jobs.journal.files import Journal, read
+from jobs.journal.records import Heartbeat, Result
 from jobs.paths import RunPaths
 from tests.jobs.engine import group_trial as trial
 

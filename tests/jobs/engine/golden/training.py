@@ -16,7 +16,7 @@ from msgspec import structs
 from torch import Tensor, distributed, nn
 
 from experiments import costs, datasets, spec
-from experiments.matrix.resources_section import Execution
+from experiments.resources import Execution
 from jobs.engine import flops, objectives, weights_file
 from jobs.engine.attacks.precision import full_precision
 from jobs.engine.data import batches, load
@@ -33,7 +33,8 @@ from jobs.engine.training import encoder_noise, optimisers, schedules, step, syn
 from jobs.engine.training.epoch_sampler import Length
 from jobs.engine.training.loop import is_collapsed, train
 from jobs.engine.training.train_state import State, initial
-from jobs.journal.records import Journal, Metrics, read
+from jobs.journal.files import Journal, read
+from jobs.journal.records import Metrics
 from jobs.paths import RunPaths
 from tests.jobs.engine.golden.pins import BF16, EXACT, FLOAT32, Room, pin
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from experiments.matrix.resources_section import Execution
+from experiments.resources import Execution
 from jobs.paths import RunPaths
 from tests.jobs.engine.training.test_distributed import COMPILED, one_of
 

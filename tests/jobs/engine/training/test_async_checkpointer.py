@@ -17,7 +17,8 @@ from jobs.engine import checkpoint_format
 from jobs.engine.training import async_checkpointer
 from jobs.engine.training.loop import train
 from jobs.errors import Stopped
-from jobs.journal.records import AnyRecord, Checkpointed, Heartbeat, Journal, Metrics, read
+from jobs.journal.files import Journal, read
+from jobs.journal.records import AnyRecord, Checkpointed, Heartbeat, Metrics
 from jobs.paths import RunPaths
 from tests.jobs.engine.training.test_resume import assert_same, to_the_end
 

@@ -27,17 +27,18 @@ from torch import distributed, nn
 from experiments import datasets, spec
 from experiments.errors import InputError
 from experiments.identity import run_id
-from experiments.matrix.resources_section import Execution
+from experiments.resources import Execution
 from jobs.engine import checkpoint_format
 from jobs.engine.data import FolderImages
 from jobs.engine.distributed import Group, peers
 from jobs.engine.models import build
+from jobs.engine.training.batch_norm_stats import RunningStatistics
 from jobs.engine.training.loop import train
-from jobs.engine.training.loss_module import RunningStatistics
 from jobs.engine.training.sync_batch_norm import synchronise
 from jobs.engine.training.train_state import DEFAULT
 from jobs.errors import PeerLostError, Stopped
-from jobs.journal.records import Checkpointed, Journal, Metrics, Succeeded, read
+from jobs.journal.files import Journal, read
+from jobs.journal.records import Checkpointed, Metrics, Succeeded
 from jobs.paths import RunPaths
 from tests.jobs.engine.conftest import TINY
 from tests.jobs.engine.training.test_resume import assert_same

@@ -11,7 +11,7 @@ from torch import nn
 
 from experiments import spec
 from experiments.errors import InputError
-from experiments.matrix.resources_section import Execution
+from experiments.resources import Execution
 from jobs.engine import checkpoint_format, execution
 from jobs.engine.precision import arithmetic
 from jobs.engine.training import encoder_noise, step

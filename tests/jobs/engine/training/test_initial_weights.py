@@ -20,7 +20,8 @@ from experiments.identity import run_id
 from jobs.engine import checkpoint_format, weights_file
 from jobs.engine.models import build
 from jobs.engine.training.loop import train
-from jobs.journal.records import Checkpointed, Journal, Metrics, Succeeded, read
+from jobs.journal.files import Journal, read
+from jobs.journal.records import Checkpointed, Metrics, Succeeded
 from jobs.paths import Home, RunPaths
 
 Content = dict[str, Any]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cebctl.report.notes.audit_verdict import Verdict, verdict
+from cebctl.report.audit_verdict import Verdict, verdict
 from experiments.benchmarks import AnyBenchmark, AutoAttack, GradientAudit, Pgd, Transfer
 from experiments.errors import InputError
 from experiments.spec import Ceb, Data, Xent

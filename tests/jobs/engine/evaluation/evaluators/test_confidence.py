@@ -33,7 +33,8 @@ from jobs.engine.evaluation.evaluators import EVALUATORS, Found, Subject, Summar
 from jobs.engine.evaluation.evaluators.calibration import expected_calibration_error
 from jobs.engine.evaluation.training_history import Epochs, epochs
 from jobs.engine.models import CebModel
-from jobs.journal.records import Heartbeat, Journal, Metrics
+from jobs.journal.files import Journal
+from jobs.journal.records import Heartbeat, Metrics
 from jobs.paths import RunPaths
 
 ModelOf = Callable[[object], CebModel]

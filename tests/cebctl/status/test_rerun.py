@@ -10,16 +10,17 @@ import pytest
 from cebctl.diagnostics.doctor import rebuild
 from cebctl.planning.plan import make_plan
 from cebctl.status.collect import open_home, survey
+from cebctl.status.rerun import read
 from cebctl.status.states import Facts, RunStatus
 from cebctl.submission.executors import Local, Offered, Order, Sent
-from cebctl.submission.rerun import read
 from cebctl.submission.submit import Submission, submit
 from experiments.benchmarks import tag
 from experiments.errors import InputError
 from experiments.identity import evaluation_id
 from experiments.matrix.load import load
 from experiments.matrix.planned_run import Matrix
-from jobs.journal.records import AnyRecord, Claim, Failed, Journal, Launched, Measure, Result, Started, Succeeded
+from jobs.journal.files import Journal
+from jobs.journal.records import AnyRecord, Claim, Failed, Launched, Measure, Result, Started, Succeeded
 from jobs.paths import Home
 from jobs.provenance import Snapshot
 from store import queries

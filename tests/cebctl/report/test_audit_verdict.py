@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cebctl.report.notes.audit_verdict import MEASURES, verdict
+from cebctl.report.audit_verdict import MEASURES, verdict
 
 HONEST = {
     "audit_pgd": 0.40, "audit_more": 0.35, "audit_losses": 0.38, "audit_large_eps": 0.0, "audit_square_alone": 0.0,

@@ -1,0 +1,106 @@
+"""Journal files: one writer each, and readers that tolerate a torn last line."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from jobs import file_ownership
+from jobs.journal.records import SENSELESS, AnyRecord, Heartbeat, Metrics, Partial, decode, encode
+
+SYNC_SECONDS = 5.0
+"""A line may wait this long for its fsync, unless it is a state or a result."""
+
+
+_MAY_WAIT = (Heartbeat, Metrics, Partial)
+"""Not worth an fsync of their own."""
+
+
+class Journal:
+    """The writer of one journal file.
+
+    Every line is one `write` to a file opened for appending, so it is either whole or the torn last one; what is
+    written behind a torn one, on a disk that has room again, begins a new line.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o664)
+        size = os.fstat(self._fd).st_size
+        self._torn = bool(size) and os.pread(self._fd, 1, size - 1) != b"\n"
+        self._synced = time.monotonic()
+        self.seconds = 0.0
+        """Spent in writing so far: more than a moment is a file system that is slow."""
+        fsync_folder(path.parent)
+
+    def write(self, *records: AnyRecord) -> None:
+        """Append the records; on return they survive a killed process, and a dead machine unless they may wait."""
+        before = time.monotonic()
+        lines = b"\n" * self._torn + b"".join(encode(record) + b"\n" for record in records)
+        self._torn = True
+        while lines:
+            lines = lines[os.write(self._fd, lines) :]
+        self._torn = False
+        due = time.monotonic() - self._synced > SYNC_SECONDS
+        if due or not all(isinstance(record, _MAY_WAIT) for record in records):
+            os.fsync(self._fd)
+            self._synced = time.monotonic()
+        self.seconds += time.monotonic() - before
+
+    def close(self) -> None:
+        os.fsync(self._fd)
+        os.close(self._fd)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What a reader got: the records, where to go on, and how many whole lines made no sense."""
+
+    records: list[AnyRecord]
+    offset: int
+    damaged: int
+
+
+def read(path: Path, offset: int = 0, limit: int = 64 << 20) -> Chunk:
+    """Read whole lines from a byte offset, at most about `limit` bytes; an unfinished last line is left."""
+    with path.open("rb") as file:
+        return read_open(file, offset, limit)
+
+
+def read_open(file: BinaryIO, offset: int, limit: int) -> Chunk:
+    """`read`, of a file that is open already. Raises InputError if it is somebody's who is not believed."""
+    file_ownership.check(Path(file.name), os.fstat(file.fileno()).st_uid)
+    file.seek(offset)
+    data = file.read(limit)
+    end = data.rfind(b"\n") + 1
+    if not end and len(data) == limit:  # one line longer than the limit
+        data += file.readline()
+        end = len(data) if data.endswith(b"\n") else 0
+    records: list[AnyRecord] = []
+    damaged = 0
+    for line in data[:end].split(b"\n"):
+        if not line:
+            continue
+        try:
+            records.append(decode(line))
+        except SENSELESS:
+            damaged += 1
+    return Chunk(records, offset + end, damaged)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make a created or renamed entry of this folder durable."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
