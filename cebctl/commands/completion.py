@@ -92,7 +92,7 @@ def run_ids(incomplete: str) -> Iterator[Item]:
 
 def _labels(submissions: Path, wanted: set[str]) -> dict[str, str]:
     """The names that the newest submissions gave to these runs, with what tells apart those of one name."""
-    from cebctl.status.run_names import told_apart
+    from cebctl.status.run_names import disambiguate
     from jobs.journal.files import read
     from jobs.journal.records import Claim
 
@@ -102,7 +102,7 @@ def _labels(submissions: Path, wanted: set[str]) -> dict[str, str]:
             break
         claims = [record for record in read(path).records if isinstance(record, Claim)]
         found = {claim.run_id: claim for claim in claims} | found
-    return told_apart({run_id: (claim.label, claim.spec) for run_id, claim in found.items() if run_id in wanted})
+    return disambiguate({run_id: (claim.label, claim.spec) for run_id, claim in found.items() if run_id in wanted})
 
 
 @_silent

@@ -30,11 +30,11 @@ def logs(
     """
     from cebctl.render import log_view
     from cebctl.status.collect import open_home
-    from cebctl.status.find_run import find
-    from cebctl.status.log_sources import whereabouts
+    from cebctl.status.find_run import resolve_run
+    from cebctl.status.log_sources import find_log_sources
     from jobs.paths import Home
 
     home = Home.from_environment()
     with open_home(home) as store:
-        found = find(run, store, home)
-        log_view.show(found.paths, lambda: whereabouts(found.run.run_id, store, home), lines=lines, follow=follow)
+        found = resolve_run(run, store, home)
+        log_view.show(found.paths, lambda: find_log_sources(found.run.run_id, store, home), lines=lines, follow=follow)

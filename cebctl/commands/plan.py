@@ -82,12 +82,12 @@ def plan(
 
     from cebctl.planning.plan import make_plan
     from cebctl.render import plan_view
-    from cebctl.status.rerun import read
+    from cebctl.status.rerun import parse_selections
     from experiments.matrix.load import load
     from jobs.paths import Home
 
     chosen = load(matrix).only(only)
-    anew = read(again or (), chosen)
+    anew = parse_selections(again or (), chosen)
     home = Home.from_environment()
     planned = make_plan(chosen, home, retry_failed=retry_failed, gpu=gpu, gpus=gpus, diff=diff, again=anew)
     if json:

@@ -14,7 +14,7 @@ from cebctl.interrupts import saying
 
 if TYPE_CHECKING:
     from cebctl.report.cells import Report
-    from cebctl.status.run_details import Evidence
+    from cebctl.status.run_details import RunDetails
     from cebctl.status.staleness import Versions
     from experiments.matrix.planned_run import Matrix
     from jobs.paths import Home
@@ -103,10 +103,10 @@ def report(
     """
     from cebctl.report.formats import write
     from cebctl.report.table import build
-    from cebctl.status.collect import open_home, survey
+    from cebctl.status.collect import collect_statuses, open_home
     from cebctl.status.off_target import off_target
-    from cebctl.status.run_details import collect
-    from cebctl.status.staleness import Versions, lineage
+    from cebctl.status.run_details import collect_run_details
+    from cebctl.status.staleness import Versions, training_dependencies
     from experiments.matrix.load import load
     from jobs import provenance
     from jobs.paths import Home
@@ -124,11 +124,13 @@ def report(
         if compare is not None:
             _compare(chosen, store, home, compare, detect, format == Format.json)
             return
-        runs = survey(chosen, store, home)
+        runs = collect_statuses(chosen, store, home)
         rows = queries.results(store, [run.run_id for run in chosen.runs])
-        attempts = queries.jobs(store, lineage({run.run_id: run.run for run in chosen.runs}, chosen.benchmarks))
+        attempts = queries.jobs(
+            store, training_dependencies({run.run_id: run.run for run in chosen.runs}, chosen.benchmarks)
+        )
         missed = off_target(runs, store)
-        evidence = collect(runs, store, home) if figures or html else []
+        evidence = collect_run_details(runs, store, home) if figures or html else []
     status = {run.planned.run_id: run for run in runs}
     built = build(chosen, status, rows, provenance.engine_digest(), _absent(chosen), attempts, missed)
     if figures or html:
@@ -184,7 +186,7 @@ def _pictures(
     matrix: Matrix,
     built: Report,
     rows: list[ResultRow],
-    evidence: list[Evidence],
+    evidence: list[RunDetails],
     versions: Versions,
     figures: Path | None,
     html: Path | None,
@@ -219,19 +221,21 @@ def _compare(
     from cebctl.report.comparison.paired_runs import comparisons, family, left_out, name
     from cebctl.report.notes import versions as version_notes
     from cebctl.report.notes.footnotes import off_target_note
-    from cebctl.status.collect import survey
+    from cebctl.status.collect import collect_statuses
     from cebctl.status.off_target import last_rho
-    from cebctl.status.staleness import Versions, lineage
+    from cebctl.status.staleness import Versions, training_dependencies
     from jobs import provenance
     from store import queries
 
     a, b = (family(matrix, text) for text in names)
     found = comparisons(matrix, store, home, a, b)
     specs = {run.run_id: run.run for run in (*a, *b)}
-    statuses = [run for run in survey(matrix, store, home) if run.planned.run_id in specs]
+    statuses = [run for run in collect_statuses(matrix, store, home) if run.planned.run_id in specs]
     # Only counts are compared: the marks of means are the whole report's.
     measured = [row for row in queries.results(store, specs) if row.correct is not None]
-    versions = Versions(specs, queries.jobs(store, lineage(specs, matrix.benchmarks)), provenance.engine_digest())
+    versions = Versions(
+        specs, queries.jobs(store, training_dependencies(specs, matrix.benchmarks)), provenance.engine_digest()
+    )
     notes = [
         off_target_note((*a, *b), last_rho(statuses, store)),
         *version_notes.notes(matrix, measured, versions),

@@ -16,12 +16,12 @@ def show(run: RunArgument, json: AsJson = False) -> None:
     """
     from cebctl.render import console, run_view
     from cebctl.status.collect import open_home
-    from cebctl.status.find_run import find
+    from cebctl.status.find_run import resolve_run
     from jobs.paths import Home
 
     home = Home.from_environment()
     with open_home(home) as store:
-        found = find(run, store, home)
+        found = resolve_run(run, store, home)
     if json:
         console.print_json(found.to_json())
     else:

@@ -36,7 +36,7 @@ def status(
     from cebctl.render import console, progress, status_view
     from cebctl.status.collect import open_home, submitted_matrices
     from cebctl.status.off_target import last_rho
-    from cebctl.status.polling import lookout
+    from cebctl.status.polling import make_poller
     from experiments.matrix.load import load
     from jobs.paths import Home
     from store import queries
@@ -45,7 +45,7 @@ def status(
     if matrix is not None:
         chosen = load(matrix).only(only)
         with open_home(home) as store:
-            look = lookout(chosen, store, home)
+            look = make_poller(chosen, store, home)
             seen = progress.watch(chosen, look) if watch else look()
             damaged = queries.damaged(store)
             missed = last_rho(seen.runs, store)

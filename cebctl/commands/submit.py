@@ -11,7 +11,7 @@ from cebctl.commands.options import WHERE, Again, MatrixArgument, Only, RetryFai
 from cebctl.interrupts import saying
 
 if TYPE_CHECKING:
-    from cebctl.status.rerun import Again as Meant
+    from cebctl.status.rerun import Rerun as Meant
     from cebctl.submission.executors import Sender
     from cebctl.submission.submit import Submission
     from experiments.matrix.planned_run import Matrix
@@ -106,8 +106,8 @@ def submit(
     Example: `cebctl submit experiments/digits.yaml --again 'pgd, norm = linf' --only 'rho <= 3'`
     """
     from cebctl.planning import gpu_hour_limit
-    from cebctl.status.collect import open_home, survey
-    from cebctl.status.rerun import read
+    from cebctl.status.collect import collect_statuses, open_home
+    from cebctl.status.rerun import parse_selections
     from cebctl.submission import prerequisites
     from cebctl.submission.submit import UNDER_WAY, held_back
     from cebctl.submission.submit import submit as submit_to
@@ -116,7 +116,7 @@ def submit(
     from jobs.paths import Home
 
     chosen = load(matrix).only(only)
-    anew = read(again or (), chosen)
+    anew = parse_selections(again or (), chosen)
     home = Home.from_environment()
     if max_gpu_hours is not None:
         gpu_hour_limit.check(chosen, home, max_gpu_hours, retry_failed=retry_failed, again=anew)
@@ -127,7 +127,7 @@ def submit(
         if site:
             _release_held(chosen, store, home)
         sender = _sender(store, site, workers, max_parallel)
-        before = survey(chosen, store, home, again=anew) if wait else []
+        before = collect_statuses(chosen, store, home, again=anew) if wait else []
         submission = submit_to(chosen, store, home, sender, retry_failed=retry_failed, again=anew)
         with saying(UNDER_WAY.format(chosen.path)):
             if anew and submission:
@@ -174,28 +174,28 @@ def _release_held(matrix: Matrix, store: Store, home: Home) -> None:
 def _tell_what_stays(submission: Submission, matrix: Matrix, store: Store, home: Home) -> None:
     """Say which runs are left to what is under way, and what stays as older trainings made it."""
     from cebctl.render import status_view
-    from cebctl.status.collect import survey
-    from cebctl.status.rerun import is_under_way, left
-    from cebctl.status.run_names import listed
+    from cebctl.status.collect import collect_statuses
+    from cebctl.status.rerun import describe_outdated_dependents, is_under_way
+    from cebctl.status.run_names import join_truncated
 
     claims = [*submission.claims, *(claim for claim, _ in submission.left_over)]
     taken = {claim.run_id for claim in claims}
-    runs = survey(matrix, store, home)
+    runs = collect_statuses(matrix, store, home)
     busy = [run.planned.name for run in runs if is_under_way(run) and run.planned.run_id not in taken]
-    status_view.warn([f"left to what is under way: {listed(busy)}"] if busy else [])
+    status_view.warn([f"left to what is under way: {join_truncated(busy)}"] if busy else [])
     retrained = {claim.run_id for claim in claims if claim.stage == "train" and claim.generation > 1}
-    status_view.warn(left(matrix, retrained, store))
+    status_view.warn(describe_outdated_dependents(matrix, retrained, store))
 
 
 def _announce(submission: Submission | None, matrix: Matrix, store: Store, home: Home) -> None:
     """Say what was submitted, and what is set in it without effect. Raises the first error that was met in sending, if
     only a part was taken."""
     from cebctl.render import plan_view, status_view
-    from cebctl.status.collect import survey
+    from cebctl.status.collect import collect_statuses
     from experiments import jump_start_checks
 
     if submission is None:
-        status_view.announce_nothing(matrix, survey(matrix, store, home))
+        status_view.announce_nothing(matrix, collect_statuses(matrix, store, home))
         return
     status_view.announce(submission, matrix, home)
     trained = {claim.run_id for claim in submission.claims if claim.stage == "train"}
@@ -216,11 +216,11 @@ def _announce(submission: Submission | None, matrix: Matrix, store: Store, home:
 def _stay(matrix: Matrix, store: Store, home: Home, sender: Sender, held: set[tuple[str, str]]) -> None:
     """Show progress until every run has ended; submit what was `held_back` by another run's training as well."""
     from cebctl.render import progress, status_view
-    from cebctl.status.polling import lookout
+    from cebctl.status.polling import make_poller
     from cebctl.submission.submit import held_back
     from cebctl.submission.submit import submit as submit_to
 
-    look = lookout(matrix, store, home)
+    look = make_poller(matrix, store, home)
     runs = progress.watch(matrix, look).runs
     # Each run is followed up once for each that it waited for, so that this ends whatever becomes of it.
     while freed := {run_id for run_id, _ in held - held_back(runs)}:

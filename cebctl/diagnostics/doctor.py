@@ -7,7 +7,7 @@ from typing import Any
 
 from cebctl.diagnostics import environment_checks, slurm_checks
 from cebctl.diagnostics.findings import Finding
-from cebctl.status.collect import facts_of, say
+from cebctl.status.collect import emit_warnings, load_observations
 from cebctl.status.states import attempt_state
 from experiments.errors import CebctlError, InputError
 from experiments.matrix.planned_run import Matrix
@@ -37,7 +37,7 @@ def rebuild(home: Home) -> Ingested:
     if not home.folder.exists():
         raise InputError(home.folder, "does not exist: there is no journal to rebuild a store from")
     with open_anew(home.store_url, home) as store:
-        say(store)
+        emit_warnings(store)
         with store.exclusive():
             return ingest(store, home)
 
@@ -161,7 +161,7 @@ def _copies(store: Store, home: Home) -> list[Finding]:
 
 def _work(store: Store, home: Home) -> list[Finding]:
     """The claims whose workers are gone before they were done, by submission."""
-    facts = facts_of(list({claim.run_id for claim in queries.open_claims(store)}), store, home, fresh=False)
+    facts = load_observations(list({claim.run_id for claim in queries.open_claims(store)}), store, home, fresh=False)
     stale: Counter[str] = Counter()
     for (run_id, stage), held in facts.claims.items():
         if stage == "evaluate" and attempt_state(run_id, "train", facts) != "done":

@@ -12,8 +12,8 @@ from cebctl.diagnostics.findings import Finding, Level
 from cebctl.diagnostics.resource_limits import held_against, obstacles
 from cebctl.diagnostics.resource_requests import asked
 from cebctl.diagnostics.resource_warnings import preemption
-from cebctl.status.collect import survey
-from cebctl.status.rerun import Again
+from cebctl.status.collect import collect_statuses
+from cebctl.status.rerun import Rerun
 from cebctl.submission.submit import due
 from experiments import resources
 from experiments.errors import CebctlError, InputError, UnreachableError
@@ -59,7 +59,7 @@ class ObstaclesError(InputError):
         CebctlError.__init__(self, "\n".join(f"{one.text}; {one.todo}" for one in found))
 
 
-def check(matrix: Matrix, home: Home, *, retry_failed: bool, heed: bool = True, again: Again | None = None) -> Site:
+def check(matrix: Matrix, home: Home, *, retry_failed: bool, heed: bool = True, again: Rerun | None = None) -> Site:
     """See, if `heed`, that the cluster would start what `submit` is about to send; the cluster. Writes nothing.
 
     Raises ObstaclesError if it would not, UnreachableError if it does not answer.
@@ -68,7 +68,7 @@ def check(matrix: Matrix, home: Home, *, retry_failed: bool, heed: bool = True, 
     if not heed:
         return site
     with read_only(home) as store:
-        runs = survey(matrix, store, home, fresh=False, again=again)
+        runs = collect_statuses(matrix, store, home, fresh=False, again=again)
     every = {run.planned.run_id for run in runs}
     offered = due(runs, retry_failed=retry_failed, behind=every, again=again)
     stages = [(run.planned, stage.stage) for run, stage in offered]

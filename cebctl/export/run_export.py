@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from cebctl.export.tables import ExportedRun
-from cebctl.status.collect import survey
+from cebctl.status.collect import collect_statuses
 from experiments.atomic_files import replacing
 from experiments.errors import InputError
 from experiments.matrix.planned_run import Matrix
@@ -40,7 +40,7 @@ def export(matrix: Matrix, store: Store, home: Home, to: Format, out: Path) -> i
 
 
 def _runs(matrix: Matrix, store: Store, home: Home) -> Iterator[ExportedRun]:
-    for status in survey(matrix, store, home):
+    for status in collect_statuses(matrix, store, home):
         run_id = status.planned.run_id
         yield ExportedRun(
             status.planned, status.state, queries.metrics(store, run_id), queries.results(store, [run_id])

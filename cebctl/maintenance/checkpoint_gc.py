@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from cebctl.status.collect import survey
+from cebctl.status.collect import collect_statuses
 from cebctl.status.states import RunStatus
 from experiments import lineage
 from experiments.benchmarks import Transfer, describe
@@ -61,7 +61,7 @@ class Collection:
 
 def collect(matrix: Matrix, store: Store, home: Home, keep: Keep) -> Collection:
     """What the policy lets go. Removes nothing."""
-    runs = survey(matrix, store, home)
+    runs = collect_statuses(matrix, store, home)
     waiting = _waiting(store, runs) if keep == "none" else {}
     removals: list[Removal] = []
     kept: Counter[str] = Counter()
@@ -72,7 +72,7 @@ def collect(matrix: Matrix, store: Store, home: Home, keep: Keep) -> Collection:
         }
         if not any(of_each.values()):
             continue
-        files = of_each.get(run.stages[0].training, [])
+        files = of_each.get(run.stages[0].training_generation, [])
         going = [found.path for found in itertools.chain(*of_each.values())]
         if run.state != "done":
             kept["is not trained and evaluated"] += 1

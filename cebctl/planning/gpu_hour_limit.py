@@ -6,7 +6,7 @@ from collections import Counter
 
 from cebctl.planning.plan import Plan, make_plan
 from cebctl.status.families import family_axes
-from cebctl.status.rerun import Again
+from cebctl.status.rerun import Rerun
 from experiments.errors import InputError
 from experiments.matrix.planned_run import Matrix, shown
 from jobs.paths import Home
@@ -15,7 +15,7 @@ _NAMED = 4
 """Families that a message names."""
 
 
-def check(matrix: Matrix, home: Home, allowed: float, *, retry_failed: bool, again: Again | None = None) -> None:
+def check(matrix: Matrix, home: Home, allowed: float, *, retry_failed: bool, again: Rerun | None = None) -> None:
     """Raise InputError if what `submit` would send is estimated to take more GPU-hours than `allowed`.
 
     Changes nothing. Jobs that ask for no GPU cost nothing here, if none of the matrix asks for one.

@@ -14,10 +14,19 @@ import msgspec
 from cebctl.planning import cost_estimates
 from cebctl.planning.cost_estimates import Basis, Estimate
 from cebctl.planning.matrix_diff import Changes, changes
-from cebctl.status.collect import facts
+from cebctl.status.collect import load_observations, run_ids_with_dependencies
 from cebctl.status.families import family_axes
-from cebctl.status.rerun import Again, raised
-from cebctl.status.states import RunStage, RunStatus, StageStatus, State, counts, in_training, statuses, to_be_trained
+from cebctl.status.rerun import Rerun, raise_generations
+from cebctl.status.states import (
+    RunStage,
+    RunStatus,
+    StageStatus,
+    State,
+    count_states,
+    derive_statuses,
+    runs_in_training,
+    runs_with_pending_training,
+)
 from cebctl.submission.job_arrays import Array, Job, arrays, wall_hours
 from cebctl.submission.parents import orphans
 from cebctl.submission.submit import due
@@ -78,7 +87,7 @@ class Plan:
     """What is wrong with runs that extend one which nobody will train."""
     left: Mapping[RunStage, float] = field(default_factory=dict)
     """The share that is left, in [0, 1], of each stage in `due`: behind its checkpoint, or of its benchmarks."""
-    again: Again | None = None
+    again: Rerun | None = None
     """What is to be done although it is done, and nothing else."""
 
     @cached_property
@@ -111,7 +120,7 @@ class Plan:
 
     @property
     def state_counts(self) -> dict[State, int]:
-        return counts(self.runs)
+        return count_states(self.runs)
 
     @property
     def hours(self) -> float:
@@ -122,7 +131,7 @@ class Plan:
     def to_do(self) -> list[Job]:
         """The jobs that would be submitted."""
         by_run = {run.planned.run_id: estimate for run, estimate in zip(self.runs, self.estimates, strict=True)}
-        extended = {run.planned.run_id: run.stages[0].awaits for run in self.runs}
+        extended = {run.planned.run_id: run.stages[0].parent_run_id for run in self.runs}
         return [
             Job(run_id, array.stage, hours * self.left.get((run_id, array.stage), 1.0), gpus, extended[run_id])
             for array in self.arrays
@@ -245,16 +254,16 @@ def make_plan(
     gpu: str | None = None,
     gpus: int | None = None,
     diff: bool = False,
-    again: Again | None = None,
+    again: Rerun | None = None,
 ) -> Plan:
     """Look, and change nothing. `gpu` names the kind and `gpus` the number there are; without, what the matrix asks
     for, and what its largest job needs but at least `DEFAULT_GPUS`."""
     with read_only(home) as store:
-        known = facts(matrix, store, home, fresh=False)
+        known = load_observations(run_ids_with_dependencies(matrix), store, home, fresh=False)
         if again:
-            known = raised(matrix, known, again)
-        runs = statuses(matrix, known)
-        behind = to_be_trained(runs, in_training(known), retry_failed=retry_failed)
+            known = raise_generations(matrix, known, again)
+        runs = derive_statuses(matrix, known)
+        behind = runs_with_pending_training(runs, runs_in_training(known), retry_failed=retry_failed)
         offered = due(runs, retry_failed=retry_failed, behind=behind, again=again)
         estimates = cost_estimates.estimates(matrix, store, home, gpu)
         alone = orphans(matrix, runs, store)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cebctl.render.console import broken, room
-from cebctl.status.log_sources import Whereabouts
+from cebctl.status.log_sources import LogSources
 from experiments.benchmarks import describe
 from jobs.journal.files import read
 from jobs.journal.ownership import Owner
@@ -19,7 +19,7 @@ POLL_SECONDS = 0.5
 LOOK_SECONDS = 2.0
 """Between two looks at the run's state; files are read more often."""
 
-Look = Callable[[], Whereabouts]
+Look = Callable[[], LogSources]
 
 
 def show(paths: RunPaths, look: Look, *, lines: int, follow: bool) -> None:
@@ -48,17 +48,17 @@ class _Pages:
         self._owners: dict[tuple[Stage, int], Owner] = {}
         self._said: dict[str, str] = {}
 
-    def print(self, seen: Whereabouts, *, to_the_end: bool = False) -> None:
+    def print(self, seen: LogSources, *, to_the_end: bool = False) -> None:
         for stage in STAGES:
             for attempt in self._paths.attempts(stage):
                 owner = self._owners.setdefault((stage, attempt), Owner.of_attempt(self._paths, stage, attempt))
                 self._journal(self._paths.journal(stage, attempt), f"{stage}.{attempt}", owner)
                 self._output(self._paths.log(stage, attempt), f"{stage}.{attempt}", to_the_end)
-            for path in seen.printed.get(stage, ()):
+            for path in seen.paths.get(stage, ()):
                 self._output(path, stage, to_the_end)
             self._standing(stage, seen)
 
-    def _standing(self, stage: str, seen: Whereabouts) -> None:
+    def _standing(self, stage: str, seen: LogSources) -> None:
         """A line whenever a stage is in another state, or the cluster says something else of it."""
         for at, (state, note) in seen.stages.items():
             text = f"{state}: {note}" if note else state

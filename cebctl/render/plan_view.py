@@ -14,7 +14,7 @@ from cebctl.planning.matrix_diff import Changes
 from cebctl.planning.plan import Family, Plan
 from cebctl.render import output_mode
 from cebctl.render.console import STATE_STYLE, duration, many, out, print_facts, print_table
-from cebctl.status.states import counts
+from cebctl.status.states import count_states
 from cebctl.submission.job_arrays import Array
 from experiments import batch_norm, gpus
 from experiments.benchmarks import NOT_RUNNABLE, AnyBenchmark, Attack, Transfer, parameters, runnable, tag
@@ -86,7 +86,7 @@ def _families(plan: Plan) -> Table:
         table.add_column("GiB/GPU", justify="right")
     for family in plan.families:
         cells = [_value(family.axes.get(name, "–")) for name in names]
-        states = " ".join(f"[{STATE_STYLE[s]}]{n:,} {s}[/]" for s, n in counts(family.runs).items() if n)
+        states = " ".join(f"[{STATE_STYLE[s]}]{n:,} {s}[/]" for s, n in count_states(family.runs).items() if n)
         cells += [_axes(family), str(len(family.runs)), states, _cost(plan, family.hours), _basis(family.bases)]
         if plan.on_gpus:
             cells.append(_gib(family))
@@ -175,7 +175,7 @@ def _benchmarks(benchmarks: Sequence[AnyBenchmark]) -> list[str]:
 def _submission(plan: Plan) -> list[str]:
     if not plan.due:
         failed = any(run.state == "failed" for run in plan.runs)
-        held = sum(any(stage.held_by for stage in run.stages) for run in plan.runs)
+        held = sum(any(stage.blocked_by for stage in run.stages) for run in plan.runs)
         states = ["done", *["failed (--retry-failed)"] * failed]
         states += [f"held back by a run that nobody trains ({held})"] * bool(held)
         return [f"nothing, all is {', '.join(states)} or under way"]

@@ -16,7 +16,7 @@ from cebctl.render import output_mode
 from cebctl.render.console import duration, err, news
 from cebctl.render.status_view import reason, summary
 from cebctl.render.watch_view import Picture
-from cebctl.status.polling import Seen
+from cebctl.status.polling import Snapshot
 from cebctl.status.states import RunStatus
 from experiments.errors import UnreachableError
 from experiments.matrix.planned_run import Matrix
@@ -25,10 +25,10 @@ POLL_SECONDS = 0.5
 _SHARE = 4
 """A look that took a second is followed by this many of rest: a login node is shared."""
 
-Look = Callable[[], Seen]
+Look = Callable[[], Snapshot]
 
 
-def watch(matrix: Matrix, look: Look) -> Seen:
+def watch(matrix: Matrix, look: Look) -> Snapshot:
     """Look until nothing is queued or running any more, and return the last look.
 
     Ctrl-C ends the watching, not the runs, and says so.
@@ -46,7 +46,7 @@ def _active(runs: Sequence[RunStatus]) -> bool:
     return any(run.state in ("queued", "running") for run in runs)
 
 
-def _again(look: Look, last: Seen) -> Seen:
+def _again(look: Look, last: Snapshot) -> Snapshot:
     """Another look; the last one, with the reason, if there is none to be had now."""
     try:
         return look()
@@ -58,7 +58,7 @@ def _again(look: Look, last: Seen) -> Seen:
 _AS_OF = "this is as of"
 
 
-def _live(matrix: Matrix, look: Look) -> Seen:
+def _live(matrix: Matrix, look: Look) -> Snapshot:
     """On a screen of its own, drawn anew between two looks as well, so that a resized terminal is filled again."""
     began = time.monotonic()
     seen = look()
@@ -78,7 +78,7 @@ def _live(matrix: Matrix, look: Look) -> Seen:
     return seen
 
 
-def _lines(look: Look) -> Seen:
+def _lines(look: Look) -> Snapshot:
     """A line whenever a run moves on: `[3/16] ceb rho=5: trained, evaluating`."""
     console = news()
     began = time.monotonic()

@@ -15,14 +15,14 @@ from rich.table import Table
 
 from cebctl.render import output_mode
 from cebctl.render.console import decimals, duration, fitting, out, print_table, room
-from cebctl.status.find_run import OneRun
-from cebctl.status.staleness import Standing
+from cebctl.status.find_run import StoredRun
+from cebctl.status.staleness import ResultDrift
 from experiments.benchmarks import full_column
 from experiments.numerics import Difference
 from store.row_types import JobRow, ResultRow
 
 
-def show(found: OneRun) -> None:
+def show(found: StoredRun) -> None:
     """Print spec, attempts and results."""
     console = out()
     console.print(f"[bold]{found.run.run_id}[/]  {escape(found.run.label)}\n{escape(str(found.paths.folder))}\n")
@@ -32,10 +32,10 @@ def show(found: OneRun) -> None:
     if found.off_target:
         console.print(f"[yellow]{escape(found.off_target)}[/]\n")
     _print(console, _ATTEMPTS, [_attempt(job) for job in found.jobs])
-    trained = found.versions.trained(found.run.run_id)
+    trained = found.versions.training_drift(found.run.run_id)
     if found.results:
         console.print()
-        standings = [found.versions.of(row) for row in found.results]
+        standings = [found.versions.result_drift(row) for row in found.results]
         _print(console, _RESULTS, [_result(*pair) for pair in zip(found.results, standings, strict=True)])
         stale = [standing.difference for standing in standings if standing.difference]
         if stale:
@@ -105,7 +105,7 @@ def _attempt(job: JobRow) -> tuple[str, ...]:
     )
 
 
-def _result(row: ResultRow, standing: Standing) -> tuple[str, ...]:
+def _result(row: ResultRow, standing: ResultDrift) -> tuple[str, ...]:
     number = "–" if row.number is None else decimals(row.number, 4)
     value = number if row.correct is None else f"{row.correct}/{row.total} = {number}"
     value += "†" * bool(standing.difference) + "‡" * bool(standing.mixed)

@@ -30,7 +30,7 @@ from cebctl.render.console import (
 )
 from cebctl.status.collect import MatrixRow
 from cebctl.status.off_target import last_rho_text
-from cebctl.status.states import STATES, RunStatus, counts
+from cebctl.status.states import STATES, RunStatus, count_states
 from cebctl.submission.submit import Submission
 from experiments.matrix.planned_run import Matrix
 from jobs.paths import Home
@@ -40,7 +40,7 @@ from store.row_types import JobRow
 def announce_nothing(matrix: Matrix, runs: Sequence[RunStatus]) -> None:
     """Say that nothing was submitted, and why not."""
     again = "; --retry-failed submits those again" if any(run.state == "failed" for run in runs) else ""
-    awaited = [run for run in runs if run.current.awaits]
+    awaited = [run for run in runs if run.current.parent_run_id]
     if awaited:
         again += f"; {awaited[0].planned.name} {reason(awaited[0])}"
     news().print(f"{matrix.path}: nothing to submit, {summary(runs)}{again}")
@@ -123,7 +123,7 @@ def _widths(lines: Sequence[_Line]) -> list[int]:
 
 def summary(runs: Sequence[RunStatus]) -> str:
     """The counts in words: `16 runs: 3 running, 13 done`."""
-    parts = [f"{n:,} {state}" for state, n in counts(runs).items() if n]
+    parts = [f"{n:,} {state}" for state, n in count_states(runs).items() if n]
     return f"{many(len(runs), 'run')}: {', '.join(parts)}"
 
 
@@ -159,7 +159,7 @@ def generation(run: RunStatus) -> str:
 
 def reason(run: RunStatus) -> str:
     """Why a run is where it is, in a few words; empty where there is nothing to say."""
-    job, note = run.current.job, run.current.note
+    job, note = run.current.job, run.current.slurm_note
     if run.state == "failed" and job is not None:
         return job.error or "failed without a message"
     if run.state == "lost" and job is not None:
@@ -168,8 +168,8 @@ def reason(run: RunStatus) -> str:
         return f"{why}{where}; `submit` goes on from there"
     if run.state == "queued":
         return note
-    if run.current.awaits:
-        return f"waits until {run.current.awaits}, which it extends, is trained"
+    if run.current.parent_run_id:
+        return f"waits until {run.current.parent_run_id}, which it extends, is trained"
     if run.state == "new" and note:
         return f"{note}; `submit` offers it again"
     if run.state == "new" and run.stages[0].state == "done":
@@ -197,7 +197,7 @@ def to_json(matrix: Matrix, runs: Sequence[RunStatus], home: Home) -> dict[str, 
     """DESIGN's contract of `status --json`."""
     return {
         "matrix": matrix.name,
-        "counts": counts(runs),
+        "counts": count_states(runs),
         "runs": [
             {
                 "run_id": run.planned.run_id,

@@ -15,7 +15,7 @@ from rich.text import Text
 from cebctl.render.console import STATE_STYLE, duration
 from cebctl.render.status_view import progress, reason, summary
 from cebctl.status.families import family_axes
-from cebctl.status.polling import Seen
+from cebctl.status.polling import Snapshot
 from cebctl.status.states import RunStatus, State
 from experiments.matrix.planned_run import Matrix, shown
 
@@ -39,7 +39,7 @@ class Picture:
     """What is shown, and since when."""
 
     matrix: Matrix
-    seen: Seen
+    seen: Snapshot
     done_before: int
     """How many runs were done when the watching began."""
     seconds: float
@@ -93,7 +93,7 @@ class Picture:
 
     def _waiting(self) -> list[Text]:
         """How many runs wait for what, in Slurm's words."""
-        notes = Counter(run.current.note or "in the queue" for run in self.seen.runs if run.state == "queued")
+        notes = Counter(run.current.slurm_note or "in the queue" for run in self.seen.runs if run.state == "queued")
         return [Text.assemble("  ", (f"{count} queued", STATE_STYLE["queued"]), f"  {note}") for note, count in
                 notes.most_common()]  # fmt: skip
 

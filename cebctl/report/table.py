@@ -161,7 +161,7 @@ def _reasons(absent: Sequence[AbsentSeed]) -> str:
 
 def _marked(cell: Cell, measurements: Sequence[Measured], versions: Versions) -> Cell:
     """Mark what was made, or trained, with other versions than today's."""
-    standings = [versions.of(row) for measurement in measurements for row in measurement.rows]
+    standings = [versions.result_drift(row) for measurement in measurements for row in measurement.rows]
     total = Difference()
     for standing in standings:
         total |= standing.difference
@@ -189,7 +189,7 @@ def _why_missing(run: PlannedRun, column: Column, source: _Source) -> str:
         what = run.run.data.name if column.measure == "mce" else run.axes["objective"]
         return f"not defined for {what}"
     current = source.status[run.run_id].current
-    if isinstance(column.benchmark, Transfer) and column.benchmark in current.waiting:
+    if isinstance(column.benchmark, Transfer) and column.benchmark in current.blocked_benchmarks:
         return f"its source {column.benchmark.source} is not trained"
     if current.state == "failed" and current.job is not None:
         return f"failed: {current.job.error}"

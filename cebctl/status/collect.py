@@ -10,8 +10,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cebctl.status.liveness import Liveness
-from cebctl.status.rerun import Again, raised
-from cebctl.status.states import ENDED, UNFINISHED, Facts, RunStage, RunStatus, State, counts, statuses
+from cebctl.status.rerun import Rerun, raise_generations
+from cebctl.status.states import (
+    ENDED,
+    UNFINISHED,
+    Observations,
+    RunStage,
+    RunStatus,
+    State,
+    count_states,
+    derive_statuses,
+)
 from experiments import lineage
 from experiments.benchmarks import AnyBenchmark, Transfer
 from experiments.errors import InputError
@@ -35,53 +44,48 @@ def open_home(home: Home, *, create: bool = False) -> Iterator[Store]:
     file_ownership.write_for_all()
     there = create or home.folder.exists() or home.has_own_store
     with open_store(home.store_url, home) if there else open_memory() as store:
-        say(store)
+        emit_warnings(store)
         try:
             yield store
         finally:
-            say(store)
+            emit_warnings(store)
 
 
-def say(store: Store) -> None:
+def emit_warnings(store: Store) -> None:
     """Pass on, to stderr, what the store has to say."""
     while store.warnings:
         print(store.warnings.pop(0), file=sys.stderr)
 
 
-def survey(
-    matrix: Matrix, store: Store, home: Home, *, fresh: bool = True, again: Again | None = None
+def collect_statuses(
+    matrix: Matrix, store: Store, home: Home, *, fresh: bool = True, again: Rerun | None = None
 ) -> list[RunStatus]:
     """The status of every run, with what is to be done `again` as if it were missing; `fresh=False` takes the store as
     it is and changes nothing."""
-    known = facts(matrix, store, home, fresh=fresh)
-    return statuses(matrix, raised(matrix, known, again) if again else known)
+    known = load_observations(run_ids_with_dependencies(matrix), store, home, fresh=fresh)
+    return derive_statuses(matrix, raise_generations(matrix, known, again) if again else known)
 
 
-def _gone_without_a_word(now: Facts) -> bool:
+def _gone_without_a_word(now: Observations) -> bool:
     """Whether an attempt, or somebody who was to begin one, is gone and has not said how it ended."""
-    if any(job.state in UNFINISHED and now.job_alive(job) is False for job in now.jobs.values()):
+    if any(job.state in UNFINISHED and now.is_job_alive(job) is False for job in now.jobs.values()):
         return True
     for key, claims in now.claims.items():
         newest = now.jobs.get(key)
         said = newest is not None and newest.state in ENDED and newest.submission == claims[-1].submission
-        if not said and not any(now.claim_alive(claim, newest) for claim in claims):
+        if not said and not any(now.is_claim_alive(claim, newest) for claim in claims):
             return True
     return False
 
 
-def facts(matrix: Matrix, store: Store, home: Home, *, fresh: bool = True) -> Facts:
-    """What the store and the machine say about the runs that a matrix is `concerned` with: see `survey`."""
-    return facts_of(concerned(matrix), store, home, fresh=fresh)
-
-
-def concerned(matrix: Matrix) -> list[str]:
+def run_ids_with_dependencies(matrix: Matrix) -> list[str]:
     """The runs of a matrix and those that they wait for, by id."""
     others = {b.source for run in matrix.runs for b in run.benchmarks if isinstance(b, Transfer)}
     others |= {extended for run in matrix.runs if (extended := lineage.parent_id(run.run))}
     return list(dict.fromkeys([*(run.run_id for run in matrix.runs), *sorted(others)]))
 
 
-def facts_of(run_ids: list[str], store: Store, home: Home, *, fresh: bool = True) -> Facts:
+def load_observations(run_ids: list[str], store: Store, home: Home, *, fresh: bool = True) -> Observations:
     """The same of some runs. That Slurm does not answer is added to `store.warnings`."""
     alive = Liveness(home, remember=fresh)
     if fresh:
@@ -95,7 +99,7 @@ def facts_of(run_ids: list[str], store: Store, home: Home, *, fresh: bool = True
     return _facts(run_ids, store, alive)
 
 
-def _facts(run_ids: list[str], store: Store, alive: Liveness) -> Facts:
+def _facts(run_ids: list[str], store: Store, alive: Liveness) -> Observations:
     claims: dict[RunStage, list[ClaimRow]] = defaultdict(list)
     for claim in queries.open_claims(store, run_ids):
         claims[claim.run_id, claim.stage].append(claim)
@@ -103,14 +107,22 @@ def _facts(run_ids: list[str], store: Store, alive: Liveness) -> Facts:
     for result in queries.results(store, run_ids):
         results[result.run_id].append(result)
     jobs = _newest_jobs(store, run_ids)
-    alive.expect(claims, jobs)
+    alive.query_queue(claims, jobs)
     if alive.warning and alive.warning not in store.warnings:
         store.warnings.append(alive.warning)
     trainings, renewed, last = _generations(store, run_ids, jobs)
-    now = Facts(
-        jobs, claims, results, alive.claim, alive.job, alive.told, trainings=trainings, renewed=renewed, last=last
+    now = Observations(
+        jobs,
+        claims,
+        results,
+        alive.is_claim_alive,
+        alive.is_job_alive,
+        alive.slurm_reason,
+        training_generations=trainings,
+        renewed_benchmarks=renewed,
+        latest_generations=last,
     )
-    return replace(now, failed=queries.failed_benchmarks(store, run_ids, now.wanted))
+    return replace(now, failed_benchmarks=queries.failed_benchmarks(store, run_ids, now.benchmark_generation))
 
 
 def _newest_jobs(store: Store, run_ids: list[str]) -> dict[RunStage, JobRow]:
@@ -160,6 +172,6 @@ def submitted_matrices(store: Store, home: Home) -> list[MatrixRow]:
 
 def _counts(path: Path, store: Store, home: Home) -> dict[State, int] | None:
     try:
-        return counts(survey(load(path), store, home))
+        return count_states(collect_statuses(load(path), store, home))
     except InputError:
         return None

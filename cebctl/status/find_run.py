@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from cebctl.status import off_target, run_names
-from cebctl.status.staleness import Standing, Versions, lineage
+from cebctl.status.staleness import ResultDrift, Versions, training_dependencies
 from experiments import jump_start_checks
 from experiments.errors import InputError
 from experiments.spec import Run
@@ -23,7 +23,7 @@ from store.row_types import JobRow, ResultRow, RunRow
 
 
 @dataclass(frozen=True)
-class OneRun:
+class StoredRun:
     """Everything the store knows about one run."""
 
     run: RunRow
@@ -37,10 +37,10 @@ class OneRun:
     def to_json(self) -> dict[str, Any]:
         """Spec, attempts and results, as the store names them, and how their versions differ from today's."""
         results = [
-            {k: v for k, v in asdict(row).items() if k != "per_sample"} | _standing(self.versions.of(row))
+            {k: v for k, v in asdict(row).items() if k != "per_sample"} | _standing(self.versions.result_drift(row))
             for row in self.results
         ]
-        trained = self.versions.trained(self.run.run_id)
+        trained = self.versions.training_drift(self.run.run_id)
         return {
             **asdict(self.run),
             "folder": str(self.paths.folder),
@@ -51,12 +51,12 @@ class OneRun:
         }
 
 
-def _standing(standing: Standing) -> dict[str, Any]:
+def _standing(standing: ResultDrift) -> dict[str, Any]:
     total = standing.difference
     return {"stale": bool(total), "changed": sorted({*total.raised, *total.newer})}
 
 
-def find(text: str, store: Store, home: Home) -> OneRun:
+def resolve_run(text: str, store: Store, home: Home) -> StoredRun:
     """The run whose id begins with `text`, or that has this name; else the only one whose name begins with its words.
 
     Raises InputError if none or several do.
@@ -64,13 +64,13 @@ def find(text: str, store: Store, home: Home) -> OneRun:
     ingest(store, home)
     known = queries.runs(store)
     found = [row for row in known if row.run_id.startswith(text) or row.label == text]
-    found = found or [row for row in known if run_names.begins(row.label, text)]
+    found = found or [row for row in known if run_names.has_word_prefix(row.label, text)]
     if not found:
         wrong = f"none of the {len(known)} runs of {home.folder} has such an id or name"
         raise InputError(f"run {text!r}", wrong, _closest(text, known))
     if len(found) > 1:
-        called = run_names.told_apart({row.run_id: (row.label, row.spec) for row in found})
-        which = run_names.listed(
+        called = run_names.disambiguate({row.run_id: (row.label, row.spec) for row in found})
+        which = run_names.join_truncated(
             [f"{run_id} ({name})" for run_id, name in sorted(called.items(), key=lambda one: one[1])]
         )
         raise InputError(f"run {text!r}", f"it could be any of {len(found)}", which)
@@ -78,7 +78,7 @@ def find(text: str, store: Store, home: Home) -> OneRun:
     run, attempts = found[0], queries.jobs(store, [run_id])
     results = queries.results(store, [run_id])
     spec = _spec(run)
-    return OneRun(
+    return StoredRun(
         run,
         tuple(attempts),
         tuple(results),
@@ -99,7 +99,7 @@ def _spec(row: RunRow) -> Run | None:
 def _versions(row: RunRow, spec: Run | None, results: Sequence[ResultRow], store: Store) -> Versions:
     """Return the versions of a run; what it depends on is not asked of one without a spec."""
     runs = {row.run_id: spec} if spec else {}
-    others = lineage(runs, (result.benchmark for result in results))
+    others = training_dependencies(runs, (result.benchmark for result in results))
     attempts = queries.jobs(store, list(dict.fromkeys([row.run_id, *others])))
     return Versions(runs, attempts, provenance.engine_digest())
 
@@ -124,4 +124,4 @@ def _closest(text: str, known: Sequence[RunRow]) -> str:
     if not close:
         return "`cebctl status MATRIX` lists a matrix's runs" if known else ""
     meant = by_name[close[0]]
-    return f"did you mean {'one of ' * (len(meant) > 1)}{run_names.listed(meant)}?"
+    return f"did you mean {'one of ' * (len(meant) > 1)}{run_names.join_truncated(meant)}?"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
-from cebctl.status.slurm_queue import Key, Queue, look
+from cebctl.status.slurm_queue import Key, Queue, query_queue
 from cebctl.status.states import RunStage
 from jobs.attempt import lease
 from jobs.paths import Home
@@ -29,7 +29,7 @@ class Liveness:
         """By submission, run and stage."""
         self._queue = Queue()
 
-    def expect(self, claims: Mapping[RunStage, Sequence[ClaimRow]], jobs: Mapping[RunStage, JobRow]) -> None:
+    def query_queue(self, claims: Mapping[RunStage, Sequence[ClaimRow]], jobs: Mapping[RunStage, JobRow]) -> None:
         """Ask the cluster, in as few calls as possible, of every claim that may not be at its end."""
         self._elements = {
             (row.submission, row.run_id, row.stage): (row.job, row.array_index)
@@ -44,7 +44,9 @@ class Liveness:
             if (row.submission, *key) in self._elements and not _ended(row, jobs.get(key))
         }
         if not open_ones <= self._queue.misses.keys():
-            self._queue = look(self._home, open_ones, array_ids(chain(*claims.values())), remember=self._remember)
+            self._queue = query_queue(
+                self._home, open_ones, array_ids(chain(*claims.values())), remember=self._remember
+            )
 
     @property
     def warning(self) -> str:
@@ -54,7 +56,7 @@ class Liveness:
         known = "jobs are shown as they were last seen" if self._queue.elements else "nothing is known of jobs"
         return f"{self._queue.error}; {known}"
 
-    def claim(self, claim: ClaimRow, newest: JobRow | None) -> bool:
+    def is_claim_alive(self, claim: ClaimRow, newest: JobRow | None) -> bool:
         """Whether somebody lives who will yet begin to work on the claim, whose stage's newest attempt is given.
 
         Locally: one of the submission's workers, unless it has tried. Without any, its submitter is still launching
@@ -68,16 +70,16 @@ class Liveness:
         element = self._queue.elements.get(key)
         if element is None:
             may_begin = not ours or (newest is not None and newest.state == "preempted")
-            return may_begin and not self._queue.forgot(key)
+            return may_begin and not self._queue.is_forgotten(key)
         return not element.final
 
-    def job(self, job: JobRow) -> bool | None:
+    def is_job_alive(self, job: JobRow) -> bool | None:
         """Whether the attempt's process lives; None if it can't be known."""
         key = self._elements.get((job.submission or "", job.run_id, job.stage))
         element = self._queue.elements.get(key) if key else None
         if element is not None:
             return not element.final and not element.waiting and element.restarts <= (job.restart or 0)
-        if key is not None and not self._queue.forgot(key):
+        if key is not None and not self._queue.is_forgotten(key):
             return True
         return self._holds_lease(job)
 
@@ -89,7 +91,7 @@ class Liveness:
             self._jobs[at] = self._process(holder.process) if ours and holder else False
         return self._jobs[at]
 
-    def told(self, claim: ClaimRow, newest: JobRow | None) -> str:
+    def slurm_reason(self, claim: ClaimRow, newest: JobRow | None) -> str:
         """What the cluster says of the claim's job, in words."""
         key = self._elements.get((claim.submission, claim.run_id, claim.stage))
         element = self._queue.elements.get(key) if key else None

@@ -6,21 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cebctl.status.collect import facts_of
-from cebctl.status.states import State, attempt_state, note
+from cebctl.status.collect import load_observations
+from cebctl.status.states import State, attempt_state, slurm_note
 from jobs.paths import STAGES, Home, Stage
 from store.connect import Store
 
-Standing = tuple[State, str]
+StateNote = tuple[State, str]
 """A state, and what the cluster says of it."""
 
 
 @dataclass(frozen=True)
-class Whereabouts:
+class LogSources:
     """Of the stages that were claimed."""
 
-    stages: Mapping[Stage, Standing]
-    printed: Mapping[Stage, tuple[Path, ...]]
+    stages: Mapping[Stage, StateNote]
+    paths: Mapping[Stage, tuple[Path, ...]]
     """What the cluster's jobs printed outside their attempts."""
 
     @property
@@ -28,12 +28,12 @@ class Whereabouts:
         return any(state in ("queued", "running") for state, _ in self.stages.values())
 
 
-def whereabouts(run_id: str, store: Store, home: Home) -> Whereabouts:
+def find_log_sources(run_id: str, store: Store, home: Home) -> LogSources:
     """Read the journals anew and ask the cluster."""
-    facts = facts_of([run_id], store, home)
+    facts = load_observations([run_id], store, home)
     claims = {stage: facts.claims.get((run_id, stage), ()) for stage in STAGES}
     stages = {
-        stage: (attempt_state(run_id, stage, facts), note(run_id, stage, facts))
+        stage: (attempt_state(run_id, stage, facts), slurm_note(run_id, stage, facts))
         for stage in STAGES
         if claims[stage] or (run_id, stage) in facts.jobs
     }
@@ -46,4 +46,4 @@ def whereabouts(run_id: str, store: Store, home: Home) -> Whereabouts:
         )
         for stage in STAGES
     }
-    return Whereabouts(stages, printed)
+    return LogSources(stages, printed)

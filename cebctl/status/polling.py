@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from cebctl.status import state_hook
-from cebctl.status.collect import survey
+from cebctl.status.collect import collect_statuses
 from cebctl.status.states import RunStatus
 from experiments.matrix.planned_run import Matrix
 from jobs.paths import Home
@@ -14,21 +14,21 @@ from store.connect import Store
 
 
 @dataclass(frozen=True)
-class Seen:
+class Snapshot:
     """One look."""
 
     runs: list[RunStatus]
     warnings: tuple[str, ...] = ()
 
 
-def look(matrix: Matrix, store: Store, home: Home) -> Seen:
+def poll(matrix: Matrix, store: Store, home: Home) -> Snapshot:
     """The runs as they are now; the user's hook is told of those in another state than at the last look."""
-    runs = survey(matrix, store, home)
-    warnings = [*store.warnings, *state_hook.tell(matrix, runs, home)]
+    runs = collect_statuses(matrix, store, home)
+    warnings = [*store.warnings, *state_hook.notify(matrix, runs, home)]
     store.warnings.clear()
-    return Seen(runs, tuple(warnings))
+    return Snapshot(runs, tuple(warnings))
 
 
-def lookout(matrix: Matrix, store: Store, home: Home) -> partial[Seen]:
-    """`look`, to be called without arguments."""
-    return partial(look, matrix, store, home)
+def make_poller(matrix: Matrix, store: Store, home: Home) -> partial[Snapshot]:
+    """`poll`, to be called without arguments."""
+    return partial(poll, matrix, store, home)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from cebctl.status.states import Facts, RunStatus, StageStatus, statuses
+from cebctl.status.states import Observations, RunStatus, StageStatus, derive_statuses
 from experiments import lineage
 from experiments.benchmarks import AnyBenchmark, Transfer, describe
 from experiments.matrix.planned_run import Matrix
@@ -23,14 +23,14 @@ from store.connect import Store
 
 
 @dataclass(frozen=True)
-class Again:
+class Rerun:
     """What is to be done again of the runs of a matrix."""
 
     train: bool = False
     """The training, and so every evaluation."""
     benchmarks: frozenset[AnyBenchmark] = frozenset()
 
-    def of(self, run: RunStatus, stage: StageStatus) -> StageStatus | None:
+    def restrict(self, run: RunStatus, stage: StageStatus) -> StageStatus | None:
         """Return what of a stage that is offered is meant; None if nothing."""
         if self.train:
             return stage
@@ -39,27 +39,27 @@ class Again:
         return replace(stage, missing=missing) if stage.stage == "evaluate" and trained and missing else None
 
 
-def read(texts: Sequence[str], matrix: Matrix) -> Again | None:
+def parse_selections(texts: Sequence[str], matrix: Matrix) -> Rerun | None:
     """Return what the selections name; None without any. Raises InputError for one that names nothing of the matrix."""
     if not texts:
         return None
     chosen = [benchmark for text in texts if text.strip() != TRAIN for benchmark in benchmarks(text, matrix.benchmarks)]
-    return Again(any(text.strip() == TRAIN for text in texts), frozenset(chosen))
+    return Rerun(any(text.strip() == TRAIN for text in texts), frozenset(chosen))
 
 
-def raised(matrix: Matrix, facts: Facts, again: Again) -> Facts:
+def raise_generations(matrix: Matrix, facts: Observations, again: Rerun) -> Observations:
     """Return the facts with a new generation wanted of what is meant and has ended.
 
     What is under way is left to it, and what was never done, or was lost, goes on in its own generation.
     """
-    trainings = dict(facts.trainings)
-    renewed = {run_id: dict(of_run) for run_id, of_run in facts.renewed.items()}
-    failed = {run_id: set(of_run) for run_id, of_run in facts.failed.items()}
-    for run in statuses(matrix, facts):
+    trainings = dict(facts.training_generations)
+    renewed = {run_id: dict(of_run) for run_id, of_run in facts.renewed_benchmarks.items()}
+    failed = {run_id: set(of_run) for run_id, of_run in facts.failed_benchmarks.items()}
+    for run in derive_statuses(matrix, facts):
         if is_under_way(run):
             continue
         run_id = run.planned.run_id
-        generation = facts.last.get(run_id, 1) + 1
+        generation = facts.latest_generations.get(run_id, 1) + 1
         if again.train:
             if run.stages[0].state in ("done", "failed"):
                 trainings[run_id], failed[run_id] = generation, set()
@@ -70,7 +70,7 @@ def raised(matrix: Matrix, facts: Facts, again: Again) -> Facts:
             if ended:
                 renewed.setdefault(run_id, {}).update(dict.fromkeys(ended, generation))
                 failed[run_id] = failed.get(run_id, set()).difference(ended)
-    return replace(facts, trainings=trainings, renewed=renewed, failed=failed)
+    return replace(facts, training_generations=trainings, renewed_benchmarks=renewed, failed_benchmarks=failed)
 
 
 def is_under_way(run: RunStatus) -> bool:
@@ -78,7 +78,7 @@ def is_under_way(run: RunStatus) -> bool:
     return any(stage.state in ("queued", "running") for stage in run.stages)
 
 
-def left(matrix: Matrix, retrained: Collection[str], store: Store) -> list[str]:
+def describe_outdated_dependents(matrix: Matrix, retrained: Collection[str], store: Store) -> list[str]:
     """Return, in words, what was made from the older trainings of these runs and is not done again with them."""
     specs = {row.run_id: (row.label, row.spec) for row in queries.runs(store)}
     others = {run_id: label for run_id, (label, _) in specs.items()} | {run.run_id: run.name for run in matrix.runs}
@@ -104,10 +104,10 @@ def _parent(spec: object) -> str | None:
         return None
 
 
-def restricted(
-    offered: Iterable[tuple[RunStatus, StageStatus]], again: Again | None
+def restrict_stages(
+    offered: Iterable[tuple[RunStatus, StageStatus]], again: Rerun | None
 ) -> list[tuple[RunStatus, StageStatus]]:
     """Return what of the offered stages is meant; all of it without `again`."""
     if again is None:
         return list(offered)
-    return [(run, meant) for run, stage in offered if (meant := again.of(run, stage)) is not None]
+    return [(run, meant) for run, stage in offered if (meant := again.restrict(run, stage)) is not None]

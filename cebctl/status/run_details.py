@@ -23,7 +23,7 @@ TAIL_BYTES = 4000
 
 
 @dataclass(frozen=True)
-class Evidence:
+class RunDetails:
     """One run."""
 
     status: RunStatus
@@ -37,7 +37,7 @@ class Evidence:
     """The last lines that its newest attempt printed."""
 
 
-def collect(runs: Sequence[RunStatus], store: Store, home: Home, points: int = POINTS) -> list[Evidence]:
+def collect_run_details(runs: Sequence[RunStatus], store: Store, home: Home, points: int = POINTS) -> list[RunDetails]:
     """The evidence of every run, in order."""
     jobs: dict[str, list[JobRow]] = defaultdict(list)
     for job in queries.jobs(store, [run.planned.run_id for run in runs]):
@@ -45,13 +45,13 @@ def collect(runs: Sequence[RunStatus], store: Store, home: Home, points: int = P
     return [_of(run, jobs[run.planned.run_id], store, home, points) for run in runs]
 
 
-def _of(run: RunStatus, jobs: Sequence[JobRow], store: Store, home: Home, points: int) -> Evidence:
+def _of(run: RunStatus, jobs: Sequence[JobRow], store: Store, home: Home, points: int) -> RunDetails:
     paths = home.run(run.planned.run_id)
     ancestors = [run_id(one) for one in lineage.ancestors(run.planned.run)]
     curves = queries.metrics(store, run.planned.run_id, at_most=points, ancestors=ancestors) if jobs else []
     newest = max(jobs, key=lambda job: job.updated_at, default=None)
     log = _tail(paths.log(newest.stage, newest.attempt)) if newest else ""
-    return Evidence(run, tuple(jobs), tuple(curves), provenance.stored(paths), log)
+    return RunDetails(run, tuple(jobs), tuple(curves), provenance.stored(paths), log)
 
 
 def _tail(path: Path) -> str:

@@ -11,7 +11,7 @@ from experiments.matrix.planned_run import shown
 from experiments.matrix.spec_fields import Path, schema
 from experiments.spec import Run
 
-FEW = 6
+MAX_LISTED = 6
 """How many are listed before the rest is a dot dot dot."""
 _FIELDS = 4
 """How many fields tell runs of one name apart, of those in which they differ."""
@@ -25,24 +25,24 @@ def without_seed(name: str) -> str:
     return " ".join(part for part in name.split() if not part.startswith("seed="))
 
 
-def begins(name: str, text: str) -> bool:
+def has_word_prefix(name: str, text: str) -> bool:
     """Whether the name begins with whole words of the text: `xent seed=0` with `xent`."""
     return bool(text.strip()) and f"{name} ".startswith(f"{text.strip()} ")
 
 
-def listed(names: Collection[str]) -> str:
+def join_truncated(names: Collection[str]) -> str:
     """The first few, and whether there are more."""
-    return ", ".join([*list(names)[:FEW], *["…"] * (len(names) > FEW)])
+    return ", ".join([*list(names)[:MAX_LISTED], *["…"] * (len(names) > MAX_LISTED)])
 
 
-def closest(text: str, names: Collection[str]) -> str:
+def suggestion(text: str, names: Collection[str]) -> str:
     """`did you mean 'xent'?`; where nothing is close, the first few there are."""
     if close := difflib.get_close_matches(text, dict.fromkeys(names), n=3):
         return f"did you mean {' or '.join(map(repr, close))}?"
-    return f"there are {listed(dict.fromkeys(names))}" if names else ""
+    return f"there are {join_truncated(dict.fromkeys(names))}" if names else ""
 
 
-def told_apart(runs: Mapping[str, tuple[str, Spec]]) -> dict[str, str]:
+def disambiguate(runs: Mapping[str, tuple[str, Spec]]) -> dict[str, str]:
     """By id, what the run is called; where several are called so, with the fields in which their specs differ:
     `ceb rho=3, epochs=6`."""
     alike: dict[str, dict[str, dict[Path, Any]]] = defaultdict(dict)

@@ -26,12 +26,12 @@ from jobs.slurm.client import Element
 Key = tuple[str, int]
 """The unique name of an array and the index of an element."""
 
-SECONDS = 10.0
+MAX_AGE_SECONDS = 10.0
 """How long an answer is good for; CEBCTL_SLURM_SECONDS sets another time, for sites that ask for fewer questions."""
 MISSES = 2
-TOGETHER_SECONDS = 60.0
+BATCH_SECONDS = 60.0
 """Elements that somebody looked at so recently are asked for with the others: who looks in turns asks once."""
-REMEMBERED_SECONDS = 7 * 86_400.0
+RETENTION_SECONDS = 7 * 86_400.0
 """How long an end that was seen is kept after the last look at it."""
 
 
@@ -58,12 +58,12 @@ class Queue:
     """Why this is not fresh, where the cluster did not answer."""
     asked: float = 0.0
 
-    def forgot(self, key: Key) -> bool:
+    def is_forgotten(self, key: Key) -> bool:
         """Whether an element is known to nobody."""
         return self.misses.get(key, 0) >= MISSES
 
 
-def look(
+def query_queue(
     home: Home, wanted: Collection[Key], ids: Mapping[str, str] = MappingProxyType({}), *, remember: bool = True
 ) -> Queue:
     """Return the queue as of now or a few seconds ago; without `remember` nothing is written.
@@ -71,7 +71,7 @@ def look(
     By Slurm's `ids` of the arrays, given by name, elements are found that were renamed since.
     """
     before = _read(home.queue) or _Kept(0.0, [])
-    recently = {text for text, when in before.wanted.items() if when > before.asked - TOGETHER_SECONDS}
+    recently = {text for text, when in before.wanted.items() if when > before.asked - BATCH_SECONDS}
     if _age(before) < _seconds() and recently >= {_text(key) for key in wanted}:
         return _queue(before, wanted)
     now = _ask(before, wanted, ids)
@@ -84,9 +84,9 @@ def _ask(before: _Kept, wanted: Collection[Key], ids: Mapping[str, str]) -> _Kep
     now = time.time()
     looked_at = before.wanted | dict.fromkeys(map(_text, wanted), now)
     known = {_key(one): one for one in before.elements}
-    keys = {_key_of(text) for text, when in looked_at.items() if when > now - TOGETHER_SECONDS}
+    keys = {_key_of(text) for text, when in looked_at.items() if when > now - BATCH_SECONDS}
     ended = {
-        key: one for key, one in known.items() if one.final and looked_at.get(_text(key), 0) > now - REMEMBERED_SECONDS
+        key: one for key, one in known.items() if one.final and looked_at.get(_text(key), 0) > now - RETENTION_SECONDS
     }
     kept = {text: when for text, when in looked_at.items() if _key_of(text) in keys | ended.keys()}
     names = {name for name, _ in keys}
@@ -145,9 +145,9 @@ def _age(kept: _Kept) -> float:
 
 def _seconds() -> float:
     try:
-        return float(os.environ.get("CEBCTL_SLURM_SECONDS") or SECONDS)
+        return float(os.environ.get("CEBCTL_SLURM_SECONDS") or MAX_AGE_SECONDS)
     except ValueError:
-        return SECONDS
+        return MAX_AGE_SECONDS
 
 
 def _read(path: Path) -> _Kept | None:

@@ -17,7 +17,7 @@ from store.row_types import JobRow, ResultRow
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingDrift:
     """What the weights of a run were made with."""
 
     difference: Difference
@@ -27,7 +27,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Standing:
+class ResultDrift:
     """How the versions that a result was made with differ from today's."""
 
     evaluation: Difference
@@ -51,8 +51,10 @@ class Versions:
     """Of these runs, of those that they extend and of the sources of transfer."""
     engine: str
     """The digest of today's code."""
-    _trained: dict[tuple[str, int | None, float | None], Trained] = field(default_factory=dict, init=False, repr=False)
-    _standings: dict[tuple[str, str, str, int], Standing] = field(default_factory=dict, init=False, repr=False)
+    _trained: dict[tuple[str, int | None, float | None], TrainingDrift] = field(
+        default_factory=dict, init=False, repr=False
+    )
+    _standings: dict[tuple[str, str, str, int], ResultDrift] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def _trainings(self) -> dict[str, list[JobRow]]:
@@ -62,7 +64,7 @@ class Versions:
                 trainings[attempt.run_id].append(attempt)
         return trainings
 
-    def trained(self, run: str, generation: int | None = None, before: float | None = None) -> Trained:
+    def training_drift(self, run: str, generation: int | None = None, before: float | None = None) -> TrainingDrift:
         """Return what the weights of a run were made with, the training of the runs that it extends included; those
         that a result of this generation was measured on, or that were there `before` a time, or by default the newest.
         """
@@ -71,42 +73,42 @@ class Versions:
             spec = self.runs.get(run)
             own = [a for a in self._trainings.get(run, ()) if generation is None or a.generation <= generation]
             training = _begun_before(own, before)
-            attempts = contributing(training)
+            attempts = contributing_attempts(training)
             for ancestor in [*start.ancestors(spec)][::-1] if spec else ():
                 # A run that was trained anew has not changed what went on from its training before.
                 before = min((a.started_at for a in attempts if a.started_at is not None), default=before)
                 training = _begun_before(self._trainings.get(run_id(ancestor), []), before)
-                attempts = [*contributing(training), *attempts]
+                attempts = [*contributing_attempts(training), *attempts]
             needed = numerics.of_training(spec) if spec else {}
             self._trained[key] = self._of_attempts(attempts, needed)
         return self._trained[key]
 
-    def of(self, result: ResultRow) -> Standing:
+    def result_drift(self, result: ResultRow) -> ResultDrift:
         """Return how the versions of one measure, of the newest attempt of its generation, differ from today's."""
         key = result.run_id, result.evaluation_id, numerics.corruption_of(result.name), result.generation
         if key not in self._standings:  # a result has a hundred measures under corruptions, a matrix of them thousands
             self._standings[key] = self._standing(result)
         return self._standings[key]
 
-    def _standing(self, result: ResultRow) -> Standing:
+    def _standing(self, result: ResultRow) -> ResultDrift:
         run, benchmark = self.runs.get(result.run_id), result.benchmark
         needed = numerics.of_evaluation(run, benchmark) if run else {}
         made = self._recorded(result.numerics, result.engine, needed)
         if made is not None:
             made = numerics.of_measure(made, result.name)
         evaluation = numerics.difference(made, numerics.of_measure(needed, result.name))
-        trained = self.trained(result.run_id, result.generation)
+        trained = self.training_drift(result.run_id, result.generation)
         training = trained.difference
         if isinstance(benchmark, Transfer):
-            training |= self.trained(benchmark.source, before=result.measured_at).difference
-        return Standing(evaluation, training, trained.mixed)
+            training |= self.training_drift(benchmark.source, before=result.measured_at).difference
+        return ResultDrift(evaluation, training, trained.mixed)
 
-    def _of_attempts(self, attempts: Sequence[JobRow], needed: Mapping[str, int]) -> Trained:
+    def _of_attempts(self, attempts: Sequence[JobRow], needed: Mapping[str, int]) -> TrainingDrift:
         made = [self._recorded(attempt.numerics, attempt.engine, needed) for attempt in attempts]
         total = Difference()
         for versions in made:
             total |= numerics.difference(versions, needed)
-        return Trained(total, _mixed(made, [attempt.engine or "" for attempt in attempts]))
+        return TrainingDrift(total, _mixed(made, [attempt.engine or "" for attempt in attempts]))
 
     def _recorded(
         self, versions: Mapping[str, int] | None, engine: str | None, needed: Mapping[str, int]
@@ -121,7 +123,7 @@ def _begun_before(attempts: Sequence[JobRow], time: float | None) -> Sequence[Jo
     return begun or attempts
 
 
-def contributing(attempts: Iterable[JobRow]) -> list[JobRow]:
+def contributing_attempts(attempts: Iterable[JobRow]) -> list[JobRow]:
     """Return the attempts at a training whose steps are in its newest checkpoint, in order.
 
     One that resumed from a step keeps what those before it did up to there; one that wrote no checkpoint behind the
@@ -152,7 +154,7 @@ def _mixed(made: Sequence[Mapping[str, int] | None], engines: Sequence[str]) -> 
     return tuple(mixed)
 
 
-def lineage(runs: Mapping[str, Run], benchmarks: Iterable[AnyBenchmark]) -> list[str]:
+def training_dependencies(runs: Mapping[str, Run], benchmarks: Iterable[AnyBenchmark]) -> list[str]:
     """Return the runs whose training the results of some runs, by id, depend on: their own, that of all that they
     extend, and of the sources of transfer."""
     extended = [run_id(ancestor) for run in runs.values() for ancestor in start.ancestors(run)]

@@ -31,14 +31,14 @@ from experiments.errors import InputError, MatrixError
 from experiments.matrix.planned_run import Matrix
 from jobs.paths import Home
 
-SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 """How long the command may take."""
 VARIABLE = "CEBCTL_ON_STATE_CHANGE"
 ROOT = 0
 _KEY = "on_state_change"
 
 
-def tell(matrix: Matrix, runs: Sequence[RunStatus], home: Home) -> list[str]:
+def notify(matrix: Matrix, runs: Sequence[RunStatus], home: Home) -> list[str]:
     """Call the hook, if there is one, of the runs that changed since it was last called; what went wrong.
 
     Raises InputError if the configuration can't be read, or is not one's own.
@@ -56,7 +56,7 @@ def tell(matrix: Matrix, runs: Sequence[RunStatus], home: Home) -> list[str]:
         {"matrix": str(matrix.path.absolute()), "home": str(home.folder), "changes": changes}
     )
     try:
-        done = subprocess.run(command, input=document, cwd=home.folder, capture_output=True, timeout=SECONDS)
+        done = subprocess.run(command, input=document, cwd=home.folder, capture_output=True, timeout=TIMEOUT_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         return [f"{_KEY}: {error}"]
     if not done.returncode:

@@ -13,10 +13,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cebctl.status.collect import facts
+from cebctl.status.collect import load_observations, run_ids_with_dependencies
 from cebctl.status.liveness import array_ids
 from cebctl.status.slurm_queue import Key
-from cebctl.status.states import RunStatus, StageStatus, statuses
+from cebctl.status.states import RunStatus, StageStatus, derive_statuses
 from cebctl.submission.submit import released, submitted
 from experiments.errors import UnreachableError
 from experiments.matrix.planned_run import Matrix
@@ -68,10 +68,10 @@ class Cancelled:
 
 def find(matrix: Matrix, store: Store, home: Home) -> list[Target]:
     """What waits or runs, whosever it is."""
-    known = facts(matrix, store, home)
+    known = load_observations(run_ids_with_dependencies(matrix), store, home)
     return [
         Target(run, stage, claim)
-        for run in statuses(matrix, known)
+        for run in derive_statuses(matrix, known)
         for stage in run.stages
         if stage.state in ("queued", "running")
         for claim in known.claims.get((run.planned.run_id, stage.stage), ())

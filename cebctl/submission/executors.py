@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from cebctl.status.states import Facts, RunStatus, StageStatus, to_be_trained
+from cebctl.status.states import Observations, RunStatus, StageStatus, runs_with_pending_training
 from cebctl.submission import job_arrays as arrays
 from experiments.benchmarks import Transfer
 from experiments.errors import CebctlError, UnreachableError
@@ -68,10 +68,10 @@ class Sender(Protocol):
     def at_once(self) -> int | None:
         """How many jobs of a submission may run at a time; None where nothing limits them."""
 
-    def behind(self, runs: Sequence[RunStatus], known: Facts, *, retry_failed: bool) -> Collection[str]:
+    def behind(self, runs: Sequence[RunStatus], known: Observations, *, retry_failed: bool) -> Collection[str]:
         """The runs that others, or their benchmarks, can wait for, because their training is under way or will be."""
 
-    def orders(self, name: str, matrix: Matrix, offered: Offered, known: Facts) -> list[Order]:
+    def orders(self, name: str, matrix: Matrix, offered: Offered, known: Observations) -> list[Order]:
         """The orders of a submission of this name, in the order of their sending."""
 
     def send(self, home: Home, snapshot: Snapshot, name: str, order: Order, sent: Sequence[Sent]) -> Sent:
@@ -93,7 +93,7 @@ def claim(
 
     On a cluster an array, `job`, and the `index` of one of its elements take it.
     """
-    waiting = [b for b in stage.waiting if getattr(b, "source", None) not in behind]
+    waiting = [b for b in stage.blocked_benchmarks if getattr(b, "source", None) not in behind]
     return Claim(
         run_id=planned.run_id,
         label=planned.name,
@@ -104,8 +104,8 @@ def claim(
         job=job,
         index=index,
         generation=stage.generation,
-        training=stage.training,
-        extended=stage.extended,
+        training=stage.training_generation,
+        extended=stage.parent_generation,
     )
 
 
@@ -117,10 +117,10 @@ class Local:
     at_once: int | None = None
     executor: str = "local"
 
-    def behind(self, runs: Sequence[RunStatus], known: Facts, *, retry_failed: bool) -> Collection[str]:
+    def behind(self, runs: Sequence[RunStatus], known: Observations, *, retry_failed: bool) -> Collection[str]:
         return ()
 
-    def orders(self, name: str, matrix: Matrix, offered: Offered, known: Facts) -> list[Order]:
+    def orders(self, name: str, matrix: Matrix, offered: Offered, known: Observations) -> list[Order]:
         return [Order(tuple(claim(matrix, run.planned, stage) for run, stage in offered))]
 
     def send(self, home: Home, snapshot: Snapshot, name: str, order: Order, sent: Sequence[Sent]) -> Sent:
@@ -146,10 +146,10 @@ class Slurm:
     unanswered: set[str] = field(default_factory=set, compare=False)
     """The arrays that may have been accepted, though nobody said so."""
 
-    def behind(self, runs: Sequence[RunStatus], known: Facts, *, retry_failed: bool) -> Collection[str]:
-        return to_be_trained(runs, _in_queue(known), retry_failed=retry_failed)
+    def behind(self, runs: Sequence[RunStatus], known: Observations, *, retry_failed: bool) -> Collection[str]:
+        return runs_with_pending_training(runs, _in_queue(known), retry_failed=retry_failed)
 
-    def orders(self, name: str, matrix: Matrix, offered: Offered, known: Facts) -> list[Order]:
+    def orders(self, name: str, matrix: Matrix, offered: Offered, known: Observations) -> list[Order]:
         queued = _in_queue(known)
         ahead = {run.planned.run_id for run, stage in offered if stage.stage == "train"} | set(queued)
         stages = {(run.planned.run_id, stage.stage): (run.planned, stage) for run, stage in offered}
@@ -238,16 +238,16 @@ def _limits(job_arrays: Sequence[arrays.Array], slots: int) -> tuple[dict[str, i
 def _sources(stage: StageStatus, ahead: Collection[str], queued: Collection[str]) -> frozenset[str]:
     """The runs whose end a stage waits for: those `ahead` of it that its benchmarks need; the one that it extends is
     among them if it is `queued` already, and else in the same submission, where `arrays` pairs the two."""
-    needed = {b.source for b in stage.waiting if isinstance(b, Transfer)}
-    return frozenset(needed.intersection(ahead) | {stage.awaits}.intersection(queued))
+    needed = {b.source for b in stage.blocked_benchmarks if isinstance(b, Transfer)}
+    return frozenset(needed.intersection(ahead) | {stage.parent_run_id}.intersection(queued))
 
 
-def _in_queue(known: Facts) -> dict[str, str]:
+def _in_queue(known: Observations) -> dict[str, str]:
     """The runs that an element of an earlier array trains, by Slurm's id of it."""
     found = {}
     for (run_id, stage), claims in known.claims.items():
         for row in claims if stage == "train" else ():
             ids = [worker.executor_id for worker in row.workers if worker.job == row.job]
-            if ids and known.claim_alive(row, known.jobs.get((run_id, stage))):
+            if ids and known.is_claim_alive(row, known.jobs.get((run_id, stage))):
                 found[run_id] = f"{ids[-1]}_{row.array_index}"
     return found

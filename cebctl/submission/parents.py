@@ -21,7 +21,7 @@ _LENGTHS = ("epochs", "extends")
 
 def orphans(matrix: Matrix, runs: Iterable[RunStatus], store: Store) -> list[str]:
     """Of each run that extends one which was never submitted and is not of this matrix: that, and what there is."""
-    alone = [run.planned for run in runs if run.stages[0].awaits]
+    alone = [run.planned for run in runs if run.stages[0].parent_run_id]
     if not alone:
         return []
     here = {run.run_id for run in matrix.runs}

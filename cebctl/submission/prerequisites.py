@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cebctl.status.collect import survey
-from cebctl.status.rerun import Again
+from cebctl.status.collect import collect_statuses
+from cebctl.status.rerun import Rerun
 from cebctl.submission.executors import Offered
 from cebctl.submission.parents import orphans
 from cebctl.submission.submit import due
@@ -19,13 +19,13 @@ from jobs.paths import Home, data_folder
 from store.read_only import read_only
 
 
-def check(matrix: Matrix, home: Home, *, retry_failed: bool, again: Again | None = None) -> None:
+def check(matrix: Matrix, home: Home, *, retry_failed: bool, again: Rerun | None = None) -> None:
     """Raise InputError if the data set, the checkpoint, the weights or the shorter run that a run to be submitted needs
     are not at hand.
 
     Writes nothing."""
     with read_only(home) as store:
-        runs = survey(matrix, store, home, fresh=False, again=again)
+        runs = collect_statuses(matrix, store, home, fresh=False, again=again)
         alone = orphans(matrix, runs, store)
     if alone:
         raise InputError(matrix.path, alone[0] + _others(alone))
@@ -68,7 +68,7 @@ def _check_checkpoints(offered: Offered, home: Home) -> None:
     needed += [
         (f"what {run.planned.name} extends", extended, "it can't go on from there")
         for run, stage in offered
-        if stage.stage == "train" and not stage.awaits and (extended := lineage.parent_id(run.planned.run))
+        if stage.stage == "train" and not stage.parent_run_id and (extended := lineage.parent_id(run.planned.run))
         if not any(checkpoint_files.newest_first(home.run(run.planned.run_id, stage.generation).checkpoints))
     ]
     bare = [one for one in needed if not _has_checkpoint(home, one[1])]

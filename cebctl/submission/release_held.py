@@ -6,7 +6,7 @@ queue and holds it there for good.
 
 from __future__ import annotations
 
-from cebctl.status.collect import concerned
+from cebctl.status.collect import run_ids_with_dependencies
 from cebctl.status.liveness import array_ids
 from experiments.errors import UnreachableError
 from experiments.matrix.planned_run import Matrix
@@ -23,7 +23,7 @@ def release(matrix: Matrix, store: Store, home: Home) -> dict[str, str]:
     Raises UnreachableError if the queue can't be asked.
     """
     ingest(store, home)
-    claims = [row for row in queries.open_claims(store, concerned(matrix)) if row.job]
+    claims = [row for row in queries.open_claims(store, run_ids_with_dependencies(matrix)) if row.job]
     claimed = {(row.job, row.array_index) for row in claims}
     queue = [*client.queue({row.job for row in claims if row.job}), *client.queue_by_ids(array_ids(claims))]
     held = [element.job for element in queue if (element.name, element.index) in claimed and element.launch_failed]

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import msgspec
 
 from cebctl.interrupts import uninterrupted
-from cebctl.status.collect import facts
-from cebctl.status.rerun import Again, raised, restricted
-from cebctl.status.states import RunStage, RunStatus, StageStatus, offered_states, statuses
+from cebctl.status.collect import load_observations, run_ids_with_dependencies
+from cebctl.status.rerun import Rerun, raise_generations, restrict_stages
+from cebctl.status.states import RunStage, RunStatus, StageStatus, derive_statuses, submittable_states
 from cebctl.submission.executors import Order, Sender, Sent, claim
 from experiments.atomic_files import write_atomic
 from experiments.benchmarks import Transfer
@@ -49,7 +49,7 @@ class Submission:
 
 
 def due(
-    runs: Iterable[RunStatus], *, retry_failed: bool, behind: Collection[str] = (), again: Again | None = None
+    runs: Iterable[RunStatus], *, retry_failed: bool, behind: Collection[str] = (), again: Rerun | None = None
 ) -> list[tuple[RunStatus, StageStatus]]:
     """What nobody does: every stage that is new or lost, and failed ones if asked; with `again`, only what that means.
 
@@ -59,17 +59,19 @@ def due(
     `behind`: a local worker that met it earlier would have to wait for another one, which may never come to it. So it
     is for a later `submit`; `submit --wait` is one itself.
     """
-    offered = offered_states(retry_failed=retry_failed)
+    offered = submittable_states(retry_failed=retry_failed)
     found: list[tuple[RunStatus, StageStatus]] = []
     for run in runs:
-        if run.stages[0].awaits and run.stages[0].awaits not in behind:
+        if run.stages[0].parent_run_id and run.stages[0].parent_run_id not in behind:
             continue
         trained = run.stages[0].state == "done" or run.stages[0].state in offered
         for stage in run.stages:
-            ready = [b for b in stage.missing if b not in stage.waiting or getattr(b, "source", None) in behind]
+            ready = [
+                b for b in stage.missing if b not in stage.blocked_benchmarks or getattr(b, "source", None) in behind
+            ]
             if stage.state in offered and (stage.stage == "train" or (trained and ready)):
                 found.append((run, stage))
-    return restricted(found, again)
+    return restrict_stages(found, again)
 
 
 def held_back(runs: Iterable[RunStatus], submission: Submission | None = None) -> set[tuple[str, str]]:
@@ -82,7 +84,7 @@ def held_back(runs: Iterable[RunStatus], submission: Submission | None = None) -
         (run.planned.run_id, other)
         for run in runs
         for stage in run.stages
-        for other in stage.held_by
+        for other in stage.blocked_by
         if not (stage.stage == "train" and run.planned.run_id in trains) and (run.planned.run_id, other) not in attacks
     }
 
@@ -95,7 +97,7 @@ def submit(
     *,
     retry_failed: bool = False,
     only: Collection[str] | None = None,
-    again: Again | None = None,
+    again: Rerun | None = None,
 ) -> Submission | None:
     """Submit what is missing, or what is to be done `again`; None if nothing is. See `needs.check` first.
 
@@ -104,10 +106,10 @@ def submit(
     """
     name = new_submission()
     with store.exclusive():
-        known = facts(matrix, store, home)
+        known = load_observations(run_ids_with_dependencies(matrix), store, home)
         if again:
-            known = raised(matrix, known, again)
-        status = [run for run in statuses(matrix, known) if only is None or run.planned.run_id in only]
+            known = raise_generations(matrix, known, again)
+        status = [run for run in derive_statuses(matrix, known) if only is None or run.planned.run_id in only]
         behind = sender.behind(status, known, retry_failed=retry_failed)
         offered = due(status, retry_failed=retry_failed, behind=behind, again=again)
         if not offered:
@@ -125,7 +127,9 @@ def submit(
                 journal.write(*(record for order in orders for record in order.records))
                 for run in later:
                     wish = claim(matrix, run.planned, run.stages[0])
-                    journal.write(wish, released(name, wish, why := f"waits until {run.stages[0].awaits} is trained"))
+                    journal.write(
+                        wish, released(name, wish, why := f"waits until {run.stages[0].parent_run_id} is trained")
+                    )
                     waiting.append((wish, why))
                 sent, left_over, error = _send(sender, orders, home, snapshot, journal, name)
             ingest(store, home)
@@ -147,7 +151,9 @@ def _later(runs: Iterable[RunStatus], offered: Iterable[tuple[RunStatus, StageSt
     claims are journalled and given back at once, so that the next `submit` knows of them."""
     trains = {run.planned.run_id for run, stage in offered if stage.stage == "train"}
     awaited = ((run, run.stages[0]) for run in runs if run.planned.run_id not in trains)
-    return [run for run, train in awaited if train.generation > 1 and train.state == "new" and train.awaits in trains]
+    return [
+        run for run, train in awaited if train.generation > 1 and train.state == "new" and train.parent_run_id in trains
+    ]
 
 
 def _send(

@@ -9,8 +9,8 @@ import pytest
 import typer
 
 from cebctl.commands.submit import _stay
-from cebctl.status.collect import open_home, survey
-from cebctl.status.states import Facts, RunStatus, to_be_trained
+from cebctl.status.collect import collect_statuses, open_home
+from cebctl.status.states import Observations, RunStatus, runs_with_pending_training
 from cebctl.submission.executors import Local, Offered, Order, Sent
 from cebctl.submission.submit import held_back, submit
 from experiments.benchmarks import Transfer
@@ -49,10 +49,10 @@ class Scripted:
         self.ends, self.cluster, self.transfer = ends or {}, cluster, transfer
         self.sent: list[list[str]] = []
 
-    def behind(self, runs: Sequence[RunStatus], known: Facts, *, retry_failed: bool) -> Collection[str]:
-        return to_be_trained(runs, (), retry_failed=retry_failed) if self.cluster else ()
+    def behind(self, runs: Sequence[RunStatus], known: Observations, *, retry_failed: bool) -> Collection[str]:
+        return runs_with_pending_training(runs, (), retry_failed=retry_failed) if self.cluster else ()
 
-    def orders(self, name: str, matrix: Matrix, offered: Offered, known: Facts) -> list[Order]:
+    def orders(self, name: str, matrix: Matrix, offered: Offered, known: Observations) -> list[Order]:
         return Local().orders(name, matrix, offered, known)
 
     def send(self, home: Home, snapshot: Snapshot, name: str, order: Order, sent: Sequence[Sent]) -> Sent:
@@ -75,12 +75,12 @@ def waited(text: str, folder: Path, home: Home, sender: Scripted) -> list[list[s
     """What is submitted from the first submission on."""
     matrix = _matrix(text, folder)
     with open_home(home, create=True) as store:
-        before = survey(matrix, store, home)
+        before = collect_statuses(matrix, store, home)
         submission = submit(matrix, store, home, sender)
         try:
             _stay(matrix, store, home, sender, held_back(before, submission))
         except typer.Exit as error:
-            assert error.exit_code == 1 and any(run.state != "done" for run in survey(matrix, store, home))
+            assert error.exit_code == 1 and any(run.state != "done" for run in collect_statuses(matrix, store, home))
     return sender.sent
 
 
@@ -123,6 +123,6 @@ def test_what_was_cancelled_stays_so(tmp_path: Path, home: Path) -> None:
     """A run that is queued behind the one it extends is not held back, so that nobody follows it up."""
     matrix, there, sender = _matrix(CHAIN, tmp_path), Home(home), Scripted(cluster=True)
     with open_home(there, create=True) as store:
-        before = survey(matrix, store, there)
+        before = collect_statuses(matrix, store, there)
         assert len(held_back(before)) == 2
         assert not held_back(before, submit(matrix, store, there, sender))

@@ -29,18 +29,20 @@ def family(matrix: Matrix, text: str) -> list[PlannedRun]:
     The name of several seeds is theirs without the seed; its first words are enough. InputError otherwise.
     """
     found = [run for run in matrix.runs if text in (run.name, name(run)) or (text and run.run_id.startswith(text))]
-    found = found or [run for run in matrix.runs if run_names.begins(run.name, text)]
+    found = found or [run for run in matrix.runs if run_names.has_word_prefix(run.name, text)]
     if not found:
         if not _SELECTION.match(text):
             called = dict.fromkeys([*map(name, matrix.runs), *(run.name for run in matrix.runs)])
             wrong = f"no run of {matrix.path} has such a name or id"
-            raise InputError(f"--compare {text!r}", wrong, run_names.closest(text, called))
+            raise InputError(f"--compare {text!r}", wrong, run_names.suggestion(text, called))
         chosen = selection.parse(text)
         found = [run for run in matrix.runs if chosen.holds(run.leaves)]
     if len({name(run) for run in found}) != 1:
         there = dict.fromkeys(name(run) for run in found or matrix.runs)
         wrong = f"it is {len(found)} of the {len(matrix.runs)} runs"
-        raise InputError(f"--compare {text!r}", wrong, f"name one, or the seeds of one: {run_names.listed(there)}")
+        raise InputError(
+            f"--compare {text!r}", wrong, f"name one, or the seeds of one: {run_names.join_truncated(there)}"
+        )
     return found
 
 
@@ -82,7 +84,7 @@ def comparisons(
         right = [per_sample.unpack(text, count) for text in flags if text is not None]
         found.append(compare(full_column(benchmark, measure), right[: len(a)], right[len(a) :], total, paired))
     if not found:
-        allowed = f"nothing yet, image by image, of {run_names.listed(lacking)}" if lacking else ""
+        allowed = f"nothing yet, image by image, of {run_names.join_truncated(lacking)}" if lacking else ""
         raise InputError(
             "--compare", f"{name(a[0])} and {name(b[0])} have no result on the same images in common", allowed
         )
@@ -106,7 +108,7 @@ def left_out(matrix: Matrix, store: Store, a: Sequence[PlannedRun], b: Sequence[
         measured = [row for run in runs if (row := rows.get((run.run_id, evaluation, measure)))]
         column = full_column(benchmark, measure)
         if lacking := [name for name, is_there in has.items() if not is_there]:
-            reasons.append(f"Not compared, {column}: nothing yet of {run_names.listed(lacking)}.")
+            reasons.append(f"Not compared, {column}: nothing yet of {run_names.join_truncated(lacking)}.")
         elif len({(row.data_digest, row.total) for row in measured}) > 1:
             reasons.append(f"Not compared, {column}: measured on different images.")
     return reasons

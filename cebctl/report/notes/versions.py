@@ -27,7 +27,7 @@ def notes(matrix: Matrix, results: Iterable[ResultRow], versions: Versions) -> I
     mixed: dict[str, dict[str, None]] = defaultdict(dict)
     results = [row for row in results if row.run_id in names]
     for row in results:
-        standing = versions.of(row)
+        standing = versions.result_drift(row)
         for what, difference in ((tag(row.benchmark), standing.evaluation), (TRAIN, standing.training)):
             if difference.raised:
                 raised[what] |= dict.fromkeys(difference.raised)

@@ -24,9 +24,9 @@ from cebctl.report.figures.marks import Figure
 from cebctl.report.page import vega
 from cebctl.report.page.runs import page_run
 from cebctl.report.page.tables import page_tables
-from cebctl.status.run_details import Evidence
+from cebctl.status.run_details import RunDetails
 from cebctl.status.staleness import Versions
-from cebctl.status.states import counts
+from cebctl.status.states import count_states
 from store.row_types import ResultRow
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ FOLDER = Path(__file__).parent
 def html(
     report: Report,
     figures: Sequence[Figure],
-    evidence: Sequence[Evidence],
+    evidence: Sequence[RunDetails],
     results: Iterable[ResultRow],
     versions: Versions,
 ) -> str:
@@ -74,7 +74,7 @@ def html(
         tables=page_tables(report),
         figures=figures,
         runs=runs,
-        counts=counts([one.status for one in evidence]),
+        count_states=count_states([one.status for one in evidence]),
         looks=LOOKS,
         selected=report.selected,
         notes=report.notes,

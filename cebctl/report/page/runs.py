@@ -14,8 +14,8 @@ from cebctl.render.console import decimals, duration
 from cebctl.render.status_view import reason
 from cebctl.report.cells import Audit
 from cebctl.report.figures.runs import SHOWN, curve_marks
-from cebctl.status.run_details import Evidence
-from cebctl.status.staleness import Standing, Versions
+from cebctl.status.run_details import RunDetails
+from cebctl.status.staleness import ResultDrift, Versions
 from cebctl.status.states import State
 from experiments.benchmarks import full_column
 from store.row_types import JobRow, ResultRow
@@ -40,7 +40,7 @@ class PageRun:
 
 
 def page_run(
-    evidence: Evidence, results: Sequence[ResultRow], audits: Mapping[str, Audit], versions: Versions, mark: str
+    evidence: RunDetails, results: Sequence[ResultRow], audits: Mapping[str, Audit], versions: Versions, mark: str
 ) -> PageRun:
     """The run of this evidence, with its results and the verdicts of its gradient audits; `mark` stands behind its
     name."""
@@ -56,7 +56,9 @@ def page_run(
         error=reason(status) if failed else "",
         spec=_yaml(msgspec.json.encode(status.planned.run)),
         results=tuple(
-            _result(row, versions.of(row)) for row in results if "/" not in row.name and not row.name.startswith("bin_")
+            _result(row, versions.result_drift(row))
+            for row in results
+            if "/" not in row.name and not row.name.startswith("bin_")
         ),
         attempts=tuple(_attempt(job) for job in evidence.jobs),
         audits={threat: str(said) for threat, said in audits.items()},
@@ -71,7 +73,7 @@ def _yaml(encoded: bytes) -> str:
     return yaml.safe_dump(json.loads(encoded), sort_keys=False, default_flow_style=None, allow_unicode=True)
 
 
-def _result(row: ResultRow, standing: Standing) -> tuple[str, str, str]:
+def _result(row: ResultRow, standing: ResultDrift) -> tuple[str, str, str]:
     value = row.correct / row.total if row.correct is not None and row.total else row.value
     marks = "†" * bool(standing.difference) + "‡" * bool(standing.mixed)
     return (

@@ -12,7 +12,7 @@ import pytest
 from cebctl.maintenance import checkpoint_gc
 from cebctl.status import states
 from cebctl.status.collect import open_home
-from cebctl.status.rerun import read
+from cebctl.status.rerun import parse_selections
 from cebctl.submission import prerequisites
 from experiments.benchmarks import Pgd, Transfer
 from experiments.matrix.load import load
@@ -194,7 +194,7 @@ def test_a_benchmark_that_comes_too_late_is_told_so(call, finished: Home, small:
     plan = call("plan", small, "--only", "rho=3", "--again", "train", "--json")
     assert json.loads(plan.out)["totals"]["submitted"] == 2
     matrix = load(small)
-    prerequisites.check(matrix, finished, retry_failed=False, again=read(["train"], matrix))
+    prerequisites.check(matrix, finished, retry_failed=False, again=parse_selections(["train"], matrix))
 
 
 def _spec(home: Home, run_id: str) -> Any:

@@ -96,10 +96,10 @@ def test_what_extends_a_run_in_training_is_planned(write, here: Home, monkeypatc
     matrix = write(BASE.replace(", epochs: 60", "") + chain + "grids: [{objective: xent, variants: [short, long]}]\n")
     short, long = matrix.runs
     _submit(here, matrix.only("epochs = 2"))
-    monkeypatch.setattr("cebctl.status.liveness.Liveness.claim", lambda *_: True)
+    monkeypatch.setattr("cebctl.status.liveness.Liveness.is_claim_alive", lambda *_: True)
     plan = make_plan(matrix, here)
     assert [run.planned.run_id for run, _ in plan.due] == [long.run_id] and not plan.orphans
-    monkeypatch.setattr("cebctl.status.liveness.Liveness.claim", lambda *_: False)
+    monkeypatch.setattr("cebctl.status.liveness.Liveness.is_claim_alive", lambda *_: False)
     assert [run.planned.run_id for run, _ in make_plan(matrix, here).due] == [short.run_id, long.run_id]
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cebctl.render import progress
 from cebctl.render.watch_view import Picture
-from cebctl.status.polling import Seen
+from cebctl.status.polling import Snapshot
 from cebctl.status.states import STATES, RunStatus, StageStatus, State
 from experiments.errors import UnreachableError
 from experiments.matrix.load import load
@@ -45,13 +45,13 @@ def stage(state: State) -> StageStatus:
         case "failed":
             return StageStatus("train", state, job(error="the loss is nan at step 7"))
         case "queued":
-            return StageStatus("train", state, note="waits for free resources")
+            return StageStatus("train", state, slurm_note="waits for free resources")
     return StageStatus("train", state)
 
 
 def picture(matrix: Matrix, states: Sequence[State], warnings: tuple[str, ...] = ()) -> Picture:
     runs = [RunStatus(planned, (stage(states[i % len(states)]),)) for i, planned in enumerate(matrix.runs)]
-    return Picture(matrix, Seen(runs, warnings), 0, 600.0)
+    return Picture(matrix, Snapshot(runs, warnings), 0, 600.0)
 
 
 def test_everything_is_there(matrix: Matrix) -> None:
@@ -92,10 +92,10 @@ def test_watching_outlives_a_store_and_a_slurm_that_do_not_answer(
     busy, ended = picture(matrix, ["running"]).seen, picture(matrix, ["done"]).seen
     looks: list[Any] = [
         *(busy, UnreachableError("the store", "gone away"), UnreachableError("the store", "gone away")),
-        *(OSError(5, "Input/output error"), Seen(busy.runs, ("Slurm: no answer",)), busy, ended),
+        *(OSError(5, "Input/output error"), Snapshot(busy.runs, ("Slurm: no answer",)), busy, ended),
     ]
 
-    def look() -> Seen:
+    def look() -> Snapshot:
         now = looks.pop(0)
         if isinstance(now, Exception):
             raise now

@@ -11,7 +11,7 @@ import yaml
 
 from cebctl.report.cells import Report
 from cebctl.report.table import build
-from cebctl.status.collect import open_home, survey
+from cebctl.status.collect import collect_statuses, open_home
 from experiments.benchmarks import CORRUPTIONS, AnyBenchmark, Clean, CommonCorruptions, ImagenetA, Pgd
 from experiments.identity import evaluation_id
 from experiments.matrix.planned_run import Matrix, PlannedRun
@@ -40,7 +40,7 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Matrix, Numb
         for run in matrix.runs:
             _write(there, run, numbers(run))
         with open_home(there, create=True) as store:
-            states = {one.planned.run_id: one for one in survey(matrix, store, there)}
+            states = {one.planned.run_id: one for one in collect_statuses(matrix, store, there)}
             rows = queries.results(store, [run.run_id for run in matrix.runs])
         return build(matrix, states, rows, "e1")
 

@@ -10,8 +10,8 @@ from cebctl.report.figures.build import build as figures_of
 from cebctl.report.figures.runs import SHOWN
 from cebctl.report.page.build import html
 from cebctl.report.table import build
-from cebctl.status.collect import open_home, survey
-from cebctl.status.run_details import POINTS, TAIL_BYTES, collect
+from cebctl.status.collect import collect_statuses, open_home
+from cebctl.status.run_details import POINTS, TAIL_BYTES, collect_run_details
 from cebctl.status.staleness import Versions
 from experiments.identity import evaluation_id
 from experiments.matrix.load import load
@@ -44,9 +44,9 @@ def test_a_page_of_86_runs_is_under_5_megabytes(home: Path, printed: Any) -> Non
         log.parent.mkdir()
         log.write_text("a line of the log & more\n" * TAIL_BYTES)
     with open_home(there, create=True) as store:
-        runs = survey(matrix, store, there)
+        runs = collect_statuses(matrix, store, there)
         rows = queries.results(store, [run.run_id for run in matrix.runs])
-        evidence = collect(runs, store, there)
+        evidence = collect_run_details(runs, store, there)
     report = build(matrix, {run.planned.run_id: run for run in runs}, rows, "e")
     curves = {one.status.planned.run_id: one.curves for one in evidence}
     page = html(report, figures_of(matrix, report, rows, curves), evidence, rows, Versions({}, (), "e"))

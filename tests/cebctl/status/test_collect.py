@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from cebctl.status import slurm_queue
-from cebctl.status.collect import open_home, survey
+from cebctl.status.collect import collect_statuses, open_home
 from cebctl.submission.submit import due
 from experiments.matrix.load import load
 from experiments.matrix.planned_run import Matrix
@@ -54,7 +54,7 @@ def slurm(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             meanwhile()
             return [Element("ceb-a", 0, "7_0", state)]
 
-        monkeypatch.setattr(slurm_queue.slurm, "queue", answer)
+        monkeypatch.setattr(slurm_queue.client, "queue", answer)
 
     return says
 
@@ -70,14 +70,14 @@ def test_what_may_start_again_is_not_offered_before_slurm_has_ended_it(there: Ho
     attempt(there, planned.run_id, end)
     with open_home(there) as store:
         slurm("RUNNING")
-        runs = survey(matrix, store, there)
+        runs = collect_statuses(matrix, store, there)
         assert runs[0].stages[0].state == "queued" and not due(runs, retry_failed=True)
         slurm("FAILED")
-        assert survey(matrix, store, there)[0].stages[0].state in ("lost", "failed")
+        assert collect_statuses(matrix, store, there)[0].stages[0].state in ("lost", "failed")
 
 
 def test_what_begins_and_ends_while_somebody_looks_is_done(there: Home, matrix: Matrix, slurm) -> None:
     (planned,) = matrix.runs
     slurm("COMPLETED", meanwhile=lambda: attempt(there, planned.run_id, Succeeded()))
     with open_home(there) as store:
-        assert survey(matrix, store, there)[0].stages[0].state == "done"
+        assert collect_statuses(matrix, store, there)[0].stages[0].state == "done"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cebctl.status.find_run import find
+from cebctl.status.find_run import resolve_run
 from experiments.errors import InputError
 from experiments.matrix.load import load
 from jobs.journal.files import Journal
@@ -39,7 +39,7 @@ def claimed(home: Path, small: Path) -> Home:
 ])  # fmt: skip
 def test_what_fits_none_or_several_is_answered_with_those_meant(claimed: Home, text: str, says: str) -> None:
     with open_memory() as store, pytest.raises(InputError) as caught:
-        find(text, store, claimed)
+        resolve_run(text, store, claimed)
     assert re.search(says, str(caught.value)), caught.value
 
 
@@ -49,8 +49,8 @@ def test_the_beginning_of_one_id_and_the_first_words_of_one_name_are_enough(clai
         other = replace(run, run_id="r-another")
         journal.write(claim(other, "train", label="cceb rho=1 seed=0"))
     with open_memory() as store:
-        assert find(run.run_id[:9], store, claimed).run.run_id == run.run_id
-        assert find("cceb rho=1", store, claimed).run.run_id == "r-another"
+        assert resolve_run(run.run_id[:9], store, claimed).run.run_id == run.run_id
+        assert resolve_run("cceb rho=1", store, claimed).run.run_id == "r-another"
 
 
 def test_a_name_finds_one_run_however_near_its_neighbours_are(home: Path, tmp_path: Path) -> None:
@@ -63,4 +63,4 @@ def test_a_name_finds_one_run_however_near_its_neighbours_are(home: Path, tmp_pa
     with Journal(Home(home).submission("s1")) as journal:
         journal.write(*(claim(run, "train") for run in runs))
     with open_memory() as store:
-        assert [find(run.name, store, Home(home)).run.run_id for run in runs] == [run.run_id for run in runs]
+        assert [resolve_run(run.name, store, Home(home)).run.run_id for run in runs] == [run.run_id for run in runs]

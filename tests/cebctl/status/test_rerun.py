@@ -9,9 +9,9 @@ import pytest
 
 from cebctl.diagnostics.doctor import rebuild
 from cebctl.planning.plan import make_plan
-from cebctl.status.collect import open_home, survey
-from cebctl.status.rerun import read
-from cebctl.status.states import Facts, RunStatus
+from cebctl.status.collect import collect_statuses, open_home
+from cebctl.status.rerun import parse_selections
+from cebctl.status.states import Observations, RunStatus
 from cebctl.submission.executors import Local, Offered, Order, Sent
 from cebctl.submission.submit import Submission, submit
 from experiments.benchmarks import tag
@@ -37,10 +37,10 @@ class Immediate:
         self.claims: list[Claim] = []
         self.sent = 0
 
-    def behind(self, runs: Sequence[RunStatus], known: Facts, *, retry_failed: bool) -> Collection[str]:
+    def behind(self, runs: Sequence[RunStatus], known: Observations, *, retry_failed: bool) -> Collection[str]:
         return ()
 
-    def orders(self, name: str, matrix: Matrix, offered: Offered, known: Facts) -> list[Order]:
+    def orders(self, name: str, matrix: Matrix, offered: Offered, known: Observations) -> list[Order]:
         return Local().orders(name, matrix, offered, known)
 
     def send(self, home: Home, snapshot: Snapshot, name: str, order: Order, sent: Sequence[Sent]) -> Sent:
@@ -79,7 +79,7 @@ def attempt(home: Home, claim: Claim, submission: str, correct: int, end: AnyRec
 def again(home: Home, matrix: Path, what: str, executor: Immediate, only: str = "") -> Submission | None:
     chosen = load(matrix).only(only)
     with open_home(home, create=True) as store:
-        return submit(chosen, store, home, executor, again=read([what], chosen) if what else None)
+        return submit(chosen, store, home, executor, again=parse_selections([what], chosen) if what else None)
 
 
 def numbers(home: Home, matrix: Path, benchmark: str = "pgd") -> set[tuple[int, int]]:
@@ -93,7 +93,7 @@ def numbers(home: Home, matrix: Path, benchmark: str = "pgd") -> set[tuple[int, 
 
 def states(home: Home, matrix: Path) -> set[str]:
     with open_home(home) as store:
-        return {run.state for run in survey(load(matrix), store, home)}
+        return {run.state for run in collect_statuses(load(matrix), store, home)}
 
 
 def test_it_measures_beside_what_there_is_and_the_newest_counts(finished: Home, small: Path) -> None:
@@ -180,9 +180,12 @@ def test_what_was_trained_longer_follows_what_it_extends(home: Path, tmp_path: P
 
 def test_the_plan_shows_what_would_be_done_and_its_cost(finished: Home, small: Path) -> None:
     matrix = load(small)
-    nothing, pgd = make_plan(matrix, finished), make_plan(matrix, finished, again=read(["pgd_linf"], matrix))
-    whole = make_plan(matrix, finished, again=read(["pgd", "clean"], matrix))
-    train = make_plan(matrix, finished, again=read(["train"], matrix))
+    nothing, pgd = (
+        make_plan(matrix, finished),
+        make_plan(matrix, finished, again=parse_selections(["pgd_linf"], matrix)),
+    )
+    whole = make_plan(matrix, finished, again=parse_selections(["pgd", "clean"], matrix))
+    train = make_plan(matrix, finished, again=parse_selections(["train"], matrix))
     assert not nothing.due and len(pgd.due) == len(whole.due) == 3 and len(train.due) == 6
     assert 0 < pgd.hours_to_do < whole.hours_to_do < train.hours_to_do
     assert [described["name"] for described in pgd.to_json()["again"]["benchmarks"]] == ["pgd"]
@@ -204,6 +207,6 @@ def test_the_plan_shows_what_would_be_done_and_its_cost(finished: Home, small: P
 )
 def test_a_selection_that_names_nothing_says_what_there_is(small: Path, text: str, said: str) -> None:
     with pytest.raises(InputError) as caught:
-        read([text], load(small))
+        parse_selections([text], load(small))
     assert said in str(caught.value)
-    assert len(read(["pgd_linf@eps=0.1,n=3"], load(small)).benchmarks) == 1  # type: ignore[union-attr]
+    assert len(parse_selections(["pgd_linf@eps=0.1,n=3"], load(small)).benchmarks) == 1  # type: ignore[union-attr]

@@ -75,7 +75,7 @@ def test_a_hook_that_fails_is_a_word_and_no_more(
     call, small: Path, log: Path, monkeypatch: pytest.MonkeyPatch, command: str, said: str
 ) -> None:
     monkeypatch.setenv("CEBCTL_ON_STATE_CHANGE", command)
-    monkeypatch.setattr(state_hook, "SECONDS", 0.2 if "sleep" in command else 30.0)
+    monkeypatch.setattr(state_hook, "TIMEOUT_SECONDS", 0.2 if "sleep" in command else 30.0)
     answer = call("status", small)
     assert (answer.code, len(answer.err.splitlines())) == (0, bool(said))
     assert said in answer.err

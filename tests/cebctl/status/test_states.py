@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cebctl.status.states import Facts, statuses
+from cebctl.status.states import Observations, derive_statuses
 from cebctl.submission.executors import claim
 from cebctl.submission.submit import due
 from experiments.benchmarks import Pgd
@@ -71,15 +71,15 @@ def _status(matrix, jobs=(), claims=(), results=0, claim_alive=False, job_alive=
         ]
         for stage, submission, *given in claims
     }
-    facts = Facts(
+    facts = Observations(
         {(row.run_id, row.stage): row for row in rows},
         claimed,
         {run.run_id: found},
         lambda claim, job: claim_alive and not (job and job.submission == claim.submission),
         lambda _: job_alive,
-        failed={run.run_id: failed} if failed else {},
+        failed_benchmarks={run.run_id: failed} if failed else {},
     )
-    return statuses(matrix, facts)[0]
+    return derive_statuses(matrix, facts)[0]
 
 
 BOTH = [("train", "s1"), ("evaluate", "s1")]

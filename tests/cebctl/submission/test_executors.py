@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cebctl.status.states import Facts, RunStatus, statuses
+from cebctl.status.states import Observations, RunStatus, derive_statuses
 from cebctl.submission.executors import Local, Order, Sender, Slurm
 from cebctl.submission.submit import due
 from experiments.errors import UnreachableError
@@ -33,8 +33,8 @@ def test_each_claim_says_how_it_is_trained(sender: Sender, tmp_path: Path) -> No
     path = tmp_path / "m.yaml"
     path.write_text(MATRIX)
     matrix = load(path)
-    nothing = Facts({}, {}, {}, lambda *_: False, lambda _: False)
-    orders = sender.orders("s1", matrix, due(statuses(matrix, nothing), retry_failed=False), nothing)
+    nothing = Observations({}, {}, {}, lambda *_: False, lambda _: False)
+    orders = sender.orders("s1", matrix, due(derive_statuses(matrix, nothing), retry_failed=False), nothing)
     sent = {(claim.run_id, claim.stage): claim.execution for order in orders for claim in order.claims}
     first, second = (run.run_id for run in matrix.runs)
     for run in (first, second):
@@ -62,7 +62,7 @@ def chain(tmp_path: Path) -> Matrix:
     return load(path)
 
 
-def _orders(matrix: Matrix, runs: list[RunStatus], known: Facts) -> dict[str, Order]:
+def _orders(matrix: Matrix, runs: list[RunStatus], known: Observations) -> dict[str, Order]:
     """By the ends of the arrays' names."""
     sender = Slurm(array_size=100)
     offered = due(runs, retry_failed=False, behind=sender.behind(runs, known, retry_failed=False))
@@ -71,8 +71,8 @@ def _orders(matrix: Matrix, runs: list[RunStatus], known: Facts) -> dict[str, Or
 
 
 def test_a_run_follows_the_one_it_extends_element_by_element(chain: Matrix) -> None:
-    nothing = Facts({}, {}, {}, lambda *_: False, lambda _: False)
-    orders = _orders(chain, statuses(chain, nothing), nothing)
+    nothing = Observations({}, {}, {}, lambda *_: False, lambda _: False)
+    orders = _orders(chain, derive_statuses(chain, nothing), nothing)
     epochs = {run.run_id: (run.run.epochs, run.run.seed) for run in chain.runs}
     after = {
         name: (
@@ -95,8 +95,8 @@ def test_a_run_waits_for_the_end_of_one_that_is_in_the_queue(chain: Matrix) -> N
     claims = {
         (run.run_id, stage): [_claim(run.run_id, stage, index)] for index, run in enumerate(one) for stage in STAGES
     }
-    known = Facts({}, claims, {}, lambda *_: True, lambda _: None)
-    orders = _orders(chain, statuses(chain, known), known)
+    known = Observations({}, claims, {}, lambda *_: True, lambda _: None)
+    orders = _orders(chain, derive_statuses(chain, known), known)
     extending = {run.run_id: run.run.seed for run in chain.runs if run.run.extends == (1,)}
     waits = {
         claim.run_id: order.others for order in orders.values() for claim in order.claims if claim.stage == "train"
@@ -108,9 +108,9 @@ def test_a_run_waits_for_the_end_of_one_that_is_in_the_queue(chain: Matrix) -> N
 
 def test_elements_are_in_the_order_of_their_indices(chain: Matrix) -> None:
     """Whatever the matrix has first: what a site does not take of an array are its last ones."""
-    nothing = Facts({}, {}, {}, lambda *_: False, lambda _: False)
+    nothing = Observations({}, {}, {}, lambda *_: False, lambda _: False)
     backwards = replace(chain, runs=tuple(run for run in chain.runs if run.run.epochs > 1)[::-1] + chain.runs[-2:])
-    orders = _orders(backwards, statuses(backwards, nothing), nothing)
+    orders = _orders(backwards, derive_statuses(backwards, nothing), nothing)
     for order in orders.values():
         indices = [claim.index for claim in order.claims]
         assert indices == sorted(set(indices), key=lambda index: index or 0)
@@ -118,8 +118,8 @@ def test_elements_are_in_the_order_of_their_indices(chain: Matrix) -> None:
 
 def test_what_extends_a_run_that_failed_is_not_sent(chain: Matrix) -> None:
     jobs = {(run.run_id, "train"): _job(run.run_id) for run in chain.runs if run.run.epochs == 1 and not run.run.seed}
-    known = Facts(jobs, {}, {}, lambda *_: False, lambda _: False)
-    orders = _orders(chain, statuses(chain, known), known)
+    known = Observations(jobs, {}, {}, lambda *_: False, lambda _: False)
+    orders = _orders(chain, derive_statuses(chain, known), known)
     seeds = {run.run_id: run.run.seed for run in chain.runs}
     assert {seeds[claim.run_id] for order in orders.values() for claim in order.claims} == {1}
 
@@ -141,9 +141,9 @@ def test_what_may_have_been_accepted_is_not_passed(
     path = tmp_path / "m.yaml"
     path.write_text(MATRIX)
     matrix = load(path)
-    nothing = Facts({}, {}, {}, lambda *_: False, lambda _: False)
+    nothing = Observations({}, {}, {}, lambda *_: False, lambda _: False)
     sender = Slurm(array_size=100, at_once=1)
-    orders = sender.orders("s1", matrix, due(statuses(matrix, nothing), retry_failed=False), nothing)
+    orders = sender.orders("s1", matrix, due(derive_statuses(matrix, nothing), retry_failed=False), nothing)
     assert [len(order.lane) for order in orders] == list(range(len(orders)))
     home.mkdir()
     says("sbatch", f"echo sent >> {tmp_path}/calls; echo 'sbatch: error: Socket timed out on send/recv' >&2; exit 1")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cebctl.status.states import Facts, RunStatus, statuses
+from cebctl.status.states import Observations, RunStatus, derive_statuses
 from cebctl.submission.executors import claim
 from cebctl.submission.submit import due, held_back
 from experiments.identity import evaluation_id
@@ -43,7 +43,7 @@ def _runs(matrix: Matrix, trained: dict[str, str], clean: tuple[str, ...] = ()) 
         for run in matrix.runs
         if run.axes["objective"] in clean
     }
-    return statuses(matrix, Facts(jobs, {}, results, lambda *_: False, lambda _: False))
+    return derive_statuses(matrix, Observations(jobs, {}, results, lambda *_: False, lambda _: False))
 
 
 def _claims(matrix: Matrix, runs: list[RunStatus]) -> list[tuple[str, str, list[str]]]:
