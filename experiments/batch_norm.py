@@ -1,4 +1,7 @@
-"""BatchNorm: what `Run.batch_norm` can be asked for, and where resources decide what its statistics are over."""
+"""BatchNorm's statistics: over how many images they are taken, where the number of GPUs decides it.
+
+A number of GPUs is no part of a run's identity, so that a plan warns where it changes the trained network.
+"""
 
 from __future__ import annotations
 
@@ -13,33 +16,21 @@ def has_batch_norm(network: Network) -> bool:
     return isinstance(network, ResNet) or (isinstance(network, WideResNet) and network.norm == "batch")
 
 
-def problem(run: Run) -> tuple[str, str] | None:
-    """The field that contradicts another, and in words what is wrong and what is allowed."""
-    if not run.batch_norm:
-        return None
-    if not has_batch_norm(run.network):
-        return "batch_norm", "batch_norm: this network has none; leave it out"
-    if run.replica_batch:
-        wrong = "replica_batch: `batch_norm: sync` takes its statistics over the whole batch at once"
-        return "replica_batch", f"{wrong}; leave one of the two out"
-    return None
-
-
 def images_at_once(run: Run, gpus: int) -> int:
-    """Return how many images one of so many GPUs (0: a CPU) computes at a time, and BatchNorm's statistics are over,
-    if nothing synchronises them."""
+    """Return the number of images that one of `gpus` GPUs (0: a CPU) computes at a time.
+
+    BatchNorm's statistics are over these images, unless they are synchronised.
+    """
     return min(-(-run.batch // max(gpus, 1)), run.replica_batch or run.batch)  # unset is false
 
 
-def warnings(planned: Sequence[tuple[Run, Resources]]) -> list[str]:
-    """Return what the numbers of GPUs that these runs ask for would do to them, a line each: change what BatchNorm's
-    statistics are over, where nothing but that number decides it, or leave a GPU without images."""
-    return [*_dependence(planned), *_too_many(planned)]
+def gpu_count_warnings(planned: Sequence[tuple[Run, Resources]]) -> list[str]:
+    """Return a line for each way in which the numbers of GPUs change a result or stop a job."""
+    return [*_statistics_warning(planned), *_too_many_gpus(planned)]
 
 
-def _dependence(planned: Sequence[tuple[Run, Resources]]) -> Iterator[str]:
-    """One line for all runs whose statistics are over what the number of GPUs leaves each: how many images that is for
-    every set of resources. None where each has one GPU."""
+def _statistics_warning(planned: Sequence[tuple[Run, Resources]]) -> Iterator[str]:
+    """Yield one line for all runs whose statistics are over each GPU's share of the batch, none if all have one GPU."""
     shares: dict[int, dict[int, None]] = {}
     for run, resources in planned:
         if has_batch_norm(run.network) and not run.batch_norm and not run.replica_batch:
@@ -55,13 +46,14 @@ def _dependence(planned: Sequence[tuple[Run, Resources]]) -> Iterator[str]:
     )
 
 
-def _too_many(planned: Sequence[tuple[Run, Resources]]) -> Iterator[str]:
-    """A line for every number of GPUs that a batch has fewer parts than: such a job ends at once."""
-    wrong: dict[tuple[int, int, int, int], None] = {}
+def _too_many_gpus(planned: Sequence[tuple[Run, Resources]]) -> Iterator[str]:
+    """Yield a line for each number of GPUs that leaves some without images: such a job ends at once."""
+    cases: dict[tuple[int, int, int, int], None] = {}
     for run, resources in planned:
-        parts = -(-run.batch // (run.replica_batch or 1))
+        replica_batch = run.replica_batch or 1
+        parts = -(-run.batch // replica_batch)
         if resources.gpus > parts:
-            wrong[run.batch, run.replica_batch or 1, parts, resources.gpus] = None
-    for batch, unit, parts, gpus in wrong:
-        few = f"a batch of {batch:,} images in {parts} parts of {unit}"
+            cases[run.batch, replica_batch, parts, resources.gpus] = None
+    for batch, replica_batch, parts, gpus in cases:
+        few = f"a batch of {batch:,} images in {parts} parts of {replica_batch}"
         yield f"{few} is too little for {gpus} GPUs: ask for at most {parts}"

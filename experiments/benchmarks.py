@@ -148,8 +148,8 @@ class Transfer(Benchmark, frozen=True, tag="transfer", kw_only=True):
 
 
 class AutoAttack(Benchmark, frozen=True, tag="autoattack"):
-    """AutoAttack (Croce & Hein, 2020) by the package `pyautoattack`. `classes_needed` says for how many classes it is
-    defined, `size_needed` for which images.
+    """AutoAttack (Croce & Hein, 2020) by the package `pyautoattack`. `min_classes` says for how many classes it is
+    defined, `min_image_size` for which images.
 
     `standard` judges the classifier over mean encodings: an image counts as right if it is right before and behind
     every attack of the ensemble. `rand` judges the classifier that averages the probabilities c(y|z) over `draws` draws
@@ -259,7 +259,7 @@ NOT_RUNNABLE = "no evaluator in this version"
 """Why such a benchmark has no result, in the words of every output."""
 
 
-def runnable(benchmark: AnyBenchmark) -> bool:
+def is_runnable(benchmark: AnyBenchmark) -> bool:
     """Whether this version has an evaluator that runs the benchmark."""
     return not isinstance(benchmark, NO_EVALUATOR)
 
@@ -289,7 +289,7 @@ def pipelines(info: DatasetInfo) -> tuple[Pipeline, ...]:
     return (*published.get(info.name, ()), *in_memory, *ours)
 
 
-def classes_needed(benchmark: AnyBenchmark) -> int:
+def min_classes(benchmark: AnyBenchmark) -> int:
     """The fewest classes for which what an attack climbs is defined: the difference-of-logits ratio (DLR) divides by
     the distance of the largest logit to the third, the targeted one by that to the mean of the third and the fourth.
     AutoAttack's authors name nothing to take its place, so that of fewer classes there is no AutoAttack."""
@@ -307,7 +307,7 @@ def judged_draws(benchmark: AutoAttack) -> int:
     return EOT_DRAWS if isinstance(benchmark.draws, UnsetType) else benchmark.draws
 
 
-def size_needed(benchmark: AnyBenchmark) -> int:
+def min_image_size(benchmark: AnyBenchmark) -> int:
     """Return the smallest height and width of images, in pixels, for which an attack is defined: in l2 Square begins
     with fifths of an image (Andriushchenko et al., 2020)."""
     match benchmark:
@@ -350,13 +350,13 @@ def parameters(benchmark: AnyBenchmark) -> str:
     """
     parts: list[str] = []
     if isinstance(benchmark, Attack):
-        parts = [f"eps={eps_text(benchmark.eps)}"]
+        parts = [f"eps={format_eps(benchmark.eps)}"]
     if isinstance(benchmark, Pgd | Transfer | GradientAudit):
         parts.append(f"n={benchmark.steps}")
     for name, default in zip(benchmark.__struct_fields__, _defaults(type(benchmark)), strict=True):
         value = getattr(benchmark, name)
         if value != default and name not in ("norm", "eps", "steps", "samples"):
-            parts.append(f"{name}={eps_text(value) if name == 'step_size' else value}")
+            parts.append(f"{name}={format_eps(value) if name == 'step_size' else value}")
     return ",".join(parts)
 
 
@@ -366,7 +366,7 @@ def describe(benchmark: AnyBenchmark) -> str:
     return " ".join(part for part in (tag(benchmark), norm, parameters(benchmark)) if part)
 
 
-def eps_text(eps: float) -> str:
+def format_eps(eps: float) -> str:
     """A radius as people write it, `0.1`, `8/255` or `0.5/255`, whichever is short; read again, it is the same."""
     decimal = f"{eps:g}" if float(f"{eps:g}") == eps else repr(eps).removesuffix(".0")
     in_255 = f"{eps * 255:.4f}".rstrip("0").rstrip(".")

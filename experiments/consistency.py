@@ -1,11 +1,17 @@
-"""What each loader of `Data.loader` can do, and what AutoAugment can do to images in memory and in folders; the rest is
-refused before anything is submitted."""
+"""Contradictions between the fields of one run: each field is valid, but together they have no meaning.
+
+A matrix refuses such a run before anything is submitted, at the place of the field that is named here.
+"""
 
 from __future__ import annotations
+
+from itertools import pairwise
+from typing import NamedTuple
 
 from msgspec import UNSET
 
 from experiments import datasets
+from experiments.batch_norm import has_batch_norm
 from experiments.spec import AutoAugment, Data, Run
 
 _POLICIES = {
@@ -17,43 +23,72 @@ _POLICIES = {
     ),
     "dali": (("imagenet", "v0"), ("imagenet", "imagenet_authors")),
 }
-"""(policy, family) of AutoAugment, by loader."""
+"""The pairs (policy, family) of AutoAugment that each loader implements."""
 
 
-def problem(run: Run) -> tuple[str, str] | None:
-    """The field that contradicts another, and in words what is wrong and what is allowed."""
-    return of_data(run.data)
+class Contradiction(NamedTuple):
+    """A field that contradicts another one, by its dotted path, and a message with the allowed values."""
+
+    field: str
+    message: str
 
 
-def of_data(data: Data) -> tuple[str, str] | None:
-    """The same of a run's data."""
+def contradiction(run: Run) -> Contradiction | None:
+    """Return the first contradiction between the fields of a run, None if there is none."""
+    return data_contradiction(run.data) or _length_contradiction(run) or _batch_norm_contradiction(run)
+
+
+def data_contradiction(data: Data) -> Contradiction | None:
+    """Return the first contradiction between the fields of a run's data, None if there is none."""
     if data.loader == "dali" and datasets.info(data.name).crop_padding is not None:
         allowed = ", ".join(name for name, info in datasets.DATASETS.items() if info.crop_padding is None)
         wrong = f"loader: dali is for images that are decoded as they are used, and {data.name} is held in memory"
-        return "data.loader", f"{wrong}; allowed with it: {allowed}"
+        return Contradiction("data.loader", f"{wrong}; allowed with it: {allowed}")
+    augment = data.augment
+    if not isinstance(augment, AutoAugment):
+        return None
     loader = data.loader or "torchvision"
-    if isinstance(data.augment, AutoAugment) and (data.augment.policy, data.augment.family) not in _POLICIES[loader]:
+    if (augment.policy, augment.family) not in _POLICIES[loader]:
         allowed = ", ".join(f"{{policy: {policy}, family: {family}}}" for policy, family in _POLICIES[loader])
-        wrong = f"{{policy: {data.augment.policy}, family: {data.augment.family}}}"
-        return "data.augment.family", f"augment: the loader {loader} has no {wrong}; allowed: {allowed}"
-    return _of_augment(data) if isinstance(data.augment, AutoAugment) else None
-
-
-def _of_augment(data: Data) -> tuple[str, str] | None:
-    """The same of the fields of AutoAugment, beside the images it is for."""
-    augment, info = data.augment, datasets.info(data.name)
-    assert isinstance(augment, AutoAugment)
+        wrong = f"{{policy: {augment.policy}, family: {augment.family}}}"
+        return Contradiction("data.augment.family", f"augment: the loader {loader} has no {wrong}; allowed: {allowed}")
+    info = datasets.info(data.name)
     if info.channels != 3 and augment.family in ("cifar10_authors", "imagenet_authors"):
         wrong = f"family: {augment.family} is for images in colour, and those of {data.name} are grey"
-        return "data.augment.family", f"{wrong}; allowed: torchvision"
+        return Contradiction("data.augment.family", f"{wrong}; allowed: torchvision")
     if info.crop_padding is None:
         for field in ("order", "crop_offsets", "cutout", "fill"):
             if getattr(augment, field) is not UNSET:
                 wrong = f"{field}: it is for images that are held in memory, and {data.name} is decoded as it is used"
-                return f"data.augment.{field}", f"{wrong}; leave it out"
+                return Contradiction(f"data.augment.{field}", f"{wrong}; leave it out")
         if augment.family == "cifar10_authors":
             wrong = f"family: cifar10_authors is for images that are held in memory, and {data.name} is not"
-            return "data.augment.family", f"{wrong}; allowed: {{policy: imagenet, family: imagenet_authors}}"
+            allowed = "{policy: imagenet, family: imagenet_authors}"
+            return Contradiction("data.augment.family", f"{wrong}; allowed: {allowed}")
     elif augment.crop_offsets and augment.crop_offsets > (most := 2 * info.crop_padding + 1):
-        return "data.augment.crop_offsets", f"crop_offsets: {data.name} has {most} at most, got {augment.crop_offsets}"
+        wrong = f"crop_offsets: {data.name} has {most} at most, got {augment.crop_offsets}"
+        return Contradiction("data.augment.crop_offsets", wrong)
+    return None
+
+
+def _length_contradiction(run: Run) -> Contradiction | None:
+    lengths = [*(run.extends or ()), run.epochs]
+    if any(later <= earlier for earlier, later in pairwise(lengths)):
+        listing = ", ".join(f"{length:g}" for length in lengths[:-1])
+        wrong = f"extends: expected rising lengths below epochs, {run.epochs:g}, got {listing}"
+        return Contradiction("extends", wrong)
+    if not run.epochs and not run.weights:
+        wrong = "epochs: expected a number > 0, got 0; only a run with imported `weights` may do without training"
+        return Contradiction("epochs", wrong)
+    return None
+
+
+def _batch_norm_contradiction(run: Run) -> Contradiction | None:
+    if not run.batch_norm:
+        return None
+    if not has_batch_norm(run.network):
+        return Contradiction("batch_norm", "batch_norm: this network has none; leave it out")
+    if run.replica_batch:
+        wrong = "replica_batch: `batch_norm: sync` takes its statistics over the whole batch at once"
+        return Contradiction("replica_batch", f"{wrong}; leave one of the two out")
     return None

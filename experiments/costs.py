@@ -37,7 +37,7 @@ _GPU_FIXED_GIB = 1.5
 """What CUDA, cuDNN's workspaces and the allocator's rounding take on any GPU: a guess."""
 
 
-class Counted(Struct, frozen=True):
+class NetworkCount(Struct, frozen=True):
     """One network on images of one shape, per image, without the head."""
 
     network: Network
@@ -53,32 +53,32 @@ class Counted(Struct, frozen=True):
     """Elements of the largest of them."""
 
 
-def key(run: Run) -> tuple[Network, int, int]:
+def count_key(run: Run) -> tuple[Network, int, int]:
     """What `Counted` depends on."""
     info = datasets.info(run.data.name)
     return run.network, info.channels, info.size
 
 
 @cache
-def table() -> dict[tuple[Network, int, int], Counted]:
+def network_counts() -> dict[tuple[Network, int, int], NetworkCount]:
     """The counts of every network of the matrices here."""
-    counts = msgspec.json.decode(TABLE.read_bytes(), type=list[Counted])
+    counts = msgspec.json.decode(TABLE.read_bytes(), type=list[NetworkCount])
     return {(count.network, count.channels, count.size): count for count in counts}
 
 
-def encode(counts: list[Counted]) -> bytes:
+def encode_counts(counts: list[NetworkCount]) -> bytes:
     """As the table is written: a line per network."""
     return b"[\n" + b",\n".join(msgspec.json.encode(count) for count in counts) + b"\n]\n"
 
 
-def training_flops(run: Run, counted: Counted) -> float:
+def training_flops(run: Run, counted: NetworkCount) -> float:
     """Floating-point operations of the whole training: forward and twice that backward for every image; each step of
     an adversary adds a forward pass and a backward pass to the image alone. The head is left out: below 1%."""
     passes = 3 + (2 * run.adversary.steps if isinstance(run.adversary, PgdAdversary) else 0)
-    return 2.0 * counted.macs * passes * images(run)
+    return 2.0 * counted.macs * passes * training_images(run)
 
 
-def evaluation_flops(run: Run, counted: Counted, benchmarks: tuple[AnyBenchmark, ...]) -> float:
+def evaluation_flops(run: Run, counted: NetworkCount, benchmarks: tuple[AnyBenchmark, ...]) -> float:
     """Floating-point operations of the benchmarks, on all test images unless they say otherwise."""
     return 2.0 * counted.macs * evaluation_passes(run, benchmarks)
 
@@ -88,15 +88,15 @@ def evaluation_passes(run: Run, benchmarks: Iterable[AnyBenchmark]) -> float:
     return sum(_passes(benchmark, run) for benchmark in benchmarks)
 
 
-def images(run: Run) -> float:
+def training_images(run: Run) -> float:
     """Training images seen, repetitions counted; by what the run extends, none."""
-    return lineage.epochs_of_its_own(run) * _trained_on(run)
+    return lineage.own_epochs(run) * _trained_on(run)
 
 
 def training_left(run: Run, step: int) -> float:
     """Return the share of a run's own training, in [0, 1], that is left after so many optimiser steps."""
     epochs_done = step / max(1, _trained_on(run) // run.batch)
-    own = lineage.epochs_of_its_own(run)
+    own = lineage.own_epochs(run)
     return min(max((run.epochs - epochs_done) / own, 0.0), 1.0) if own else 0.0
 
 
@@ -105,7 +105,7 @@ def _trained_on(run: Run) -> int:
     return run.data.train_subset or datasets.info(run.data.name).train - (run.data.holdout or 0)
 
 
-def head_parameters(run: Run, counted: Counted) -> tuple[int, int]:
+def head_parameters(run: Run, counted: NetworkCount) -> tuple[int, int]:
     """Parameters of the classifier and the backward encoder, and of the marginal."""
     classes = datasets.info(run.data.name).classes
     linear = 0 if isinstance(run.objective, Cceb) else (counted.z_dim + 1) * classes
@@ -115,14 +115,14 @@ def head_parameters(run: Run, counted: Counted) -> tuple[int, int]:
     return linear + backward, (run.objective.marginal.components or 2 * classes) * (counted.z_dim + 1)
 
 
-def checkpoint_bytes(run: Run, counted: Counted) -> int:
+def checkpoint_bytes(run: Run, counted: NetworkCount) -> int:
     """Size of one checkpoint: weights and the optimiser's one (SGD) or two (Adam) values for each, all in fp32."""
     head, marginal = head_parameters(run, counted)
     states = 1 + _slots(run)
     return _value_bytes(run) * ((counted.parameters + head) * states + 3 * marginal)
 
 
-def memory_gib(run: Run, counted: Counted, batch_per_gpu: int) -> float:
+def memory_gib(run: Run, counted: NetworkCount, batch_per_gpu: int) -> float:
     """An estimate of the memory of one GPU in training, in GiB:
 
         fixed + parameters x (weight, gradient, optimiser's slots) x 4 bytes
@@ -135,7 +135,7 @@ def memory_gib(run: Run, counted: Counted, batch_per_gpu: int) -> float:
     return _GPU_FIXED_GIB + network_bytes(run, counted, batch_per_gpu) / 2**30
 
 
-def network_bytes(run: Run, counted: Counted, batch_per_gpu: int) -> float:
+def network_bytes(run: Run, counted: NetworkCount, batch_per_gpu: int) -> float:
     """The part of `memory_gib` that depends on the network and the batch, in bytes."""
     head, marginal = head_parameters(run, counted)
     parameters = _value_bytes(run) * ((counted.parameters + head) * (2 + _slots(run)) + 4 * marginal)
@@ -143,7 +143,7 @@ def network_bytes(run: Run, counted: Counted, batch_per_gpu: int) -> float:
     return parameters + batch_per_gpu * per_image
 
 
-def fitting_batch(run: Run, counted: Counted, gib: float) -> int:
+def fitting_batch(run: Run, counted: NetworkCount, gib: float) -> int:
     """The largest number of images at once that the estimate lets into this much memory; 0 if none."""
     empty, one = memory_gib(run, counted, 0), memory_gib(run, counted, 1)
     return max(0, int((gib - empty) / (one - empty)))

@@ -167,7 +167,7 @@ def _own(name: str) -> DatasetInfo:
         train=found.train, test=found.test, mean=found.mean, std=found.std,
         crop_padding=max(found.size // 8, 1), flips=found.flips,
         train_digest=found.train_digest, digest=found.test_digest,
-        source=f"a user's own folders of images, described in {own_dataset.path_of(name)}",
+        source=f"a user's own folders of images, described in {own_dataset.description_path(name)}",
         obtain="a copy of the folder that `cebctl init` was called on",
         folder=found.folder, class_names=found.class_names,
     )  # fmt: skip

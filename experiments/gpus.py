@@ -51,10 +51,10 @@ GPUS = {
 }
 """By name, of each model the larger memory first."""
 
-DEFAULT = "a100-80gb"
+DEFAULT_GPU = "a100-80gb"
 
 
-def find(name: str) -> Gpu | None:
+def find_gpu(name: str) -> Gpu | None:
     """The GPU that a name means: `a100`, Slurm's `a100-80gb`, the driver's `NVIDIA A100-SXM4-40GB`; None if unknown."""
     words = re.findall(r"[a-z0-9]+", name.lower().replace("geforce rtx ", "rtx"))
     size = next((word for word in words if re.fullmatch(r"[0-9]+g(i?b)?", word)), "")

@@ -48,7 +48,7 @@ def rates_behind_jump_start(objective: Objective, epochs: Epochs) -> list[float]
     return begun
 
 
-def without_effect(run: Run) -> Iterator[str]:
+def ineffective_settings(run: Run) -> Iterator[str]:
     """Yield, with the numbers, each setting of a run that never takes effect in it, or hardly.
 
     These are a jump-start that is longer or leaves the target rho less than a tenth of the steps, drops and a warm-up
@@ -70,14 +70,14 @@ def without_effect(run: Run) -> Iterator[str]:
         yield f"batch: {run.batch:,} is more than the {images:,} training images, all of which are one batch"
 
 
-def warnings(runs: Sequence[PlannedRun]) -> dict[str, list[PlannedRun]]:
+def runs_by_ineffective_setting(runs: Sequence[PlannedRun]) -> dict[str, list[PlannedRun]]:
     """Return what is `without_effect`, with the runs that it is said of. A run that another one extends reaches its end
     there, and nothing is said of it."""
     extended = {lineage.parent_id(run.run) for run in runs}
     found: dict[str, list[PlannedRun]] = {}
     for run in runs:
         if run.run_id not in extended:
-            for text in without_effect(run.run):
+            for text in ineffective_settings(run.run):
                 found.setdefault(text, []).append(run)
     return found
 

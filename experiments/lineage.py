@@ -1,12 +1,11 @@
-"""Where a run's weights come from, if not from its seed: a shorter run that it extends, or a file that was imported.
+"""The lineage of a run that extends a shorter one: its parent and all its ancestors.
 
-Both are fields of the spec, so that no number is passed off as that of a run from nothing.
+`extends` is a field of the spec, so that an extended run never shares an identity with one that was trained at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 
 import msgspec
 from msgspec import UNSET
@@ -16,7 +15,7 @@ from experiments.spec import Run
 
 
 def parent(run: Run) -> Run | None:
-    """The run whose last checkpoint this one goes on from: it differs in its length alone."""
+    """Return the run whose last checkpoint this one continues, None if it extends none. Only its length differs."""
     if not run.extends:
         return None
     *earlier, last = run.extends
@@ -24,33 +23,19 @@ def parent(run: Run) -> Run | None:
 
 
 def parent_id(run: Run) -> str | None:
-    """The identity of its `parent`."""
+    """Return the identity of the `parent`, None if the run extends none."""
     extended = parent(run)
     return run_id(extended) if extended else None
 
 
 def ancestors(run: Run) -> Iterator[Run]:
-    """The runs whose training is part of this one's, the first one first; not itself."""
+    """Yield the runs whose training is part of this one's, the earliest first, without the run itself."""
     extended = parent(run)
     if extended:
         yield from ancestors(extended)
         yield extended
 
 
-def epochs_of_its_own(run: Run) -> float:
-    """How many epochs it trains itself."""
+def own_epochs(run: Run) -> float:
+    """Return the number of epochs that the run trains itself, without those of its ancestors."""
     return run.epochs - (run.extends[-1] if run.extends else 0)
-
-
-def problem(run: Run) -> tuple[str, str] | None:
-    """The field that contradicts another, and in words what is wrong and what is allowed."""
-    lengths = [*(run.extends or ()), run.epochs]
-    if any(later <= earlier for earlier, later in pairwise(lengths)):
-        given = ", ".join(f"{length:g}" for length in lengths[:-1])
-        return "extends", f"extends: expected rising lengths below epochs, {run.epochs:g}, got {given}"
-    if not run.epochs and not run.weights:
-        return (
-            "epochs",
-            "epochs: expected a number > 0, got 0; only a run with imported `weights` may do without training",
-        )
-    return None

@@ -198,7 +198,7 @@ ENGINES: dict[str, dict[str, int]] = {"82611ebf35b1da7a": {}}
 """The versions of engines that recorded none, by the digest that they recorded instead: all of them FIRST."""
 
 
-def of_training(run: Run) -> dict[str, int]:
+def training_versions(run: Run) -> dict[str, int]:
     """Return the versions of the parts that the weights of a run depend on, by name."""
     if not run.epochs:
         return _versions({"init.weights_file"})
@@ -237,7 +237,7 @@ def of_training(run: Run) -> dict[str, int]:
     return _versions(parts)
 
 
-def of_evaluation(run: Run, benchmark: AnyBenchmark) -> dict[str, int]:
+def evaluation_versions(run: Run, benchmark: AnyBenchmark) -> dict[str, int]:
     """Return the versions of the parts that a benchmark's result depends on, given the weights of the run."""
     evaluator = f"{tag(benchmark)}_{benchmark.version}" if isinstance(benchmark, AutoAttack) else tag(benchmark)
     parts = {f"evaluator.{evaluator}", "evaluation.measure"}
@@ -266,37 +266,37 @@ def of_evaluation(run: Run, benchmark: AnyBenchmark) -> dict[str, int]:
 
 def of_result(run: Run, benchmark: AnyBenchmark) -> dict[str, int]:
     """Return the versions of all parts that a benchmark's result on a run depends on: its training's too."""
-    return of_training(run) | of_evaluation(run, benchmark)
+    return training_versions(run) | evaluation_versions(run, benchmark)
 
 
-def of_count(network: Network) -> dict[str, int]:
+def count_versions(network: Network) -> dict[str, int]:
     """Return the versions of the parts that the count of a network's operations depends on."""
     return _versions({f"network.{_tag(network)}", "metrics.operations"})
 
 
-def of_measure(versions: Mapping[str, int], measure: str) -> dict[str, int]:
+def measure_versions(versions: Mapping[str, int], measure: str) -> dict[str, int]:
     """Return the versions of an evaluation that one of its measures depends on: of the corruptions its own alone."""
-    corruption = corruption_of(measure)
+    corruption = corruption_name(measure)
     if not corruption:
         return dict(versions)
     own = f"corruption.{corruption}"
     return {part: version for part, version in versions.items() if part == own or not part.startswith("corruption.")}
 
 
-def corruption_of(measure: str) -> str:
+def corruption_name(measure: str) -> str:
     """Return the corruption that a measure is of, `fog` of `fog/3`; empty for one that is of none or of several."""
     corruption = measure.partition("/")[0]
     return corruption if corruption in (*CORRUPTIONS, *EXTRA_CORRUPTIONS) else ""
 
 
-def recorded(versions: Mapping[str, int], engine: str | None) -> Mapping[str, int] | None:
+def recorded_versions(versions: Mapping[str, int], engine: str | None) -> Mapping[str, int] | None:
     """Return the versions that a record states, or those of the engine that made it where it states none; None where
     neither is known."""
     return versions or ENGINES.get(engine or "")
 
 
 @dataclass(frozen=True)
-class Difference:
+class VersionDifference:
     """How the versions that a number was made with differ from today's, in names of parts."""
 
     raised: tuple[str, ...] = ()
@@ -309,22 +309,22 @@ class Difference:
     def __bool__(self) -> bool:
         return bool(self.raised or self.newer or self.unrecorded)
 
-    def __or__(self, other: Difference) -> Difference:
-        return Difference(
+    def __or__(self, other: VersionDifference) -> VersionDifference:
+        return VersionDifference(
             tuple(sorted({*self.raised, *other.raised})),
             tuple(sorted({*self.newer, *other.newer})),
             self.unrecorded or other.unrecorded,
         )
 
 
-def difference(made: Mapping[str, int] | None, needed: Iterable[str]) -> Difference:
+def compare_versions(made: Mapping[str, int] | None, needed: Iterable[str]) -> VersionDifference:
     """Return how the versions of a record differ from today's, over the parts that it names and those that are
     `needed` today; `made` as `recorded` returns it."""
     if made is None:
-        return Difference(unrecorded=True)
+        return VersionDifference(unrecorded=True)
     parts = sorted({*made, *needed} - RETIRED)
     today = {part: VERSIONS.get(part, 0) for part in parts}
-    return Difference(
+    return VersionDifference(
         tuple(part for part in parts if made.get(part, FIRST) < today[part]),
         tuple(part for part in parts if made.get(part, FIRST) > today[part]),
     )

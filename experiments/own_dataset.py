@@ -66,7 +66,7 @@ def is_own(name: str) -> bool:
     return name.startswith(PREFIX)
 
 
-def name_of(slug: str, found: Description) -> str:
+def dataset_name(slug: str, found: Description) -> str:
     """The name of a data set of this description."""
     parts = {key: value for key, value in msgspec.to_builtins(found).items() if key != "folder"}
     digest = hashlib.sha256(b"cebctl own data 1\0" + msgspec.json.encode(parts, order="sorted")).hexdigest()
@@ -78,14 +78,14 @@ def data_folder() -> Path:
     return Path(os.environ.get("CEBCTL_DATA") or "data").absolute()
 
 
-def path_of(name: str) -> Path:
+def description_path(name: str) -> Path:
     """Where the description of this name lies."""
     return data_folder() / "own" / f"{name.removeprefix(PREFIX)}.json"
 
 
 def write(name: str, found: Description) -> Path:
     """Keep the description where `read` finds it; its file. One of that name says the same but for the folder."""
-    path = path_of(name)
+    path = description_path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as beside:
         beside.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
@@ -100,7 +100,7 @@ def names() -> list[str]:
 
 def read(name: str) -> Description:
     """The description of this name. Raises InputError if it is missing or another one than the name says."""
-    return _read(name, path_of(name))
+    return _read(name, description_path(name))
 
 
 @cache
@@ -112,6 +112,6 @@ def _read(name: str, path: Path) -> Description:
         raise InputError(f"data set {name}", f"{path} is missing", f"{again}; is CEBCTL_DATA right?") from None
     except (OSError, msgspec.DecodeError) as error:
         raise InputError(path, str(error), again) from None
-    if not _NAME.fullmatch(name) or name_of(name.removeprefix(PREFIX)[:-13], found) != name:
+    if not _NAME.fullmatch(name) or dataset_name(name.removeprefix(PREFIX)[:-13], found) != name:
         raise InputError(path, f"describes other images than {name}", again)
     return found

@@ -103,7 +103,7 @@ class Resources(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.nodes * self.gpus_per_node
 
 
-def text(resources: Resources) -> str:
+def format_resources(resources: Resources) -> str:
     """Resources in words: `1 node x 8 a100, 48:00:00, partition gpu`."""
     nodes = f"{resources.nodes} node{'s' * (resources.nodes > 1)}"
     cores = resources.cpus or 1

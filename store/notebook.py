@@ -208,7 +208,7 @@ class Reader:
 
     def _runs(self, store: Store, matrix: str | Path | None, only: str | None) -> list[Run]:
         if matrix is not None:
-            chosen = _matrix(matrix, store).only(only)
+            chosen = _matrix(matrix, store).select(only)
             return [
                 Run(run_id=run.run_id, name=run.name, axes=run.axes, spec=msgspec.to_builtins(run.run))
                 for run in chosen.runs

@@ -38,7 +38,7 @@ def cancel(
     from experiments.matrix.load import load
     from jobs.paths import Home
 
-    chosen = load(matrix).only(only)
+    chosen = load(matrix).select(only)
     home = Home.from_environment()
     with open_home(home) as store:
         if not yes:

@@ -187,12 +187,12 @@ def _values(ctx: typer.Context, field: str) -> list[str]:
 
 def _spelled(value: Any) -> str:
     """As a selection spells it."""
-    from experiments.benchmarks import eps_text
+    from experiments.benchmarks import format_eps
 
     if value is None:
         return "null"
     if isinstance(value, float):
-        return eps_text(value)
+        return format_eps(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -40,7 +40,7 @@ def export(
     from experiments.matrix.load import load
     from jobs.paths import Home
 
-    chosen = load(matrix).only(only)
+    chosen = load(matrix).select(only)
     home = Home.from_environment()
     with open_home(home) as store:
         runs = export_runs(chosen, store, home, to.value, out)

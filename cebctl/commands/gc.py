@@ -44,7 +44,7 @@ def gc(
     from experiments.matrix.load import load
     from jobs.paths import Home
 
-    chosen = load(matrix).only(only)
+    chosen = load(matrix).select(only)
     home = Home.from_environment()
     with open_home(home) as store:
         found = collecting.collect(chosen, store, home, keep.value)

@@ -64,7 +64,7 @@ def init(
     if not matrix.parent.is_dir():
         raise InputError(matrix.parent, "no such folder")
     found = scan_images.look(data, own_dataset.data_folder(), size)
-    name = own_dataset.name_of(found.slug, found.described)
+    name = own_dataset.dataset_name(found.slug, found.described)
     chosen = network.value if network else matrix_template.suited(found.described.size)
     described = own_dataset.write(name, found.described)
     with replacing(matrix) as beside:

@@ -86,7 +86,7 @@ def plan(
     from experiments.matrix.load import load
     from jobs.paths import Home
 
-    chosen = load(matrix).only(only)
+    chosen = load(matrix).select(only)
     anew = parse_selections(again or (), chosen)
     home = Home.from_environment()
     planned = make_plan(chosen, home, retry_failed=retry_failed, gpu=gpu, gpus=gpus, diff=diff, again=anew)

@@ -118,7 +118,7 @@ def report(
         _printed_alone(format, figures, html)
     if detect is not None:
         _detectable(detect, compare)
-    chosen = load(matrix).only(only)
+    chosen = load(matrix).select(only)
     home = Home.from_environment()
     with open_home(home) as store:
         if compare is not None:

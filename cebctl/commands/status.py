@@ -43,7 +43,7 @@ def status(
 
     home = Home.from_environment()
     if matrix is not None:
-        chosen = load(matrix).only(only)
+        chosen = load(matrix).select(only)
         with open_home(home) as store:
             look = make_poller(chosen, store, home)
             seen = progress.watch(chosen, look) if watch else look()

@@ -115,7 +115,7 @@ def submit(
     from jobs import file_ownership
     from jobs.paths import Home
 
-    chosen = load(matrix).only(only)
+    chosen = load(matrix).select(only)
     anew = parse_selections(again or (), chosen)
     home = Home.from_environment()
     if max_gpu_hours is not None:
@@ -199,7 +199,7 @@ def _announce(submission: Submission | None, matrix: Matrix, store: Store, home:
         return
     status_view.announce(submission, matrix, home)
     trained = {claim.run_id for claim in submission.claims if claim.stage == "train"}
-    warnings = jump_start_checks.warnings(matrix.runs)
+    warnings = jump_start_checks.runs_by_ineffective_setting(matrix.runs)
     status_view.warn(
         plan_view.without_effect(
             {

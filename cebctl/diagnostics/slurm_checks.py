@@ -152,7 +152,7 @@ def _rehearsals(matrix: Matrix, site: Site) -> Iterator[Finding]:
     for one in asked(matrix):
         if any(finding.level == "wrong" for finding in held_against(one, site)):
             continue
-        what = f"{one.where} ({resources.text(one.resources)})"
+        what = f"{one.where} ({resources.format_resources(one.resources)})"
         try:
             said, tells_when = sbatch.rehearse(one.resources)
             yield _say("ok" if tells_when else "note", f"{what}: sbatch would take it, {said}")

@@ -11,8 +11,8 @@ import msgspec
 
 from cebctl.planning.flop_counts import counted
 from experiments import batch_norm, costs, gpus, lineage
-from experiments.benchmarks import AnyBenchmark, runnable
-from experiments.costs import Counted
+from experiments.benchmarks import AnyBenchmark, is_runnable
+from experiments.costs import NetworkCount
 from experiments.errors import InputError, expected
 from experiments.gpus import CPU_CORE_FLOPS, Gpu
 from experiments.matrix.planned_run import Matrix, PlannedRun
@@ -67,7 +67,7 @@ def estimates(matrix: Matrix, store: Store, home: Home, gpu: str | None) -> list
         train, evaluate = matrix.resources(planned, "train"), matrix.resources(planned, "evaluate")
         key = (_costly(planned.run), planned.benchmarks, train, evaluate)
         if key not in known:
-            known[key] = _estimate(planned, train, evaluate, counts[costs.key(planned.run)], speeds, named)
+            known[key] = _estimate(planned, train, evaluate, counts[costs.count_key(planned.run)], speeds, named)
         found.append(known[key])
     return found
 
@@ -77,7 +77,7 @@ def _costly(run: Run) -> tuple[Any, ...]:
     marginal = getattr(run.objective, "marginal", None)
     return (
         run.network, run.data.name, run.data.train_subset, run.data.holdout, run.batch, run.replica_batch,
-        lineage.epochs_of_its_own(run), run.precision, run.adversary, run.optimiser, type(run.objective), marginal,
+        lineage.own_epochs(run), run.precision, run.adversary, run.optimiser, type(run.objective), marginal,
     )  # fmt: skip
 
 
@@ -85,17 +85,17 @@ def _estimate(
     planned: PlannedRun,
     train: Resources,
     evaluate: Resources,
-    counted: Counted,
+    counted: NetworkCount,
     speeds: dict[Any, float],
     named: Gpu | None,
 ) -> Estimate:
     run = planned.run
-    gpu = (named or gpus.find(train.gpu_type or "") or gpus.GPUS[gpus.DEFAULT]) if train.gpus else None
+    gpu = (named or gpus.find_gpu(train.gpu_type or "") or gpus.GPUS[gpus.DEFAULT_GPU]) if train.gpus else None
     devices = max(train.gpus, 1)
     speed = speeds.get((_workload(run), gpu.name if gpu else None))
     expected_hours = costs.training_flops(run, counted) / (gpu.rate(run.precision) if gpu else CPU_CORE_FLOPS) / 3600
-    hours = costs.images(run) / speed / 3600 * devices if speed else expected_hours
-    benchmarks: tuple[AnyBenchmark, ...] = tuple(b for b in planned.benchmarks if runnable(b))
+    hours = costs.training_images(run) / speed / 3600 * devices if speed else expected_hours
+    benchmarks: tuple[AnyBenchmark, ...] = tuple(b for b in planned.benchmarks if is_runnable(b))
     judge = gpu if evaluate.gpus else None
     rate = judge.rate("fp32") if judge else CPU_CORE_FLOPS
     if judge == gpu and hours:
@@ -115,7 +115,7 @@ def _estimate(
 
 
 def _gpu(name: str) -> Gpu:
-    gpu = gpus.find(name)
+    gpu = gpus.find_gpu(name)
     if gpu is None:
         raise InputError("--gpu", f"no figures of a GPU {name!r}", expected(gpus.GPUS, name))
     return gpu
@@ -147,5 +147,5 @@ def _device(home: Home, run_id: str) -> str | None:
     from jobs import provenance
 
     name = provenance.stored(home.run(run_id)).get("gpu")
-    known = gpus.find(str(name)) if name else None
+    known = gpus.find_gpu(str(name)) if name else None
     return known.name if known else name

@@ -8,7 +8,7 @@ from cebctl.planning.plan import Plan, make_plan
 from cebctl.status.families import family_axes
 from cebctl.status.rerun import Rerun
 from experiments.errors import InputError
-from experiments.matrix.planned_run import Matrix, shown
+from experiments.matrix.planned_run import Matrix, format_value
 from jobs.paths import Home
 
 _NAMED = 4
@@ -31,7 +31,7 @@ def _shares(plan: Plan) -> list[str]:
     """What each family would take, the most costly first: `ceb 152: 21 runs, 8,000`."""
     axes = family_axes(run.planned for run in plan.runs)
     names = {
-        run.planned.run_id: " ".join(shown(run.planned.axes[key]) for key in axes if key in run.planned.axes)
+        run.planned.run_id: " ".join(format_value(run.planned.axes[key]) for key in axes if key in run.planned.axes)
         for run in plan.runs
     }
     hours: Counter[str] = Counter()

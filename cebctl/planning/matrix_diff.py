@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from cebctl.status.states import RunStatus
-from experiments.benchmarks import AnyBenchmark, describe, runnable
+from experiments.benchmarks import AnyBenchmark, describe, is_runnable
 from experiments.matrix.planned_run import Matrix
 from experiments.matrix.spec_fields import flatten, schema
 from experiments.spec import Run
@@ -83,7 +83,7 @@ def changes(matrix: Matrix, runs: Sequence[RunStatus], store: Store) -> Changes:
 def _new_benchmarks(matrix: Matrix, asked: set[AnyBenchmark], runs: Sequence[RunStatus]) -> tuple[str, ...]:
     """Benchmarks that were never claimed for this file and have no result for some run."""
     missing = {benchmark for run in runs for stage in run.stages for benchmark in stage.missing}
-    return tuple(describe(b) for b in matrix.benchmarks if b not in asked and b in missing and runnable(b))
+    return tuple(describe(b) for b in matrix.benchmarks if b not in asked and b in missing and is_runnable(b))
 
 
 def _fields(pairs: Sequence[tuple[str, Run, Run]]) -> tuple[Change, ...]:

@@ -31,7 +31,7 @@ from cebctl.submission.job_arrays import Array, Job, arrays, wall_hours
 from cebctl.submission.parents import orphans
 from cebctl.submission.submit import due
 from experiments import costs, jump_start_checks
-from experiments.benchmarks import NOT_RUNNABLE, describe, runnable
+from experiments.benchmarks import NOT_RUNNABLE, describe, is_runnable
 from experiments.matrix.planned_run import Matrix, PlannedRun
 from jobs import checkpoint_files
 from jobs.paths import Home
@@ -112,7 +112,9 @@ class Plan:
     @cached_property
     def without_effect(self) -> dict[str, list[PlannedRun]]:
         """What is set and never takes effect in the runs that are still to be trained."""
-        return jump_start_checks.warnings([run.planned for run in self.runs if run.stages[0].state != "done"])
+        return jump_start_checks.runs_by_ineffective_setting(
+            [run.planned for run in self.runs if run.stages[0].state != "done"]
+        )
 
     @property
     def on_gpus(self) -> bool:
@@ -175,7 +177,7 @@ class Plan:
     @property
     def unavailable(self) -> list[str]:
         """The benchmarks that this version can't run."""
-        return [describe(benchmark) for benchmark in self.matrix.benchmarks if not runnable(benchmark)]
+        return [describe(benchmark) for benchmark in self.matrix.benchmarks if not is_runnable(benchmark)]
 
     def to_json(self) -> dict[str, Any]:
         """DESIGN's contract of `plan --json`; what goes beyond it may grow."""
@@ -193,7 +195,7 @@ class Plan:
                 for array in self.arrays
             ],
             "benchmarks": [
-                {"benchmark": msgspec.to_builtins(b)} | ({} if runnable(b) else {"unavailable": NOT_RUNNABLE})
+                {"benchmark": msgspec.to_builtins(b)} | ({} if is_runnable(b) else {"unavailable": NOT_RUNNABLE})
                 for b in self.matrix.benchmarks
             ],
             "totals": {
@@ -281,7 +283,7 @@ def _left(run: RunStatus, stage: StageStatus, home: Home) -> float:
     if stage.stage == "train":
         newest = next(checkpoint_files.newest_first(home.run(planned.run_id, stage.generation).checkpoints), None)
         return costs.training_left(planned.run, newest.step) if newest else 1.0
-    passes = costs.evaluation_passes(planned.run, filter(runnable, planned.benchmarks))
+    passes = costs.evaluation_passes(planned.run, filter(is_runnable, planned.benchmarks))
     return costs.evaluation_passes(planned.run, stage.missing) / passes if passes else 1.0
 
 

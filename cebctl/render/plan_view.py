@@ -17,9 +17,9 @@ from cebctl.render.console import STATE_STYLE, duration, many, out, print_facts,
 from cebctl.status.states import count_states
 from cebctl.submission.job_arrays import Array
 from experiments import batch_norm, gpus
-from experiments.benchmarks import NOT_RUNNABLE, AnyBenchmark, Attack, Transfer, parameters, runnable, tag
-from experiments.matrix.planned_run import PlannedRun, shown
-from experiments.resources import text
+from experiments.benchmarks import NOT_RUNNABLE, AnyBenchmark, Attack, Transfer, is_runnable, parameters, tag
+from experiments.matrix.planned_run import PlannedRun, format_value
+from experiments.resources import format_resources
 
 _BASIS = {"measured": "measured", "counted": "FLOPs"}
 
@@ -128,7 +128,7 @@ def _series(values: Sequence[Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    return escape(shown(value))
+    return escape(format_value(value))
 
 
 def _basis(bases: set[Any]) -> str:
@@ -158,7 +158,7 @@ def _benchmarks(benchmarks: Sequence[AnyBenchmark]) -> list[str]:
     lines = []
     for able in (True, False):
         grouped: dict[str, list[str]] = {}
-        for benchmark in (b for b in benchmarks if runnable(b) == able):
+        for benchmark in (b for b in benchmarks if is_runnable(b) == able):
             if isinstance(benchmark, Attack):
                 eps, _, rest = parameters(benchmark).partition(",")
                 if isinstance(benchmark, Transfer):
@@ -181,7 +181,7 @@ def _submission(plan: Plan) -> list[str]:
         return [f"nothing, all is {', '.join(states)} or under way"]
     alike: dict[tuple[str, str, bool], list[Array]] = {}
     for array in plan.arrays:
-        alike.setdefault((array.stage, text(array.resources), array.after is not None), []).append(array)
+        alike.setdefault((array.stage, format_resources(array.resources), array.after is not None), []).append(array)
     lines = []
     for (stage, resources, waits), found in alike.items():
         size = sum(len(array.run_ids) for array in found)
@@ -251,7 +251,7 @@ def _warnings(plan: Plan) -> list[str]:
                 would = f"`replica_batch: {estimate.fitting_batch}` would"
                 found[f"{name}: {needs} and won't fit {estimate.gpu}; {would}"] = None
     trained = [(run.planned.run, plan.matrix.resources(run.planned, "train")) for run in plan.runs]
-    found |= dict.fromkeys(batch_norm.warnings(trained))
+    found |= dict.fromkeys(batch_norm.gpu_count_warnings(trained))
     most = max(estimate.gpus for estimate in plan.estimates)
     if plan.gpus < most:
         found[f"the largest job asks for {most} GPUs at once, more than {plan.gpus}: it will not start"] = None
@@ -260,7 +260,7 @@ def _warnings(plan: Plan) -> list[str]:
 
 def without_effect(warnings: Mapping[str, Sequence[PlannedRun]]) -> list[str]:
     """Say what is set in which runs and never takes effect."""
-    return [f"{text}: {_names([run.name for run in runs])}" for text, runs in warnings.items()]
+    return [f"{format_resources}: {_names([run.name for run in runs])}" for format_resources, runs in warnings.items()]
 
 
 def _bytes(size: float) -> str:

@@ -18,7 +18,7 @@ from cebctl.render.console import decimals, duration, fitting, out, print_table,
 from cebctl.status.find_run import StoredRun
 from cebctl.status.staleness import ResultDrift
 from experiments.benchmarks import full_column
-from experiments.numerics import Difference
+from experiments.numerics import VersionDifference
 from store.row_types import JobRow, ResultRow
 
 
@@ -46,7 +46,7 @@ def show(found: StoredRun) -> None:
         console.print(f"\n‡ trained under several versions: {', '.join(trained.mixed)}", markup=False)
 
 
-def _versions(difference: Difference) -> str:
+def _versions(difference: VersionDifference) -> str:
     """Return how versions differ from today's, in words."""
     said = []
     if difference.raised:

@@ -17,7 +17,7 @@ from cebctl.render.status_view import progress, reason, summary
 from cebctl.status.families import family_axes
 from cebctl.status.polling import Snapshot
 from cebctl.status.states import RunStatus, State
-from experiments.matrix.planned_run import Matrix, shown
+from experiments.matrix.planned_run import Matrix, format_value
 
 _BAR = 30
 """Characters of a bar."""
@@ -69,7 +69,7 @@ class Picture:
         axes = family_axes(self.matrix.runs)
         families: dict[str, list[RunStatus]] = {}
         for run in self.seen.runs:
-            name = " ".join(shown(run.planned.axes[key]) for key in axes if key in run.planned.axes)
+            name = " ".join(format_value(run.planned.axes[key]) for key in axes if key in run.planned.axes)
             families.setdefault(name, []).append(run)
         widest = max(map(len, families), default=0)
         return [

@@ -25,7 +25,7 @@ from experiments.errors import InputError, expected
 from experiments.identity import evaluation_id
 from experiments.matrix.planned_run import Matrix, PlannedRun
 from experiments.matrix.report_section import ReportSpec
-from experiments.published import Published
+from experiments.published import PublishedNumber
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class Column:
     def short(self) -> str:
         return column(self.benchmark, self.measure)
 
-    def published(self, run: PlannedRun, report: ReportSpec) -> tuple[Published | None, str]:
+    def published(self, run: PlannedRun, report: ReportSpec) -> tuple[PublishedNumber | None, str]:
         """Return the paper's number for this run, or None and, where it has any for such a run, why it may not stand
         beside the run's."""
-        reason = published.why_not(run.run, self.benchmark, self.measure, report)
+        reason = published.reasons_not_comparable(run.run, self.benchmark, self.measure, report)
         return None if reason else published.lookup(
-            report.published, published.axes_of(run.run), self.published_as
+            report.published, published.run_fields(run.run), self.published_as
         ), reason
 
     @property
@@ -110,7 +110,7 @@ def _candidates(name: str, columns: Sequence[Column], matrix: Matrix) -> list[Co
 def _headline(name: str, candidates: Sequence[Column], matrix: Matrix, results: Results) -> tuple[Column, str] | None:
     """The candidate nearest to what is printed, without its radius, for an adversarially trained run."""
     for run in matrix.runs:
-        printed = published.lookup(matrix.report.published, published.axes_of(run.run), name)
+        printed = published.lookup(matrix.report.published, published.run_fields(run.run), name)
         if run.run.adversary.__struct_config__.tag == "none" or printed is None:
             continue
         if printed.attack is None or printed.attack.eps is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from cebctl.render.console import decimals
 from cebctl.report.cells import Cell, Missing, Report, Row, Table
-from experiments.matrix.planned_run import shown
+from experiments.matrix.planned_run import format_value
 
 PERCENT = ("accuracy", "error", "relative_error", "share", "success")
 NONE = "–"
@@ -135,7 +135,7 @@ def heading(table: Table, name: str) -> str:
 
 
 def axis(value: Any) -> str:
-    return shown(value)
+    return format_value(value)
 
 
 def row_axis(row: Row, name: str, starred: bool) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cebctl.report.cells import ERRORS, Cell, Missing, Row
-from experiments.matrix.planned_run import shown
+from experiments.matrix.planned_run import format_value
 
 TIE = 0.001
 """0.1 point, as a fraction."""
@@ -110,5 +110,5 @@ def _loss(cell: Cell) -> float:
 
 def family(axes: Mapping[str, Any]) -> str:
     """The name of what a row has in common with the rows that differ in rho: `ceb`, `ceb depth=50`."""
-    rest = [f"{key}={shown(value)}" for key, value in axes.items() if key not in ("objective", "rho")]
+    rest = [f"{key}={format_value(value)}" for key, value in axes.items() if key not in ("objective", "rho")]
     return " ".join([str(axes["objective"]), *rest])

@@ -21,12 +21,12 @@ from cebctl.status.off_target import OffTarget, last_rho_text
 from cebctl.status.staleness import Versions
 from cebctl.status.states import RunStatus
 from experiments import published
-from experiments.benchmarks import NOT_RUNNABLE, Transfer, runnable
+from experiments.benchmarks import NOT_RUNNABLE, Transfer, is_runnable
 from experiments.identity import evaluation_id
 from experiments.matrix.planned_run import Matrix, PlannedRun
 from experiments.matrix.report_section import ReportSpec
-from experiments.numerics import Difference
-from experiments.published import Normaliser, Published
+from experiments.numerics import VersionDifference
+from experiments.published import Normaliser, PublishedNumber
 from store.row_types import JobRow, ResultRow
 
 
@@ -162,14 +162,14 @@ def _reasons(absent: Sequence[AbsentSeed]) -> str:
 def _marked(cell: Cell, measurements: Sequence[Measured], versions: Versions) -> Cell:
     """Mark what was made, or trained, with other versions than today's."""
     standings = [versions.result_drift(row) for measurement in measurements for row in measurement.rows]
-    total = Difference()
+    total = VersionDifference()
     for standing in standings:
         total |= standing.difference
     mixed = any(standing.mixed for standing in standings)
     return replace(cell, stale=bool(total), changed=tuple(sorted({*total.raised, *total.newer})), mixed=mixed)
 
 
-def beside(cell: Cell | Missing, printed: Published | None) -> Cell | Missing:
+def beside(cell: Cell | Missing, printed: PublishedNumber | None) -> Cell | Missing:
     """The cell with the paper's number beside it."""
     if printed is None:
         return cell
@@ -181,7 +181,7 @@ def _why_missing(run: PlannedRun, column: Column, source: _Source) -> str:
     evaluation = evaluation_id(column.benchmark, run.run.data.name)
     if column.benchmark not in run.benchmarks:
         return "not asked for"
-    if not runnable(column.benchmark):
+    if not is_runnable(column.benchmark):
         return NOT_RUNNABLE
     if (run.run_id, evaluation) in source.evaluated:
         if why := _why_no_rate(run, column, source):

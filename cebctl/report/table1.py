@@ -18,7 +18,7 @@ from experiments import published
 from experiments.benchmarks import Pgd
 from experiments.matrix import selection
 from experiments.matrix.planned_run import Matrix, PlannedRun
-from experiments.published import Model
+from experiments.published import PaperModel
 
 RHO, TRAIN_SUBSET = ("objective", "rho"), ("data", "train_subset")
 
@@ -46,14 +46,16 @@ def build(
     return (found,)
 
 
-def family(model: Model, rows: Sequence[Row], planned: Mapping[str, PlannedRun]) -> list[Row]:
+def family(model: PaperModel, rows: Sequence[Row], planned: Mapping[str, PlannedRun]) -> list[Row]:
     """Our rows of this architecture and objective, whatever their rho and on however many images they were trained."""
     conditions = tuple(c for c in selection.parse(model.where).conditions if c.path not in (RHO, TRAIN_SUBSET))
     where = selection.Selection(conditions)
-    return [row for row in rows if where.holds(planned[row.run_ids[0]].leaves)]
+    return [row for row in rows if where.matches(planned[row.run_ids[0]].leaves)]
 
 
-def _model(model: Model, members: Sequence[Row], selected: Mapping[str, Selected], columns: Sequence[Column]) -> Row:
+def _model(
+    model: PaperModel, members: Sequence[Row], selected: Mapping[str, Selected], columns: Sequence[Column]
+) -> Row:
     mine = next((one for one in selected.values() if any(row.run_ids == one.run_ids for row in members)), None)
     chosen = next((row for row in members if len(members) == 1 or (mine and row.run_ids == mine.run_ids)), None)
     rho = chosen.axes.get("rho") if chosen else None
@@ -66,7 +68,7 @@ def _model(model: Model, members: Sequence[Row], selected: Mapping[str, Selected
     return Row(chosen.run_ids if chosen else (), axes, cells, (*model.heads, head), last_rho)
 
 
-def _rho_text(model: Model, rho: float | None) -> str:
+def _rho_text(model: PaperModel, rho: float | None) -> str:
     if model.rho_star is None:
         return "NA"
     ours = "?" if rho is None else f"{rho:g}"
@@ -74,7 +76,7 @@ def _rho_text(model: Model, rho: float | None) -> str:
 
 
 def _cell(
-    model: Model, name: str, members: Sequence[Row], chosen: Row | None, columns: Sequence[Column]
+    model: PaperModel, name: str, members: Sequence[Row], chosen: Row | None, columns: Sequence[Column]
 ) -> Cell | Missing:
     rows = [chosen] if chosen else members
     column = column_for(model, name, rows, columns)
@@ -88,17 +90,17 @@ def _cell(
     return Missing(reason, value, text, why_not)
 
 
-def column_for(model: Model, name: str, rows: Sequence[Row], columns: Sequence[Column]) -> Column | None:
+def column_for(model: PaperModel, name: str, rows: Sequence[Row], columns: Sequence[Column]) -> Column | None:
     """Return the column for one of the paper's: of several, by their attack or pipeline, the first that may be compared
     with the model's printed number."""
     named = [column for column in columns if column.short == name]
     return next((column for column in named if not why_not_beside(model, rows, column)), named[0] if named else None)
 
 
-def why_not_beside(model: Model, rows: Sequence[Row], column: Column) -> str:
+def why_not_beside(model: PaperModel, rows: Sequence[Row], column: Column) -> str:
     """Return why the model's printed number may not stand beside these rows' in a column; '' if it may."""
     if isinstance(column.benchmark, Pgd):
-        other = published.other_attack(column.benchmark, model.cells[column.short].attack)
+        other = published.attack_differences(column.benchmark, model.cells[column.short].attack)
         if other:
             return f"another attack than the paper's: {other}"
     cells = [row.cells[column.name] for row in rows if column.name in row.cells]

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from experiments.matrix.planned_run import shown
+from experiments.matrix.planned_run import format_value
 from experiments.matrix.spec_fields import Path, schema
 from experiments.spec import Run
 
@@ -59,7 +59,7 @@ def _differing(leaves: Mapping[Path, Any], same: Collection[Mapping[Path, Any]])
     tree = schema(Run)
     paths = dict.fromkeys(path for one in same for path in one)
     apart = [path for path in paths if any(one.get(path) != leaves.get(path) for one in same)]
-    known = [f"{tree.short(path)}={shown(leaves[path])}" for path in apart if path in leaves]
+    known = [f"{tree.short(path)}={format_value(leaves[path])}" for path in apart if path in leaves]
     return [*known[:_FIELDS], *["…"] * (len(known) > _FIELDS)]
 
 

@@ -11,7 +11,7 @@ from experiments import lineage as start
 from experiments import numerics
 from experiments.benchmarks import AnyBenchmark, Transfer
 from experiments.identity import run_id
-from experiments.numerics import FIRST, Difference
+from experiments.numerics import FIRST, VersionDifference
 from experiments.spec import Run
 from store.row_types import JobRow, ResultRow
 
@@ -20,7 +20,7 @@ from store.row_types import JobRow, ResultRow
 class TrainingDrift:
     """What the weights of a run were made with."""
 
-    difference: Difference
+    difference: VersionDifference
     """From today's versions; none where no attempt is known."""
     mixed: tuple[str, ...]
     """Where attempts differ, between those of the runs that it extends too: `optimiser.adam 1 and 2`."""
@@ -30,13 +30,13 @@ class TrainingDrift:
 class ResultDrift:
     """How the versions that a result was made with differ from today's."""
 
-    evaluation: Difference
-    training: Difference
+    evaluation: VersionDifference
+    training: VersionDifference
     mixed: tuple[str, ...]
     """As in `Trained`."""
 
     @property
-    def difference(self) -> Difference:
+    def difference(self) -> VersionDifference:
         return self.evaluation | self.training
 
 
@@ -79,24 +79,24 @@ class Versions:
                 before = min((a.started_at for a in attempts if a.started_at is not None), default=before)
                 training = _begun_before(self._trainings.get(run_id(ancestor), []), before)
                 attempts = [*contributing_attempts(training), *attempts]
-            needed = numerics.of_training(spec) if spec else {}
+            needed = numerics.training_versions(spec) if spec else {}
             self._trained[key] = self._of_attempts(attempts, needed)
         return self._trained[key]
 
     def result_drift(self, result: ResultRow) -> ResultDrift:
         """Return how the versions of one measure, of the newest attempt of its generation, differ from today's."""
-        key = result.run_id, result.evaluation_id, numerics.corruption_of(result.name), result.generation
+        key = result.run_id, result.evaluation_id, numerics.corruption_name(result.name), result.generation
         if key not in self._standings:  # a result has a hundred measures under corruptions, a matrix of them thousands
             self._standings[key] = self._standing(result)
         return self._standings[key]
 
     def _standing(self, result: ResultRow) -> ResultDrift:
         run, benchmark = self.runs.get(result.run_id), result.benchmark
-        needed = numerics.of_evaluation(run, benchmark) if run else {}
+        needed = numerics.evaluation_versions(run, benchmark) if run else {}
         made = self._recorded(result.numerics, result.engine, needed)
         if made is not None:
-            made = numerics.of_measure(made, result.name)
-        evaluation = numerics.difference(made, numerics.of_measure(needed, result.name))
+            made = numerics.measure_versions(made, result.name)
+        evaluation = numerics.compare_versions(made, numerics.measure_versions(needed, result.name))
         trained = self.training_drift(result.run_id, result.generation)
         training = trained.difference
         if isinstance(benchmark, Transfer):
@@ -105,15 +105,15 @@ class Versions:
 
     def _of_attempts(self, attempts: Sequence[JobRow], needed: Mapping[str, int]) -> TrainingDrift:
         made = [self._recorded(attempt.numerics, attempt.engine, needed) for attempt in attempts]
-        total = Difference()
+        total = VersionDifference()
         for versions in made:
-            total |= numerics.difference(versions, needed)
+            total |= numerics.compare_versions(versions, needed)
         return TrainingDrift(total, _mixed(made, [attempt.engine or "" for attempt in attempts]))
 
     def _recorded(
         self, versions: Mapping[str, int] | None, engine: str | None, needed: Mapping[str, int]
     ) -> Mapping[str, int] | None:
-        made = numerics.recorded(versions or {}, engine)
+        made = numerics.recorded_versions(versions or {}, engine)
         return needed if made is None and engine == self.engine else made
 
 

@@ -21,7 +21,7 @@ from functools import lru_cache
 from typing import Literal
 
 from experiments import lineage
-from experiments.benchmarks import AnyBenchmark, Transfer, runnable
+from experiments.benchmarks import AnyBenchmark, Transfer, is_runnable
 from experiments.identity import evaluation_id
 from experiments.matrix.planned_run import Matrix, PlannedRun
 from jobs.paths import Stage
@@ -228,7 +228,7 @@ def _waiting(missing: Sequence[AnyBenchmark], facts: Observations) -> tuple[Tran
 @lru_cache(maxsize=1024)
 def _evaluations(benchmarks: tuple[AnyBenchmark, ...], data: str) -> tuple[tuple[AnyBenchmark, str], ...]:
     """The benchmarks that can run, with the identities of their evaluations."""
-    return tuple((benchmark, evaluation_id(benchmark, data)) for benchmark in benchmarks if runnable(benchmark))
+    return tuple((benchmark, evaluation_id(benchmark, data)) for benchmark in benchmarks if is_runnable(benchmark))
 
 
 def _evaluate_state(run_id: str, train: State, missing: Sequence[AnyBenchmark], facts: Observations) -> State:

@@ -10,7 +10,7 @@ import msgspec
 from cebctl.status.states import RunStatus
 from experiments import lineage
 from experiments.identity import run_id
-from experiments.matrix.planned_run import Matrix, PlannedRun, shown
+from experiments.matrix.planned_run import Matrix, PlannedRun, format_value
 from experiments.matrix.spec_fields import flatten, schema
 from experiments.spec import Run
 from store import queries
@@ -49,7 +49,7 @@ def _nearest(run: PlannedRun, there: Mapping[str, Any]) -> str:
         return "there are no runs at all"
     nearest = min(differences, key=lambda run_id: len(differences[run_id]))
     values = [
-        f"{schema(Run).short(path)} {shown(found[nearest].get(path))}, here {shown(wanted.get(path))}"
+        f"{schema(Run).short(path)} {format_value(found[nearest].get(path))}, here {format_value(wanted.get(path))}"
         for path in differences[nearest][:3]
     ]
     return f"the nearest, {nearest}, has {'; '.join(values)}"

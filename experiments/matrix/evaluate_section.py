@@ -18,16 +18,16 @@ from experiments.benchmarks import (
     AutoAttack,
     Benchmark,
     CleanHoldout,
-    classes_needed,
-    eps_text,
+    format_eps,
     largest_eps,
+    min_classes,
+    min_image_size,
     pipelines,
-    size_needed,
 )
 from experiments.errors import Fault, InputError, expected
 from experiments.matrix import selection, yaml_nodes
 from experiments.matrix.axis_values import read_axis
-from experiments.matrix.spec_fields import TAG, describe, schema
+from experiments.matrix.spec_fields import TAG, describe_type, schema
 from experiments.matrix.yaml_nodes import fault_at
 from experiments.spec import Xent
 
@@ -39,7 +39,7 @@ ONLY, SOURCE = "only", "source"
 
 
 @dataclass(frozen=True)
-class Asked:
+class BenchmarkEntry:
     """One entry of the list, read; `source` is still a selection."""
 
     node: Node
@@ -50,7 +50,7 @@ class Asked:
     source: tuple[selection.Selection, Node] | None
 
 
-def read(node: Node | None, faults: list[Fault]) -> list[Asked]:
+def read(node: Node | None, faults: list[Fault]) -> list[BenchmarkEntry]:
     """Every entry of the section; faults are collected."""
     if node is None:
         return []
@@ -61,7 +61,7 @@ def read(node: Node | None, faults: list[Fault]) -> list[Asked]:
 
 
 def resolve(
-    entries: Sequence[Asked], runs: Sequence[PlannedRun], faults: list[Fault]
+    entries: Sequence[BenchmarkEntry], runs: Sequence[PlannedRun], faults: list[Fault]
 ) -> tuple[tuple[AnyBenchmark, ...], list[tuple[AnyBenchmark, ...]]]:
     """All benchmarks of the matrix, and those of each run, both in the order of the file."""
     bound = [(entry, _benchmarks(entry, runs, faults)) for entry in entries]
@@ -84,8 +84,8 @@ def resolve(
     return every, mine
 
 
-def _holds(entry: Asked, run: PlannedRun) -> bool:
-    return entry.only is None or entry.only.holds(run.leaves)
+def _holds(entry: BenchmarkEntry, run: PlannedRun) -> bool:
+    return entry.only is None or entry.only.matches(run.leaves)
 
 
 def _source(benchmark: AnyBenchmark) -> str:
@@ -93,7 +93,7 @@ def _source(benchmark: AnyBenchmark) -> str:
     return str(getattr(benchmark, SOURCE, ""))
 
 
-def _duplicates(bound: Sequence[tuple[Asked, Sequence[AnyBenchmark]]], faults: list[Fault]) -> None:
+def _duplicates(bound: Sequence[tuple[BenchmarkEntry, Sequence[AnyBenchmark]]], faults: list[Fault]) -> None:
     seen: set[AnyBenchmark] = set()
     for entry, found in bound:
         if seen.intersection(found) or len(set(found)) < len(found):
@@ -101,7 +101,9 @@ def _duplicates(bound: Sequence[tuple[Asked, Sequence[AnyBenchmark]]], faults: l
         seen.update(found)
 
 
-def _check_data(entry: Asked, found: Sequence[AnyBenchmark], runs: Sequence[PlannedRun], faults: list[Fault]) -> None:
+def _check_data(
+    entry: BenchmarkEntry, found: Sequence[AnyBenchmark], runs: Sequence[PlannedRun], faults: list[Fault]
+) -> None:
     """Faults for runs on a data set the benchmark is not for, and for parameters that have no meaning there."""
     from experiments import datasets
 
@@ -152,17 +154,17 @@ def _wrong_attack(benchmark: AnyBenchmark, info: DatasetInfo) -> Iterator[str]:
     if isinstance(target, int) and target >= info.classes:
         yield f"target: {info.name} has the classes 0 to {info.classes - 1}"
     if isinstance(benchmark, Attack) and benchmark.eps > (largest := largest_eps(benchmark.norm, info)):
-        wrong = f"eps: {eps_text(benchmark.eps)} is larger than the range of {info.name} in {benchmark.norm}"
+        wrong = f"eps: {format_eps(benchmark.eps)} is larger than the range of {info.name} in {benchmark.norm}"
         yield f"{wrong}; at most {largest:g} in [0, 1] pixel units"
-    if info.classes < (needed := classes_needed(benchmark)):
+    if info.classes < (needed := min_classes(benchmark)):
         yield f"its loss, DLR, needs {needed} classes, {info.name} has {info.classes}; {WITHOUT_DLR}"
-    if info.size < (needed := size_needed(benchmark)):
+    if info.size < (needed := min_image_size(benchmark)):
         yield f"in l2 its attack Square needs {needed} x {needed} pixels, {info.name} has {info.size}; {WITHOUT_SQUARE}"
     if isinstance(benchmark, AutoAttack) and benchmark.draws and benchmark.version != "rand":
         yield "draws: standard judges mean encodings and draws no z; expected version: rand beside it"
 
 
-def _entry(item: Node, faults: list[Fault]) -> Asked | None:
+def _entry(item: Node, faults: list[Fault]) -> BenchmarkEntry | None:
     """One entry: a name, or `name: {parameters}` with lists as axes."""
     kinds = schema(AnyBenchmark).sections[()].kinds
     single = isinstance(item, MappingNode) and len(item.value) == 1
@@ -181,7 +183,7 @@ def _entry(item: Node, faults: list[Fault]) -> Asked | None:
     return _parameters(item, name, parameters, faults)
 
 
-def _parameters(item: Node, name: ScalarNode, given: MappingNode | None, faults: list[Fault]) -> Asked | None:
+def _parameters(item: Node, name: ScalarNode, given: MappingNode | None, faults: list[Fault]) -> BenchmarkEntry | None:
     """The axes of the parameters multiplied out, and the two selections read."""
     tree = schema(AnyBenchmark)
     fields = tree.sections[()].fields(name.value)
@@ -200,7 +202,7 @@ def _parameters(item: Node, name: ScalarNode, given: MappingNode | None, faults:
             options = read_axis(tree, (key.value,), f"{name.value}.{key.value}", node, faults)
             axes.append([(key.value, value.value) for option in options for value in option.values()])
     for key in sorted(k for k, info in fields.items() if info.required and k not in {k.value for k, _ in pairs}):
-        wanted = "a selection of one run" if key == SOURCE else describe(fields[key].type)
+        wanted = "a selection of one run" if key == SOURCE else describe_type(fields[key].type)
         faults.append(fault_at(name, f"{name.value}: {key} is missing: expected {wanted}"))
     if len(faults) > before:
         return None
@@ -208,7 +210,7 @@ def _parameters(item: Node, name: ScalarNode, given: MappingNode | None, faults:
     only = selections[ONLY][0] if ONLY in selections else None
     kind = tree.sections[()].kinds[name.value]
     assert issubclass(kind, Benchmark)
-    return Asked(item, name.value, kind, combinations, only, selections.get(SOURCE))
+    return BenchmarkEntry(item, name.value, kind, combinations, only, selections.get(SOURCE))
 
 
 def _selection(node: Node, faults: list[Fault]) -> selection.Selection | None:
@@ -223,11 +225,11 @@ def _selection(node: Node, faults: list[Fault]) -> selection.Selection | None:
         return None
 
 
-def _benchmarks(entry: Asked, runs: Sequence[PlannedRun], faults: list[Fault]) -> list[AnyBenchmark]:
+def _benchmarks(entry: BenchmarkEntry, runs: Sequence[PlannedRun], faults: list[Fault]) -> list[AnyBenchmark]:
     extra: dict[str, Any] = {}
     if entry.source is not None:
         chosen, node = entry.source
-        found = [run.run_id for run in runs if chosen.holds(run.leaves)]
+        found = [run.run_id for run in runs if chosen.matches(run.leaves)]
         if len(found) != 1:
             faults.append(fault_at(node, f"source: it selects {len(found)} of the {len(runs)} runs; expected one"))
             return []

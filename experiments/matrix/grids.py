@@ -13,7 +13,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from experiments.errors import Fault, InputError, expected
 from experiments.matrix import selection, yaml_nodes
 from experiments.matrix.axis_values import MAX_RUNS, read_axis
-from experiments.matrix.layering import AXIS, VARIANT, Assembler, Leaves, layered
+from experiments.matrix.layering import AXIS, VARIANT, Assembler, LayeredLeaves, tag_layer
 from experiments.matrix.spec_fields import Path, Value, flatten, read_assignments, schema, set_twice
 from experiments.matrix.yaml_nodes import fault_at
 from experiments.spec import Run
@@ -145,7 +145,7 @@ def _together(columns: Sequence[Sequence[Option]]) -> list[Option]:
     return [{path: value for option in row for path, value in option.items()} for row in zip(*columns, strict=False)]
 
 
-def expand(grid: Grid, base: Leaves, assembler: Assembler, faults: list[Fault]) -> list[tuple[Run, Node]]:
+def expand(grid: Grid, base: LayeredLeaves, assembler: Assembler, faults: list[Fault]) -> list[tuple[Run, Node]]:
     """The runs of one grid, in the order of its axes, the last one changing fastest; then those it includes."""
     if grid.size > MAX_RUNS:
         faults.append(fault_at(grid.node, f"a grid of more than {MAX_RUNS:,} runs"))
@@ -153,9 +153,9 @@ def expand(grid: Grid, base: Leaves, assembler: Assembler, faults: list[Fault]) 
     found: list[Fault] = []
     runs: list[tuple[Run, Node]] = []
     bundles, *axes = grid.axes
-    layers = [[layered(option, AXIS) for option in axis] for axis in axes]
+    layers = [[tag_layer(option, AXIS) for option in axis] for axis in axes]
     for bundle in bundles:
-        start = base | layered(bundle, VARIANT)
+        start = base | tag_layer(bundle, VARIANT)
         for options in itertools.product(*layers):
             leaves = start.copy()
             for option in options:
@@ -164,7 +164,7 @@ def expand(grid: Grid, base: Leaves, assembler: Assembler, faults: list[Fault]) 
             if run and not (grid.excluded and _excluded(grid, run)):
                 runs.append((run, grid.node))
     for assignments, node in grid.included:
-        if run := assembler.run(base | layered(assignments, AXIS), node, found):
+        if run := assembler.run(base | tag_layer(assignments, AXIS), node, found):
             runs.append((run, node))
     # The same fault of many combinations is one fault, where it stands first.
     faults += {fault.message: fault for fault in reversed(found)}.values()
@@ -173,4 +173,4 @@ def expand(grid: Grid, base: Leaves, assembler: Assembler, faults: list[Fault]) 
 
 def _excluded(grid: Grid, run: Run) -> bool:
     leaves = dict(flatten(run))
-    return any(excluded.holds(leaves) for excluded in grid.excluded)
+    return any(excluded.matches(leaves) for excluded in grid.excluded)

@@ -16,7 +16,7 @@ from msgspec import Struct
 from experiments.benchmarks import AnyBenchmark
 from experiments.matrix.evaluate_section import ONLY, SOURCE
 from experiments.matrix.report_section import ReportSpec
-from experiments.matrix.spec_fields import TAG, Path, Schema, describe, schema, unit
+from experiments.matrix.spec_fields import TAG, Path, Schema, describe_type, schema, unit
 from experiments.resources import Resources
 from experiments.spec import Run
 
@@ -134,10 +134,10 @@ def _struct(kind: type[Struct]) -> Json:
 def _leaf(kind: Any) -> Json:
     """One value."""
     found: Json = msgspec.json.schema(kind)
-    found = found if "description" in found else found | {"description": describe(kind)}
+    found = found if "description" in found else found | {"description": describe_type(kind)}
     if unit(kind) == "pixels":
         ratio = {"type": "string", "pattern": r"^\s*[0-9.]+\s*(/\s*[0-9.]+|px)\s*$"}
-        found = {"anyOf": [found, ratio], "description": describe(kind)}
+        found = {"anyOf": [found, ratio], "description": describe_type(kind)}
     return found
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from yaml.nodes import Node
 
-from experiments import batch_norm, consistency, lineage
+from experiments import consistency
 from experiments.errors import Fault, expected
 from experiments.matrix.spec_fields import TAG, Path, Value, schema
 from experiments.matrix.yaml_nodes import fault_at
@@ -32,16 +32,16 @@ class Layered:
     layer: int
 
 
-Leaves = dict[Path, Layered]
+LayeredLeaves = dict[Path, Layered]
 
 
-def layered(values: Mapping[Path, Value], layer: int) -> Leaves:
+def tag_layer(values: Mapping[Path, Value], layer: int) -> LayeredLeaves:
     """All of these leaves, set by one layer."""
     return {path: Layered(value, layer) for path, value in values.items()}
 
 
 @dataclass(frozen=True)
-class _Recipe:
+class _MergePlan:
     """What layers and tags alone say about a run: what is wrong, or which leaves make which of its sections."""
 
     problems: tuple[tuple[Path, str], ...]
@@ -55,10 +55,10 @@ class Assembler:
     different runs are one object: they are many in a large matrix, and whoever compares runs needs only look once."""
 
     def __init__(self) -> None:
-        self._recipes: dict[Any, _Recipe] = {}
+        self._recipes: dict[Any, _MergePlan] = {}
         self._sections: dict[Any, Any] = {}
 
-    def run(self, leaves: Leaves, node: Node, faults: list[Fault]) -> Run | None:
+    def run(self, leaves: LayeredLeaves, node: Node, faults: list[Fault]) -> Run | None:
         """The run, or None and faults at the leaves that are wrong, else at `node`."""
         key = tuple(
             [(path, item.layer, item.value.value if path[-1] == TAG else None) for path, item in leaves.items()]
@@ -72,14 +72,15 @@ class Assembler:
             return None
         given = {name: self._section(name, paths, leaves) for name, paths in recipe.sections}
         run = Run(**given, **{path[0]: leaves[path].value.value for path in recipe.scalars})
-        if contradiction := consistency.problem(run) or lineage.problem(run) or batch_norm.problem(run):
-            (*section, field), message = contradiction[0].split("."), contradiction[1]
-            said = [leaves[path].value.node for path in ((*section, field), (*section, TAG)) if path in leaves]
-            faults.append(fault_at(said[0] if said else node, message))
+        if contradiction := consistency.contradiction(run):
+            path = tuple(contradiction.field.split("."))
+            # A default has no place in the file: point at the kind that has the field, else at the grid.
+            nodes = [leaves[place].value.node for place in (path, (*path[:-1], TAG)) if place in leaves]
+            faults.append(fault_at(nodes[0] if nodes else node, contradiction.message))
             return None
         return run
 
-    def _section(self, name: str, paths: tuple[Path, ...], leaves: Leaves) -> Any:
+    def _section(self, name: str, paths: tuple[Path, ...], leaves: LayeredLeaves) -> Any:
         """One top-level section from its leaves, whose values are of the right types already."""
         key = (paths, *[leaves[path].value.value for path in paths])
         if key not in self._sections:
@@ -98,14 +99,14 @@ def _types() -> dict[str, Any]:
     return {info.name: info.type for info in msgspec.structs.fields(Run)}
 
 
-def _recipe(leaves: Leaves) -> _Recipe:
+def _recipe(leaves: LayeredLeaves) -> _MergePlan:
     tags = {path: item.value.value for path, item in leaves.items() if path[-1] == TAG}
     kept, problems = _surviving({path: item.layer for path, item in leaves.items()}, tags)
     sections: dict[str, list[Path]] = {}
     for path in sorted(path for path in kept if len(path) > 1):
         sections.setdefault(path[0], []).append(path)
     scalars = tuple(path for path in kept if len(path) == 1)
-    return _Recipe(tuple(problems), tuple((name, tuple(paths)) for name, paths in sections.items()), scalars)
+    return _MergePlan(tuple(problems), tuple((name, tuple(paths)) for name, paths in sections.items()), scalars)
 
 
 def _surviving(layers: Mapping[Path, int], tags: Mapping[Path, Any]) -> tuple[list[Path], list[tuple[Path, str]]]:

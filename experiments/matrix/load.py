@@ -34,8 +34,8 @@ from experiments.errors import Fault, MatrixError, expected
 from experiments.matrix import evaluate_section, resources_section, run_axes, yaml_nodes
 from experiments.matrix.axis_values import MAX_RUNS, read_axis
 from experiments.matrix.grids import Grid, GridReader, Option, expand
-from experiments.matrix.layering import BASE, Assembler, layered
-from experiments.matrix.planned_run import Matrix, PlannedRun, shown
+from experiments.matrix.layering import BASE, Assembler, tag_layer
+from experiments.matrix.planned_run import Matrix, PlannedRun, format_value
 from experiments.matrix.report_section import ReportSpec
 from experiments.matrix.spec_fields import Path, read_assignments, schema
 from experiments.matrix.yaml_nodes import fault_at
@@ -53,7 +53,7 @@ def load(path: FilePath) -> Matrix:
     return _Reader(path).matrix()
 
 
-def networks(folder: FilePath) -> list[Run]:
+def distinct_networks(folder: FilePath) -> list[Run]:
     """One run for each distinct network, data set and precision of the matrices in a folder, in order of file."""
     found: dict[Any, Run] = {}
     for path in sorted(folder.glob("[!.]*.yaml")):
@@ -73,7 +73,7 @@ def _names(axes: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _name(axes: Mapping[str, Any], *, in_full: bool = False) -> str:
-    texts = {key: str(v) if in_full and isinstance(v, str) else shown(v) for key, v in axes.items()}
+    texts = {key: str(v) if in_full and isinstance(v, str) else format_value(v) for key, v in axes.items()}
     return " ".join([texts.pop("objective"), *(f"{key}={text}" for key, text in texts.items())])
 
 
@@ -147,7 +147,7 @@ class _Reader:
             return []
         wrong: list[Fault] = []
         found: list[tuple[Run, Node]] = []
-        assembler, leaves = Assembler(), layered(base, BASE)
+        assembler, leaves = Assembler(), tag_layer(base, BASE)
         for grid in grids:
             found += expand(grid, leaves, assembler, wrong)
         if wrong:  # a fault in base is one fault, however many grids meet it
@@ -160,7 +160,7 @@ class _Reader:
 
     def _identified(self, runs: list[tuple[Run, Node]], named: set[Path]) -> list[PlannedRun]:
         """The runs with their identities and axes; a run that stands there twice is a fault."""
-        axes = run_axes.axes([run for run, _ in runs], named)
+        axes = run_axes.label_axes([run for run, _ in runs], named)
         seen: dict[str, Node] = {}
         planned = []
         for (run, node), name, mine in zip(runs, _names(axes), axes, strict=True):

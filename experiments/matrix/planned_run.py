@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path as FilePath
 from typing import Any
 
-from experiments.benchmarks import AnyBenchmark, eps_text
+from experiments.benchmarks import AnyBenchmark, format_eps
 from experiments.errors import InputError, expected
 from experiments.matrix import selection
 from experiments.matrix.report_section import ReportSpec
@@ -55,21 +55,21 @@ class Matrix:
 
     def resources(self, run: PlannedRun, stage: Stage) -> Resources:
         """What one stage of one run asks of the cluster."""
-        return self.rules.of(run.leaves, stage) if self.rules.overrides else self.rules.of({}, stage)
+        return self.rules.resources(run.leaves, stage) if self.rules.overrides else self.rules.resources({}, stage)
 
-    def only(self, text: str | None) -> Matrix:
+    def select(self, text: str | None) -> Matrix:
         """The matrix with the runs that a selection leaves. Raises InputError if it leaves none."""
         if not text:
             return self
         chosen = selection.parse(text)
-        runs = tuple(run for run in self.runs if chosen.holds(run.leaves))
+        runs = tuple(run for run in self.runs if chosen.matches(run.leaves))
         if not runs:
             wrong = f"selects none of the {len(self.runs)} runs of {self.path}"
             raise InputError(f"--only {text!r}", wrong, _values_there(chosen, self.runs))
         return replace(self, runs=runs)
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Return a value as a name spells it: `0.3`, `8/255`, `500,1000` for a list, the beginning of a digest.
 
     A number keeps every digit it needs to be read back as itself, so that two values never look like one.
@@ -77,20 +77,20 @@ def shown(value: Any) -> str:
     if isinstance(value, str) and value.startswith("sha256:"):
         return value[:15]
     if isinstance(value, tuple):
-        return ",".join(map(shown, value)) or "none"
-    return eps_text(value) if isinstance(value, float) else str(value)
+        return ",".join(map(format_value, value)) or "none"
+    return format_eps(value) if isinstance(value, float) else str(value)
 
 
 def _values_there(chosen: selection.Selection, runs: Iterable[PlannedRun]) -> str:
     """Of the first condition that no run satisfies, which values there are: `rho is 5, 3, 1 there`."""
     every = [run.leaves for run in runs]
     for condition in chosen.conditions:
-        if not any(condition.holds(leaves) for leaves in every):
+        if not any(condition.matches(leaves) for leaves in every):
             values = dict.fromkeys(leaves[condition.path] for leaves in every if condition.path in leaves)
             name = schema(Run).short(condition.path)
             if not values:
                 return f"none of them has {name}"
             if any(isinstance(value, str) for value in values):
-                return f"{name}: {expected(map(shown, values), shown(condition.values[0]))}"
-            return f"{name} is {', '.join(map(shown, values))} there"
+                return f"{name}: {expected(map(format_value, values), format_value(condition.values[0]))}"
+            return f"{name} is {', '.join(map(format_value, values))} there"
     return ""

@@ -37,9 +37,9 @@ class Rules:
     overrides: tuple[tuple[selection.Selection, Mapping[Stage, Assigned]], ...] = ()
     _made: dict[tuple[Stage, tuple[int, ...]], Resources] = field(default_factory=dict, compare=False)
 
-    def of(self, leaves: Mapping[Path, Any], stage: Stage) -> Resources:
+    def resources(self, leaves: Mapping[Path, Any], stage: Stage) -> Resources:
         """What a run with these leaves asks for in a stage; equal resources are one object."""
-        holding = tuple(i for i, (chosen, _) in enumerate(self.overrides) if chosen.holds(leaves))
+        holding = tuple(i for i, (chosen, _) in enumerate(self.overrides) if chosen.matches(leaves))
         if (stage, holding) not in self._made:
             merged = dict(self.base.get(stage, {}))
             for index in holding:

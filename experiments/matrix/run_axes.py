@@ -20,7 +20,7 @@ _TELLING = ("adversary", "network", "data", "objective", "optimiser")
 """Sections whose fields name a bundle best, in this order; then the others as the spec has them."""
 
 
-def axes(runs: Sequence[Run], named: Collection[Path]) -> list[dict[str, Any]]:
+def label_axes(runs: Sequence[Run], named: Collection[Path]) -> list[dict[str, Any]]:
     """For each run its axes under their short names, in the order of the spec."""
     tree = schema(Run)
     columns = _Columns(runs)

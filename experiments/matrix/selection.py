@@ -48,7 +48,7 @@ class Condition:
     operator: str
     values: tuple[Any, ...]
 
-    def holds(self, leaves: Leaves) -> bool:
+    def matches(self, leaves: Leaves) -> bool:
         if self.path not in leaves:
             return False
         value = leaves[self.path]
@@ -66,9 +66,9 @@ class Selection:
 
     conditions: tuple[Condition, ...] = ()
 
-    def holds(self, leaves: Leaves) -> bool:
+    def matches(self, leaves: Leaves) -> bool:
         """Whether a run's flattened leaves satisfy every condition."""
-        return all(condition.holds(leaves) for condition in self.conditions)
+        return all(condition.matches(leaves) for condition in self.conditions)
 
 
 def parse(text: str) -> Selection:
@@ -90,7 +90,7 @@ def benchmarks(text: str, among: Sequence[AnyBenchmark]) -> list[AnyBenchmark]:
         allowed = dict.fromkeys([*(name for benchmark in among for name in names(benchmark)), TRAIN])
         wrong = f"no benchmark of the matrix is called {name!r}"
         raise InputError(f"selection {text!r}", wrong, expected(allowed, name))
-    chosen = [benchmark for benchmark in called if conditions.holds(dict(flatten(benchmark)))]
+    chosen = [benchmark for benchmark in called if conditions.matches(dict(flatten(benchmark)))]
     if not chosen:
         there = ", ".join(dict.fromkeys(_full_columns(benchmark)[0] for benchmark in called))
         raise InputError(f"selection {text!r}", f"it holds for no {name} of the matrix", f"there are {there}")

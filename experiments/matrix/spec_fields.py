@@ -28,7 +28,7 @@ TAG = "name"
 
 
 @dataclass(frozen=True)
-class Section:
+class SchemaSection:
     """A struct, or a tagged union of structs, at one path."""
 
     path: Path
@@ -48,7 +48,7 @@ class Schema:
     """Every section and leaf below one struct type, or below a tagged union of them."""
 
     root: Any
-    sections: dict[Path, Section] = field(default_factory=dict)
+    sections: dict[Path, SchemaSection] = field(default_factory=dict)
     leaves: dict[Path, Any] = field(default_factory=dict)
     """Path to type; where kinds of a section share a field name they share its type."""
 
@@ -103,7 +103,7 @@ class Schema:
         structs = _structs(kind)
         tags = {_tag(s): s for s in structs}
 
-        section = Section(path, tags)
+        section = SchemaSection(path, tags)
         self.sections[path] = section
         if section.tagged:
             self.leaves[(*path, TAG)] = Literal[tuple(tags)]
@@ -206,10 +206,10 @@ def flatten(value: Struct, prefix: Path = (), *, unset: bool = False) -> Iterato
 def _wanted(kind: Any, raw: object) -> str:
     """What to say was expected: where text stands for a number, that it is none; the bounds say nothing more."""
     plain_number = get_origin(kind) is Annotated and get_args(kind)[0] in (int, float) and not unit(kind)
-    return describe(get_args(kind)[0] if plain_number and isinstance(raw, str) else kind)
+    return describe_type(get_args(kind)[0] if plain_number and isinstance(raw, str) else kind)
 
 
-def describe(kind: Any) -> str:
+def describe_type(kind: Any) -> str:
     """A type in words: `a number > 0`, `one of linf, l2`, `a list of numbers`."""
     literals = _literals(kind)
     if literals:
@@ -219,11 +219,11 @@ def describe(kind: Any) -> str:
         for meta in metas:
             if isinstance(meta, Meta) and meta.description:
                 return meta.description
-        return describe(base) + "".join(_bounds(meta) for meta in metas if isinstance(meta, Meta))
+        return describe_type(base) + "".join(_bounds(meta) for meta in metas if isinstance(meta, Meta))
     if get_origin(kind) in (Union, types.UnionType):
-        return " or ".join(describe(arg) for arg in get_args(kind))
+        return " or ".join(describe_type(arg) for arg in get_args(kind))
     if get_origin(kind) is tuple:
-        return f"a list, each {describe(get_args(kind)[0])}"
+        return f"a list, each {describe_type(get_args(kind)[0])}"
     words = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
     return words.get(kind, str(kind))
 

@@ -1,11 +1,11 @@
 """The papers' published numbers as data: both Table 1s and every number of the texts, each with its source.
 
-    lookup("v2", axes_of(run), "clean")              what the paper prints for this run, or None
-    lookup("v2", {"subject": "Madry"}, "clean")      the same by its name in our files
-    table("v2")                                      Table 1 in the printed layout
-    normaliser("alexnet")                            the errors that mCE is relative to
-    disputes("v2")                                   where the paper contradicts itself
-    why_not(run, benchmark, "mce", matrix.report)    why a number of the run may not stand beside a printed one
+    lookup("v2", run_fields(run), "clean")         the number that the paper prints for this run, or None
+    lookup("v2", {"subject": "Madry"}, "clean")    the same by its name in our files
+    table("v2")                                    Table 1 in the printed layout
+    normaliser("alexnet")                          the errors that mCE is relative to
+    disputes("v2")                                 where the paper contradicts itself
+    reasons_not_comparable(run, benchmark, "mce", matrix.report)
 
 The YAML files here hold the numbers as printed; everything returned is in fractions and [0, 1] pixel units.
 They are read on first use.
@@ -15,40 +15,40 @@ from __future__ import annotations
 
 from experiments.published.catalogue import (
     Dispute,
-    Model,
     Normaliser,
-    Row,
-    Table,
-    axes_of,
+    PaperModel,
+    PaperRow,
+    PaperTable,
+    all_numbers,
     disputes,
-    every,
     lookup,
     normaliser,
+    run_fields,
     table,
 )
-from experiments.published.comparable import other_attack, why_not
+from experiments.published.comparable import attack_differences, reasons_not_comparable
 from experiments.published.files import Measure, Paper, RhoStar, Tie
-from experiments.published.numbers import Attack, Published, Reading
+from experiments.published.numbers import PrintedAttack, PublishedNumber, Reading
 
 __all__ = [
-    "Attack",
     "Dispute",
     "Measure",
-    "Model",
     "Normaliser",
     "Paper",
-    "Published",
+    "PaperModel",
+    "PaperRow",
+    "PaperTable",
+    "PrintedAttack",
+    "PublishedNumber",
     "Reading",
     "RhoStar",
-    "Row",
-    "Table",
     "Tie",
-    "axes_of",
+    "all_numbers",
+    "attack_differences",
     "disputes",
-    "every",
     "lookup",
     "normaliser",
-    "other_attack",
+    "reasons_not_comparable",
+    "run_fields",
     "table",
-    "why_not",
 ]

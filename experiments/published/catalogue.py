@@ -14,7 +14,7 @@ from experiments.matrix import selection
 from experiments.matrix.spec_fields import Path, flatten, schema
 from experiments.published import files
 from experiments.published.files import ModelData, Paper, RhoStar, RowData, TableFile, ValueData
-from experiments.published.numbers import Attack, Published, Reading, in_units, published, reading
+from experiments.published.numbers import PrintedAttack, PublishedNumber, Reading, in_units, published_number, reading
 from experiments.spec import Run
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _ANY = (("objective", "rho"), ("data", "train_subset"))
 _TEXTS = ("cifar10.yaml", "imagenet.yaml", "fashion_mnist.yaml", "settings.yaml")
 
 
-class Row(Struct, frozen=True):
+class PaperRow(Struct, frozen=True):
     """One printed row of a table."""
 
     column: str
@@ -34,7 +34,7 @@ class Row(Struct, frozen=True):
     """The paper's: `Gauss. Noise`."""
 
 
-class Model(Struct, frozen=True, kw_only=True):
+class PaperModel(Struct, frozen=True, kw_only=True):
     """One printed column of a table."""
 
     subject: str
@@ -48,11 +48,11 @@ class Model(Struct, frozen=True, kw_only=True):
     """None for the baseline."""
     where: str
     """The runs it is about, in the selection language."""
-    cells: Mapping[str, Published]
+    cells: Mapping[str, PublishedNumber]
     """By column, in the printed order."""
 
 
-class Table(Struct, frozen=True, kw_only=True):
+class PaperTable(Struct, frozen=True, kw_only=True):
     """A Table 1 in its printed layout: models across, measures down."""
 
     paper: Paper
@@ -60,8 +60,8 @@ class Table(Struct, frozen=True, kw_only=True):
     source: str
     heads: tuple[str, ...]
     rho_label: str
-    rows: tuple[Row, ...]
-    models: tuple[Model, ...]
+    rows: tuple[PaperRow, ...]
+    models: tuple[PaperModel, ...]
     rho_star: RhoStar
     pipeline: str
     """How the corrupted images were made, with what that is known from in `pipeline_note`."""
@@ -94,7 +94,7 @@ class Normaliser(Struct, frozen=True, kw_only=True):
 class _Entry:
     column: str
     where: selection.Selection | None
-    number: Published
+    number: PublishedNumber
 
     @cached_property
     def study(self) -> selection.Selection | None:
@@ -104,7 +104,7 @@ class _Entry:
         return selection.Selection(tuple(c for c in self.where.conditions if c.path not in _ANY))
 
 
-def lookup(paper: Paper, axes: Mapping[str, object], column: str) -> Published | None:
+def lookup(paper: Paper, axes: Mapping[str, object], column: str) -> PublishedNumber | None:
     """What a version of the paper prints for a run in a column of the report, or None.
 
     `axes` are all the fields of a run by any unique name (`axes_of(run)`, or short names); those that the published
@@ -118,46 +118,49 @@ def lookup(paper: Paper, axes: Mapping[str, object], column: str) -> Published |
     subject = axes.get("subject")
     leaves = {} if subject is not None else {_path(key): value for key, value in axes.items()}
     for entry in entries:
-        found = entry.number.subject == subject if subject is not None else entry.where and entry.where.holds(leaves)
+        found = entry.number.subject == subject if subject is not None else entry.where and entry.where.matches(leaves)
         attack = entry.number.attack
         if found and (attack.fits(parameters) if attack else not parameters):
             return entry.number
     return None
 
 
-def concerns(
-    paper: Paper, axes: Mapping[str, object], column: str, fits: Callable[[Attack | None], bool] = lambda attack: True
+def prints_number(
+    paper: Paper,
+    axes: Mapping[str, object],
+    column: str,
+    fits: Callable[[PrintedAttack | None], bool] = lambda attack: True,
 ) -> bool:
     """Return whether the paper prints a number in this column, without parameters, for such a run at any rho, under an
     attack that fits."""
     leaves = {_path(key): value for key, value in axes.items()}
     entries = _index(paper).get(column, ())
-    return any(entry.study and entry.study.holds(leaves) and fits(entry.number.attack) for entry in entries)
+    return any(entry.study and entry.study.matches(leaves) and fits(entry.number.attack) for entry in entries)
 
 
-def axes_of(run: Run) -> dict[str, Any]:
+def run_fields(run: Run) -> dict[str, Any]:
     """Every field of a run by its dotted path: the axes that `lookup` takes."""
     return {".".join(path): value for path, value in flatten(run)}
 
 
-def every(paper: Paper) -> Iterator[tuple[str, Published]]:
+def all_numbers(paper: Paper) -> Iterator[tuple[str, PublishedNumber]]:
     """(column, number) of everything a version prints: Table 1, then the text."""
     for entry in _entries(_known(paper)):
         yield entry.column, entry.number
 
 
 @cache
-def table(paper: Paper) -> Table:
+def table(paper: Paper) -> PaperTable:
     """Table 1 of a version, in the printed layout. Raises InputError for an unknown version."""
     data = _table_file(_known(paper))
     models = tuple(_model(data, index, model) for index, model in enumerate(data.models))
-    return Table(
+    return PaperTable(
         paper=data.paper,
         title=data.title,
         source=f"{data.paper} {data.source}",
         heads=data.heads,
         rho_label=data.rho_label,
-        rows=tuple(Row(row.column, row.label) for row in data.rows),
+        rows=tuple(PaperRow(row.column, row.label) for row in data.rows),
         models=models,
         rho_star=data.rho_star,
         pipeline=data.pipeline,
@@ -225,11 +228,13 @@ def _text_entries(file: str, paper: Paper) -> Iterator[_Entry]:
             if paper in value.source:
                 for column in (value.column, *value.also):
                     found = _readings(paper).get((subject.name, column), ())
-                    yield _Entry(column, where, published(value, paper, value.source[paper], subject.name, found))
+                    yield _Entry(
+                        column, where, published_number(value, paper, value.source[paper], subject.name, found)
+                    )
 
 
-def _model(data: TableFile, index: int, model: ModelData) -> Model:
-    return Model(
+def _model(data: TableFile, index: int, model: ModelData) -> PaperModel:
+    return PaperModel(
         subject=model.subject,
         heads=model.heads,
         architecture=model.architecture,
@@ -240,7 +245,7 @@ def _model(data: TableFile, index: int, model: ModelData) -> Model:
     )
 
 
-def _cell(data: TableFile, row: RowData, index: int, subject: str) -> Published:
+def _cell(data: TableFile, row: RowData, index: int, subject: str) -> PublishedNumber:
     value = ValueData(
         column=row.column,
         value=row.values[index],
@@ -249,7 +254,9 @@ def _cell(data: TableFile, row: RowData, index: int, subject: str) -> Published:
         attack=row.attack,
         source={data.paper: data.source},
     )
-    return published(value, data.paper, data.source, subject, _readings(data.paper).get((subject, row.column), ()))
+    return published_number(
+        value, data.paper, data.source, subject, _readings(data.paper).get((subject, row.column), ())
+    )
 
 
 @cache

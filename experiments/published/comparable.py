@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from experiments.benchmarks import AnyBenchmark, CommonCorruptions, Pgd, column, eps_text
+from experiments.benchmarks import AnyBenchmark, CommonCorruptions, Pgd, column, format_eps
 from experiments.matrix.report_section import ReportSpec
 from experiments.matrix.spec_fields import flatten, schema
-from experiments.published.catalogue import axes_of, concerns, lookup, normaliser, table
+from experiments.published.catalogue import lookup, normaliser, prints_number, run_fields, table
 from experiments.published.files import Paper
-from experiments.published.numbers import Attack
+from experiments.published.numbers import PrintedAttack
 from experiments.spec import Run
 
 SETTINGS = (
@@ -30,15 +30,18 @@ _MADE_ALIKE = {
 size that its images have."""
 
 
-def why_not(run: Run, benchmark: AnyBenchmark, measure: str, report: ReportSpec) -> str:
+def reasons_not_comparable(run: Run, benchmark: AnyBenchmark, measure: str, report: ReportSpec) -> str:
     """Return why this measure of the run may not be compared with the numbers of the report's paper; '' if it may, or
     if the paper has none for such a run, whatever its rho."""
     reasons: list[str] = []
     if isinstance(benchmark, CommonCorruptions):
         reasons += _corrupted(run, benchmark, measure, report)
     attack = benchmark if isinstance(benchmark, Pgd) else None
-    is_printed = concerns(
-        report.published, _axes(run), column(benchmark, measure), lambda printed: not other_attack(attack, printed)
+    is_printed = prints_number(
+        report.published,
+        _axes(run),
+        column(benchmark, measure),
+        lambda printed: not attack_differences(attack, printed),
     )
     subset = getattr(benchmark, "subset", None)
     if subset and (is_printed or isinstance(benchmark, CommonCorruptions)):
@@ -48,7 +51,7 @@ def why_not(run: Run, benchmark: AnyBenchmark, measure: str, report: ReportSpec)
     return "; ".join(dict.fromkeys(reasons))
 
 
-def other_attack(benchmark: Pgd | None, printed: Attack | None) -> str:
+def attack_differences(benchmark: Pgd | None, printed: PrintedAttack | None) -> str:
     """Return in what an attack is not the printed one; '' if it is, as far as that is printed."""
     if benchmark is None or printed is None:
         return ""
@@ -57,7 +60,7 @@ def other_attack(benchmark: Pgd | None, printed: Attack | None) -> str:
         (benchmark.step_size, benchmark.eps, benchmark.steps), (printed.step_size, eps, printed.steps)
     )]  # fmt: skip
     differences = {
-        f"eps {eps_text(benchmark.eps)}, not {eps_text(eps)}": not math.isclose(benchmark.eps, eps),
+        f"eps {format_eps(benchmark.eps)}, not {format_eps(eps)}": not math.isclose(benchmark.eps, eps),
         f"n {benchmark.steps}, not {printed.steps}": benchmark.steps != printed.steps,
         f"target {benchmark.target}, not {printed.target}": benchmark.target != printed.target,
         f"step {steps[0] * 255:.3g}/255, not {steps[1] * 255:.3g}/255": not math.isclose(*steps, rel_tol=1e-6),
@@ -87,7 +90,7 @@ def _corrupted(run: Run, benchmark: CommonCorruptions, measure: str, report: Rep
 @lru_cache(maxsize=4096)
 def _axes(run: Run) -> dict[str, Any]:
     """Return the fields by which numbers about the original images are found, whatever the run's were saved as."""
-    return axes_of(run) | {"data.name": run.data.name.removesuffix("-jpeg")}
+    return run_fields(run) | {"data.name": run.data.name.removesuffix("-jpeg")}
 
 
 @lru_cache(maxsize=4096)

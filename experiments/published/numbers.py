@@ -23,7 +23,7 @@ _SUFFIX: dict[Unit, str] = {
 }  # fmt: skip
 
 
-class Attack(Struct, frozen=True, kw_only=True):
+class PrintedAttack(Struct, frozen=True, kw_only=True):
     """The threat model of a published PGD number. Radius and step in [0, 1] pixel units; None: not printed."""
 
     eps: float | None
@@ -65,7 +65,7 @@ class Reading(Struct, frozen=True, kw_only=True):
     """The number as printed: `17.09%`; '' without one."""
 
 
-class Published(Struct, frozen=True, kw_only=True):
+class PublishedNumber(Struct, frozen=True, kw_only=True):
     """One published number. Accuracies, errors, differences and mCE are fractions; rates are nats."""
 
     value: float
@@ -82,7 +82,7 @@ class Published(Struct, frozen=True, kw_only=True):
     """`v2 Table 1`."""
     subject: str
     """What it is about, by the name in our files."""
-    attack: Attack | None
+    attack: PrintedAttack | None
     note: str
     disputed: tuple[Reading, ...] = ()
     """Every reading, this one among them, where the paper contradicts itself."""
@@ -92,7 +92,7 @@ class Published(Struct, frozen=True, kw_only=True):
         """For people, in the printed unit: `80.9%`, `> 80%`, `93.9–95.1%`, `2.3 nats`."""
         return _text(self.value, self.upper, self.relation, self.unit, self.decimals)
 
-    def as_measure(self, measure: str) -> Published | None:
+    def as_measure(self, measure: str) -> PublishedNumber | None:
         """The same number as another measure (an error as an accuracy or back), or None if it isn't one."""
         if measure == self.measure:
             return self
@@ -108,9 +108,11 @@ class Published(Struct, frozen=True, kw_only=True):
         )
 
 
-def published(data: ValueData, paper: str, place: str, subject: str, disputed: tuple[Reading, ...]) -> Published:
+def published_number(
+    data: ValueData, paper: str, place: str, subject: str, disputed: tuple[Reading, ...]
+) -> PublishedNumber:
     """A number of a file as one of one version's."""
-    return Published(
+    return PublishedNumber(
         value=in_units(data.value, data.unit),
         upper=None if data.upper is None else in_units(data.upper, data.unit),
         relation=data.relation,
@@ -143,8 +145,8 @@ def in_units(printed: Number, unit: Unit) -> float:
     return 1 / printed if unit == "divisor" else float(printed)
 
 
-def _attack(data: AttackData) -> Attack:
-    return Attack(
+def _attack(data: AttackData) -> PrintedAttack:
+    return PrintedAttack(
         eps=None if data.eps is None else data.eps / data.scale,
         steps=data.steps,
         step_size=None if data.step_size is None else data.step_size / data.scale,

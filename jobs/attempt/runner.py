@@ -115,8 +115,8 @@ def _numerics(claim: Claim) -> dict[str, int]:
     except msgspec.ValidationError:
         return {}
     if claim.stage == "train":
-        return numerics.of_training(run)
-    made_with = [numerics.of_evaluation(run, benchmark) for benchmark in claim.benchmarks]
+        return numerics.training_versions(run)
+    made_with = [numerics.evaluation_versions(run, benchmark) for benchmark in claim.benchmarks]
     return {part: version for versions in made_with for part, version in versions.items()}
 
 

@@ -134,8 +134,9 @@ _MOVED = "put it back, or run `cebctl init` on it where it lies now: it is the s
 
 def _own(name: str, root: Path) -> Presence:
     """A user's folders of images: counted."""
-    if not own_dataset.path_of(name).exists():
-        return Presence(name, "missing", f"{own_dataset.path_of(name)} does not exist; `cebctl init` writes it")
+    description_path = own_dataset.description_path(name)
+    if not description_path.exists():
+        return Presence(name, "missing", f"{description_path} does not exist; `cebctl init` writes it")
     try:
         info, described = datasets.info(name), own_dataset.read(name)
     except InputError as error:

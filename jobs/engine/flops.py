@@ -18,7 +18,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from experiments import costs, datasets
-from experiments.matrix.load import networks
+from experiments.matrix.load import distinct_networks
 from experiments.spec import Run, Xent
 from jobs.engine.models import build
 
@@ -26,7 +26,7 @@ _IMAGES = 2
 """BatchNorm in training wants more than one image."""
 
 
-def count(run: Run) -> costs.Counted:
+def count(run: Run) -> costs.NetworkCount:
     """What the run's network costs per image, without the head (`experiments.costs` adds it)."""
     info = datasets.info(run.data.name)
     with torch.device("meta"):
@@ -36,7 +36,7 @@ def count(run: Run) -> costs.Counted:
         with flops, torch.no_grad():
             f_BZ = network(x_BCHW)
         activations, largest = _saved(network, x_BCHW)
-    return costs.Counted(
+    return costs.NetworkCount(
         network=run.network,
         channels=info.channels,
         size=info.size,
@@ -70,11 +70,11 @@ def main(arguments: list[str]) -> None:
     """The two uses above."""
     if arguments[:1] == ["--write"]:
         folder = Path(arguments[1])
-        table = {costs.key(run): count(run) for run in networks(folder)}
-        (folder / "flops.json").write_bytes(costs.encode(list(table.values())))
+        table = {costs.count_key(run): count(run) for run in distinct_networks(folder)}
+        (folder / "flops.json").write_bytes(costs.encode_counts(list(table.values())))
         return
     runs = msgspec.json.decode(sys.stdin.buffer.read(), type=list[Run])
-    sys.stdout.buffer.write(costs.encode([count(run) for run in runs]))
+    sys.stdout.buffer.write(costs.encode_counts([count(run) for run in runs]))
 
 
 if __name__ == "__main__":

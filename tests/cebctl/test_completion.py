@@ -104,7 +104,7 @@ def test_what_stands_behind_a_blank_is_an_argument_of_its_own(complete, tiny: Pa
 def test_every_selection_that_is_offered_selects_something(complete, tiny: Path) -> None:
     for field in complete("plan", "tiny.yaml", "--only", ""):
         for value in complete("plan", "tiny.yaml", "--only", f"'{field}="):
-            assert load(tiny).only(value).runs
+            assert load(tiny).select(value).runs
 
 
 @pytest.fixture

@@ -25,13 +25,13 @@ from experiments.benchmarks import (
     Pgd,
     TrainInformation,
     Transfer,
-    classes_needed,
     column,
     describe,
-    eps_text,
+    format_eps,
     full_column,
     judged_draws,
     measures,
+    min_classes,
     other_test_set,
     pipelines,
 )
@@ -80,14 +80,14 @@ OVER_255 = st.decimals(min_value="0.01", max_value=255_000, places=2)
 @given(st.floats(min_value=0, max_value=1000, exclude_min=True) | OVER_255.map(lambda number: float(number) / 255))
 def test_a_radius_is_read_again_as_it_was(eps: float) -> None:
     """As a matrix reads it, so that no two radii stand under one name."""
-    again = read_value(Pixels, ScalarNode("tag:yaml.org,2002:str", eps_text(eps)), "eps", [])
+    again = read_value(Pixels, ScalarNode("tag:yaml.org,2002:str", format_eps(eps)), "eps", [])
     assert again is not None and again.value == eps
 
 
 @given(OVER_255)
 def test_a_radius_is_written_over_255_unless_it_is_shorter_without(number: Decimal) -> None:
     over_255 = f"{number:f}".rstrip("0").rstrip(".") + "/255"
-    assert (text := eps_text(float(number) / 255)) == over_255 or ("/" not in text and len(text) <= len(over_255))
+    assert (text := format_eps(float(number) / 255)) == over_255 or ("/" not in text and len(text) <= len(over_255))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_radius_is_written_over_255_unless_it_is_shorter_without(number: Decim
 )
 def test_radii_as_people_write_them(text: str) -> None:
     read = read_value(Pixels, ScalarNode("tag:yaml.org,2002:str", text), "eps", [])
-    assert read is not None and eps_text(read.value) == text
+    assert read is not None and format_eps(read.value) == text
 
 
 def test_corruptions_come_with_both_summaries() -> None:
@@ -164,7 +164,7 @@ def test_a_ratio_of_logits_needs_enough_of_them(
         monkeypatch.setitem(datasets.DATASETS, "digits", replace(digits, classes=classes))
         text = f"grids: [{{objective: xent}}, {{objective: ceb, rho: 1}}]\nevaluate: [{{{entry}}}]"
         if classes >= needed:
-            assert classes_needed(expand(text).benchmarks[0]) == needed
+            assert min_classes(expand(text).benchmarks[0]) == needed
             continue
         said = rf":3:12: {entry.partition(':')[0]}: its loss, DLR, needs {needed} classes, digits has {classes};"
         with pytest.raises(InputError, match=said):

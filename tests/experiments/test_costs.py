@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from experiments import costs, gpus
-from experiments.costs import Counted
+from experiments.costs import NetworkCount
 from experiments.spec import Adam, Ceb, Data, PgdAdversary, ResNet, Run, Sgd, WideResNet, Xent
 
 
@@ -15,8 +15,8 @@ def _run(network: object, data: str, **more: object) -> Run:
     return Run(data=Data(name=data), network=network, **given)  # type: ignore[arg-type]
 
 
-def _counted(run: Run) -> Counted:
-    return costs.table()[costs.key(run)]
+def _counted(run: Run) -> NetworkCount:
+    return costs.network_counts()[costs.count_key(run)]
 
 
 WRN = _run(WideResNet(blocks=4, width=10), "cifar10")
@@ -79,7 +79,7 @@ def test_the_widest_network_at_256_images_per_gpu(gpu: str, fits: bool) -> None:
     ],
 )  # fmt: skip
 def test_a_gpu_by_any_of_its_names(name: str, gpu: str | None) -> None:
-    found = gpus.find(name)
+    found = gpus.find_gpu(name)
     assert (found.name if found else None) == gpu
 
 

@@ -31,12 +31,12 @@ def test_absent_where_nothing_is_held_out(expand: Expand) -> None:
 def test_is_an_axis_and_selects(expand: Expand) -> None:
     matrix = expand("grids: [{objective: xent, holdout: [100, 200]}]")
     assert [run.axes["holdout"] for run in matrix.runs] == [100, 200]
-    assert [run.run.data.holdout for run in matrix.only("holdout = 200").runs] == [200]
+    assert [run.run.data.holdout for run in matrix.select("holdout = 200").runs] == [200]
 
 
 def test_less_to_train_on_costs_less(expand: Expand) -> None:
     plain, held = expand("grids: [{objective: xent}, {objective: xent, holdout: 437}]").runs
-    assert (costs.images(plain.run), costs.images(held.run)) == (1437, 1000)
+    assert (costs.training_images(plain.run), costs.training_images(held.run)) == (1437, 1000)
 
 
 def test_its_benchmark(expand: Expand) -> None:

@@ -16,7 +16,7 @@ def test_a_run_extends_the_one_that_differs_in_length_alone(expand) -> None:
                            "variants: {short: {epochs: 2}, longer: {epochs: 4, extends: [2]}}").runs  # fmt: skip
     assert lineage.parent_id(longer.run) == short.run_id != longer.run_id
     assert lineage.parent(short.run) is None
-    assert costs.images(longer.run) == costs.images(short.run)
+    assert costs.training_images(longer.run) == costs.training_images(short.run)
     assert (short.name, longer.name) == ("ceb rho=1 epochs=2", "ceb rho=1 epochs=4")
 
 
@@ -24,7 +24,7 @@ def test_an_extended_run_is_extended_again(expand) -> None:
     [planned] = expand("grids: [{objective: ceb, rho: 1, epochs: 8, extends: [[2, 4]]}]").runs
     first, second = lineage.ancestors(planned.run)
     assert [(one.epochs, one.extends or ()) for one in (first, second)] == [(2.0, ()), (4.0, (2,))]
-    assert lineage.epochs_of_its_own(planned.run) == 4
+    assert lineage.own_epochs(planned.run) == 4
     assert run_id(first) == expand("grids: [{objective: ceb, rho: 1, epochs: 2}]").runs[0].run_id
 
 
@@ -58,4 +58,4 @@ def test_imported_weights_are_part_of_the_identity(expand) -> None:
         for fields in ("epochs: 1", f"epochs: 1, {given}", f"epochs: 0, {given}")
     ]
     assert len({run.run_id for run in runs}) == 3
-    assert costs.images(runs[2].run) == 0
+    assert costs.training_images(runs[2].run) == 0

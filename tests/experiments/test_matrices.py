@@ -10,7 +10,7 @@ import pytest
 
 from experiments import published
 from experiments.benchmarks import Transfer
-from experiments.matrix.load import load, networks
+from experiments.matrix.load import distinct_networks, load
 from experiments.matrix.planned_run import Matrix
 from experiments.matrix.spec_fields import schema
 from experiments.spec import PgdAdversary, Run, Xent
@@ -79,7 +79,7 @@ def test_the_runs_of_fashion_mnist_and_of_rho_0() -> None:
 
 
 def test_networks_are_listed_once() -> None:
-    runs = networks(ROOT / "experiments")
+    runs = distinct_networks(ROOT / "experiments")
     keys = [(run.data.name, run.network, run.precision) for run in runs]
     assert len(keys) == len(set(keys)) >= 10
 
@@ -96,7 +96,7 @@ PRINTED = ("epochs", "batch", "lr", "factor", "start_rho", "hold_rho", "threshol
 def test_every_setting_that_is_printed_is_kept(name: str, paper: Any, settings: int) -> None:
     checked = set()
     for run in _named(name).runs:
-        axes = published.axes_of(run.run)
+        axes = published.run_fields(run.run)
         for column in PRINTED:
             number = published.lookup(paper, axes, column)
             field, _, index = column.partition(".") if column.startswith("drops") else (column, "", "")

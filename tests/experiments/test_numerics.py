@@ -24,7 +24,15 @@ from experiments.benchmarks import (
     TrainingRate,
 )
 from experiments.datasets import DATASETS, OTHER_TEST_SETS
-from experiments.numerics import FIRST, NO_RESULT, VERSIONS, Difference, difference, of_evaluation, of_training
+from experiments.numerics import (
+    FIRST,
+    NO_RESULT,
+    VERSIONS,
+    VersionDifference,
+    compare_versions,
+    evaluation_versions,
+    training_versions,
+)
 
 RUN = spec.Run(
     data=spec.Data(name="digits"),
@@ -74,8 +82,8 @@ def every_benchmark() -> Iterator[AnyBenchmark]:
 
 
 def test_every_member_of_every_union_has_its_part_and_no_part_is_an_orphan() -> None:
-    used = {part for run in runs() for part in of_training(run)}
-    used |= {p for name in values(spec.DataName) for b in every_benchmark() for p in of_evaluation(_on(name), b)}
+    used = {part for run in runs() for part in training_versions(run)}
+    used |= {p for name in values(spec.DataName) for b in every_benchmark() for p in evaluation_versions(_on(name), b)}
     assert used == VERSIONS.keys() - set(NO_RESULT)
     assert {f"data.{name}" for name in (*DATASETS, *OTHER_TEST_SETS)} < VERSIONS.keys()
     assert not numerics.RETIRED & VERSIONS.keys() and all(version >= FIRST for version in VERSIONS.values())
@@ -90,60 +98,68 @@ def test_what_a_run_is_made_of_decides_its_parts(field: str) -> None:
     kinds = {next(f.type for f in structs.fields(spec.Run) if f.name == field)}
     members = {type(value): value for kind in kinds for value in values(kind)}
     chosen = [*values(next(iter(kinds)))] if field == "precision" else [*members.values()]
-    assert len({frozenset(of_training(structs.replace(RUN, **{field: value}))) for value in chosen}) == len(chosen) > 1
+    assert (
+        len({frozenset(training_versions(structs.replace(RUN, **{field: value}))) for value in chosen})
+        == len(chosen)
+        > 1
+    )
 
 
 def test_a_number_depends_on_what_made_it_and_on_nothing_else() -> None:
-    training = of_training(RUN)
+    training = training_versions(RUN)
     assert {"network.small_cnn", "objective.ceb", "optimiser.marginal", "data.digits"} < training.keys()
     assert not [part for part in training if part.split(".")[0] in ("attack", "evaluator", "corruption", "jump_start")]
-    clean = of_evaluation(RUN, Clean())
+    clean = evaluation_versions(RUN, Clean())
     assert "head.linear" in clean and not {"head.marginal", "randomness.generator"} & clean.keys()
-    assert {"head.marginal", "head.backward_encoder"} < of_evaluation(RUN, Information()).keys()
-    attacked = of_evaluation(RUN, Pgd(norm="linf", eps=0.1, random_start=False, loss="dlr"))
+    assert {"head.marginal", "head.backward_encoder"} < evaluation_versions(RUN, Information()).keys()
+    attacked = evaluation_versions(RUN, Pgd(norm="linf", eps=0.1, random_start=False, loss="dlr"))
     assert {"attack.pgd", "attack.loss_dlr"} < attacked.keys()
     assert not {"attack.random_start", "attack.loss_margin", "attack.autoattack_standard"} & attacked.keys()
-    standard, rand = (of_evaluation(RUN, AutoAttack(norm="l2", eps=1, version=v)) for v in ("standard", "rand"))  # type: ignore[arg-type]
+    standard, rand = (evaluation_versions(RUN, AutoAttack(norm="l2", eps=1, version=v)) for v in ("standard", "rand"))  # type: ignore[arg-type]
     assert "attack.autoattack_standard" in standard and {"attack.apgd", "attack.loss_margin"} <= rand.keys()
     # Of results that the one part made for both, standard's are today's and rand's are not.
-    made = dict.fromkeys(of_evaluation(RUN, Clean()), 1) | {"attack.autoattack": 1, "evaluator.autoattack": 1}
-    assert not difference(made, standard) and difference(made, rand).raised == ("evaluator.autoattack_rand",)
-    assert {"attack.square", "attack.loss_margin"} < of_evaluation(RUN, GradientAudit(norm="l2", eps=1)).keys()
-    assert of_evaluation(RUN, TrainingRate()).keys() == {
+    made = dict.fromkeys(evaluation_versions(RUN, Clean()), 1) | {"attack.autoattack": 1, "evaluator.autoattack": 1}
+    assert not compare_versions(made, standard) and compare_versions(made, rand).raised == (
+        "evaluator.autoattack_rand",
+    )
+    assert {"attack.square", "attack.loss_margin"} < evaluation_versions(RUN, GradientAudit(norm="l2", eps=1)).keys()
+    assert evaluation_versions(RUN, TrainingRate()).keys() == {
         "evaluator.training_rate",
         "evaluation.measure",
         "metrics.epoch",
     }
-    assert "data.cifar10.1-v4" in of_evaluation(_on("cifar10"), Cifar101(version="v4"))
+    assert "data.cifar10.1-v4" in evaluation_versions(_on("cifar10"), Cifar101(version="v4"))
     imported = structs.replace(RUN, epochs=0, weights="sha256:" + "0" * 64)
-    assert of_training(imported).keys() == {"init.weights_file"}
+    assert training_versions(imported).keys() == {"init.weights_file"}
 
 
 def test_an_error_under_a_corruption_depends_on_that_corruption_alone() -> None:
-    made = of_evaluation(_on("cifar10"), CommonCorruptions(pipeline="in-memory"))
+    made = evaluation_versions(_on("cifar10"), CommonCorruptions(pipeline="in-memory"))
     assert {f"corruption.{name}" for name in CORRUPTIONS} < made.keys()
     for measure in ("fog", "fog/3"):
-        left = numerics.of_measure(made, measure)
+        left = numerics.measure_versions(made, measure)
         assert made.keys() - left.keys() == {f"corruption.{name}" for name in CORRUPTIONS if name != "fog"}
-    assert numerics.of_measure(made, "corrupt_images") == made
-    official = of_evaluation(_on("cifar10"), CommonCorruptions(pipeline="official"))
+    assert numerics.measure_versions(made, "corrupt_images") == made
+    official = evaluation_versions(_on("cifar10"), CommonCorruptions(pipeline="official"))
     assert "data.cifar10-c" in official and not [part for part in official if part.startswith("corruption.")]
 
 
 def test_versions_are_held_against_todays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(VERSIONS, "attack.pgd", 3)
-    made = of_evaluation(RUN, Pgd(norm="linf", eps=0.1))
-    assert not difference(made, made)
-    assert difference(made | {"attack.pgd": 2}, made) == Difference(raised=("attack.pgd",))
-    assert difference(made | {"attack.pgd": 4}, made) == Difference(newer=("attack.pgd",))
-    assert difference(made | {"attack.of_the_future": 1}, made).newer == ("attack.of_the_future",)
-    assert difference({}, ["attack.pgd", "data.digits"]).raised == ("attack.pgd",), "a part not named is at its first"
+    made = evaluation_versions(RUN, Pgd(norm="linf", eps=0.1))
+    assert not compare_versions(made, made)
+    assert compare_versions(made | {"attack.pgd": 2}, made) == VersionDifference(raised=("attack.pgd",))
+    assert compare_versions(made | {"attack.pgd": 4}, made) == VersionDifference(newer=("attack.pgd",))
+    assert compare_versions(made | {"attack.of_the_future": 1}, made).newer == ("attack.of_the_future",)
+    assert compare_versions({}, ["attack.pgd", "data.digits"]).raised == ("attack.pgd",), (
+        "a part not named is at its first"
+    )
     monkeypatch.setattr(numerics, "RETIRED", frozenset({"attack.old"}))
-    assert not difference(made | {"attack.old": 7}, made)
+    assert not compare_versions(made | {"attack.old": 7}, made)
 
 
 def test_the_engine_that_recorded_no_versions_had_the_first_of_every_part() -> None:
-    assert numerics.recorded({}, "82611ebf35b1da7a") == {}
-    assert numerics.recorded({}, "0123456789abcdef") is None and numerics.recorded({}, None) is None
-    assert difference(None, ()) == Difference(unrecorded=True)
-    assert numerics.recorded({"attack.pgd": 2}, "82611ebf35b1da7a") == {"attack.pgd": 2}
+    assert numerics.recorded_versions({}, "82611ebf35b1da7a") == {}
+    assert numerics.recorded_versions({}, "0123456789abcdef") is None and numerics.recorded_versions({}, None) is None
+    assert compare_versions(None, ()) == VersionDifference(unrecorded=True)
+    assert numerics.recorded_versions({"attack.pgd": 2}, "82611ebf35b1da7a") == {"attack.pgd": 2}

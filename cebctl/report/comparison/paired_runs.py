@@ -36,7 +36,7 @@ def family(matrix: Matrix, text: str) -> list[PlannedRun]:
             wrong = f"no run of {matrix.path} has such a name or id"
             raise InputError(f"--compare {text!r}", wrong, run_names.suggestion(text, called))
         chosen = selection.parse(text)
-        found = [run for run in matrix.runs if chosen.holds(run.leaves)]
+        found = [run for run in matrix.runs if chosen.matches(run.leaves)]
     if len({name(run) for run in found}) != 1:
         there = dict.fromkeys(name(run) for run in found or matrix.runs)
         wrong = f"it is {len(found)} of the {len(matrix.runs)} runs"

@@ -192,11 +192,13 @@ def errors_by_corruption(name: str, depth: str, source: Source) -> Iterator[Figu
         yield Figure(name, title, caption, tuple(panels), ladder=True, summary=3)
 
 
-def _printed_light_to_dark(model: published.Model) -> tuple[bool, bool]:
+def _printed_light_to_dark(model: published.PaperModel) -> tuple[bool, bool]:
     return "x2" in model.architecture, "-aa" not in model.architecture
 
 
-def _ladder_series(model: published.Model, column: str, style: int, above: float, source: Source) -> Iterator[Series]:
+def _ladder_series(
+    model: published.PaperModel, column: str, style: int, above: float, source: Source
+) -> Iterator[Series]:
     family = table1.family(model, source.rows, {run.run_id: run for run in source.matrix.runs})
     shown = table1.column_for(model, column, family, source.columns)
     starred = {one.run_ids for one in source.report.selected.values()}

@@ -16,7 +16,7 @@ from cebctl.render.console import print_json
 from cebctl.report import number_format
 from cebctl.report.cells import Cell, Missing, Report
 from cebctl.report.formats import latex, markdown, terminal
-from experiments.matrix.planned_run import shown
+from experiments.matrix.planned_run import format_value
 
 
 def write(report: Report, format: str) -> None:
@@ -76,7 +76,9 @@ def _csv(report: Report) -> None:
     writer.writeheader()
     for table in report.tables:
         for row in table.rows:
-            row_axes = {key: shown(value) if isinstance(value, tuple) else value for key, value in row.axes.items()}
+            row_axes = {
+                key: format_value(value) if isinstance(value, tuple) else value for key, value in row.axes.items()
+            }
             last_rho = " ".join("inf" if rho is None else f"{rho:g}" for rho in row.last_rho.values())
             for name in table.columns:
                 cell = row.cells[name]

@@ -9,7 +9,7 @@ from msgspec import structs
 from cebctl.render.console import many
 from cebctl.report.audit_verdict import MEASURES, verdict
 from cebctl.report.cells import Audit
-from experiments.benchmarks import EOT_DRAWS, AutoAttack, GradientAudit, Pgd, Transfer, eps_text, judged_draws
+from experiments.benchmarks import EOT_DRAWS, AutoAttack, GradientAudit, Pgd, Transfer, format_eps, judged_draws
 from experiments.matrix.planned_run import Matrix
 from store.row_types import ResultRow
 
@@ -37,7 +37,7 @@ def verdicts(results: Iterable[ResultRow]) -> dict[str, dict[str, Audit]]:
     for row in results:
         if isinstance(row.benchmark, GradientAudit) and row.total:
             value = row.correct / row.total if row.correct is not None else row.value
-            audit = row.run_id, f"{row.benchmark.norm} eps={eps_text(row.benchmark.eps)}"
+            audit = row.run_id, f"{row.benchmark.norm} eps={format_eps(row.benchmark.eps)}"
             if value is not None:
                 measured.setdefault(audit, {})[row.name] = value
                 images[audit] = row.total
@@ -51,14 +51,16 @@ def verdicts(results: Iterable[ResultRow]) -> dict[str, dict[str, Audit]]:
 def audits(matrix: Matrix, found: Verdicts) -> list[str]:
     """A footnote for each threat model's informative runs and for each suspect run, and for runs without an audit."""
     threats = dict.fromkeys(
-        f"{b.norm} eps={eps_text(b.eps)}" for b in matrix.benchmarks if isinstance(b, GradientAudit)
+        f"{b.norm} eps={format_eps(b.eps)}" for b in matrix.benchmarks if isinstance(b, GradientAudit)
     )
     notes = []
     for threat in threats:
         asked = [
             run
             for run in matrix.runs
-            if any(isinstance(b, GradientAudit) and f"{b.norm} eps={eps_text(b.eps)}" == threat for b in run.benchmarks)
+            if any(
+                isinstance(b, GradientAudit) and f"{b.norm} eps={format_eps(b.eps)}" == threat for b in run.benchmarks
+            )
         ]
         said: dict[str, list[str]] = {}
         for run in asked:
@@ -74,7 +76,7 @@ def _attack(matrix: Matrix, benchmark: Pgd | Transfer | AutoAttack, eps: str) ->
     if isinstance(benchmark, AutoAttack):
         kind = "standard, on mean encodings" if benchmark.version == "standard" else f"rand, {_judged(benchmark)}"
         return f"autoattack_{benchmark.norm}: AutoAttack {kind}, eps {eps}{subset}."
-    step = "4/3 eps/n" if benchmark.step_size is None else eps_text(benchmark.step_size)
+    step = "4/3 eps/n" if benchmark.step_size is None else format_eps(benchmark.step_size)
     start = "random start" if benchmark.random_start else "start at the image"
     how = f"eps {eps}, n {benchmark.steps}, step {step}, {start}"
     if isinstance(benchmark, Transfer):
@@ -139,5 +141,5 @@ def _gradients(results: Iterable[ResultRow]) -> str:
 
 def both_scales(eps: float) -> str:
     """A radius in [0, 1] pixel units and on the 0-255 scale: `0.15 (38.25/255)`, `8/255 (0.03137)`."""
-    text = eps_text(eps)
+    text = format_eps(eps)
     return f"{text} ({eps:.4g})" if "/" in text else f"{text} ({eps * 255:g}/255)"

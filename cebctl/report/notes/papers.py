@@ -87,8 +87,8 @@ def _disputes(matrix: Matrix) -> Iterator[str]:
         found.subject
         for run in matrix.runs
         for name, benchmark, measure in names
-        if not published.why_not(run.run, benchmark, measure, matrix.report)
-        and (found := published.lookup(matrix.report.published, published.axes_of(run.run), name))
+        if not published.reasons_not_comparable(run.run, benchmark, measure, matrix.report)
+        and (found := published.lookup(matrix.report.published, published.run_fields(run.run), name))
         and found.disputed
     }
     shown = {name for name, _, _ in names}

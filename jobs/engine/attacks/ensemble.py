@@ -50,7 +50,7 @@ def autoattack(
     shape (B,); `logits_of` must be a function of the images alone.
 
     The targeted attacks, APGD-T and FAB-T, aim at the 9 likeliest of the other classes, as the authors' do, or at all
-    of them if there are fewer. It is for 4 classes and more: see `experiments.benchmarks.classes_needed`. The draws of
+    of them if there are fewer. It is for 4 classes and more: see `experiments.benchmarks.min_classes`. The draws of
     an attack depend on the batch it is run in: another division into batches draws others. Raises InputError if the
     package is not there.
     """

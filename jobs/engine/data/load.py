@@ -34,8 +34,8 @@ def load(data: Data, split: Split | Literal["holdout"], root: Path) -> ImageSet:
     or smaller than what is asked of it; also if nothing is held out, or the loader can not do it or is not installed.
     """
     info = datasets.info(data.name)
-    if problem := consistency.of_data(data):
-        raise InputError("data", problem[1])
+    if contradiction := consistency.data_contradiction(data):
+        raise InputError("data", contradiction.message)
     if split == "holdout" and not data.holdout:
         raise InputError("data.holdout", "nothing was held out in training", "say how many images")
     asked = (data.train_subset or 0) + (data.holdout or 0)

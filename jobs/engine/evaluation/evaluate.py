@@ -71,7 +71,7 @@ def evaluate(
         identity = evaluation_id(benchmark, run.data.name)
         activity = full_column(benchmark, _name(benchmark))
         watch = _Watch(journal if share.writes else None, device, should_stop, activity)
-        versions = numerics.of_evaluation(run, benchmark)
+        versions = numerics.evaluation_versions(run, benchmark)
         made_by = origin(trained.file, versions, device)
         notes = PartialNotes(paths.partial_of(generation), identity, made_by, share)
         new_subject = partial(

@@ -36,7 +36,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_a_network_is_counted_once_and_what_is_damaged_again(asked: list[int], tmp_path: Path) -> None:
     wider = msgspec.structs.replace(RUN, network=SmallCnn(width=6, z_dim=7))
     first = flop_counts.counted([RUN, RUN, wider])
-    assert asked == [2] and first[costs.key(RUN)].z_dim == 7
+    assert asked == [2] and first[costs.count_key(RUN)].z_dim == 7
     assert flop_counts.counted([wider, RUN]) == first and asked == [2]
     files = sorted((tmp_path / "cache").iterdir())
     assert len(files) == 2
@@ -61,8 +61,12 @@ def test_without_a_place_to_remember_it_is_counted_every_time(asked: list[int], 
 
 
 def test_what_the_table_has_is_not_counted(asked: list[int]) -> None:
-    network, _, _ = next(iter(costs.table()))
-    data = next(name for name in ("imagenet", "cifar10", "digits") if costs.key(_on(name, network)) in costs.table())
+    network, _, _ = next(iter(costs.network_counts()))
+    data = next(
+        name
+        for name in ("imagenet", "cifar10", "digits")
+        if costs.count_key(_on(name, network)) in costs.network_counts()
+    )
     assert flop_counts.counted([_on(data, network)]) and not asked
 
 

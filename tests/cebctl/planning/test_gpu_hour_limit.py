@@ -40,7 +40,7 @@ def test_the_limit_is_the_sum_that_a_plan_shows(matrix: Matrix, home: Path) -> N
     assert "; xent: 1 run, " in text and "--max-gpu-hours allows" in text
     shares = [float(share) for share in re.findall(r"runs?, ([\d.e-]+)", text)]
     assert sum(shares) == pytest.approx(hours, rel=0.01)
-    gpu_hour_limit.check(matrix.only("rho = 3"), there, hours * 0.99, retry_failed=False)
+    gpu_hour_limit.check(matrix.select("rho = 3"), there, hours * 0.99, retry_failed=False)
     assert not home.exists()
 
 

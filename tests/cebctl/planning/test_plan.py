@@ -95,7 +95,7 @@ def test_what_extends_a_run_in_training_is_planned(write, here: Home, monkeypatc
     chain = "variants: {short: {epochs: 2}, long: {epochs: 4, extends: [2]}}\n"
     matrix = write(BASE.replace(", epochs: 60", "") + chain + "grids: [{objective: xent, variants: [short, long]}]\n")
     short, long = matrix.runs
-    _submit(here, matrix.only("epochs = 2"))
+    _submit(here, matrix.select("epochs = 2"))
     monkeypatch.setattr("cebctl.status.liveness.Liveness.is_claim_alive", lambda *_: True)
     plan = make_plan(matrix, here)
     assert [run.planned.run_id for run, _ in plan.due] == [long.run_id] and not plan.orphans

@@ -23,7 +23,7 @@ def test_a_plan_fits_one_screen(name: str, tmp_path: Path, capsys: pytest.Captur
 
 
 def test_what_a_plan_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    matrix = load(EXPERIMENTS / "imagenet.yaml").only("depth = 152, width = 2")
+    matrix = load(EXPERIMENTS / "imagenet.yaml").select("depth = 152, width = 2")
     plan_view.show(make_plan(matrix, Home(tmp_path / "home"), gpu="v100-16gb", gpus=32))
     text = " ".join(capsys.readouterr().out.split())
     for words in (

@@ -120,7 +120,7 @@ def test_only_shares_have_bounds() -> None:
 
 
 def test_one_seed_has_wilsons_interval(matrix: Matrix) -> None:
-    cell = _cell(_report(matrix.only("seed = 1"), SWEEP), 0, "clean")
+    cell = _cell(_report(matrix.select("seed = 1"), SWEEP), 0, "clean")
     assert isinstance(cell, Cell)
     assert (cell.value, cell.seeds, cell.std) == (0.99, 1, 0.0)
     assert (cell.low, cell.high) == wilson(990, 1000)

@@ -25,7 +25,7 @@ from jobs.slurm.client import Element
 @pytest.fixture
 def matrix(small: Path) -> Matrix:
     whole = load(small)
-    return whole.only("objective=xent")
+    return whole.select("objective=xent")
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def attempt(home: Home, claim: Claim, submission: str, correct: int, end: AnyRec
 
 
 def again(home: Home, matrix: Path, what: str, executor: Immediate, only: str = "") -> Submission | None:
-    chosen = load(matrix).only(only)
+    chosen = load(matrix).select(only)
     with open_home(home, create=True) as store:
         return submit(chosen, store, home, executor, again=parse_selections([what], chosen) if what else None)
 

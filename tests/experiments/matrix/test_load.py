@@ -344,9 +344,9 @@ def test_the_demo_holds_the_runs_it_promises() -> None:
 
 def test_a_selection_that_leaves_nothing_is_an_error(expand) -> None:
     matrix = expand("grids: [{objective: ceb, rho: [1, 2, 3]}]")
-    assert [run.axes["rho"] for run in matrix.only("rho <= 2").runs] == [1, 2]
+    assert [run.axes["rho"] for run in matrix.select("rho <= 2").runs] == [1, 2]
     with pytest.raises(InputError, match="selects none of the 3 runs"):
-        matrix.only("rho > 3")
+        matrix.select("rho > 3")
 
 
 def test_radii_of_adversarial_training_have_the_names_that_select_them(expand) -> None:
@@ -355,7 +355,7 @@ def test_radii_of_adversarial_training_have_the_names_that_select_them(expand) -
     matrix = expand(f"grids: [{{objective: xent, adversary: [{listed}]}}]")
     names = ["xent eps=2/255", "xent eps=0.1", "xent eps=8/255"]
     assert [run.name for run in matrix.runs] == names
-    assert [matrix.only(name.split()[1]).runs[0].name for name in names] == names
+    assert [matrix.select(name.split()[1]).runs[0].name for name in names] == names
 
 
 @pytest.mark.parametrize(
@@ -379,4 +379,4 @@ def test_no_two_runs_have_one_name(expand, grid: str, names: list[str]) -> None:
 def test_a_value_as_a_name_spells_it_selects_its_run(expand, values: str) -> None:
     matrix = expand(f"grids: [{{objective: ceb, rho: {values}}}]")
     for run in matrix.runs:
-        assert [chosen.run_id for chosen in matrix.only(run.name.removeprefix("ceb ")).runs] == [run.run_id]
+        assert [chosen.run_id for chosen in matrix.select(run.name.removeprefix("ceb ")).runs] == [run.run_id]

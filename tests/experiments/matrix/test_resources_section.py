@@ -20,7 +20,7 @@ def test_it_is_chosen_for_training_and_for_some_runs_and_changes_no_id(expand) -
     first, second = (chosen.resources(run, "train") for run in chosen.runs)
     assert first.execution == Execution(compile="default")
     assert second.execution == Execution(compile="default", channels_last=False, update="for-loop")
-    assert resources.text(second).endswith("compile default, channels_last False, update for-loop")
+    assert resources.format_resources(second).endswith("compile default, channels_last False, update for-loop")
     assert chosen.resources(chosen.runs[1], "evaluate").execution == Execution()
     assert [run.run_id for run in chosen.runs] == [run.run_id for run in plain.runs]
 

@@ -22,13 +22,13 @@ RUN = {("objective", "name"): "ceb", ("objective", "rho"): 3.0, ("network", "dep
     ],
 )  # fmt: skip
 def test_conditions(text: str, holds: bool) -> None:
-    assert parse(text).holds(RUN) is holds
+    assert parse(text).matches(RUN) is holds
 
 
 def test_grey_values_are_of_radii_alone() -> None:
     """A folder of images may be called so."""
-    assert parse("data = 64px").holds({("data", "name"): "64px"})
-    assert parse("data in (8/255, 64px)").holds({("data", "name"): "64px"})
+    assert parse("data = 64px").matches({("data", "name"): "64px"})
+    assert parse("data in (8/255, 64px)").matches({("data", "name"): "64px"})
 
 
 @pytest.mark.parametrize(
@@ -43,12 +43,12 @@ def test_grey_values_are_of_radii_alone() -> None:
 )  # fmt: skip
 def test_faults_name_the_place(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        parse(text).holds(RUN)
+        parse(text).matches(RUN)
 
 
 @given(st.text(alphabet="rho objective=<>!(),'\"3 in not", max_size=30))
 def test_no_text_does_anything_but_parse_or_fail_in_words(text: str) -> None:
     try:
-        assert parse(text).holds(RUN) in (True, False)
+        assert parse(text).matches(RUN) in (True, False)
     except InputError as error:
         assert "selection" in str(error)

@@ -84,8 +84,8 @@ FASHION = Run(
 )  # fmt: skip
 
 
-def look(paper: str, run: Run, column: str) -> published.Published | None:
-    return published.lookup(paper, published.axes_of(run), column)  # type: ignore[arg-type]
+def look(paper: str, run: Run, column: str) -> published.PublishedNumber | None:
+    return published.lookup(paper, published.run_fields(run), column)  # type: ignore[arg-type]
 
 
 # --- typed by hand from the papers, as an independent oracle ---
@@ -194,7 +194,7 @@ def test_numbers_about_no_run_of_ours_are_found_by_name(papers: str, name: str, 
 # --- the papers' arithmetic ---
 
 
-def models(paper: str) -> Mapping[str, published.Model]:
+def models(paper: str) -> Mapping[str, published.PaperModel]:
     return {model.subject: model for model in published.table(paper).models}  # type: ignore[arg-type]
 
 
@@ -246,7 +246,7 @@ def test_the_rule_for_rho_is_data() -> None:
 
 
 def test_a_printed_cell_is_as_exact_as_its_fraction() -> None:
-    assert {number.value for _, number in published.every("v2") if number.text == "60.1%"} == {0.601}
+    assert {number.value for _, number in published.all_numbers("v2") if number.text == "60.1%"} == {0.601}
 
 
 def test_a_normaliser_has_every_corruption() -> None:
@@ -291,7 +291,7 @@ def test_every_percentage_of_the_text_is_published(paper: str) -> None:
     printed |= {float(number) for number in re.findall(r"mCE(?:2|²)?\s+of\s+(\d+\.\d)", text)}
     known = {
         float(match)
-        for _, number in published.every(paper)  # type: ignore[arg-type]
+        for _, number in published.all_numbers(paper)  # type: ignore[arg-type]
         for match in re.findall(r"\d+(?:\.\d+)?", number.text)
     }
     known |= {float(published.table(paper).rho_star.within)}  # type: ignore[arg-type]
@@ -323,16 +323,16 @@ def test_corrupted_images_are_held_against_the_published_ones(
     run = msgspec.structs.replace(run, data=msgspec.structs.replace(run.data, name=data))
     benchmark = CommonCorruptions(pipeline=pipeline)  # type: ignore[arg-type]
     settings = "drops.1 none, not 90; drops.2 none, not 180; drops.3 none, not 240"
-    said = published.why_not(run, benchmark, measure, ReportSpec(mce_baseline="alexnet"))
+    said = published.reasons_not_comparable(run, benchmark, measure, ReportSpec(mce_baseline="alexnet"))
     assert said.removesuffix(settings).removesuffix("; ") == reason
 
 
 def test_imported_weights_are_what_their_matrix_declares() -> None:
     """Without training here there is nothing to hold against the paper's; fine-tuning is another training."""
     run = msgspec.structs.replace(cifar(4, 10, "none"), weights="sha256:" + "0" * 64, epochs=0.0)
-    assert published.why_not(run, Clean(), "clean", ReportSpec()) == ""
+    assert published.reasons_not_comparable(run, Clean(), "clean", ReportSpec()) == ""
     tuned = msgspec.structs.replace(run, epochs=10.0)
-    assert "epochs 10, not 1500" in published.why_not(tuned, Clean(), "clean", ReportSpec())
+    assert "epochs 10, not 1500" in published.reasons_not_comparable(tuned, Clean(), "clean", ReportSpec())
 
 
 # --- what is disputed ---
@@ -340,7 +340,7 @@ def test_imported_weights_are_what_their_matrix_declares() -> None:
 
 @pytest.mark.parametrize("paper", ["v1", "v2"])
 def test_a_dispute_has_at_least_two_readings_and_its_cells_carry_them(paper: str) -> None:
-    numbers = {(number.subject, column): number for column, number in published.every(paper)}  # type: ignore[arg-type]
+    numbers = {(number.subject, column): number for column, number in published.all_numbers(paper)}  # type: ignore[arg-type]
     found = published.disputes(paper)  # type: ignore[arg-type]
     assert found
     for dispute in found:
@@ -354,7 +354,7 @@ def test_a_dispute_has_at_least_two_readings_and_its_cells_carry_them(paper: str
             assert not values or any(_states(reading, number) for reading in values)
 
 
-def _states(reading: published.Reading, number: published.Published) -> bool:
+def _states(reading: published.Reading, number: published.PublishedNumber) -> bool:
     same = number.as_measure(reading.measure) if reading.measure else None
     return same is not None and reading.value == pytest.approx(same.value)
 
@@ -417,7 +417,7 @@ def test_a_run_that_the_paper_does_not_have_finds_nothing(run: Run) -> None:
 def test_fields_that_a_number_does_not_depend_on_are_ignored() -> None:
     run = msgspec.structs.replace(imagenet(50, 1, True, "xent"), seed=7, batch=256, precision="bf16")
     assert look("v2", run, "clean") == look("v2", imagenet(50, 1, True, "xent"), "clean")
-    axes = {**published.axes_of(run), "colour": "blue", "": None}
+    axes = {**published.run_fields(run), "colour": "blue", "": None}
     assert published.lookup("v2", axes, "clean") == look("v2", run, "clean")
 
 
@@ -443,9 +443,9 @@ def test_a_run_finds_at_most_one_result_but_the_general_statement_behind_the_tab
     for paper in ("v1", "v2"):
         index = published.catalogue._index(paper)
         for run in runs:
-            leaves = {tuple(key.split(".")): value for key, value in published.axes_of(run).items()}
+            leaves = {tuple(key.split(".")): value for key, value in published.run_fields(run).items()}
             for entries in index.values():
-                subjects = {e.number.subject for e in entries if e.where and e.where.holds(leaves)}
+                subjects = {e.number.subject for e in entries if e.where and e.where.matches(leaves)}
                 assert len(subjects - {"ResNet50, all but cCEB"}) <= 1, subjects
 
 
@@ -483,7 +483,7 @@ def test_nonsense_finds_nothing(axes: dict[str, object]) -> None:
 
 def test_an_error_reads_as_an_accuracy_and_back() -> None:
     for paper in ("v1", "v2"):
-        for _, number in published.every(paper):  # type: ignore[arg-type]
+        for _, number in published.all_numbers(paper):  # type: ignore[arg-type]
             accuracy = number.as_measure("accuracy")
             if number.measure not in ("accuracy", "error"):
                 assert accuracy is None

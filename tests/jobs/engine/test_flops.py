@@ -11,7 +11,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from experiments import costs
-from experiments.matrix.load import networks
+from experiments.matrix.load import distinct_networks
 from experiments.spec import Adam, Ceb, Data, Run, Sgd, SmallCnn, WideResNet, Xent
 from jobs.engine import flops
 from jobs.engine.models import build
@@ -22,8 +22,8 @@ EXPERIMENTS = Path(__file__).parents[3] / "experiments"
 
 def test_the_table_is_what_the_engine_counts() -> None:
     """`python -m jobs.engine.flops --write experiments` brings it up to date."""
-    found = {costs.key(run): flops.count(run) for run in networks(EXPERIMENTS)}
-    assert found == costs.table()
+    found = {costs.count_key(run): flops.count(run) for run in distinct_networks(EXPERIMENTS)}
+    assert found == costs.network_counts()
 
 
 def test_a_network_counted_by_hand() -> None:

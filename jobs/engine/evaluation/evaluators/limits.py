@@ -9,10 +9,10 @@ from experiments.benchmarks import (
     GradientAudit,
     Pgd,
     Transfer,
-    classes_needed,
-    eps_text,
+    format_eps,
     largest_eps,
-    size_needed,
+    min_classes,
+    min_image_size,
     tag,
 )
 from experiments.datasets import DatasetInfo
@@ -27,13 +27,13 @@ def check(benchmark: Pgd | Transfer | AutoAttack | GradientAudit, info: DatasetI
     if not 0 < benchmark.eps <= largest:
         wrong = "not positive" if benchmark.eps <= 0 else f"larger than the range of images in {benchmark.norm}"
         raise InputError(
-            where, f"eps {eps_text(benchmark.eps)} is {wrong}", f"at most {largest:g} in [0, 1] pixel units"
+            where, f"eps {format_eps(benchmark.eps)} is {wrong}", f"at most {largest:g} in [0, 1] pixel units"
         )
     if benchmark.subset is not None and benchmark.subset > info.test:
         raise InputError(where, f"a subset of {benchmark.subset:,} images", f"there are {info.test:,}")
-    if info.classes < (needed := classes_needed(benchmark)):
+    if info.classes < (needed := min_classes(benchmark)):
         raise InputError(where, f"its loss, DLR, needs {needed} classes; there are {info.classes}", WITHOUT_DLR)
-    if info.size < (needed := size_needed(benchmark)):
+    if info.size < (needed := min_image_size(benchmark)):
         wrong = f"in l2 its attack Square needs {needed} x {needed} pixels; there are {info.size}"
         raise InputError(where, wrong, WITHOUT_SQUARE)
     if isinstance(benchmark, Pgd):

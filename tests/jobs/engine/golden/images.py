@@ -224,7 +224,7 @@ def _own(room: Room) -> dict[str, Any]:
         train=6, test=6, mean=(0.5,) * 3, std=(0.2,) * 3, flips=True,
         train_digest=digests["train"].text, test_digest=digests["test"].text,
     )  # fmt: skip
-    name = own_dataset.name_of("mine", described)
+    name = own_dataset.dataset_name("mine", described)
     own_dataset.write(name, described)
     pinned: dict[str, Any] = {
         split: pixels_of(load(spec.Data(name=name), split, room.folder), exact=False)  # type: ignore[arg-type]

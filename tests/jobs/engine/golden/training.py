@@ -547,7 +547,7 @@ def _diagnostics(room: Room) -> dict[str, Any]:
 @pin("metrics.operations", tolerance=EXACT)
 def _operations(room: Room) -> dict[str, Any]:
     networks = {"digits": spec.SmallCnn(), "cifar10": NORMED, "imagenet": spec.ResNet(depth=50)}
-    counts: dict[str, costs.Counted] = {
+    counts: dict[str, costs.NetworkCount] = {
         data: flops.count(run_of(network=network, data=spec.Data(name=data))) for data, network in networks.items()
     }
     names = ("macs", "parameters", "z_dim", "activations", "largest")
