@@ -154,7 +154,7 @@ def test_a_run_that_another_will_be_attacked_from(call, finished: Home, small: P
 def test_benchmarks_that_cannot_run_yet_are_waited_for(
     call, finished: Home, small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(states, "runnable", lambda benchmark: getattr(benchmark, "norm", "") != "l2")
+    monkeypatch.setattr(states, "is_runnable", lambda benchmark: getattr(benchmark, "norm", "") != "l2")
     small.write_text(small.read_text().replace("evaluate: [clean", "evaluate: [pgd: {norm: l2, eps: 0.5}, clean"))
     answer = call("gc", small, "--keep", "none", "--yes")
     assert "3 runs: keeps its last: pgd l2 eps=0.5,n=20 has no result" in answer.out
