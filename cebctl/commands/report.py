@@ -228,9 +228,9 @@ def _compare(
     from store import queries
 
     a, b = (family(matrix, text) for text in names)
-    found = comparisons(matrix, store, home, a, b)
     specs = {run.run_id: run.run for run in (*a, *b)}
     statuses = [run for run in collect_statuses(matrix, store, home) if run.planned.run_id in specs]
+    found = comparisons(matrix, store, a, b)
     # Only counts are compared: the marks of means are the whole report's.
     measured = [row for row in queries.results(store, specs) if row.correct is not None]
     versions = Versions(

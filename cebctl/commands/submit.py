@@ -11,7 +11,8 @@ from cebctl.commands.options import WHERE, Again, MatrixArgument, Only, RetryFai
 from cebctl.interrupts import saying
 
 if TYPE_CHECKING:
-    from cebctl.status.rerun import Rerun as Meant
+    from cebctl.status.matrix_status import MatrixStatus
+    from cebctl.status.rerun import Rerun
     from cebctl.submission.executors import Sender
     from cebctl.submission.submit import Submission
     from experiments.matrix.planned_run import Matrix
@@ -105,50 +106,74 @@ def submit(
 
     Example: `cebctl submit experiments/digits.yaml --again 'pgd, norm = linf' --only 'rho <= 3'`
     """
-    from cebctl.planning import gpu_hour_limit
-    from cebctl.status.collect import collect_statuses, open_home
+    from contextlib import ExitStack
+
+    from cebctl.status.collect import open_home
+    from cebctl.status.matrix_status import collect_matrix_status
     from cebctl.status.rerun import parse_selections
-    from cebctl.submission import prerequisites
     from cebctl.submission.submit import UNDER_WAY, held_back
     from cebctl.submission.submit import submit as submit_to
     from experiments.matrix.load import load
     from jobs import file_ownership
     from jobs.paths import Home
+    from store.read_only import read_only
 
     chosen = load(matrix).select(only)
     anew = parse_selections(again or (), chosen)
     home = Home.from_environment()
-    if max_gpu_hours is not None:
-        gpu_hour_limit.check(chosen, home, max_gpu_hours, retry_failed=retry_failed, again=anew)
-    prerequisites.check(chosen, home, retry_failed=retry_failed, again=anew)
-    site = _checked_site(chosen, home, on, retry_failed=retry_failed, heed=not unchecked, again=anew)
-    file_ownership.keep_private(home.folder)
-    with open_home(home, create=True) as store:
+    # A submission that is refused creates no home. Where there is one, a single store serves from here to the end.
+    has_home = home.folder.exists()
+    with ExitStack() as stores:
+        if has_home:
+            file_ownership.keep_private(home.folder)
+        store = stores.enter_context(open_home(home, create=True) if has_home else read_only(home))
+        before = collect_matrix_status(chosen, store, home, fresh=has_home, again=anew)
+        site = _check(
+            chosen, before, store, home, on, max_gpu_hours, retry_failed=retry_failed, heed=not unchecked, again=anew
+        )
+        if not has_home:
+            stores.close()
+            file_ownership.keep_private(home.folder)
+            store = stores.enter_context(open_home(home, create=True))
         if site:
-            _release_held(chosen, store, home)
+            _release_held(before)
         sender = _sender(store, site, workers, max_parallel)
-        before = collect_statuses(chosen, store, home, again=anew) if wait else []
-        submission = submit_to(chosen, store, home, sender, retry_failed=retry_failed, again=anew)
+        submission, status = submit_to(chosen, store, home, sender, retry_failed=retry_failed, again=anew)
         with saying(UNDER_WAY.format(chosen.path)):
             if anew and submission:
-                _tell_what_stays(submission, chosen, store, home)
-            _announce(submission, chosen, store, home)
+                _tell_what_stays(submission, chosen, status, store)
+            _announce(submission, chosen, status, home)
             if wait:
-                _stay(chosen, store, home, sender, held_back(before, submission))
+                _stay(chosen, store, home, sender, held_back(status.runs, submission))
 
 
-def _checked_site(
-    matrix: Matrix, home: Home, on: Executor | None, *, retry_failed: bool, heed: bool, again: Meant | None
+def _check(
+    matrix: Matrix,
+    status: MatrixStatus,
+    store: Store,
+    home: Home,
+    on: Executor | None,
+    max_gpu_hours: float | None,
+    *,
+    retry_failed: bool,
+    heed: bool,
+    again: Rerun | None,
 ) -> Site | None:
-    """The cluster that it goes to, which would start it; None: it stays on this machine."""
+    """Raise the first reason not to submit; return the cluster that it goes to, None if it stays on this machine."""
     import shutil
 
     from cebctl.diagnostics import slurm_checks
+    from cebctl.planning import gpu_hour_limit
+    from cebctl.planning.plan import plan_from_status
+    from cebctl.submission import prerequisites
 
-    where = on or (Executor.slurm if shutil.which("sbatch") else Executor.local)
-    if where == Executor.local:
+    if max_gpu_hours is not None:
+        plan = plan_from_status(matrix, status, store, home, retry_failed=retry_failed, again=again)
+        gpu_hour_limit.check(plan, max_gpu_hours)
+    prerequisites.check(matrix, status.runs, store, home, retry_failed=retry_failed, again=again)
+    if (on or (Executor.slurm if shutil.which("sbatch") else Executor.local)) == Executor.local:
         return None
-    return slurm_checks.check(matrix, home, retry_failed=retry_failed, heed=heed, again=again)
+    return slurm_checks.check(matrix, status.runs, retry_failed=retry_failed, heed=heed, again=again)
 
 
 def _sender(store: Store, site: Site | None, workers: int | None, max_parallel: int | None) -> Sender:
@@ -162,40 +187,39 @@ def _sender(store: Store, site: Site | None, workers: int | None, max_parallel: 
     return executors.Slurm(site.max_array_size, max_parallel, tuple(avoided))
 
 
-def _release_held(matrix: Matrix, store: Store, home: Home) -> None:
+def _release_held(status: MatrixStatus) -> None:
+    from itertools import chain
+
     from cebctl.render import status_view
     from cebctl.submission import release_held
 
-    for job, why_not in release_held.release(matrix, store, home).items():
+    for job, why_not in release_held.release(chain(*status.observations.claims.values())).items():
         launch = f"{job}, which Slurm holds after a launch that failed"
         status_view.warn([f"could not release {launch}: {why_not}" if why_not else f"released {launch}"])
 
 
-def _tell_what_stays(submission: Submission, matrix: Matrix, store: Store, home: Home) -> None:
+def _tell_what_stays(submission: Submission, matrix: Matrix, status: MatrixStatus, store: Store) -> None:
     """Say which runs are left to what is under way, and what stays as older trainings made it."""
     from cebctl.render import status_view
-    from cebctl.status.collect import collect_statuses
     from cebctl.status.rerun import describe_outdated_dependents, is_under_way
     from cebctl.status.run_names import join_truncated
 
     claims = [*submission.claims, *(claim for claim, _ in submission.left_over)]
     taken = {claim.run_id for claim in claims}
-    runs = collect_statuses(matrix, store, home)
-    busy = [run.planned.name for run in runs if is_under_way(run) and run.planned.run_id not in taken]
+    busy = [run.planned.name for run in status.runs if is_under_way(run) and run.planned.run_id not in taken]
     status_view.warn([f"left to what is under way: {join_truncated(busy)}"] if busy else [])
     retrained = {claim.run_id for claim in claims if claim.stage == "train" and claim.generation > 1}
     status_view.warn(describe_outdated_dependents(matrix, retrained, store))
 
 
-def _announce(submission: Submission | None, matrix: Matrix, store: Store, home: Home) -> None:
+def _announce(submission: Submission | None, matrix: Matrix, status: MatrixStatus, home: Home) -> None:
     """Say what was submitted, and what is set in it without effect. Raises the first error that was met in sending, if
     only a part was taken."""
     from cebctl.render import plan_view, status_view
-    from cebctl.status.collect import collect_statuses
     from experiments import jump_start_checks
 
     if submission is None:
-        status_view.announce_nothing(matrix, collect_statuses(matrix, store, home))
+        status_view.announce_nothing(matrix, status.current)
         return
     status_view.announce(submission, matrix, home)
     trained = {claim.run_id for claim in submission.claims if claim.stage == "train"}
@@ -224,7 +248,7 @@ def _stay(matrix: Matrix, store: Store, home: Home, sender: Sender, held: set[tu
     runs = progress.watch(matrix, look).runs
     # Each run is followed up once for each that it waited for, so that this ends whatever becomes of it.
     while freed := {run_id for run_id, _ in held - held_back(runs)}:
-        following = submit_to(matrix, store, home, sender, only=freed)
+        following, _ = submit_to(matrix, store, home, sender, only=freed)
         held = held_back(runs, following)
         if following:
             status_view.announce(following, matrix, home)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import shutil
 import socket
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from cebctl.diagnostics.findings import Finding, Level
 from cebctl.diagnostics.resource_limits import held_against, obstacles
 from cebctl.diagnostics.resource_requests import asked
 from cebctl.diagnostics.resource_warnings import preemption
-from cebctl.status.collect import collect_statuses
 from cebctl.status.rerun import Rerun
+from cebctl.status.states import RunStatus
 from cebctl.submission.submit import due
 from experiments import resources
 from experiments.errors import CebctlError, InputError, UnreachableError
@@ -23,7 +23,6 @@ from jobs.slurm import client, sbatch
 from jobs.slurm import cluster_info as sites
 from jobs.slurm.cluster_info import UNLIMITED, Partition, Site, time_text
 from store.locks import file_system, network_file_system
-from store.read_only import read_only
 
 COMMANDS = ("sbatch", "srun", "squeue", "scancel", "scontrol")
 SLOW_SECONDS = 2.0
@@ -59,17 +58,18 @@ class ObstaclesError(InputError):
         CebctlError.__init__(self, "\n".join(f"{one.text}; {one.todo}" for one in found))
 
 
-def check(matrix: Matrix, home: Home, *, retry_failed: bool, heed: bool = True, again: Rerun | None = None) -> Site:
-    """See, if `heed`, that the cluster would start what `submit` is about to send; the cluster. Writes nothing.
+def check(
+    matrix: Matrix, runs: Iterable[RunStatus], *, retry_failed: bool, heed: bool = True, again: Rerun | None = None
+) -> Site:
+    """See, if `heed`, that the cluster would start what `submit` is about to send of the runs; the cluster. Writes
+    nothing.
 
     Raises ObstaclesError if it would not, UnreachableError if it does not answer.
     """
     site = sites.ask()
     if not heed:
         return site
-    with read_only(home) as store:
-        runs = collect_statuses(matrix, store, home, fresh=False, again=again)
-    every = {run.planned.run_id for run in runs}
+    every = {run.run_id for run in matrix.runs}
     offered = due(runs, retry_failed=retry_failed, behind=every, again=again)
     stages = [(run.planned, stage.stage) for run, stage in offered]
     if wrong := [one for one in obstacles(matrix, site, stages) if one.level == "wrong"]:

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 
-from cebctl.planning.plan import Plan, make_plan
+from cebctl.planning.plan import Plan
 from cebctl.status.families import family_axes
-from cebctl.status.rerun import Rerun
 from experiments.errors import InputError
-from experiments.matrix.planned_run import Matrix, format_value
-from jobs.paths import Home
+from experiments.matrix.planned_run import format_value
 
 _NAMED = 4
 """Families that a message names."""
 
 
-def check(matrix: Matrix, home: Home, allowed: float, *, retry_failed: bool, again: Rerun | None = None) -> None:
+def check(plan: Plan, allowed: float) -> None:
     """Raise InputError if what `submit` would send is estimated to take more GPU-hours than `allowed`.
 
-    Changes nothing. Jobs that ask for no GPU cost nothing here, if none of the matrix asks for one.
+    Jobs that ask for no GPU cost nothing here, if none of the matrix asks for one.
     """
-    plan = make_plan(matrix, home, retry_failed=retry_failed, again=again)
     if not any(job.gpus for job in plan.to_do) or plan.hours_to_do <= allowed:
         return
     wrong = f"would take {_hours(plan.hours_to_do)} GPU-hours ({'; '.join(_shares(plan))})"
-    raise InputError(matrix.path, wrong, f"--max-gpu-hours allows {allowed:,g}: raise it, or take a part with --only")
+    raise InputError(
+        plan.matrix.path, wrong, f"--max-gpu-hours allows {allowed:,g}: raise it, or take a part with --only"
+    )
 
 
 def _shares(plan: Plan) -> list[str]:

@@ -62,11 +62,10 @@ def changes(matrix: Matrix, runs: Sequence[RunStatus], store: Store) -> Changes:
     claims = queries.claimed_benchmarks(store, names)
     before = {run_id: label for run_id, label, _ in claims}
     now = {run.run_id: run.name for run in matrix.runs}
-    known = {row.run_id for row in queries.runs(store)}
-    added = {name: run_id for run_id, name in now.items() if run_id not in known}
+    specs = {row.run_id: row.spec for row in queries.runs(store)}
+    added = {name: run_id for run_id, name in now.items() if run_id not in specs}
     removed = {label: run_id for run_id, label in before.items() if run_id not in now}
     paired = [name for name in added if name in removed]
-    specs = {row.run_id: row.spec for row in queries.runs(store) if row.run_id in removed.values()}
     runs_now = {run.run_id: run.run for run in matrix.runs}
     changed = _fields([(n, msgspec.convert(specs[removed[n]], Run), runs_now[added[n]]) for n in paired])
     asked = {benchmark for _, _, benchmarks in claims for benchmark in benchmarks}

@@ -14,16 +14,15 @@ import msgspec
 from cebctl.planning import cost_estimates
 from cebctl.planning.cost_estimates import Basis, Estimate
 from cebctl.planning.matrix_diff import Changes, changes
-from cebctl.status.collect import load_observations, run_ids_with_dependencies
 from cebctl.status.families import family_axes
-from cebctl.status.rerun import Rerun, raise_generations
+from cebctl.status.matrix_status import MatrixStatus, collect_matrix_status
+from cebctl.status.rerun import Rerun
 from cebctl.status.states import (
     RunStage,
     RunStatus,
     StageStatus,
     State,
     count_states,
-    derive_statuses,
     runs_in_training,
     runs_with_pending_training,
 )
@@ -35,6 +34,7 @@ from experiments.benchmarks import NOT_RUNNABLE, describe, is_runnable
 from experiments.matrix.planned_run import Matrix, PlannedRun
 from jobs import checkpoint_files
 from jobs.paths import Home
+from store.connect import Store
 from store.read_only import read_only
 
 DEFAULT_GPUS = 8
@@ -261,15 +261,31 @@ def make_plan(
     """Look, and change nothing. `gpu` names the kind and `gpus` the number there are; without, what the matrix asks
     for, and what its largest job needs but at least `DEFAULT_GPUS`."""
     with read_only(home) as store:
-        known = load_observations(run_ids_with_dependencies(matrix), store, home, fresh=False)
-        if again:
-            known = raise_generations(matrix, known, again)
-        runs = derive_statuses(matrix, known)
-        behind = runs_with_pending_training(runs, runs_in_training(known), retry_failed=retry_failed)
-        offered = due(runs, retry_failed=retry_failed, behind=behind, again=again)
-        estimates = cost_estimates.estimates(matrix, store, home, gpu)
-        alone = orphans(matrix, runs, store)
-        changed = changes(matrix, runs, store) if diff else None
+        status = collect_matrix_status(matrix, store, home, fresh=False, again=again)
+        return plan_from_status(
+            matrix, status, store, home, retry_failed=retry_failed, gpu=gpu, gpus=gpus, diff=diff, again=again
+        )
+
+
+def plan_from_status(
+    matrix: Matrix,
+    status: MatrixStatus,
+    store: Store,
+    home: Home,
+    *,
+    retry_failed: bool = False,
+    gpu: str | None = None,
+    gpus: int | None = None,
+    diff: bool = False,
+    again: Rerun | None = None,
+) -> Plan:
+    """Return the plan that follows from a status that was collected with the same `again`; as `make_plan` does."""
+    runs = status.runs
+    behind = runs_with_pending_training(runs, runs_in_training(status.observations), retry_failed=retry_failed)
+    offered = due(runs, retry_failed=retry_failed, behind=behind, again=again)
+    estimates = cost_estimates.estimates(matrix, store, home, gpu)
+    alone = orphans(matrix, runs, store)
+    changed = changes(matrix, runs, store) if diff else None
     largest = max(estimate.gpus for estimate in estimates)
     number = gpus or (max(largest, DEFAULT_GPUS) if largest else len(os.sched_getaffinity(0)))
     left = {(run.planned.run_id, stage.stage): _left(run, stage, home) for run, stage in offered}

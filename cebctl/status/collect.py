@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cebctl.status.liveness import Liveness
-from cebctl.status.rerun import Rerun, raise_generations
 from cebctl.status.states import (
     ENDED,
     UNFINISHED,
@@ -57,13 +56,9 @@ def emit_warnings(store: Store) -> None:
         print(store.warnings.pop(0), file=sys.stderr)
 
 
-def collect_statuses(
-    matrix: Matrix, store: Store, home: Home, *, fresh: bool = True, again: Rerun | None = None
-) -> list[RunStatus]:
-    """The status of every run, with what is to be done `again` as if it were missing; `fresh=False` takes the store as
-    it is and changes nothing."""
-    known = load_observations(run_ids_with_dependencies(matrix), store, home, fresh=fresh)
-    return derive_statuses(matrix, raise_generations(matrix, known, again) if again else known)
+def collect_statuses(matrix: Matrix, store: Store, home: Home) -> list[RunStatus]:
+    """The status of every run."""
+    return derive_statuses(matrix, load_observations(run_ids_with_dependencies(matrix), store, home))
 
 
 def _gone_without_a_word(now: Observations) -> bool:
@@ -164,14 +159,18 @@ def submitted_matrices(store: Store, home: Home) -> list[MatrixRow]:
     ingest(store, home)
     submissions = [row for row in queries.submissions(store) if row.executor != NOBODY]
     newest: dict[str, SubmissionRow] = {row.matrix_path: row for row in submissions}
+    matrices: dict[str, Matrix] = {}
+    for path in newest:
+        with suppress(InputError):
+            matrices[path] = load(Path(path))
+    run_ids = dict.fromkeys(run_id for matrix in matrices.values() for run_id in run_ids_with_dependencies(matrix))
+    observations = load_observations(list(run_ids), store, home)
     return [
-        MatrixRow(row.matrix, path, row.submitted_at, _counts(Path(path), store, home))
+        MatrixRow(
+            row.matrix,
+            path,
+            row.submitted_at,
+            count_states(derive_statuses(matrices[path], observations)) if path in matrices else None,
+        )
         for path, row in sorted(newest.items())
     ]
-
-
-def _counts(path: Path, store: Store, home: Home) -> dict[State, int] | None:
-    try:
-        return count_states(collect_statuses(load(path), store, home))
-    except InputError:
-        return None

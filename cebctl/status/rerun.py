@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from cebctl.status.states import Observations, RunStatus, StageStatus, derive_statuses
+from cebctl.status.states import Observations, RunStatus, StageStatus
 from experiments import lineage
 from experiments.benchmarks import AnyBenchmark, Transfer, describe
 from experiments.matrix.planned_run import Matrix
@@ -47,15 +47,16 @@ def parse_selections(texts: Sequence[str], matrix: Matrix) -> Rerun | None:
     return Rerun(any(text.strip() == TRAIN for text in texts), frozenset(chosen))
 
 
-def raise_generations(matrix: Matrix, facts: Observations, again: Rerun) -> Observations:
-    """Return the facts with a new generation wanted of what is meant and has ended.
+def raise_generations(facts: Observations, runs: Iterable[RunStatus], again: Rerun) -> Observations:
+    """Return the facts, from which the states of the runs follow, with a new generation wanted of what is meant and has
+    ended.
 
     What is under way is left to it, and what was never done, or was lost, goes on in its own generation.
     """
     trainings = dict(facts.training_generations)
     renewed = {run_id: dict(of_run) for run_id, of_run in facts.renewed_benchmarks.items()}
     failed = {run_id: set(of_run) for run_id, of_run in facts.failed_benchmarks.items()}
-    for run in derive_statuses(matrix, facts):
+    for run in runs:
         if is_under_way(run):
             continue
         run_id = run.planned.run_id

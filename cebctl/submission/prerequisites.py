@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cebctl.status.collect import collect_statuses
 from cebctl.status.rerun import Rerun
+from cebctl.status.states import RunStatus
 from cebctl.submission.executors import Offered
 from cebctl.submission.parents import orphans
 from cebctl.submission.submit import due
@@ -16,18 +16,23 @@ from jobs import checkpoint_files
 from jobs.datasets import download
 from jobs.journal import history
 from jobs.paths import Home, data_folder
-from store.read_only import read_only
+from store.connect import Store
 
 
-def check(matrix: Matrix, home: Home, *, retry_failed: bool, again: Rerun | None = None) -> None:
+def check(
+    matrix: Matrix,
+    runs: Sequence[RunStatus],
+    store: Store,
+    home: Home,
+    *,
+    retry_failed: bool,
+    again: Rerun | None = None,
+) -> None:
     """Raise InputError if the data set, the checkpoint, the weights or the shorter run that a run to be submitted needs
     are not at hand.
 
     Writes nothing."""
-    with read_only(home) as store:
-        runs = collect_statuses(matrix, store, home, fresh=False, again=again)
-        alone = orphans(matrix, runs, store)
-    if alone:
+    if alone := orphans(matrix, runs, store):
         raise InputError(matrix.path, alone[0] + _others(alone))
     offered = due(runs, retry_failed=retry_failed, again=again)
     _check_checkpoints(offered, home)

@@ -6,24 +6,23 @@ queue and holds it there for good.
 
 from __future__ import annotations
 
-from cebctl.status.collect import run_ids_with_dependencies
+from collections.abc import Iterable
+
 from cebctl.status.liveness import array_ids
 from experiments.errors import UnreachableError
-from experiments.matrix.planned_run import Matrix
-from jobs.paths import Home
 from jobs.slurm import client
-from store import queries
-from store.connect import Store
-from store.ingest import ingest
+from store.row_types import ClaimRow
 
 
-def release(matrix: Matrix, store: Store, home: Home) -> dict[str, str]:
-    """Let go what is held of the matrix's runs: Slurm's ids of it, each with why Slurm would not, or nothing.
+def release(claims: Iterable[ClaimRow]) -> dict[str, str]:
+    """Let go what is held of the jobs that work on the claims: Slurm's ids of them, each with why Slurm would not, or
+    nothing.
+
+    Slurm is asked, not what is remembered of its queue: that does not tell a queue that was not reached.
 
     Raises UnreachableError if the queue can't be asked.
     """
-    ingest(store, home)
-    claims = [row for row in queries.open_claims(store, run_ids_with_dependencies(matrix)) if row.job]
+    claims = [row for row in claims if row.job]
     claimed = {(row.job, row.array_index) for row in claims}
     queue = [*client.queue({row.job for row in claims if row.job}), *client.queue_by_ids(array_ids(claims))]
     held = [element.job for element in queue if (element.name, element.index) in claimed and element.launch_failed]

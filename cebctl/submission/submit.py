@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import msgspec
 
 from cebctl.interrupts import uninterrupted
-from cebctl.status.collect import load_observations, run_ids_with_dependencies
-from cebctl.status.rerun import Rerun, raise_generations, restrict_stages
-from cebctl.status.states import RunStage, RunStatus, StageStatus, derive_statuses, submittable_states
+from cebctl.status.matrix_status import MatrixStatus, collect_matrix_status
+from cebctl.status.rerun import Rerun, restrict_stages
+from cebctl.status.states import RunStage, RunStatus, StageStatus, submittable_states
 from cebctl.submission.executors import Order, Sender, Sent, claim
 from experiments.atomic_files import write_atomic
 from experiments.benchmarks import Transfer
@@ -98,23 +98,25 @@ def submit(
     retry_failed: bool = False,
     only: Collection[str] | None = None,
     again: Rerun | None = None,
-) -> Submission | None:
-    """Submit what is missing, or what is to be done `again`; None if nothing is. See `needs.check` first.
+) -> tuple[Submission | None, MatrixStatus]:
+    """Submit what is missing, or what is to be done `again`; return the submission, None if nothing is missing, and the
+    status on which it was decided. See `prerequisites.check` first.
 
     With `only`, of the other runs nothing. What the executor does not take is given back: where it takes nothing, its
     error is raised.
     """
     name = new_submission()
     with store.exclusive():
-        known = load_observations(run_ids_with_dependencies(matrix), store, home)
-        if again:
-            known = raise_generations(matrix, known, again)
-        status = [run for run in derive_statuses(matrix, known) if only is None or run.planned.run_id in only]
-        behind = sender.behind(status, known, retry_failed=retry_failed)
-        offered = due(status, retry_failed=retry_failed, behind=behind, again=again)
+        # Collected under the lock, whatever the caller has seen before: another `submit` may have claimed the same
+        # stages since, and what both claimed would be done twice.
+        status = collect_matrix_status(matrix, store, home, again=again)
+        known = status.observations
+        runs = [run for run in status.runs if only is None or run.planned.run_id in only]
+        behind = sender.behind(runs, known, retry_failed=retry_failed)
+        offered = due(runs, retry_failed=retry_failed, behind=behind, again=again)
         if not offered:
-            return None
-        later = _later(status, offered) if again and again.train else []
+            return None, status
+        later = _later(runs, offered) if again and again.train else []
         snapshot = provenance.freeze(home)
         orders = sender.orders(name, matrix, offered, known)
         claims = [one for order in orders for one in order.claims]
@@ -135,7 +137,7 @@ def submit(
             ingest(store, home)
     if error is not None and not sent:
         raise error
-    return Submission(
+    submission = Submission(
         name,
         sender.executor,
         tuple(claim for one in sent for claim in one.claims),
@@ -144,6 +146,7 @@ def submit(
         error,
         sender.at_once,
     )
+    return submission, status
 
 
 def _later(runs: Iterable[RunStatus], offered: Iterable[tuple[RunStatus, StageStatus]]) -> list[RunStatus]:

@@ -76,7 +76,7 @@ def waited(text: str, folder: Path, home: Home, sender: Scripted) -> list[list[s
     matrix = _matrix(text, folder)
     with open_home(home, create=True) as store:
         before = collect_statuses(matrix, store, home)
-        submission = submit(matrix, store, home, sender)
+        submission, _ = submit(matrix, store, home, sender)
         try:
             _stay(matrix, store, home, sender, held_back(before, submission))
         except typer.Exit as error:
@@ -125,4 +125,4 @@ def test_what_was_cancelled_stays_so(tmp_path: Path, home: Path) -> None:
     with open_home(there, create=True) as store:
         before = collect_statuses(matrix, store, there)
         assert len(held_back(before)) == 2
-        assert not held_back(before, submit(matrix, store, there, sender))
+        assert not held_back(before, submit(matrix, store, there, sender)[0])

@@ -14,10 +14,8 @@ from experiments.identity import evaluation_id
 from experiments.matrix import selection
 from experiments.matrix.planned_run import Matrix, PlannedRun
 from jobs import per_sample
-from jobs.paths import Home
 from store import queries
 from store.connect import Store
-from store.ingest import ingest
 
 _SELECTION = re.compile(r"\s*[\w.]+\s*([=<>!]|in\b|not\b)")
 """How a selection begins, and no name does: with a field and an operator."""
@@ -51,9 +49,7 @@ def name(run: PlannedRun) -> str:
     return run_names.without_seed(run.name)
 
 
-def comparisons(
-    matrix: Matrix, store: Store, home: Home, a: Sequence[PlannedRun], b: Sequence[PlannedRun]
-) -> list[Comparison]:
+def comparisons(matrix: Matrix, store: Store, a: Sequence[PlannedRun], b: Sequence[PlannedRun]) -> list[Comparison]:
     """One for each benchmark whose correctness, image by image, is there for all the runs, and of the same images,
     corrected for all of them at once. Where both sides have the same seeds these are taken in pairs.
 
@@ -66,7 +62,6 @@ def comparisons(
         raise InputError("--compare", f"{name(a[0])} and {name(b[0])} are measured on different images")
     a, b = (sorted(side, key=lambda run: run.run.seed) for side in (a, b))
     paired = [run.run.seed for run in a] == [run.run.seed for run in b]
-    ingest(store, home)
     every = [run.run_id for run in (*a, *b)]
     rows = {(row.run_id, row.evaluation_id, row.name): row for row in queries.results(store, every)}
     found = []

@@ -12,6 +12,7 @@ import pytest
 from cebctl.maintenance import checkpoint_gc
 from cebctl.status import states
 from cebctl.status.collect import open_home
+from cebctl.status.matrix_status import collect_matrix_status
 from cebctl.status.rerun import parse_selections
 from cebctl.submission import prerequisites
 from experiments.benchmarks import Pgd, Transfer
@@ -194,7 +195,10 @@ def test_a_benchmark_that_comes_too_late_is_told_so(call, finished: Home, small:
     plan = call("plan", small, "--only", "rho=3", "--again", "train", "--json")
     assert json.loads(plan.out)["totals"]["submitted"] == 2
     matrix = load(small)
-    prerequisites.check(matrix, finished, retry_failed=False, again=parse_selections(["train"], matrix))
+    again = parse_selections(["train"], matrix)
+    with open_home(finished) as store:
+        runs = collect_matrix_status(matrix, store, finished, again=again).runs
+        prerequisites.check(matrix, runs, store, finished, retry_failed=False, again=again)
 
 
 def _spec(home: Home, run_id: str) -> Any:

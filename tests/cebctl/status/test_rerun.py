@@ -79,7 +79,7 @@ def attempt(home: Home, claim: Claim, submission: str, correct: int, end: AnyRec
 def again(home: Home, matrix: Path, what: str, executor: Immediate, only: str = "") -> Submission | None:
     chosen = load(matrix).select(only)
     with open_home(home, create=True) as store:
-        return submit(chosen, store, home, executor, again=parse_selections([what], chosen) if what else None)
+        return submit(chosen, store, home, executor, again=parse_selections([what], chosen) if what else None)[0]
 
 
 def numbers(home: Home, matrix: Path, benchmark: str = "pgd") -> set[tuple[int, int]]:
@@ -118,7 +118,7 @@ def test_a_new_measurement_that_fails_leaves_the_old_and_is_retried_in_its_gener
     assert numbers(finished, small) == {(351, 1)} and states(finished, small) == {"done", "failed"}
     executor = Immediate()
     with open_home(finished) as store:
-        assert submit(load(small), store, finished, executor) is None
+        assert submit(load(small), store, finished, executor)[0] is None
         submit(load(small), store, finished, executor, retry_failed=True)
     assert [(claim.stage, claim.generation) for claim in executor.claims] == [("evaluate", 2)]
     assert numbers(finished, small) == {(351, 1), (1, 2)}

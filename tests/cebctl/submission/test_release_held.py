@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from cebctl.status.collect import open_home
+from cebctl.status.collect import load_observations, open_home, run_ids_with_dependencies
 from cebctl.submission import release_held
 from experiments.matrix.load import load
 from jobs.journal.files import Journal
@@ -41,6 +42,7 @@ def test_what_is_let_go_and_what_is_a_colleagues(tmp_path: Path, home: Path, say
     says("squeue", "\n".join(f"echo '{row}'" for row in rows))
     says("scontrol", f"echo $@ >> {tmp_path}/calls; [ $2 = 7_0 ] || {{ echo 'Access/permission denied' >&2; exit 1; }}")
     with open_home(Home(home), create=True) as store:
-        released = release_held.release(matrix, store, Home(home))
+        claims = load_observations(run_ids_with_dependencies(matrix), store, Home(home)).claims
+        released = release_held.release(chain(*claims.values()))
     assert list(released) == ["7_0", "7_1"] and released["7_0"] == "" and "permission denied" in released["7_1"]
     assert (tmp_path / "calls").read_text().splitlines() == ["release 7_0", "release 7_1"]

@@ -18,6 +18,7 @@ from jobs.journal.records import Checkpointed, Measure, Metrics, Result, Started
 from jobs.paths import Home
 from jobs.per_sample import pack
 from store.connect import open_memory
+from store.ingest import ingest
 
 IMAGES = 360
 MATRIX = """
@@ -56,10 +57,9 @@ def test_seeds_are_compared_as_families(matrix: Matrix, home: Path) -> None:
     a, b = family(matrix, "objective = xent"), family(matrix, "rho = 3")
     assert (name(a[0]), name(b[0])) == ("xent", "ceb rho=3")
     with open_memory() as store:
-        (both,) = comparisons(matrix, store, there, a, b)
-        (single,) = comparisons(
-            matrix, store, there, family(matrix, "xent seed=0"), family(matrix, "rho = 3, seed = 1")
-        )
+        ingest(store, there)
+        (both,) = comparisons(matrix, store, a, b)
+        (single,) = comparisons(matrix, store, family(matrix, "xent seed=0"), family(matrix, "rho = 3, seed = 1"))
     assert (both.seeds_a, both.seeds_b, both.n) == (2, 2, IMAGES)
     assert both.difference == pytest.approx((310 - 340) / IMAGES)
     assert (both.a_only, both.b_only) == (0, 50)
@@ -93,7 +93,8 @@ def test_images_are_counted_by_their_own_benchmark_and_are_the_same(tmp_path: Pa
                     per_sample=pack(image < 30 - number for image in range(images)),
                 ))  # fmt: skip
     with open_memory() as store:
-        (only,) = comparisons(held, store, there, family(held, "xent"), family(held, "ceb"))
+        ingest(store, there)
+        (only,) = comparisons(held, store, family(held, "xent"), family(held, "ceb"))
     assert (only.benchmark, only.n, only.a_only, only.b_only) == ("clean_holdout", 32, 1, 0)
 
 
@@ -106,9 +107,9 @@ def test_images_are_counted_by_their_own_benchmark_and_are_the_same(tmp_path: Pa
     ("ceb", "xent", "it is 4 of the 6 runs; name one, or the seeds of one: ceb rho=1, ceb rho=3$"),
     ("objectve = xent", "ceb rho=1", "did you mean 'objective'"),
 ])  # fmt: skip
-def test_what_is_no_comparison_is_refused(matrix: Matrix, home: Path, a: str, b: str, says: str) -> None:
+def test_what_is_no_comparison_is_refused(matrix: Matrix, a: str, b: str, says: str) -> None:
     with open_memory() as store, pytest.raises(InputError, match=says):
-        comparisons(matrix, store, Home(home), family(matrix, a), family(matrix, b))
+        comparisons(matrix, store, family(matrix, a), family(matrix, b))
 
 
 def test_both_ways_of_asking_for_json_are_one(call, matrix: Matrix, home: Path) -> None:
@@ -133,12 +134,9 @@ def test_seeds_are_paired_by_their_numbers(tmp_path: Path, home: Path) -> None:
     }
     _write(there, matrix, right)
     with open_memory() as store:
-        (same,) = comparisons(
-            matrix, store, there, family(matrix, "objective = xent, seed < 2"), family(matrix, "rho = 3")
-        )
-        (other,) = comparisons(
-            matrix, store, there, family(matrix, "objective = xent, seed > 0"), family(matrix, "rho = 3")
-        )
+        ingest(store, there)
+        (same,) = comparisons(matrix, store, family(matrix, "objective = xent, seed < 2"), family(matrix, "rho = 3"))
+        (other,) = comparisons(matrix, store, family(matrix, "objective = xent, seed > 0"), family(matrix, "rho = 3"))
     assert same.paired and same.high < 0  # 10 images fewer in either pair
     assert not other.paired and other.low < 0 < other.high
 
