@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
+
+from experiments.benchmarks import Clean
+from experiments.identity import evaluation_id
+from experiments.matrix.load import load
+from jobs.journal.files import Journal
+from jobs.journal.records import Measure, Result, Started
+from jobs.paths import Home
 
 
 @pytest.mark.parametrize(("option", "there"), [("--html", "."), ("--html", "folder"), ("--figures", "tiny.yaml")])
@@ -50,3 +58,24 @@ def test_two_formats_are_one_too_many(call, tiny: Path) -> None:
     answer = call("report", tiny, "--json", "--format", "csv")
     assert (answer.code, answer.out) == (2, "")
     assert answer.err == "--json: can't go with --format csv; leave one of them out\n"
+
+
+def test_a_page_dates_its_newest_number(call, tiny: Path, home: Path) -> None:
+    page = tiny.with_name("page.html")
+    call("report", tiny, "--html", page)
+    assert "newest number not there yet" in page.read_text()
+    newest = datetime(2021, 3, 4, 5, 6)
+    for run, day in zip(load(tiny).runs, (3, 4, 2), strict=True):
+        with Journal(Home(home).run(run.run_id).journal("evaluate", 1)) as journal:
+            result = Result(
+                time=newest.replace(day=day).timestamp(),
+                evaluation_id=evaluation_id(Clean(), "digits"),
+                benchmark=Clean(),
+                data_digest="d",
+                checkpoint_step=1,
+                engine="e",
+                measures=[Measure(name="clean", unit="accuracy", total=360, correct=350)],
+            )
+            journal.write(Started(), result)
+    call("report", tiny, "--html", page)
+    assert "newest number of 2021-03-04 05:06" in page.read_text()

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from cebctl.diagnostics import environment_checks
+from experiments import datasets
 from experiments.matrix.load import load
 from jobs.journal.files import Journal
 from jobs.journal.records import Died, Launched, Started
@@ -221,6 +222,13 @@ def test_a_damaged_data_set(examined: Any, tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     [text] = texts(examined(), "data")
     assert text.startswith("fashion_mnist: damaged, ")
+
+
+def test_data_sets_that_are_neither_at_hand_nor_used_are_counted(tmp_path: Path) -> None:
+    *used, others = environment_checks.data(tmp_path, used=["cifar10"])
+    assert {finding.text.split(":")[0] for finding in used} == {"cifar10", "digits"}
+    count = len({*datasets.names()} - {"cifar10", "digits"})
+    assert others.text == f"{count} more are not at hand and not used: `cebctl data list`"
 
 
 def test_a_package_that_is_too_old(examined: Any, monkeypatch: pytest.MonkeyPatch) -> None:

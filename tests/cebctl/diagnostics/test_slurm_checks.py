@@ -247,10 +247,11 @@ def test_accounts_and_their_limits(said: Any, resources: str, wrong: list[str]) 
         ("nodes: 3, gpus_per_node: 2, qos: long", []),
         ("nodes: 2, memory: 17G", ["QOS normal limits the megabytes of a job to 32768, and 34816 are asked for"]),
         ("nodes: 2, cpus: 9", ["account lab limits the cores of a job to 16, and 18 are asked for"]),
+        ("nodes: 4", ["account lab limits the nodes of a job to 3, and 4 are asked for"]),
     ],
 )
 def test_what_accounting_lets_one_job_have(said: Any, resources: str, wrong: list[str]) -> None:
-    limits = {"cpu": 16.0, "gres/gpu:a100": 3.0}
+    limits = {"node": 3.0, "cpu": 16.0, "gres/gpu:a100": 3.0}
     account = Association("lab", "", frozenset({"normal", "long"}), job_limits=limits)
     known = {"normal": Qos("normal", job_limits={"gres/gpu": 4.0, "mem": 32_768.0}), "long": Qos("long")}
     there = site(*(node(f"g{number}", "gpu") for number in range(4)), accounting=Accounting((account,), known))
@@ -331,6 +332,11 @@ def test_a_sound_cluster(examined: Any) -> None:
 )  # fmt: skip
 def test_what_a_cluster_lacks(examined: Any, given: dict[str, Any], level: str, text: str) -> None:
     assert any(said.startswith(text) for said in examined(here(**given), level))
+
+
+def test_an_accounting_makes_up_for_a_short_memory_and_a_long_memory_is_no_complaint(examined: Any) -> None:
+    assert examined(here(config={"MaxArraySize": "1001", "MinJobAge": "5 sec"}), "note") == []
+    assert [text.split(":")[0] for text in examined(here(accounting=None), "note")] == ["no accounting"]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cebctl.report import number_format
 from cebctl.report.cells import Report
 from cebctl.report.formats import write
 from cebctl.report.page.tables import page_tables
@@ -92,3 +93,8 @@ def test_an_error_that_is_the_same_for_every_image_is_not_certain(
     report = reported(load(matrix), lambda run: {run.benchmarks[0]: measures})
     text = _printed(report, capsys, "md")
     assert printed in text and f"[{value * 100:.1f}, {value * 100:.1f}]" not in text
+
+
+def test_of_many_names_the_first_two_and_the_last_are_told() -> None:
+    assert number_format.several(list("abcdef"), "rows") == "a, b, c, d, e, f"
+    assert number_format.several(list("abcdefg"), "rows") == "7 rows, a, b … g"

@@ -215,3 +215,7 @@ def test_the_pages_chart_has_every_mark(one_of_each: list[Figure]) -> None:
         assert [len(panel["data"]["lines"]) for panel in spec["concat"]] == [5, 5]
         assert spec["concat"][0]["data"]["lines"][0]["p"] == [[1.0, 1.0, 0.0, 10.0], [110.0, 110.0, 109.0, 119.0]]
         assert spec["concat"][0]["data"]["lines"][0]["r"] == "r1"
+        layers = [layer for layer in spec["concat"][0]["layer"] if "transform" in layer]
+        [joined] = [layer for layer in layers if layer["mark"]["type"] == "line"]
+        assert joined["transform"] == [{"filter": "datum.k == 'line'"}]
+        assert joined["encoding"]["order"] == {"field": "x"}
