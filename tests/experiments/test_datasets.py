@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 import pytest
 
 from experiments import datasets
@@ -43,3 +45,9 @@ def test_digests_of_known_files_do_not_drift() -> None:
         "fashion_mnist": "sha256:437d886045170",
         "imagenet": "ilsvrc2012:val:1000x",
     }
+
+
+def test_the_classes_of_imagenet_a_are_those_its_authors_list() -> None:
+    """The digest is of the indices that eval.py of github.com/hendrycks/natural-adv-examples maps to a class of its."""
+    text = ",".join(map(str, datasets.OTHER_TEST_SETS["imagenet-a"].labels))
+    assert sha256(text.encode()).hexdigest()[:16] == "973e8c3e530bf5db"

@@ -105,6 +105,7 @@ FAULTS = {
                      "a grid of more than 200,000 runs"),
     "twice": ("grids: [{objective: ceb, rho: [1, 1.0]}]", "the run ceb rho=1 stands here a second time"),
     "no effect": ("grids: [{objective: xent, rho: 1}]", "m.yaml:2:32: rho: objective 'xent' has no such field"),
+    "no kind": ("grids: [{rho: 1}]", "m.yaml:2:15: rho is set but no objective is chosen; allowed: cceb, ceb, "),
     "missing": ("grids: [{objective: ceb}]", "objective.rho is missing; objective 'ceb' needs it"),
     "ambiguous": ("grids: [{objective: xent, steps: 3}]", "could be any of adversary.steps, objective"),
     "empty zip": ("grids: [{objective: xent, zip: {}}]", "zip: expected a mapping of axes"),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from experiments import resources
 from experiments.errors import MatrixError
-from experiments.resources import Execution
+from experiments.resources import Execution, Resources
 
 GRID = "grids: [{objective: ceb, rho: [1, 2]}]"
 
@@ -41,3 +42,7 @@ def test_what_can_not_be_chosen_is_named_in_its_place(expand, stages: str, fault
         expand(f"{GRID}\nresources: {{{stages}}}")
     [found] = caught.value.faults
     assert found.message.startswith(fault) and found.line == 3
+
+
+def test_resources_that_name_nothing_are_read_as_they_were_written() -> None:
+    assert msgspec.json.decode(msgspec.json.encode(Resources()), type=Resources) == Resources()
