@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from experiments.errors import InputError, UnreachableError
 from jobs.paths import Home
 from store import queries
-from store.backends.backend import RenewedError
-from store.connect import Store, open_anew, open_existing, open_store
+from store.backends.backend import DamagedError, RenewedError
+from store.connect import Store, open_anew, open_existing, open_memory, open_store
 from store.ingest import ingest
 from store.tables import SCHEMA, metadata
 
@@ -235,3 +235,12 @@ def test_a_teams_rights_pass_to_the_new_tables(campaign: Home, postgresql_databa
             assert len(queries.results(store, ["r0", "r1"])) == 3
     with pytest.raises(UnreachableError, match="permission denied for table"):
         open_store(url.replace("cebctl@", "cleo@"), campaign)
+
+
+def test_the_error_of_another_store_sets_none_aside(campaign: Home, sqlite_file: Path) -> None:
+    """As where it is compared with one in memory, which none can take the place of either."""
+    with open_store(f"sqlite:///{sqlite_file}") as store, open_memory() as other:
+        ingest(store, campaign)
+        with pytest.raises(DamagedError), store.reading(), other.reading():
+            raise DamagedError(other.where, "holds no sense")
+        assert len(queries.jobs(store)) == 6 and not store.warnings

@@ -51,9 +51,13 @@ def test_text_that_postgresql_cannot_hold_is_no_disagreement(store: Store, home:
         ),
     ],
 )
-def test_a_changed_row_is_found(filled: Store, campaign: Home, change: str, journal: str) -> None:
+def test_a_changed_row_is_found(
+    filled: Store, campaign: Home, change: str, journal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with filled.writing() as connection:
         connection.execute(sa.text(change))
+    assert disagreements(filled, campaign) == [journal]
+    monkeypatch.setattr(verify, "_BYTES_AT_ONCE", 1)
     assert disagreements(filled, campaign) == [journal]
 
 
