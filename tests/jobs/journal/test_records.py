@@ -39,6 +39,17 @@ def test_what_is_written_behind_a_line_that_a_full_disk_tore_is_whole(tmp_path: 
     assert (chunk.records[1:], chunk.damaged) == ([end], 1)
 
 
+def test_what_is_written_in_several_pieces_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As POSIX allows: a signal or a disk that is nearly full ends a `write` early."""
+    write = os.write
+    records = [Heartbeat(step=1, steps=2), Failed(error="x" * 100)]
+    with Journal(tmp_path / "j") as journal, monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda file, data: write(file, data[:7]))
+        journal.write(*records)
+    chunk = read(tmp_path / "j")
+    assert (chunk.records, chunk.damaged) == (records, 0)
+
+
 def test_a_number_that_is_none_is_null(tmp_path: Path) -> None:
     with Journal(tmp_path / "j") as journal:
         journal.write(Metrics(step=1, epoch=1, values={"loss": float("nan"), "rate": float("inf")}))
