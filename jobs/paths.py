@@ -173,7 +173,7 @@ class Home:
         except OSError:
             return ()
 
-    def identify(self, ids: Iterable[str] = ()) -> str:
+    def identify(self, ids: Iterable[str]) -> str:
         """Return the home's own id, after giving it `ids`, or else a new one, if it has none; several may at once."""
         if not self.identities():
             text = "".join(f"{name}\n" for name in ids) or f"h{secrets.token_hex(8)}\n"

@@ -86,8 +86,8 @@ def of_submission(home: Home, name: str) -> Iterator[AnyRecord]:
 
 def identify(home: Home) -> str:
     """Return the id of a home; one that has none takes on those that its journals name, the most frequent first."""
-    if not home.identities():
-        heads = (read(path, limit=4096).records[:1] for path in home.journals() if path.is_file())
-        ids = Counter(head.home for first in heads for head in first if isinstance(head, Started | Submitted))
-        home.identify(name for name, _ in ids.most_common() if re.fullmatch(r"h[0-9a-f]{16}", name))
-    return home.identify()
+    if identities := home.identities():
+        return identities[0]
+    heads = (read(path, limit=4096).records[:1] for path in home.journals() if path.is_file())
+    ids = Counter(head.home for first in heads for head in first if isinstance(head, Started | Submitted))
+    return home.identify(name for name, _ in ids.most_common() if re.fullmatch(r"h[0-9a-f]{16}", name))
