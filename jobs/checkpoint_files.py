@@ -39,7 +39,7 @@ class CheckpointFile:
         """
         try:
             with self.path.open("rb") as file:
-                file_ownership.check(self.path, os.fstat(file.fileno()).st_uid)
+                file_ownership.check_owner(self.path, os.fstat(file.fileno()).st_uid)
                 data = file.read()
         except OSError:
             return None

@@ -15,7 +15,7 @@ from experiments.errors import InputError
 GROUP = "group"
 
 
-def shared() -> bool:
+def is_shared() -> bool:
     """Whether the user's group works in this home. Raises InputError if CEBCTL_SHARED says neither."""
     given = os.environ.get("CEBCTL_SHARED", "")
     if given not in ("", GROUP):
@@ -23,10 +23,10 @@ def shared() -> bool:
     return given == GROUP
 
 
-def keep_private(home: Path) -> None:
+def restrict_umask(home: Path) -> None:
     """From now on this process creates files for the user alone, or for the group too where the home is shared;
     the home's folder is made if there is none."""
-    if not shared():
+    if not is_shared():
         os.umask(0o077)
         home.mkdir(parents=True, exist_ok=True)
         return
@@ -36,15 +36,15 @@ def keep_private(home: Path) -> None:
         home.chmod(0o2770)  # what is made inside belongs to the same group
 
 
-def write_for_all() -> None:
+def share_umask() -> None:
     """Where the home is shared, this process too creates files that the group can write, whatever the user's umask."""
-    if shared():
+    if is_shared():
         os.umask(os.umask(0) & ~0o070)
 
 
-def check(path: Path, owner: int) -> None:
+def check_owner(path: Path, owner: int) -> None:
     """Raise InputError if the file's owner, a user's number, is somebody who is not believed."""
-    if owner in (os.geteuid(), 0) or shared():
+    if owner in (os.geteuid(), 0) or is_shared():
         return
     folder_owner = path.parent.stat().st_uid
     if owner != folder_owner:

@@ -27,4 +27,4 @@ def _set_in_jobs(home: Home, snapshot: Snapshot) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "CEBCTL_HOME": str(home.folder),
         "CEBCTL_DATA": str(data_folder()),
-    } | ({"CEBCTL_SHARED": file_ownership.GROUP} if file_ownership.shared() else {})
+    } | ({"CEBCTL_SHARED": file_ownership.GROUP} if file_ownership.is_shared() else {})

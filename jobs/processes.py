@@ -24,7 +24,7 @@ class Process:
     """Clock ticks between boot and its start."""
 
     @classmethod
-    def of(cls, pid: int) -> Process | None:
+    def from_pid(cls, pid: int) -> Process | None:
         """The process that has this number on this machine now, or None; a zombie has ended."""
         try:
             stat = Path(f"/proc/{pid}/stat").read_text()
@@ -35,7 +35,7 @@ class Process:
 
     @classmethod
     def current(cls) -> Process:
-        process = cls.of(os.getpid())
+        process = cls.from_pid(os.getpid())
         assert process is not None
         return process
 
@@ -50,11 +50,11 @@ class Process:
     def __str__(self) -> str:
         return f"{self.host}/{self.boot}/{self.pid}/{self.started}"
 
-    def alive(self) -> bool | None:
+    def is_alive(self) -> bool | None:
         """Whether it still runs; None if it belongs to another machine, where this one can't look."""
         if self.host != socket.gethostname():
             return None
-        return Process.of(self.pid) == self
+        return Process.from_pid(self.pid) == self
 
 
 def die_with_parent() -> None:
@@ -65,7 +65,7 @@ def die_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def killed_by(signum: int) -> str:
+def describe_signal(signum: int) -> str:
     """What killed a process, in words."""
     hint = " (out of memory?)" if signum == signal.SIGKILL else ""
     return f"killed by signal {signum}, {signal.Signals(signum).name}{hint}"
@@ -87,7 +87,7 @@ def _boot() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-def redirect(log: Path) -> None:
+def redirect_output(log: Path) -> None:
     """From now on this process prints, output and errors together, into this file."""
     log.parent.mkdir(parents=True, exist_ok=True)
     fd = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o664)

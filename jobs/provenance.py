@@ -106,7 +106,7 @@ def _sweep(folder: Path) -> None:
 def _check(folder: Path, sources: Sources) -> None:
     """Raise InputError unless a snapshot is this user's, and holds these sources and no others."""
     for path in (folder.parent, folder, *folder.rglob("*")):
-        file_ownership.check(path, path.lstat().st_uid)
+        file_ownership.check_owner(path, path.lstat().st_uid)
     if _sources(folder, _JOB_PACKAGES) != sources:
         raise InputError(folder, "holds other code than its name says", "remove it: `cebctl submit` makes it again")
 
@@ -135,7 +135,7 @@ def environment() -> dict[str, Any]:
         "code": code_digest(),
         "engine": engine_digest(),
         "python": platform.python_version(),
-        "libraries": libraries(),
+        "libraries": library_versions(),
         "host": platform.node(),
         "system": platform.platform(),
         "processor": _processor(),
@@ -146,20 +146,20 @@ def environment() -> dict[str, Any]:
 def origin(run: Run, paths: RunPaths) -> dict[str, Any]:
     """What the weights of a run come from if not from its seed, for `provenance.json`: the imported file, or the run
     that it extends and that run's checkpoint, whose name has its digest. Once it trains, as it was when it began."""
-    if (before := stored(paths)) and any(checkpoint_files.newest_first(paths.checkpoints)):
+    if (before := read(paths)) and any(checkpoint_files.newest_first(paths.checkpoints)):
         return {"origin": before["origin"]} if "origin" in before else {}
     if extended := lineage.parent_id(run):
-        last = next(checkpoint_files.newest_first(history.newest(paths.beside(extended)).checkpoints), None)
+        last = next(checkpoint_files.newest_first(history.newest_complete(paths.beside(extended)).checkpoints), None)
         return {"origin": {"run": extended, "checkpoint": last.path.name if last else None}}
     return {"origin": {"weights": run.weights}} if run.weights else {}
 
 
-def store(paths: RunPaths, found: dict[str, Any]) -> None:
+def write(paths: RunPaths, found: dict[str, Any]) -> None:
     """Write `provenance.json`, whole or not at all."""
     write_atomic(paths.provenance, msgspec.json.format(msgspec.json.encode({"run_id": paths.run_id} | found)))
 
 
-def stored(paths: RunPaths) -> dict[str, Any]:
+def read(paths: RunPaths) -> dict[str, Any]:
     """Return what `provenance.json` says; nothing where there is none, or it is damaged or another run's."""
     try:
         found = msgspec.json.decode(paths.provenance.read_bytes())
@@ -168,7 +168,7 @@ def stored(paths: RunPaths) -> dict[str, Any]:
     return found if isinstance(found, dict) and found.get("run_id", paths.run_id) == paths.run_id else {}
 
 
-def libraries() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
     """Versions of the packages that may change a number, as far as they are installed."""
     installed = {}
     for name in _LIBRARIES:

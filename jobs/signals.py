@@ -18,17 +18,17 @@ class StopRequest:
     """Turns true once one of the signals was heard."""
 
     def __init__(self, *signals: signal.Signals, why: Callable[[StopRequest], str] = lambda _: "") -> None:
-        self.heard: list[signal.Signals] = []
-        self.why = why
+        self.received: list[signal.Signals] = []
+        self.find_reason = why
         for one in signals or (signal.SIGTERM,):
             signal.signal(one, self._hear)
 
     def _hear(self, signum: int, _frame: FrameType | None) -> None:
-        self.heard.append(signal.Signals(signum))
+        self.received.append(signal.Signals(signum))
 
     def __call__(self) -> bool:
-        return bool(self.heard)
+        return bool(self.received)
 
     def reason(self) -> str:
         """Why, in a word for `jobs.journal.records.Preempted`; asked once the checkpoint is written."""
-        return self.why(self)
+        return self.find_reason(self)

@@ -18,10 +18,10 @@ def read(paths: RunPaths) -> Run:
         raise InputError(paths.spec, f"can't be read: {error.strerror}") from None
     except msgspec.DecodeError as error:
         raise InputError(paths.spec, f"is damaged: {error}", "remove it; `cebctl submit` writes it again") from None
-    return belonging(run, paths)
+    return check_run_id(run, paths)
 
 
-def belonging(run: Run, paths: RunPaths) -> Run:
+def check_run_id(run: Run, paths: RunPaths) -> Run:
     """Return the spec. Raises InputError if its identity is not the name of the folder."""
     if (identity := run_id(run)) != paths.run_id:
         raise InputError(paths.folder, f"is given the spec of run {identity}", "remove the spec, or move it there")

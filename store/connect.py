@@ -22,7 +22,7 @@ from experiments.errors import InputError, UnreachableError
 from jobs.paths import Home
 from store.backends.backend import Backend, DamagedError, OlderError, RenewedError, UnusableError
 from store.backends.postgresql import Postgresql
-from store.backends.sqlite import Sqlite, at_rest
+from store.backends.sqlite import Sqlite, is_at_rest
 from store.tables import SCHEMA, journals
 
 _SENSELESS = (json.JSONDecodeError, msgspec.DecodeError, UnicodeDecodeError)
@@ -112,7 +112,7 @@ class Store:
         A store that is usable costs one query and no lock. `last`: not once more, if it is damaged again.
         """
         try:
-            self.backend.adapt()
+            self.backend.set_journal_mode()
             schema = self.backend.schema()
             if schema is None:
                 with self.backend.opening():
@@ -127,7 +127,7 @@ class Store:
             self.replace(error)
 
     def _refuse_another_home(self) -> None:
-        if self.home is None or self.backend.inside(self.home.folder):
+        if self.home is None or self.backend.is_inside(self.home.folder):
             return
         try:
             with self.backend.reading() as connection:
@@ -135,7 +135,7 @@ class Store:
         except (UnreachableError, SQLAlchemyError):  # it is too damaged to tell
             return
         if paths and not any((self.home.folder / path).exists() for path in paths):
-            raise another_home(self, self.home)
+            raise another_home_error(self, self.home)
 
     def close(self) -> None:
         self.backend.close()
@@ -149,7 +149,7 @@ class Store:
         self.close()
 
 
-def another_home(store: Store, home: Home) -> InputError:
+def another_home_error(store: Store, home: Home) -> InputError:
     """Return the error for a store that holds another home's journals."""
     return InputError(
         store.where,
@@ -168,7 +168,7 @@ def open_store(url: str, home: Home | None = None) -> Store:
     return _prepared(Store(_backend(url), home))
 
 
-def open_anew(url: str, home: Home | None = None) -> Store:
+def recreate_store(url: str, home: Home | None = None) -> Store:
     """Open an empty store: one that is there, whatever its state, is set aside as `Store.warnings` says.
 
     Raises as `open_store` does; another program's database and a newer cebctl's store are refused and left alone.
@@ -205,7 +205,7 @@ def open_existing(url: str) -> Store | None:
         try:
             if path is None or not path.exists() or not path.stat().st_size:
                 return None
-            backend = Sqlite(path, "immutable" if at_rest(path) else "ro")
+            backend = Sqlite(path, "immutable" if is_at_rest(path) else "ro")
         except OSError as error:
             raise UnreachableError(str(path), f"can't be read: {error.strerror}") from error
     try:

@@ -10,7 +10,7 @@ from jobs.journal import records
 from jobs.journal.records import JobRecord
 from jobs.paths import Home
 from store import journal_scan, projection
-from store.journal_scan import Source
+from store.journal_scan import JournalFile
 
 LONGEST = 64 << 20
 """Bytes of a line that are looked at."""
@@ -27,11 +27,11 @@ class BadLine:
 
 def bad_lines(home: Home, name: str, at_most: int) -> list[BadLine]:
     """Return the first lines of a journal (relative to CEBCTL_HOME) that were skipped, and why."""
-    source = journal_scan.parse(home, name, home.identities())
+    source = journal_scan.journal_file(home, name, home.identities())
     return list(islice(_bad_lines(source), at_most)) if source else []
 
 
-def _bad_lines(source: Source) -> Iterator[BadLine]:
+def _bad_lines(source: JournalFile) -> Iterator[BadLine]:
     owner = source.owner()
     complaint = ""
     with source.path.open("rb") as file:
@@ -42,10 +42,10 @@ def _bad_lines(source: Source) -> Iterator[BadLine]:
                 continue
             try:
                 record = records.decode(line[:LONGEST])
-            except records.SENSELESS as error:
+            except records.DECODE_ERRORS as error:
                 yield BadLine(number, f"makes no sense: {str(error).partition(chr(10))[0]}")
                 continue
-            complaint = owner.complaint(record) or complaint
+            complaint = owner.mismatch(record) or complaint
             if not owner.sift([record]):
                 yield BadLine(number, f"belongs to {complaint}")
             elif isinstance(record, JobRecord) != (source.job is not None):

@@ -16,7 +16,7 @@ FEWEST = 5
 """The ends and one piece."""
 
 
-def thinned(points: Sequence[MetricPoint], at_most: int) -> list[MetricPoint]:
+def minmax_decimate(points: Sequence[MetricPoint], at_most: int) -> list[MetricPoint]:
     """At most so many of the points of one curve, which come in the order of their steps; all of them if they are
     no more than that. Raises ValueError for fewer than `FEWEST`."""
     if at_most < FEWEST:
@@ -27,11 +27,11 @@ def thinned(points: Sequence[MetricPoint], at_most: int) -> list[MetricPoint]:
     pieces = (at_most - 2) // of_each
     kept = {0, len(points) - 1}
     for piece in range(pieces):
-        kept.update(_telling(points, range(len(points) * piece // pieces, len(points) * (piece + 1) // pieces)))
+        kept.update(_extremes(points, range(len(points) * piece // pieces, len(points) * (piece + 1) // pieces)))
     return [points[index] for index in sorted(kept)]
 
 
-def _telling(points: Sequence[MetricPoint], piece: range) -> Iterator[int]:
+def _extremes(points: Sequence[MetricPoint], piece: range) -> Iterator[int]:
     finite = [(value, index) for index in piece if (value := points[index].value) is not None]
     if finite:
         yield min(finite)[1]

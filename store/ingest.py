@@ -23,8 +23,8 @@ from jobs.journal import records as journal
 from jobs.paths import Home
 from store import journal_scan, projection, tables
 from store.backends.backend import Backend, RenewedError
-from store.connect import Store, another_home
-from store.journal_scan import Source
+from store.connect import Store, another_home_error
+from store.journal_scan import JournalFile
 
 PIECE_BYTES = 4 << 20
 """About how much is read within one transaction: half a second of work, some 100 MB of memory."""
@@ -79,9 +79,9 @@ def _ingest(store: Store, home: Home) -> Ingested:
     count = Count()
     for _ in range(_PASSES):
         with store.reading() as connection:
-            seen = journal_scan.look(connection, home)
-        if seen.vanished and len(seen.vanished) == seen.known and not store.backend.inside(home.folder):
-            raise another_home(store, home)
+            seen = journal_scan.scan(connection, home)
+        if seen.vanished and len(seen.vanished) == seen.known and not store.backend.is_inside(home.folder):
+            raise another_home_error(store, home)
         if seen.replaced or seen.vanished:
             _forget(store, seen.replaced + seen.vanished)
         elif read_all(store, seen.grown, count):
@@ -89,7 +89,7 @@ def _ingest(store: Store, home: Home) -> Ingested:
     raise UnreachableError(str(home.folder), "its journals are being replaced faster than they can be read")
 
 
-def read_all(store: Store, sources: Iterable[Source], count: Count | None = None) -> bool:
+def read_all(store: Store, sources: Iterable[JournalFile], count: Count | None = None) -> bool:
     """Read the journals to their ends; False if one turned out to be replaced."""
     count = count or Count()
     waiting = deque(sources)
@@ -106,9 +106,9 @@ def read_all(store: Store, sources: Iterable[Source], count: Count | None = None
     return clean
 
 
-def _read_piece(backend: Backend, connection: Connection, source: Source, count: Count) -> _Piece | None:
+def _read_piece(backend: Backend, connection: Connection, source: JournalFile, count: Count) -> _Piece | None:
     """Read on where the store stands; None if the journal is another by now."""
-    known = journal_scan.known_of(connection, source)
+    known = journal_scan.read_position(connection, source)
     try:
         with source.path.open("rb") as file:
             if journal_scan.fingerprint(file, known.offset) != known.fingerprint:
@@ -142,7 +142,7 @@ def _read_piece(backend: Backend, connection: Connection, source: Source, count:
     return _Piece(chunk.offset - known.offset, more=now.st_size - known.offset > PIECE_BYTES)
 
 
-def _write_job(backend: Backend, connection: Connection, source: Source, records: list[journal.AnyRecord]) -> int:
+def _write_job(backend: Backend, connection: Connection, source: JournalFile, records: list[journal.AnyRecord]) -> int:
     """Write what the records of an attempt amount to; the number of those that are none of a job's."""
     assert source.job
     before = connection.execute(sa.select(tables.jobs).where(_is_job(source))).mappings().first()
@@ -158,7 +158,7 @@ def _write_job(backend: Backend, connection: Connection, source: Source, records
 
 
 def _write_submission(
-    backend: Backend, connection: Connection, source: Source, records: list[journal.AnyRecord]
+    backend: Backend, connection: Connection, source: JournalFile, records: list[journal.AnyRecord]
 ) -> int:
     """Write what a submission decided; the number of records that are none of a submission's."""
     assert source.submission
@@ -175,7 +175,7 @@ def _write_submission(
     return rows.misplaced
 
 
-def _newest_runs(connection: Connection, source: Source, rows: projection.SubmissionRows) -> list[projection.Row]:
+def _newest_runs(connection: Connection, source: JournalFile, rows: projection.SubmissionRows) -> list[projection.Row]:
     """The runs to write: those that are new, or that this submission is the newest to name."""
     runs = tables.runs
     ids = sorted(rows.runs)
@@ -193,7 +193,7 @@ def _newest_runs(connection: Connection, source: Source, rows: projection.Submis
     return [row for i, row in rows.runs.items() if i not in stored or row["submission"] >= stored[i].submission]
 
 
-def _forget(store: Store, sources: Iterable[Source]) -> None:
+def _forget(store: Store, sources: Iterable[JournalFile]) -> None:
     """Delete what came from journals that were cut, replaced or removed, unless another process just did.
 
     Submissions share runs, so that they are forgotten, and then read, together: they are small.
@@ -213,8 +213,8 @@ def _forget(store: Store, sources: Iterable[Source]) -> None:
             connection.execute(sa.delete(tables.journals).where(theirs))
 
 
-def _intact(connection: Connection, source: Source) -> bool:
-    known = journal_scan.known_of(connection, source)
+def _intact(connection: Connection, source: JournalFile) -> bool:
+    known = journal_scan.read_position(connection, source)
     try:
         with source.path.open("rb") as file:
             return journal_scan.fingerprint(file, known.offset) == known.fingerprint
@@ -224,7 +224,7 @@ def _intact(connection: Connection, source: Source) -> bool:
         raise journal_scan.unreadable(source, error) from error
 
 
-def _is_job(source: Source, table: sa.Table = tables.jobs) -> sa.ColumnElement[bool]:
+def _is_job(source: JournalFile, table: sa.Table = tables.jobs) -> sa.ColumnElement[bool]:
     assert source.job
     run_id, stage, attempt = source.job
     return sa.and_(table.c.run_id == run_id, table.c.stage == stage, table.c.attempt == attempt)

@@ -25,7 +25,7 @@ _ENDS = 4096
 
 
 @dataclass(frozen=True)
-class Source:
+class JournalFile:
     """A journal: where it is, and whose."""
 
     path: Path
@@ -44,7 +44,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Known:
+class ReadPosition:
     """What the store remembers of a journal."""
 
     offset: int = 0
@@ -55,22 +55,22 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ScanResult:
     """What an ingest has to look at."""
 
-    grown: list[Source]
-    replaced: list[Source]
-    vanished: list[Source]
+    grown: list[JournalFile]
+    replaced: list[JournalFile]
+    vanished: list[JournalFile]
     known: int
     """How many journals the store knows."""
 
 
-def look(connection: Connection, home: Home) -> Seen:
+def scan(connection: Connection, home: Home) -> ScanResult:
     """Compare the store with the files. A journal that was read to its end and not touched is not opened."""
     known = _known(connection)
     grown, replaced, present = [], [], set()
-    for source in sources(home):
-        before = known.get(source.name, Known())
+    for source in journal_files(home):
+        before = known.get(source.name, ReadPosition())
         try:
             now = source.path.stat()
             present.add(source.name)
@@ -86,43 +86,43 @@ def look(connection: Connection, home: Home) -> Seen:
             replaced.append(source)
         elif now.st_size > before.offset:
             grown.append(source)
-    missing = [parsed for name in known.keys() - present if (parsed := parse(home, name))]
-    return Seen(grown, replaced, [source for source in missing if _gone(source)], len(known))
+    missing = [parsed for name in known.keys() - present if (parsed := journal_file(home, name))]
+    return ScanResult(grown, replaced, [source for source in missing if _gone(source)], len(known))
 
 
-def sources(home: Home) -> Iterator[Source]:
+def journal_files(home: Home) -> Iterator[JournalFile]:
     """Every journal under the home; a file by another name is none."""
     homes = home.identities()
     for path in home.journals():
-        source = parse(home, path.relative_to(home.folder).as_posix(), homes)
+        source = journal_file(home, path.relative_to(home.folder).as_posix(), homes)
         if source:
             yield source
 
 
-def strays(home: Home) -> Iterator[Path]:
+def stray_files(home: Home) -> Iterator[Path]:
     """Every file that lies among the journals and is none by its name."""
     for path in home.journals():
-        if parse(home, path.relative_to(home.folder).as_posix()) is None:
+        if journal_file(home, path.relative_to(home.folder).as_posix()) is None:
             yield path
 
 
-def parse(home: Home, name: str, homes: tuple[str, ...] = ()) -> Source | None:
+def journal_file(home: Home, name: str, homes: tuple[str, ...] = ()) -> JournalFile | None:
     """The journal of this relative path; None if journals are not called so."""
     if not name.isprintable():
         return None
     match name.split("/"):
         case ["submissions", file] if submission := file.removesuffix(".jsonl"):
-            return Source(home.folder / name, name, submission, None, homes)
+            return JournalFile(home.folder / name, name, submission, None, homes)
         case ["runs", run_id, "journal", file] if attempt := attempt_of(file):
-            return Source(home.folder / name, name, None, (run_id, *attempt), homes)
+            return JournalFile(home.folder / name, name, None, (run_id, *attempt), homes)
         case _:
             return None
 
 
-def known_of(connection: Connection, source: Source) -> Known:
+def read_position(connection: Connection, source: JournalFile) -> ReadPosition:
     """What the store remembers of one journal."""
     row = connection.execute(_KNOWN.where(journals.c.path == source.name)).first()
-    return Known(*row[1:]) if row else Known()
+    return ReadPosition(*row[1:]) if row else ReadPosition()
 
 
 def fingerprint(file: BinaryIO, offset: int) -> str:
@@ -137,7 +137,7 @@ def fingerprint(file: BinaryIO, offset: int) -> str:
     return digest.hexdigest()
 
 
-def unreadable(source: Source, error: OSError) -> UnreachableError:
+def unreadable(source: JournalFile, error: OSError) -> UnreachableError:
     return UnreachableError(str(source.path), f"can't be read: {error.strerror}")
 
 
@@ -146,11 +146,11 @@ _KNOWN = sa.select(
 )
 
 
-def _known(connection: Connection) -> dict[str, Known]:
-    return {path: Known(*rest) for path, *rest in connection.execute(_KNOWN)}
+def _known(connection: Connection) -> dict[str, ReadPosition]:
+    return {path: ReadPosition(*rest) for path, *rest in connection.execute(_KNOWN)}
 
 
-def _gone(source: Source) -> bool:
+def _gone(source: JournalFile) -> bool:
     """Whether it is certain that the journal is there no more; a folder that can't be searched is not."""
     try:
         return not source.path.exists()

@@ -45,7 +45,7 @@ def file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str 
 
 
 @contextmanager
-def locked(path: Path, patience: float) -> Iterator[None]:
+def hold_lock(path: Path, patience: float) -> Iterator[None]:
     """Hold the lock file `path`; the system gives it back when the process ends, however it ends.
 
     Raises UnreachableError if another process still holds it after `patience` seconds.

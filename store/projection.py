@@ -14,7 +14,6 @@ from experiments.identity import is_run_id, run_id
 from experiments.spec import Run
 from jobs.journal.records import (
     AnyRecord,
-    Array,
     Checkpointed,
     Claim,
     Died,
@@ -22,6 +21,7 @@ from jobs.journal.records import (
     Heartbeat,
     Launched,
     Metrics,
+    PlannedArray,
     Preempted,
     Released,
     Result,
@@ -65,14 +65,14 @@ def fold_job(key: tuple[str, str, int], before: Row | None, records: list[AnyRec
             points += [(run_id, stage, attempt, name, step, epoch, v) for name, v in record.values.items()]
         elif isinstance(record, Result):
             rows.results[record.evaluation_id] = _measures(key, record)
-        elif not _tell(job, record):
+        elif not _apply(job, record):
             rows.misplaced += 1
             continue
         job["updated_at"] = record.time
     return rows
 
 
-def _tell(job: Row, record: AnyRecord) -> bool:
+def _apply(job: Row, record: AnyRecord) -> bool:
     """Change the row as the record says; False if the record is not one of a job."""
     match record:
         case Started():
@@ -163,7 +163,7 @@ def fold_submission(name: str, first: bool, records: list[AnyRecord]) -> Submiss
     rows = SubmissionRows(submission=_UNKNOWN | {"name": name} if first else None)
     for record in records:
         match record:
-            case Array():
+            case PlannedArray():
                 pass  # for the jobs themselves; its claims name it
             case Submitted():
                 rows.submission = _submission(name, record)

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Select
 from experiments.benchmarks import AnyBenchmark
 from store import downsample, tables
 from store.connect import Store
-from store.row_types import ClaimRow, JobRow, MetricPoint, Renewal, ResultRow, RunRow, SubmissionRow, WorkerRow
+from store.row_types import AttemptRow, ClaimRow, MetricPoint, Renewal, ResultRow, RunRow, SubmissionRow, WorkerRow
 from store.tables import latest_results
 from store.tables import open_claims as open_claims_view
 
@@ -39,11 +39,11 @@ def submissions(store: Store) -> list[SubmissionRow]:
         return [SubmissionRow(**row) for row in connection.execute(query).mappings()]
 
 
-def jobs(store: Store, run_ids: Collection[str] | None = None) -> list[JobRow]:
+def attempts(store: Store, run_ids: Collection[str] | None = None) -> list[AttemptRow]:
     """Every attempt of the runs (None: of all), in order of run, stage and attempt."""
-    query = sa.select(*[tables.jobs.c[name] for name in JobRow.__slots__])
+    query = sa.select(*[tables.jobs.c[name] for name in AttemptRow.__slots__])
     with store.reading() as connection:
-        found = [JobRow(*row) for row in _of_runs(connection, query, tables.jobs.c.run_id, run_ids)]
+        found = [AttemptRow(*row) for row in _of_runs(connection, query, tables.jobs.c.run_id, run_ids)]
     return sorted(found, key=lambda row: (row.run_id, row.stage, row.attempt))
 
 
@@ -154,7 +154,7 @@ def metrics(
     if at_most is None:
         return points
     curves = groupby(points, key=lambda point: (point.stage, point.name))
-    return [point for _, curve in curves for point in downsample.thinned(list(curve), at_most)]
+    return [point for _, curve in curves for point in downsample.minmax_decimate(list(curve), at_most)]
 
 
 def last_metrics(store: Store, name: str, run_ids: Collection[str] | None = None) -> dict[str, MetricPoint]:
@@ -207,7 +207,7 @@ def metric_names(store: Store) -> list[str]:
         return list(connection.execute(query).scalars())
 
 
-def damaged(store: Store) -> dict[str, int]:
+def damaged_journals(store: Store) -> dict[str, int]:
     """Journals (relative to CEBCTL_HOME) with lines that made no sense, and how many."""
     journals = tables.journals.c
     query = sa.select(journals.path, journals.damaged).where(journals.damaged > 0).order_by(journals.path)

@@ -80,7 +80,7 @@ class Renewal:
 
 
 @dataclass(frozen=True, slots=True)
-class JobRow:
+class AttemptRow:
     """One attempt of one stage: what its journal said last."""
 
     run_id: str
@@ -153,7 +153,7 @@ class ResultRow:
     measured_at: float
     seconds: float
     numerics: dict[str, int] | None
-    """As in `JobRow`."""
+    """As in `AttemptRow`."""
     libraries: dict[str, str] | None
     generation: int
     """Counts the times that it was measured anew; these rows are of the newest."""

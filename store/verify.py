@@ -15,7 +15,7 @@ from jobs.paths import Home
 from store import journal_scan, tables
 from store.connect import Store, open_memory
 from store.ingest import read_all
-from store.journal_scan import Source
+from store.journal_scan import JournalFile
 
 _BYTES_AT_ONCE = 32 << 20
 _OF_SUBMISSIONS = (tables.submissions, tables.runs, tables.claims, tables.releases, tables.workers)
@@ -26,7 +26,7 @@ def disagreements(store: Store, home: Home) -> list[str]:
     """The journals (relative to CEBCTL_HOME) whose rows are not those that a rebuild would give, and the keys of
     rows that come from no journal. Journals that were not read to their end, or grow meanwhile, are passed over.
     """
-    sources = list(journal_scan.sources(home))
+    sources = list(journal_scan.journal_files(home))
     submissions = [source for source in sources if source.submission]
     found = _compare(store, submissions)
     for group in _groups(source for source in sources if source.job):
@@ -34,8 +34,8 @@ def disagreements(store: Store, home: Home) -> list[str]:
     return found + _orphans(store)
 
 
-def _groups(sources: Iterable[Source]) -> Iterator[list[Source]]:
-    group: list[Source] = []
+def _groups(sources: Iterable[JournalFile]) -> Iterator[list[JournalFile]]:
+    group: list[JournalFile] = []
     size = 0
     for source in sources:
         group.append(source)
@@ -47,12 +47,14 @@ def _groups(sources: Iterable[Source]) -> Iterator[list[Source]]:
         yield group
 
 
-def _compare(store: Store, sources: list[Source]) -> list[str]:
+def _compare(store: Store, sources: list[JournalFile]) -> list[str]:
     with open_memory() as fresh:
         read_all(fresh, sources)
         with store.reading() as ours, fresh.reading() as theirs:
             same = [
-                s for s in sources if journal_scan.known_of(ours, s).offset == journal_scan.known_of(theirs, s).offset
+                s
+                for s in sources
+                if journal_scan.read_position(ours, s).offset == journal_scan.read_position(theirs, s).offset
             ]
             if sources and sources[0].submission:
                 # Submissions share runs: they are compared together or not at all.
@@ -62,7 +64,7 @@ def _compare(store: Store, sources: list[Source]) -> list[str]:
             return [s.name for s in same if any(_differ(ours, theirs, table, s) for table in _OF_A_JOB)]
 
 
-def _differ(ours: Connection, theirs: Connection, table: Table, source: Source | None = None) -> bool:
+def _differ(ours: Connection, theirs: Connection, table: Table, source: JournalFile | None = None) -> bool:
     query = sa.select(table)
     if source is not None:
         assert source.job

@@ -126,7 +126,7 @@ def report(
             return
         runs = collect_statuses(chosen, store, home)
         rows = queries.results(store, [run.run_id for run in chosen.runs])
-        attempts = queries.jobs(
+        attempts = queries.attempts(
             store, training_dependencies({run.run_id: run.run for run in chosen.runs}, chosen.benchmarks)
         )
         missed = off_target(runs, store)
@@ -178,7 +178,7 @@ def _absent(matrix: Matrix) -> dict[str, str]:
     from jobs.paths import data_folder
 
     names = {run.run.data.name for run in matrix.runs}
-    there = [download.present(name, data_folder()) for name in sorted(names)]
+    there = [download.dataset_status(name, data_folder()) for name in sorted(names)]
     return {one.name: one.state for one in there if one.state != "ready"}
 
 
@@ -234,7 +234,7 @@ def _compare(
     # Only counts are compared: the marks of means are the whole report's.
     measured = [row for row in queries.results(store, specs) if row.correct is not None]
     versions = Versions(
-        specs, queries.jobs(store, training_dependencies(specs, matrix.benchmarks)), provenance.engine_digest()
+        specs, queries.attempts(store, training_dependencies(specs, matrix.benchmarks)), provenance.engine_digest()
     )
     notes = [
         off_target_note((*a, *b), last_rho(statuses, store)),

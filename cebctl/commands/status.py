@@ -47,7 +47,7 @@ def status(
         with open_home(home) as store:
             look = make_poller(chosen, store, home)
             seen = progress.watch(chosen, look) if watch else look()
-            damaged = queries.damaged(store)
+            damaged = queries.damaged_journals(store)
             missed = last_rho(seen.runs, store)
         runs = seen.runs
         if json:

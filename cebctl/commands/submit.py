@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cebctl.submission.submit import Submission
     from experiments.matrix.planned_run import Matrix
     from jobs.paths import Home
-    from jobs.slurm.cluster_info import Site
+    from jobs.slurm.cluster_info import ClusterInfo
     from store.connect import Store
 
 
@@ -125,7 +125,7 @@ def submit(
     has_home = home.folder.exists()
     with ExitStack() as stores:
         if has_home:
-            file_ownership.keep_private(home.folder)
+            file_ownership.restrict_umask(home.folder)
         store = stores.enter_context(open_home(home, create=True) if has_home else read_only(home))
         before = collect_matrix_status(chosen, store, home, fresh=has_home, again=anew)
         site = _check(
@@ -133,7 +133,7 @@ def submit(
         )
         if not has_home:
             stores.close()
-            file_ownership.keep_private(home.folder)
+            file_ownership.restrict_umask(home.folder)
             store = stores.enter_context(open_home(home, create=True))
         if site:
             _release_held(before)
@@ -158,7 +158,7 @@ def _check(
     retry_failed: bool,
     heed: bool,
     again: Rerun | None,
-) -> Site | None:
+) -> ClusterInfo | None:
     """Raise the first reason not to submit; return the cluster that it goes to, None if it stays on this machine."""
     import shutil
 
@@ -176,7 +176,7 @@ def _check(
     return slurm_checks.check(matrix, status.runs, retry_failed=retry_failed, heed=heed, again=again)
 
 
-def _sender(store: Store, site: Site | None, workers: int | None, max_parallel: int | None) -> Sender:
+def _sender(store: Store, site: ClusterInfo | None, workers: int | None, max_parallel: int | None) -> Sender:
     from cebctl.render import status_view
     from cebctl.submission import executors, node_exclusion
 

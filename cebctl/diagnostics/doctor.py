@@ -15,11 +15,11 @@ from jobs import spec_file
 from jobs.paths import Home, data_folder
 from store import queries
 from store.backends.backend import OlderError, UnusableError
-from store.connect import Store, open_anew, open_existing, open_memory, open_store
+from store.connect import Store, open_existing, open_memory, open_store, recreate_store
 from store.damaged_lines import bad_lines
 from store.ingest import Ingested, ingest
-from store.journal_scan import strays
-from store.row_types import JobRow
+from store.journal_scan import stray_files
+from store.row_types import AttemptRow
 from store.tables import SCHEMA
 from store.verify import disagreements
 
@@ -36,7 +36,7 @@ def rebuild(home: Home) -> Ingested:
     """
     if not home.folder.exists():
         raise InputError(home.folder, "does not exist: there is no journal to rebuild a store from")
-    with open_anew(home.store_url, home) as store:
+    with recreate_store(home.store_url, home) as store:
         emit_warnings(store)
         with store.exclusive():
             return ingest(store, home)
@@ -101,7 +101,9 @@ def _rows(store: Store, home: Home) -> list[Finding]:
         found.append(
             Finding("store", "ok", f"{runs} run{'s' * (runs != 1)}; every row is the one that a rebuild gives")
         )
-    return found + [_lines(path, count, home) for path, count in queries.damaged(store).items()] + _strays(home)
+    return (
+        found + [_lines(path, count, home) for path, count in queries.damaged_journals(store).items()] + _strays(home)
+    )
 
 
 def _lines(name: str, count: int, home: Home) -> Finding:
@@ -121,7 +123,7 @@ def _strays(home: Home) -> list[Finding]:
     """Files among the journals that are not called like one."""
     return [
         Finding("store", "note", f"{path} is not called like a journal: it is not read", f"remove or rename {path}")
-        for path in strays(home)
+        for path in stray_files(home)
     ]
 
 
@@ -142,8 +144,8 @@ def _copies(store: Store, home: Home) -> list[Finding]:
 
     Journals of earlier commits do not say whose they are.
     """
-    same: dict[tuple[object, ...], list[JobRow]] = defaultdict(list)
-    for job in queries.jobs(store):
+    same: dict[tuple[object, ...], list[AttemptRow]] = defaultdict(list)
+    for job in queries.attempts(store):
         if job.started_at is not None and job.pid:
             same[job.started_at, job.host, job.pid].append(job)
     return [

@@ -86,7 +86,7 @@ def data(root: Path, used: Collection[str], needed: Collection[str] = ()) -> lis
     are about to be."""
     found: list[Finding] = []
     for name in (every := sorted({*datasets.names(), *used, *needed}, key=_published_first)):
-        there = download.present(name, root)
+        there = download.dataset_status(name, root)
         text = f"{name}: {there.state}, {there.detail}"
         if there.state == "damaged":
             found.append(Finding("data", "wrong", text, f"put data set {name} right: {there.detail}"))

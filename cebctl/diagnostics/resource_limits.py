@@ -20,7 +20,7 @@ from experiments.errors import expected
 from experiments.matrix.planned_run import Matrix, PlannedRun
 from experiments.resources import Stage
 from jobs.slurm import client
-from jobs.slurm.cluster_info import Association, Node, Partition, Qos, Site, megabytes, time_text
+from jobs.slurm.cluster_info import Association, ClusterInfo, Node, Partition, Qos, format_time, parse_megabytes
 
 Complaint = tuple[str, str]
 """What a cluster does not have or allow, and what to do about it."""
@@ -36,7 +36,9 @@ _UNITS = {
 _FEATURE = re.compile(r"(!?)([A-Za-z][\w.-]*)")
 
 
-def obstacles(matrix: Matrix, site: Site, stages: Iterable[tuple[PlannedRun, Stage]] | None = None) -> list[Finding]:
+def obstacles(
+    matrix: Matrix, site: ClusterInfo, stages: Iterable[tuple[PlannedRun, Stage]] | None = None
+) -> list[Finding]:
     """What would keep stages of a matrix's runs (all, if none are given) from ever starting, as `wrong`; what else
     is worth knowing, as a `note`."""
     wanted = asked(matrix, stages)
@@ -49,7 +51,7 @@ def obstacles(matrix: Matrix, site: Site, stages: Iterable[tuple[PlannedRun, Sta
     ]
 
 
-def held_against(one: Asked, site: Site) -> Iterator[Finding]:
+def held_against(one: Asked, site: ClusterInfo) -> Iterator[Finding]:
     """What a site holds against some jobs."""
     yield from (one.finding("wrong", *complaint) for complaint in _account(one, site))
     if one.resources.reservation and one.resources.reservation not in site.reservations:
@@ -67,7 +69,7 @@ def held_against(one: Asked, site: Site) -> Iterator[Finding]:
         yield from cautions(one, site.partitions[name], site)
 
 
-def _misnamed(one: Asked, site: Site, fit: Collection[str]) -> Iterator[str]:
+def _misnamed(one: Asked, site: ClusterInfo, fit: Collection[str]) -> Iterator[str]:
     """Why the partitions that are named can't be those: one is unknown, or none of them fits."""
     named = _named(one, site)
     if not named:
@@ -79,7 +81,7 @@ def _misnamed(one: Asked, site: Site, fit: Collection[str]) -> Iterator[str]:
             yield from _unfit(one, site.partitions[name], site)
 
 
-def _nearest(one: Asked, site: Site) -> dict[str, list[Complaint]]:
+def _nearest(one: Asked, site: ClusterInfo) -> dict[str, list[Complaint]]:
     """The partitions that would take these jobs; if none does, the one that holds the least against them, and what: of
     those that let them in, if any does."""
     every = _by_partition(one, site.partitions.values(), site)
@@ -88,7 +90,7 @@ def _nearest(one: Asked, site: Site) -> dict[str, list[Complaint]]:
     return able or dict(sorted(every.items(), key=lambda item: (item[0] in closed, len(item[1])))[:1])
 
 
-def _by_partition(one: Asked, partitions: Iterable[Partition], site: Site) -> dict[str, list[Complaint]]:
+def _by_partition(one: Asked, partitions: Iterable[Partition], site: ClusterInfo) -> dict[str, list[Complaint]]:
     """By partition, of those that are fit for these jobs: every limit that they exceed."""
     return {part.name: list(_complaints(one, part, site)) for part in partitions if not _unfit(one, part, site)}
 
@@ -96,7 +98,7 @@ def _by_partition(one: Asked, partitions: Iterable[Partition], site: Site) -> di
 # Why a partition would never start these jobs.
 
 
-def _unfit(one: Asked, partition: Partition, site: Site) -> list[str]:
+def _unfit(one: Asked, partition: Partition, site: ClusterInfo) -> list[str]:
     """Why a partition is not fit for these jobs, whatever the amounts they ask for."""
     name, nodes = f"partition {partition.name}", site.nodes_of(partition.name)
     gpus = not one.resources.gpus_per_node or any(node.gpus for node in nodes)
@@ -109,7 +111,7 @@ def _unfit(one: Asked, partition: Partition, site: Site) -> list[str]:
     return found if gpus else [*found, f"{name} has no GPUs"]
 
 
-def _complaints(one: Asked, partition: Partition, site: Site) -> Iterator[Complaint]:
+def _complaints(one: Asked, partition: Partition, site: ClusterInfo) -> Iterator[Complaint]:
     """Every limit of a fit partition that is exceeded."""
     wanted, name = one.resources, f"partition {partition.name}"
     nodes = site.nodes_of(partition.name)
@@ -156,7 +158,7 @@ def _cores_and_memory(one: Asked, less: Asked, partition: Partition, nodes: Sequ
         per_gpu = cores // gpus if wanted.cpus is None and wanted.cpus_per_gpu and gpus else 0
         todo = one.put("cpus_per_gpu", f"at most {per_gpu:g}") if per_gpu else one.put("cpus", f"at most {cores:g}")
         yield f"{name} gives at most {cores:g} cores of a node, not {one.cpus}", todo
-    if wanted.memory and megabytes(wanted.memory) > memory:
+    if wanted.memory and parse_megabytes(wanted.memory) > memory:
         text = f"{name} gives at most {memory:.0f}M of memory in a node, not {wanted.memory}"
         yield text, one.put("memory", f"at most {memory:.0f}M")
 
@@ -175,17 +177,20 @@ def _features(one: Asked, name: str, nodes: Sequence[Node]) -> Iterator[Complain
         )
 
 
-def _time(one: Asked, partition: Partition, site: Site) -> Iterator[Complaint]:
-    seconds = client.seconds(one.resources.time or "")
+def _time(one: Asked, partition: Partition, site: ClusterInfo) -> Iterator[Complaint]:
+    seconds = client.parse_time(one.resources.time or "")
     limits = [(f"partition {partition.name}", partition.max_time)]
     limits += [(who, limiting.max_time) for who, limiting in _limiting(one, partition, site)]
     for what, most in limits if seconds else ():
         if seconds and seconds > most:
-            text = f"{what} allows {time_text(most)} at most, not {one.resources.time}"
-            yield text, one.put("time", f"at most {time_text(most)}; what is not done then goes on in another attempt")
+            text = f"{what} allows {format_time(most)} at most, not {one.resources.time}"
+            yield (
+                text,
+                one.put("time", f"at most {format_time(most)}; what is not done then goes on in another attempt"),
+            )
 
 
-def _of_a_job(one: Asked, partition: Partition, site: Site) -> Iterator[Complaint]:
+def _of_a_job(one: Asked, partition: Partition, site: ClusterInfo) -> Iterator[Complaint]:
     """What accounting lets one job have, its nodes together."""
     if not site.enforced & _LIMITS:
         return
@@ -198,7 +203,7 @@ def _of_a_job(one: Asked, partition: Partition, site: Site) -> Iterator[Complain
                 yield text, f"lower {field} in {one.where}"
 
 
-def _entry(one: Asked, partition: Partition, site: Site) -> Iterator[Complaint]:
+def _entry(one: Asked, partition: Partition, site: ClusterInfo) -> Iterator[Complaint]:
     """Whom a partition lets in."""
     wanted, name = one.resources, f"partition {partition.name}"
     accounts = {wanted.account} if wanted.account else {known.account for known in _associations(one, site)}
@@ -216,7 +221,7 @@ def _entry(one: Asked, partition: Partition, site: Site) -> Iterator[Complaint]:
         yield f"{name} is for the groups {_names(partition.allow_groups)}", f"name another partition in {one.where}"
 
 
-def _account(one: Asked, site: Site) -> Iterator[Complaint]:
+def _account(one: Asked, site: ClusterInfo) -> Iterator[Complaint]:
     """What accounting knows of the user."""
     wanted, accounting = one.resources, site.accounting
     if accounting is None or not site.enforced & {*_LIMITS, "qos", "associations"}:
@@ -237,7 +242,7 @@ def _account(one: Asked, site: Site) -> Iterator[Complaint]:
             yield text, one.put("qos", allowed)
 
 
-def _numbers(matrix: Matrix, wanted: Sequence[Asked], site: Site) -> Iterator[Finding]:
+def _numbers(matrix: Matrix, wanted: Sequence[Asked], site: ClusterInfo) -> Iterator[Finding]:
     """Whether all of it can be queued at once; the narrowest limit is named."""
     limits = [(site.max_jobs, "the controller holds (MaxJobCount), others' included")]
     for one in wanted if site.enforced & _LIMITS else ():
@@ -255,29 +260,29 @@ def _numbers(matrix: Matrix, wanted: Sequence[Asked], site: Site) -> Iterator[Fi
 # What the above is made of.
 
 
-def _partitions(one: Asked, site: Site) -> list[Partition]:
+def _partitions(one: Asked, site: ClusterInfo) -> list[Partition]:
     """Those the jobs could run in."""
     return [site.partitions[name] for name in _named(one, site) if name in site.partitions]
 
 
-def _named(one: Asked, site: Site) -> list[str]:
+def _named(one: Asked, site: ClusterInfo) -> list[str]:
     """The partitions that are asked for, be they there or not."""
     return [name for name in (one.resources.partition or site.default_partition or "").split(",") if name]
 
 
-def _associations(one: Asked, site: Site) -> list[Association]:
+def _associations(one: Asked, site: ClusterInfo) -> list[Association]:
     """Those of the user that the jobs could run under."""
     known = site.accounting.associations if site.accounting else ()
     return [item for item in known if one.resources.account in (None, item.account)]
 
 
-def _limiting(one: Asked, partition: Partition, site: Site) -> list[tuple[str, Qos | Association]]:
+def _limiting(one: Asked, partition: Partition, site: ClusterInfo) -> list[tuple[str, Qos | Association]]:
     """What limits each job of these, in words and as it is."""
     found: list[tuple[str, Qos | Association]] = [(f"QOS {qos.name}", qos) for qos in _qos(one, partition, site)]
     return found + [(f"account {known.account}", known) for known in _associations(one, site)[:1]]
 
 
-def _qos(one: Asked, partition: Partition, site: Site) -> list[Qos]:
+def _qos(one: Asked, partition: Partition, site: ClusterInfo) -> list[Qos]:
     """That of the job, and that of the partition."""
     known = site.accounting.qos if site.accounting else {}
     default = next((own.default_qos for own in _associations(one, site)), "") or "normal"
@@ -289,7 +294,7 @@ def _within(one: Asked, partition: Partition, nodes: Sequence[Node]) -> Asked:
     wanted, (cores, memory) = one.resources, _of_a_node(partition, nodes)
     typed = one if any(map(one.gpus_of, nodes)) else one.but(gpu_type=None)
     fewer = typed.but(gpus_per_node=min(wanted.gpus_per_node, max(map(typed.gpus_of, nodes))))
-    little = f"{int(memory)}M" if wanted.memory and megabytes(wanted.memory) > memory else wanted.memory
+    little = f"{int(memory)}M" if wanted.memory and parse_megabytes(wanted.memory) > memory else wanted.memory
     return fewer.but(cpus=min(fewer.cpus, int(cores)), memory=little)
 
 

@@ -12,7 +12,7 @@ from msgspec import structs
 from cebctl.diagnostics.findings import Finding, Level
 from experiments.matrix.planned_run import Matrix, PlannedRun
 from experiments.resources import STAGES, Resources, Stage
-from jobs.slurm.cluster_info import Node, megabytes
+from jobs.slurm.cluster_info import Node, parse_megabytes
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Asked:
         """What one job asks for on all its nodes, by Slurm's names; memory in megabytes, 0 where none is named."""
         wanted = self.resources
         gpu = f"gres/gpu:{wanted.gpu_type}" if wanted.gpu_type else "gres/gpu"
-        of_a_node = {"node": 1, "cpu": self.cpus, "mem": megabytes(wanted.memory) if wanted.memory else 0.0,
+        of_a_node = {"node": 1, "cpu": self.cpus, "mem": parse_megabytes(wanted.memory) if wanted.memory else 0.0,
                      "gres/gpu": wanted.gpus_per_node, gpu: wanted.gpus_per_node}  # fmt: skip
         return {name: wanted.nodes * amount for name, amount in of_a_node.items()}
 
@@ -53,7 +53,7 @@ class Asked:
 
     def fits(self, node: Node) -> bool:
         """Whether a node, empty, has all that is asked of one."""
-        memory = megabytes(self.resources.memory) if self.resources.memory else 0.0
+        memory = parse_megabytes(self.resources.memory) if self.resources.memory else 0.0
         gpus = self.gpus_of(node) >= self.resources.gpus_per_node
         return gpus and node.cpus >= self.cpus and node.memory >= memory
 

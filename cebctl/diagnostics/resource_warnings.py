@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from cebctl.diagnostics.findings import Finding
 from cebctl.diagnostics.resource_requests import Asked
-from jobs.slurm.cluster_info import UNLIMITED, Partition, Site, time_text
+from jobs.slurm.cluster_info import UNLIMITED, ClusterInfo, Partition, format_time
 
 LITTLE_MEMORY = 4000.0
 """Megabytes: a default amount below it is worth a word, as torch takes one or two of these thousands by itself."""
@@ -14,18 +14,18 @@ CHECKPOINT_SECONDS = 30.0
 """How long the largest network's checkpoint may take: 2 GB at 70 MB/s."""
 
 
-def cautions(one: Asked, partition: Partition, site: Site) -> Iterator[Finding]:
+def cautions(one: Asked, partition: Partition, site: ClusterInfo) -> Iterator[Finding]:
     """What a partition that takes these jobs will do to them, unasked."""
     wanted, name = one.resources, f"partition {partition.name}"
     able = [node for node in site.nodes_of(partition.name) if one.fits(node)]
-    free = sum(node.in_service for node in able)
+    free = sum(node.is_in_service for node in able)
     if free < wanted.nodes:
         yield one.finding(
             "note", f"{free} of the {len(able)} nodes of {name} that could run it are in service: it waits"
         )
     if wanted.time is None and partition.default_time < UNLIMITED:
-        text = f"it names no time: {name} ends each attempt after {time_text(partition.default_time)}"
-        yield one.finding("note", text, one.put("time", f"at most {time_text(partition.max_time)}"))
+        text = f"it names no time: {name} ends each attempt after {format_time(partition.default_time)}"
+        yield one.finding("note", text, one.put("time", f"at most {format_time(partition.max_time)}"))
     if wanted.memory is None:
         yield from _default_memory(one, partition, max((node.memory for node in able), default=0.0))
     gpus = max((one.gpus_of(node) for node in able), default=0)
@@ -48,7 +48,7 @@ def _default_memory(one: Asked, partition: Partition, of_node: float) -> Iterato
         yield one.finding("note", text, one.put("memory", "what a job needs, at least 4G"))
 
 
-def preemption(qos: str | None, partition: Partition, site: Site) -> tuple[str, str] | None:
+def preemption(qos: str | None, partition: Partition, site: ClusterInfo) -> tuple[str, str] | None:
     """What preemption costs jobs of a partition, and what to do about it; None if it costs nothing."""
     what, mode, grace = _way_out(qos or "", partition, site)
     if "CANCEL" in mode:
@@ -65,7 +65,7 @@ def preemption(qos: str | None, partition: Partition, site: Site) -> tuple[str, 
     )
 
 
-def _way_out(qos: str, partition: Partition, site: Site) -> tuple[str, str, float]:
+def _way_out(qos: str, partition: Partition, site: ClusterInfo) -> tuple[str, str, float]:
     """By what a job can be preempted, how, and with how many seconds of grace; OFF where it can't be."""
     kind, mode = site.config.get("PreemptType", ""), partition.preempt_mode.upper()
     never = ("", "OFF", 0.0)

@@ -21,7 +21,7 @@ from experiments.matrix.planned_run import Matrix
 from jobs.paths import Home, data_folder
 from jobs.slurm import client, sbatch
 from jobs.slurm import cluster_info as sites
-from jobs.slurm.cluster_info import UNLIMITED, Partition, Site, time_text
+from jobs.slurm.cluster_info import UNLIMITED, ClusterInfo, Partition, format_time
 from store.locks import file_system, network_file_system
 
 COMMANDS = ("sbatch", "srun", "squeue", "scancel", "scontrol")
@@ -42,7 +42,7 @@ def examine(home: Home, matrix: Matrix | None = None) -> list[Finding]:
         todo = "load the module, or install the package, that brings Slurm's commands"
         return [_say("wrong", f"{', '.join(absent)}: not on the PATH, though other Slurm commands are", todo)]
     try:
-        site = sites.ask()
+        site = sites.query()
     except UnreachableError as error:
         return [_unreachable(error)]
     found = [*_controller(site), *_partitions(site), *_memory_of_jobs(site), *_folders(site, home)]
@@ -60,13 +60,13 @@ class ObstaclesError(InputError):
 
 def check(
     matrix: Matrix, runs: Iterable[RunStatus], *, retry_failed: bool, heed: bool = True, again: Rerun | None = None
-) -> Site:
+) -> ClusterInfo:
     """See, if `heed`, that the cluster would start what `submit` is about to send of the runs; the cluster. Writes
     nothing.
 
     Raises ObstaclesError if it would not, UnreachableError if it does not answer.
     """
-    site = sites.ask()
+    site = sites.query()
     if not heed:
         return site
     every = {run.run_id for run in matrix.runs}
@@ -83,7 +83,7 @@ def _unreachable(error: UnreachableError) -> Finding:
     return _say("wrong", f"the controller does not answer: {error}", "see `scontrol ping`; jobs in the queue go on")
 
 
-def _controller(site: Site) -> Iterator[Finding]:
+def _controller(site: ClusterInfo) -> Iterator[Finding]:
     slow = site.answered_in > SLOW_SECONDS
     yield _say("note" if slow else "ok", f"Slurm {site.version} answers in {site.answered_in:.2f} s")
     if abs(site.clock_ahead) > CLOCK_SECONDS:
@@ -98,14 +98,14 @@ def _controller(site: Site) -> Iterator[Finding]:
         yield _say("ok", f"arrays hold {site.max_array_size - 1:,} jobs each, the controller {site.max_jobs:,.0f}")
 
 
-def _partitions(site: Site) -> Iterator[Finding]:
+def _partitions(site: ClusterInfo) -> Iterator[Finding]:
     if not site.partitions:
         yield _say("wrong", "no partition is visible", "ask the administrators for access to one")
     for partition in site.partitions.values():
         yield _say("ok" if partition.state == "UP" else "note", _described(partition, site))
 
 
-def _described(partition: Partition, site: Site) -> str:
+def _described(partition: Partition, site: ClusterInfo) -> str:
     """`partition gpu (default): 4 nodes x 16 cores, 16000M, 8 a100; no time limit`."""
     nodes = site.nodes_of(partition.name)
     kinds = Counter(
@@ -113,15 +113,15 @@ def _described(partition: Partition, site: Site) -> str:
         for n in nodes
     )
     machines = " + ".join(f"{count} x ({what})" for what, count in kinds.most_common(4)) or "no nodes"
-    limit = f"up to {time_text(partition.max_time)}" if partition.max_time < UNLIMITED else "no time limit"
-    idle = sum(node.in_service for node in nodes)
+    limit = f"up to {format_time(partition.max_time)}" if partition.max_time < UNLIMITED else "no time limit"
+    idle = sum(node.is_in_service for node in nodes)
     parts = [f"{machines}{' + …' if len(kinds) > 4 else ''}", limit]
     parts += [f"{len(nodes) - idle} nodes out of service"] if idle < len(nodes) else []
     parts += [partition.state] if partition.state != "UP" else []
     return f"partition {partition.name}{' (default)' * partition.default}: {', '.join(parts)}"
 
 
-def _memory_of_jobs(site: Site) -> Iterator[Finding]:
+def _memory_of_jobs(site: ClusterInfo) -> Iterator[Finding]:
     """Who can say what became of a job."""
     if site.accounting is not None:
         yield _say("ok", f"accounting remembers jobs, and enforces {', '.join(sorted(site.enforced)) or 'nothing'}")
@@ -129,24 +129,24 @@ def _memory_of_jobs(site: Site) -> Iterator[Finding]:
         yield _say("note", f"the accounting does not answer: {site.accounting_error}", "see `sacctmgr show cluster`")
     else:
         text = (
-            f"no accounting: how a job ended is known for {site.remembers:g} s, later from its journal alone, which "
+            f"no accounting: how a job ended is known for {site.min_job_age:g} s, later from its journal alone, which "
             "can't say why one that vanished did (time limit, lost node, memory). account and qos mean nothing here"
         )
         yield _say("note", text)
-    if site.remembers < MEMORY_SECONDS and site.accounting is None:
-        text = f"the controller forgets a finished job after {site.remembers:g} s (MinJobAge)"
+    if site.min_job_age < MEMORY_SECONDS and site.accounting is None:
+        text = f"the controller forgets a finished job after {site.min_job_age:g} s (MinJobAge)"
         yield _say("note", text, "call `cebctl status` while jobs run, or ask the administrators for MinJobAge=300")
     if "jobs" in site.config.get("PrivateData", "").lower():
         yield _say("note", "others' jobs are hidden (PrivateData): of a home that several people use, theirs look lost")
 
 
-def _preemption(site: Site) -> Iterator[Finding]:
+def _preemption(site: ClusterInfo) -> Iterator[Finding]:
     for partition in site.partitions.values():
         if words := preemption(None, partition, site):
             yield _say("note", *words)
 
 
-def _rehearsals(matrix: Matrix, site: Site) -> Iterator[Finding]:
+def _rehearsals(matrix: Matrix, site: ClusterInfo) -> Iterator[Finding]:
     """What sbatch itself says, where nothing is known to be wrong: a site may have rules that nobody can read from
     outside."""
     for one in asked(matrix):
@@ -154,13 +154,13 @@ def _rehearsals(matrix: Matrix, site: Site) -> Iterator[Finding]:
             continue
         what = f"{one.where} ({resources.format_resources(one.resources)})"
         try:
-            said, tells_when = sbatch.rehearse(one.resources)
+            said, tells_when = sbatch.test_only(one.resources)
             yield _say("ok" if tells_when else "note", f"{what}: sbatch would take it, {said}")
         except CebctlError as error:
             yield _say("wrong", f"{what}: {error}", f"ask for something else in {one.where}")
 
 
-def _folders(site: Site, home: Home) -> Iterator[Finding]:
+def _folders(site: ClusterInfo, home: Home) -> Iterator[Finding]:
     """Whether the nodes can see what jobs need."""
     here = socket.gethostname().partition(".")[0]
     elsewhere = [node.name for node in site.nodes if node.host.partition(".")[0] != here]

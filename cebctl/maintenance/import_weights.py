@@ -43,7 +43,7 @@ def take(file: Path, home: Home, key: str = "") -> Imported:
         data = weights_file.encode(tensors)
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
     path = home.weights(digest)
-    file_ownership.keep_private(home.folder)
+    file_ownership.restrict_umask(home.folder)
     path.parent.mkdir(exist_ok=True)
     with replacing(path) as beside:
         beside.write_bytes(data)

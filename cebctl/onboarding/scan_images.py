@@ -43,8 +43,8 @@ def look(folder: Path, root: Path, size: int | None = None) -> Looked:
     train, test, every, notes = _splits(folder)
     classes = image_folder.class_folders(train)
     _check_classes(folder, train, test, classes)
-    train_images = [name for name, _ in image_folder.listed(train, classes, "train", every)]
-    test_images = [name for name, _ in image_folder.listed(test, classes, "test", every)]
+    train_images = [name for name, _ in image_folder.list_images(train, classes, "train", every)]
+    test_images = [name for name, _ in image_folder.list_images(test, classes, "test", every)]
     sizes, channels = _headers([*(train / n for n in train_images), *(test / n for n in test_images)])
     pixels = size or _usual(sizes)
     if max(len(train_images), len(test_images)) * channels * pixels**2 > MAX_BYTES:
@@ -84,7 +84,7 @@ def _check_classes(folder: Path, train: Path, test: Path, classes: list[str]) ->
     if odd := sorted(set(image_folder.class_folders(test)) - set(classes)):
         raise InputError(test / odd[0], "a class without training images", f"those of {train}: {', '.join(classes)}")
     for name in classes if train == test else ():
-        if len(image_folder.images(train / name)) < 2:
+        if len(image_folder.image_names(train / name)) < 2:
             raise InputError(train / name, "one image", "at least two: one to train on, one to test")
     if train != test and not image_folder.class_folders(test):
         raise InputError(test, "no test images in it", f"class folders as in {train}")
@@ -120,10 +120,10 @@ def _read(folder: Path, names: list[str], channels: int, size: int) -> tuple[str
     """The digest of the images, and the mean and standard deviation per channel in [0, 1]."""
     import numpy as np
 
-    digest, total, squares = image_folder.Digest(), np.zeros(channels), np.zeros(channels)
-    for name, content in zip(names, image_folder.contents(folder, names), strict=True):
+    digest, total, squares = image_folder.SplitDigest(), np.zeros(channels), np.zeros(channels)
+    for name, content in zip(names, image_folder.read_files(folder, names), strict=True):
         digest.add(name, content)
-        pixels = image_folder.decode(content, folder / name, channels, size) / 255.0
+        pixels = image_folder.decode_image(content, folder / name, channels, size) / 255.0
         total += pixels.mean(axis=(0, 1))
         squares += (pixels**2).mean(axis=(0, 1))
     mean = total / len(names)

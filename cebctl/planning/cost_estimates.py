@@ -128,7 +128,7 @@ def _workload(run: Run) -> tuple[Any, ...]:
 
 def _speeds(store: Store, home: Home) -> dict[Any, float]:
     """Mean images/s over whole jobs by (workload, GPU), from every training attempt in the store."""
-    measured = [job for job in queries.jobs(store) if job.stage == "train" and job.images_per_second]
+    measured = [job for job in queries.attempts(store) if job.stage == "train" and job.images_per_second]
     if not measured:
         return {}
     specs: dict[str, Run] = {}
@@ -146,6 +146,6 @@ def _device(home: Home, run_id: str) -> str | None:
     """The GPU a run was trained on, as its provenance names it (`gpu`); None for a CPU."""
     from jobs import provenance
 
-    name = provenance.stored(home.run(run_id)).get("gpu")
+    name = provenance.read(home.run(run_id)).get("gpu")
     known = gpus.find_gpu(str(name)) if name else None
     return known.name if known else name

@@ -26,7 +26,7 @@ def show(root: Path) -> None:
     rows = [
         (name, there.state, *_sizes(name), there.detail)
         for name in datasets.names()
-        for there in (fetching.present(name, root),)
+        for there in (fetching.dataset_status(name, root),)
     ]
     console = out()
     console.print(broken(f"CEBCTL_DATA {root}", room()), markup=False, soft_wrap=True)

@@ -19,7 +19,7 @@ from cebctl.status.find_run import StoredRun
 from cebctl.status.staleness import ResultDrift
 from experiments.benchmarks import full_column
 from experiments.numerics import VersionDifference
-from store.row_types import JobRow, ResultRow
+from store.row_types import AttemptRow, ResultRow
 
 
 def show(found: StoredRun) -> None:
@@ -89,7 +89,7 @@ def _print(console: Console, heads: _Heads, rows: Sequence[Sequence[str]]) -> No
     print_table(console, table)
 
 
-def _attempt(job: JobRow) -> tuple[str, ...]:
+def _attempt(job: AttemptRow) -> tuple[str, ...]:
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(job.started_at)) if job.started_at else ""
     took = duration(job.updated_at - job.started_at) if job.started_at and job.updated_at else ""
     at = job.steps if job.state == "succeeded" else job.step  # the last heartbeat was before the end

@@ -34,7 +34,7 @@ from cebctl.status.states import STATES, RunStatus, count_states
 from cebctl.submission.submit import Submission
 from experiments.matrix.planned_run import Matrix
 from jobs.paths import Home
-from store.row_types import JobRow
+from store.row_types import AttemptRow
 
 
 def announce_nothing(matrix: Matrix, runs: Sequence[RunStatus]) -> None:
@@ -127,7 +127,7 @@ def summary(runs: Sequence[RunStatus]) -> str:
     return f"{many(len(runs), 'run')}: {', '.join(parts)}"
 
 
-def progress(job: JobRow | None) -> str:
+def progress(job: AttemptRow | None) -> str:
     """Where a running job stands: `epoch 12.5/60, 4,210 img/s, 3 s left`."""
     if job is None or job.step is None or not job.steps:
         return "starting"
@@ -217,7 +217,7 @@ def to_json(matrix: Matrix, runs: Sequence[RunStatus], home: Home) -> dict[str, 
     }
 
 
-def _progress_json(job: JobRow | None) -> dict[str, Any] | None:
+def _progress_json(job: AttemptRow | None) -> dict[str, Any] | None:
     if job is None:
         return None
     return {

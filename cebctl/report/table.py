@@ -27,7 +27,7 @@ from experiments.matrix.planned_run import Matrix, PlannedRun
 from experiments.matrix.report_section import ReportSpec
 from experiments.numerics import VersionDifference
 from experiments.published import Normaliser, PublishedNumber
-from store.row_types import JobRow, ResultRow
+from store.row_types import AttemptRow, ResultRow
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def build(
     results: Iterable[ResultRow],
     engine: str,
     absent: Mapping[str, str] | None = None,
-    attempts: Iterable[JobRow] = (),
+    attempts: Iterable[AttemptRow] = (),
     off_target: OffTarget | None = None,
 ) -> Report:
     """The report of a matrix; `engine` is the digest of the code as it is now, and `attempts` are those at the training

@@ -31,7 +31,7 @@ from jobs.paths import Home
 from store import queries
 from store.connect import Store, open_memory, open_store
 from store.ingest import ingest
-from store.row_types import ClaimRow, JobRow, ResultRow, SubmissionRow
+from store.row_types import AttemptRow, ClaimRow, ResultRow, SubmissionRow
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def open_home(home: Home, *, create: bool = False) -> Iterator[Store]:
 
     What the store has to say, that it was damaged and set aside, goes to stderr, whatever the command.
     """
-    file_ownership.write_for_all()
+    file_ownership.share_umask()
     there = create or home.folder.exists() or home.has_own_store
     with open_store(home.store_url, home) if there else open_memory() as store:
         emit_warnings(store)
@@ -120,16 +120,16 @@ def _facts(run_ids: list[str], store: Store, alive: Liveness) -> Observations:
     return replace(now, failed_benchmarks=queries.failed_benchmarks(store, run_ids, now.benchmark_generation))
 
 
-def _newest_jobs(store: Store, run_ids: list[str]) -> dict[RunStage, JobRow]:
+def _newest_jobs(store: Store, run_ids: list[str]) -> dict[RunStage, AttemptRow]:
     """The newest attempt at each stage: of a training, that of its newest generation, whichever ended last."""
     ordered = sorted(
-        queries.jobs(store, run_ids), key=lambda job: (job.generation if job.stage == "train" else 1, job.attempt)
+        queries.attempts(store, run_ids), key=lambda job: (job.generation if job.stage == "train" else 1, job.attempt)
     )
     return {(job.run_id, job.stage): job for job in ordered}
 
 
 def _generations(
-    store: Store, run_ids: list[str], jobs: Mapping[RunStage, JobRow]
+    store: Store, run_ids: list[str], jobs: Mapping[RunStage, AttemptRow]
 ) -> tuple[dict[str, int], dict[str, dict[AnyBenchmark, int]], dict[str, int]]:
     """What was submitted again, as `Facts` has it: from the claims and, should their journal be gone, the attempts."""
     trainings = {run_id: job.generation for (run_id, stage), job in jobs.items() if stage == "train"}

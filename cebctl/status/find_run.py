@@ -19,7 +19,7 @@ from jobs.paths import Home, RunPaths
 from store import queries
 from store.connect import Store
 from store.ingest import ingest
-from store.row_types import JobRow, ResultRow, RunRow
+from store.row_types import AttemptRow, ResultRow, RunRow
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class StoredRun:
     """Everything the store knows about one run."""
 
     run: RunRow
-    jobs: tuple[JobRow, ...]
+    jobs: tuple[AttemptRow, ...]
     results: tuple[ResultRow, ...]
     paths: RunPaths
     versions: Versions
@@ -75,7 +75,7 @@ def resolve_run(text: str, store: Store, home: Home) -> StoredRun:
         )
         raise InputError(f"run {text!r}", f"it could be any of {len(found)}", which)
     run_id = found[0].run_id
-    run, attempts = found[0], queries.jobs(store, [run_id])
+    run, attempts = found[0], queries.attempts(store, [run_id])
     results = queries.results(store, [run_id])
     spec = _spec(run)
     return StoredRun(
@@ -100,11 +100,11 @@ def _versions(row: RunRow, spec: Run | None, results: Sequence[ResultRow], store
     """Return the versions of a run; what it depends on is not asked of one without a spec."""
     runs = {row.run_id: spec} if spec else {}
     others = training_dependencies(runs, (result.benchmark for result in results))
-    attempts = queries.jobs(store, list(dict.fromkeys([row.run_id, *others])))
+    attempts = queries.attempts(store, list(dict.fromkeys([row.run_id, *others])))
     return Versions(runs, attempts, provenance.engine_digest())
 
 
-def _off_target(run: RunRow, spec: Run | None, jobs: Sequence[JobRow], store: Store) -> str:
+def _off_target(run: RunRow, spec: Run | None, jobs: Sequence[AttemptRow], store: Store) -> str:
     if spec is None or not any(job.stage == "train" and job.state == "succeeded" for job in jobs):
         return ""
     last = queries.last_metrics(store, "rho", [run.run_id]).get(run.run_id)

@@ -10,7 +10,7 @@ from cebctl.status.states import RunStage
 from jobs.attempt import lease
 from jobs.paths import Home
 from jobs.processes import Process
-from store.row_types import ClaimRow, JobRow
+from store.row_types import AttemptRow, ClaimRow
 
 
 def array_ids(claims: Iterable[ClaimRow]) -> dict[str, str]:
@@ -29,7 +29,7 @@ class Liveness:
         """By submission, run and stage."""
         self._queue = Queue()
 
-    def query_queue(self, claims: Mapping[RunStage, Sequence[ClaimRow]], jobs: Mapping[RunStage, JobRow]) -> None:
+    def query_queue(self, claims: Mapping[RunStage, Sequence[ClaimRow]], jobs: Mapping[RunStage, AttemptRow]) -> None:
         """Ask the cluster, in as few calls as possible, of every claim that may not be at its end."""
         self._elements = {
             (row.submission, row.run_id, row.stage): (row.job, row.array_index)
@@ -56,7 +56,7 @@ class Liveness:
         known = "jobs are shown as they were last seen" if self._queue.elements else "nothing is known of jobs"
         return f"{self._queue.error}; {known}"
 
-    def is_claim_alive(self, claim: ClaimRow, newest: JobRow | None) -> bool:
+    def is_claim_alive(self, claim: ClaimRow, newest: AttemptRow | None) -> bool:
         """Whether somebody lives who will yet begin to work on the claim, whose stage's newest attempt is given.
 
         Locally: one of the submission's workers, unless it has tried. Without any, its submitter is still launching
@@ -71,45 +71,45 @@ class Liveness:
         if element is None:
             may_begin = not ours or (newest is not None and newest.state == "preempted")
             return may_begin and not self._queue.is_forgotten(key)
-        return not element.final
+        return not element.is_final
 
-    def is_job_alive(self, job: JobRow) -> bool | None:
+    def is_job_alive(self, job: AttemptRow) -> bool | None:
         """Whether the attempt's process lives; None if it can't be known."""
         key = self._elements.get((job.submission or "", job.run_id, job.stage))
         element = self._queue.elements.get(key) if key else None
         if element is not None:
-            return not element.final and not element.waiting and element.restarts <= (job.restart or 0)
+            return not element.is_final and not element.is_waiting and element.restarts <= (job.restart or 0)
         if key is not None and not self._queue.is_forgotten(key):
             return True
         return self._holds_lease(job)
 
-    def _holds_lease(self, job: JobRow) -> bool | None:
+    def _holds_lease(self, job: AttemptRow) -> bool | None:
         at = (job.run_id, job.stage, job.attempt)
         if at not in self._jobs:
-            holder = lease.holder(self._home.run(job.run_id).lease(job.stage))
+            holder = lease.read_holder(self._home.run(job.run_id).lease(job.stage))
             ours = holder is not None and holder.attempt == job.attempt
             self._jobs[at] = self._process(holder.process) if ours and holder else False
         return self._jobs[at]
 
-    def slurm_reason(self, claim: ClaimRow, newest: JobRow | None) -> str:
+    def slurm_reason(self, claim: ClaimRow, newest: AttemptRow | None) -> str:
         """What the cluster says of the claim's job, in words."""
         key = self._elements.get((claim.submission, claim.run_id, claim.stage))
         element = self._queue.elements.get(key) if key else None
         if element is None:
             return ""
-        if element.final and (newest is None or newest.submission != claim.submission):
+        if element.is_final and (newest is None or newest.submission != claim.submission):
             log = self._home.array_log(claim.submission, element.job)
-            return f"{element.words or 'its job ended before it began'} (log: {log})"
-        return element.words
+            return f"{element.description or 'its job ended before it began'} (log: {log})"
+        return element.description
 
     def _process(self, text: str) -> bool | None:
         if text not in self._processes:
             process = Process.parse(text)
-            self._processes[text] = process.alive() if process else False
+            self._processes[text] = process.is_alive() if process else False
         return self._processes[text]
 
 
-def _ended(claim: ClaimRow, newest: JobRow | None) -> bool:
+def _ended(claim: ClaimRow, newest: AttemptRow | None) -> bool:
     """Whether the claim's work has its terminal record, so that the cluster need not be asked: a success is one
     whatever the cluster says, a failure may be tried again by it."""
     return newest is not None and newest.submission == claim.submission and newest.state == "succeeded"

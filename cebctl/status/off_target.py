@@ -49,7 +49,7 @@ def _last_rho(runs: Sequence[RunStatus], trained: Collection[str], store: Store)
 
 def _trained(runs: Sequence[RunStatus], store: Store) -> set[str]:
     """The runs, by id, whose training is complete, also where it is being done anew: its numbers count until then."""
-    attempts = queries.jobs(store, [run.planned.run_id for run in runs])
+    attempts = queries.attempts(store, [run.planned.run_id for run in runs])
     complete = {attempt.run_id for attempt in attempts if (attempt.stage, attempt.state) == ("train", "succeeded")}
     return complete | {run.planned.run_id for run in runs if run.stages[0].state == "done"}
 

@@ -15,7 +15,7 @@ from jobs import provenance
 from jobs.paths import Home
 from store import queries
 from store.connect import Store
-from store.row_types import JobRow, MetricPoint
+from store.row_types import AttemptRow, MetricPoint
 
 POINTS = 60
 """At most so many of a curve: the ends, the range and every spike stay (`store.downsample`)."""
@@ -27,7 +27,7 @@ class RunDetails:
     """One run."""
 
     status: RunStatus
-    jobs: tuple[JobRow, ...]
+    jobs: tuple[AttemptRow, ...]
     """Every attempt."""
     curves: tuple[MetricPoint, ...]
     """Of the runs that it extends and, behind them, its own."""
@@ -39,19 +39,19 @@ class RunDetails:
 
 def collect_run_details(runs: Sequence[RunStatus], store: Store, home: Home, points: int = POINTS) -> list[RunDetails]:
     """The evidence of every run, in order."""
-    jobs: dict[str, list[JobRow]] = defaultdict(list)
-    for job in queries.jobs(store, [run.planned.run_id for run in runs]):
+    jobs: dict[str, list[AttemptRow]] = defaultdict(list)
+    for job in queries.attempts(store, [run.planned.run_id for run in runs]):
         jobs[job.run_id].append(job)
     return [_of(run, jobs[run.planned.run_id], store, home, points) for run in runs]
 
 
-def _of(run: RunStatus, jobs: Sequence[JobRow], store: Store, home: Home, points: int) -> RunDetails:
+def _of(run: RunStatus, jobs: Sequence[AttemptRow], store: Store, home: Home, points: int) -> RunDetails:
     paths = home.run(run.planned.run_id)
     ancestors = [run_id(one) for one in lineage.ancestors(run.planned.run)]
     curves = queries.metrics(store, run.planned.run_id, at_most=points, ancestors=ancestors) if jobs else []
     newest = max(jobs, key=lambda job: job.updated_at, default=None)
     log = _tail(paths.log(newest.stage, newest.attempt)) if newest else ""
-    return RunDetails(run, tuple(jobs), tuple(curves), provenance.stored(paths), log)
+    return RunDetails(run, tuple(jobs), tuple(curves), provenance.read(paths), log)
 
 
 def _tail(path: Path) -> str:

@@ -21,7 +21,7 @@ from experiments.atomic_files import write_atomic
 from experiments.errors import UnreachableError
 from jobs.paths import Home
 from jobs.slurm import client
-from jobs.slurm.client import Element
+from jobs.slurm.client import TaskStatus
 
 Key = tuple[str, int]
 """The unique name of an array and the index of an element."""
@@ -39,7 +39,7 @@ class _Kept(Struct):
     """The file."""
 
     asked: float
-    elements: list[Element]
+    elements: list[TaskStatus]
     misses: dict[str, int] = {}
     wanted: dict[str, float] = {}
     """When each element was last looked at."""
@@ -52,7 +52,7 @@ class _Kept(Struct):
 class Queue:
     """What is known of the elements that were asked for."""
 
-    elements: dict[Key, Element] = field(default_factory=dict)
+    elements: dict[Key, TaskStatus] = field(default_factory=dict)
     misses: dict[Key, int] = field(default_factory=dict)
     error: str = ""
     """Why this is not fresh, where the cluster did not answer."""
@@ -86,15 +86,17 @@ def _ask(before: _Kept, wanted: Collection[Key], ids: Mapping[str, str]) -> _Kep
     known = {_key(one): one for one in before.elements}
     keys = {_key_of(text) for text, when in looked_at.items() if when > now - BATCH_SECONDS}
     ended = {
-        key: one for key, one in known.items() if one.final and looked_at.get(_text(key), 0) > now - RETENTION_SECONDS
+        key: one
+        for key, one in known.items()
+        if one.is_final and looked_at.get(_text(key), 0) > now - RETENTION_SECONDS
     }
     kept = {text: when for text, when in looked_at.items() if _key_of(text) in keys | ended.keys()}
     names = {name for name, _ in keys}
     ids = {name: id for name, id in (before.ids | dict(ids)).items() if name in names}
     try:
-        found = {_key(one): one for one in client.queue(names) if _key(one) in keys}
+        found = {_key(one): one for one in client.query_squeue(names) if _key(one) in keys}
         if renamed := {name: ids[name] for name, _ in keys - found.keys() - ended.keys() if name in ids}:
-            found |= {_key(one): one for one in client.queue_by_ids(renamed) if _key(one) in keys}
+            found |= {_key(one): one for one in client.query_squeue_by_ids(renamed) if _key(one) in keys}
     except UnreachableError as error:
         last = {key: known[key] for key in keys & known.keys()} | ended
         return _Kept(now, list(last.values()), before.misses, kept, str(error), ids)
@@ -111,12 +113,12 @@ def _ask(before: _Kept, wanted: Collection[Key], ids: Mapping[str, str]) -> _Kep
     return _Kept(now, list((ended | found).values()), misses, kept, error_said, ids)
 
 
-def _accounted(keys: Collection[Key]) -> dict[Key, Element]:
+def _accounted(keys: Collection[Key]) -> dict[Key, TaskStatus]:
     """How elements that the controller does not know ended, by the accounting: one that it calls running has been
     forgotten by both."""
-    rows = client.accounted({name for name, _ in keys}) if keys else ()
+    rows = client.query_sacct({name for name, _ in keys}) if keys else ()
     last = {_key(one): one for one in rows or ()}
-    return {key: one for key, one in last.items() if key in keys and one.final}
+    return {key: one for key, one in last.items() if key in keys and one.is_final}
 
 
 def _queue(kept: _Kept, wanted: Collection[Key]) -> Queue:
@@ -125,7 +127,7 @@ def _queue(kept: _Kept, wanted: Collection[Key]) -> Queue:
     return Queue(elements, misses, kept.error, kept.asked)
 
 
-def _key(element: Element) -> Key:
+def _key(element: TaskStatus) -> Key:
     return element.name, element.index
 
 

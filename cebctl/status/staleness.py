@@ -13,7 +13,7 @@ from experiments.benchmarks import AnyBenchmark, Transfer
 from experiments.identity import run_id
 from experiments.numerics import FIRST, VersionDifference
 from experiments.spec import Run
-from store.row_types import JobRow, ResultRow
+from store.row_types import AttemptRow, ResultRow
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Versions:
 
     runs: Mapping[str, Run]
     """By id."""
-    attempts: Sequence[JobRow]
+    attempts: Sequence[AttemptRow]
     """Of these runs, of those that they extend and of the sources of transfer."""
     engine: str
     """The digest of today's code."""
@@ -57,8 +57,8 @@ class Versions:
     _standings: dict[tuple[str, str, str, int], ResultDrift] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
-    def _trainings(self) -> dict[str, list[JobRow]]:
-        trainings: dict[str, list[JobRow]] = defaultdict(list)
+    def _trainings(self) -> dict[str, list[AttemptRow]]:
+        trainings: dict[str, list[AttemptRow]] = defaultdict(list)
         for attempt in self.attempts:
             if attempt.stage == "train":
                 trainings[attempt.run_id].append(attempt)
@@ -103,7 +103,7 @@ class Versions:
             training |= self.training_drift(benchmark.source, before=result.measured_at).difference
         return ResultDrift(evaluation, training, trained.mixed)
 
-    def _of_attempts(self, attempts: Sequence[JobRow], needed: Mapping[str, int]) -> TrainingDrift:
+    def _of_attempts(self, attempts: Sequence[AttemptRow], needed: Mapping[str, int]) -> TrainingDrift:
         made = [self._recorded(attempt.numerics, attempt.engine, needed) for attempt in attempts]
         total = VersionDifference()
         for versions in made:
@@ -117,19 +117,19 @@ class Versions:
         return needed if made is None and engine == self.engine else made
 
 
-def _begun_before(attempts: Sequence[JobRow], time: float | None) -> Sequence[JobRow]:
+def _begun_before(attempts: Sequence[AttemptRow], time: float | None) -> Sequence[AttemptRow]:
     """Return the attempts that had begun at a time; all of them where, by clocks that differ, none had."""
     begun = [a for a in attempts if time is None or a.started_at is None or a.started_at < time]
     return begun or attempts
 
 
-def contributing_attempts(attempts: Iterable[JobRow]) -> list[JobRow]:
+def contributing_attempts(attempts: Iterable[AttemptRow]) -> list[AttemptRow]:
     """Return the attempts at a training whose steps are in its newest checkpoint, in order.
 
     One that resumed from a step keeps what those before it did up to there; one that wrote no checkpoint behind the
     step that it began with left nothing.
     """
-    chain: list[JobRow] = []
+    chain: list[AttemptRow] = []
     for attempt in sorted(attempts, key=lambda row: row.attempt):
         begun, reached = attempt.resumed_step or 0, attempt.checkpoint_step
         if reached is None or (begun and reached <= begun):

@@ -25,7 +25,7 @@ from experiments.benchmarks import AnyBenchmark, Transfer, is_runnable
 from experiments.identity import evaluation_id
 from experiments.matrix.planned_run import Matrix, PlannedRun
 from jobs.paths import Stage
-from store.row_types import ClaimRow, JobRow, ResultRow
+from store.row_types import AttemptRow, ClaimRow, ResultRow
 
 RunStage = tuple[str, Stage]
 """A run, by its id, and one of its stages."""
@@ -53,7 +53,7 @@ class StageStatus:
 
     stage: Stage
     state: State
-    job: JobRow | None = None
+    job: AttemptRow | None = None
     """Its newest attempt."""
     missing: tuple[AnyBenchmark, ...] = ()
     """For evaluate: the run's benchmarks that can run and have no result yet."""
@@ -96,17 +96,17 @@ class RunStatus:
 class Observations:
     """Everything states are derived from."""
 
-    jobs: Mapping[RunStage, JobRow]
+    jobs: Mapping[RunStage, AttemptRow]
     """The newest attempt by (run_id, stage)."""
     claims: Mapping[RunStage, Sequence[ClaimRow]]
     """Claims that nobody released, by (run_id, stage)."""
     results: Mapping[str, Sequence[ResultRow]]
     """By run_id."""
-    is_claim_alive: Callable[[ClaimRow, JobRow | None], bool]
+    is_claim_alive: Callable[[ClaimRow, AttemptRow | None], bool]
     """Whether somebody lives who will yet begin to work on the claim, given its stage's newest attempt."""
-    is_job_alive: Callable[[JobRow], bool | None]
+    is_job_alive: Callable[[AttemptRow], bool | None]
     """Whether the attempt's process lives; None if it can't be known from here."""
-    slurm_reason: Callable[[ClaimRow, JobRow | None], str] = lambda *_: ""
+    slurm_reason: Callable[[ClaimRow, AttemptRow | None], str] = lambda *_: ""
     """What the cluster says of the claim's job, in words."""
     failed_benchmarks: Mapping[str, Collection[AnyBenchmark]] = field(default_factory=dict)
     """What attempts at evaluations that failed were to measure in the generation that is wanted, by run_id."""
@@ -262,10 +262,10 @@ def attempt_state(run_id: str, stage: Stage, facts: Observations) -> State:
     return "failed" if job.state == "failed" else "lost"
 
 
-def _runs(job: JobRow, facts: Observations) -> bool:
+def _runs(job: AttemptRow, facts: Observations) -> bool:
     alive = facts.is_job_alive(job)
     return alive if alive is not None else time.time() - (job.updated_at or 0.0) < SILENCE_SECONDS
 
 
-def _job(run_id: str, stage: Stage, facts: Observations) -> JobRow | None:
+def _job(run_id: str, stage: Stage, facts: Observations) -> AttemptRow | None:
     return facts.jobs.get((run_id, stage))

@@ -22,12 +22,12 @@ from experiments.errors import UnreachableError
 from experiments.matrix.planned_run import Matrix
 from jobs.attempt import lease
 from jobs.journal.files import Journal
-from jobs.journal.ownership import identify
+from jobs.journal.ownership import ensure_home_id
 from jobs.journal.records import NOBODY
 from jobs.paths import Home, Stage, new_submission
 from jobs.processes import Process
 from jobs.slurm import client
-from jobs.slurm.client import Element
+from jobs.slurm.client import TaskStatus
 from store.connect import Store
 from store.ingest import ingest
 from store.row_types import ClaimRow
@@ -105,7 +105,7 @@ def cancel(matrix: Matrix, store: Store, home: Home, *, others: bool = False) ->
     return Cancelled(confirmed, tuple(dict.fromkeys([*goes_on, *going_on.values()])), left)
 
 
-def _end(targets: Sequence[Target], before: Mapping[Key, Element]) -> dict[int, str]:
+def _end(targets: Sequence[Target], before: Mapping[Key, TaskStatus]) -> dict[int, str]:
     """Have Slurm end the targets, as it knew them before. Return where those, by number, go on that it did not end.
 
     Raises UnreachableError if Slurm does not answer.
@@ -131,18 +131,18 @@ def _end(targets: Sequence[Target], before: Mapping[Key, Element]) -> dict[int, 
     return going_on
 
 
-def _is_alive(element: Element) -> bool:
+def _is_alive(element: TaskStatus) -> bool:
     """Whether it has not ended, and is not being ended."""
-    return not (element.final or element.ending)
+    return not (element.is_final or element.is_ending)
 
 
-def _elements(targets: Sequence[Target]) -> dict[Key, Element]:
+def _elements(targets: Sequence[Target]) -> dict[Key, TaskStatus]:
     """Return what Slurm knows of the targets' elements, whatever they are called. Raises UnreachableError."""
     wanted = {key for target in targets if (key := _key(target))}
     if not wanted:
         return {}
     ids = array_ids(target.claim for target in targets)
-    elements = [*client.queue({name for name, _ in wanted}), *client.queue_by_ids(ids)]
+    elements = [*client.query_squeue({name for name, _ in wanted}), *client.query_squeue_by_ids(ids)]
     return {key: element for element in elements if (key := (element.name, element.index)) in wanted}
 
 
@@ -156,7 +156,7 @@ def _give_back(matrix: Matrix, targets: Sequence[Target], home: Home) -> None:
     reason = f"cancelled by {getpass.getuser()}"
     with Journal(home.submission(name)) as journal:
         journal.write(
-            submitted(name, matrix, NOBODY, home=identify(home)),
+            submitted(name, matrix, NOBODY, home=ensure_home_id(home)),
             *(released(one.claim.submission, one.claim, reason) for one in targets),
         )
 
@@ -165,7 +165,7 @@ def _process(target: Target, home: Home) -> Process | None:
     """The process of a local worker that is at it."""
     if target.claim.job is not None or target.stage.state != "running":
         return None
-    held = lease.holder(home.run(target.claim.run_id).lease(target.stage.stage))
+    held = lease.read_holder(home.run(target.claim.run_id).lease(target.stage.stage))
     return Process.parse(held.process) if held and held.submission == target.claim.submission else None
 
 
@@ -174,7 +174,7 @@ def _forbidden(process: Process) -> bool:
     try:
         os.kill(process.pid, 0)
     except PermissionError:
-        return bool(process.alive())
+        return bool(process.is_alive())
     except ProcessLookupError:
         pass
     return False
@@ -182,7 +182,7 @@ def _forbidden(process: Process) -> bool:
 
 def _stop(process: Process) -> str | None:
     """Ask it to stop; where it goes on, if it can't be asked."""
-    alive = process.alive()
+    alive = process.is_alive()
     if alive is None:
         return f"{process.host}, which can't be reached from here: call `cebctl cancel` there"
     if alive:

@@ -32,7 +32,7 @@ class Order:
     """What is sent at once: claims and, on a cluster, the array whose elements they are."""
 
     claims: tuple[Claim, ...]
-    record: journal.Array | None = None
+    record: journal.PlannedArray | None = None
     at_once: int | None = None
     """How many of the elements may run at a time."""
     sources: tuple[tuple[str, int], ...] = ()
@@ -168,7 +168,7 @@ class Slurm:
                 trained_by |= {run_id: (job, i) for run_id, i in zip(array.run_ids, array.indices, strict=True)}
             order = Order(
                 claims=tuple(claims),
-                record=journal.Array(
+                record=journal.PlannedArray(
                     job=job,
                     stage=array.stage,
                     resources=array.resources,
@@ -202,7 +202,7 @@ class Slurm:
         after += [f"afterany:{ids[job]}" for job in order.lane if job in ids]
         while True:
             try:
-                launched = sbatch.send(home, snapshot, name, self._array(order, claims, after))
+                launched = sbatch.submit_array(home, snapshot, name, self._array(order, claims, after))
                 return Sent((launched,), claims, why_not)
             except client.NoAnswerError:
                 self.unanswered.add(order.record.job)
@@ -212,15 +212,15 @@ class Slurm:
                     raise
                 claims, why_not = claims[: len(claims) // 2], str(error)
 
-    def _array(self, order: Order, claims: Sequence[Claim], after: Sequence[str]) -> sbatch.Array:
+    def _array(self, order: Order, claims: Sequence[Claim], after: Sequence[str]) -> sbatch.ArrayRequest:
         assert order.record
-        return sbatch.Array(
+        return sbatch.ArrayRequest(
             name=order.record.job,
             resources=order.record.resources,
             indices=[claim.index or 0 for claim in claims],
-            at_once=order.at_once,
-            after=after,
-            avoid=self.avoid,
+            max_parallel=order.at_once,
+            dependencies=after,
+            exclude_nodes=self.avoid,
         )
 
     def may_come_yet(self, error: CebctlError) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 
 from store import queries
 from store.connect import Store
-from store.row_types import JobRow
+from store.row_types import AttemptRow
 
 DEATHS = 3
 """Of different runs."""
@@ -25,16 +25,16 @@ AT_MOST = 0.25
 
 def suspects(store: Store, nodes: Collection[str]) -> dict[str, str]:
     """The nodes to be kept from, of those that the cluster has, worst first, and why."""
-    found = _suspects(queries.jobs(store), time.time() - DAYS * 86_400)
+    found = _suspects(queries.attempts(store), time.time() - DAYS * 86_400)
     there = [node for node in found if node in nodes]
     kept = there[: max(int(len(nodes) * AT_MOST), 1)] if len(nodes) > 1 else []
     return {node: f"{found[node]} runs in a row died on it while others succeeded elsewhere" for node in kept}
 
 
-def _suspects(jobs: Sequence[JobRow], since: float) -> dict[str, int]:
+def _suspects(jobs: Sequence[AttemptRow], since: float) -> dict[str, int]:
     """Nodes and how many runs died on each, most first."""
     newest = {(job.run_id, job.stage): job.attempt for job in jobs}  # ordered by attempt
-    here: dict[str, list[JobRow]] = defaultdict(list)
+    here: dict[str, list[AttemptRow]] = defaultdict(list)
     for job in jobs:
         if job.host and job.executor_job and job.updated_at > since:
             here[job.host].append(job)
@@ -51,6 +51,6 @@ def _suspects(jobs: Sequence[JobRow], since: float) -> dict[str, int]:
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
-def _dead(job: JobRow, newest: int) -> bool:
+def _dead(job: AttemptRow, newest: int) -> bool:
     """Whether an attempt was killed, or vanished without a word so that another one followed."""
     return job.state == "died" or (job.state == "started" and job.attempt < newest)

@@ -43,7 +43,7 @@ def check(
             raise InputError(f"{run.name}: {run.run.weights}", wrong, "`cebctl import FILE` takes them into it")
     _check_weights([run.planned for run, stage in offered if stage.stage == "train"], home)
     for data in {run.run.data.name for run in matrix.runs if run.run_id in needed}:
-        there = download.present(data, data_folder())
+        there = download.dataset_status(data, data_folder())
         if there.state != "ready":
             raise InputError(f"data set {data}", f"{there.state}: {there.detail}")
 
@@ -88,4 +88,4 @@ def _check_checkpoints(offered: Offered, home: Home) -> None:
 
 
 def _has_checkpoint(home: Home, run_id: str) -> bool:
-    return any(checkpoint_files.newest_first(history.newest(home.run(run_id)).checkpoints))
+    return any(checkpoint_files.newest_first(history.newest_complete(home.run(run_id)).checkpoints))

@@ -24,8 +24,11 @@ def release(claims: Iterable[ClaimRow]) -> dict[str, str]:
     """
     claims = [row for row in claims if row.job]
     claimed = {(row.job, row.array_index) for row in claims}
-    queue = [*client.queue({row.job for row in claims if row.job}), *client.queue_by_ids(array_ids(claims))]
-    held = [element.job for element in queue if (element.name, element.index) in claimed and element.launch_failed]
+    queue = [
+        *client.query_squeue({row.job for row in claims if row.job}),
+        *client.query_squeue_by_ids(array_ids(claims)),
+    ]
+    held = [element.job for element in queue if (element.name, element.index) in claimed and element.has_failed_launch]
     return {job: _why_not(job) for job in dict.fromkeys(held)}
 
 

@@ -20,7 +20,7 @@ from experiments.errors import CebctlError
 from experiments.matrix.planned_run import Matrix
 from jobs import provenance, spec_file
 from jobs.journal.files import Journal
-from jobs.journal.ownership import identify
+from jobs.journal.ownership import ensure_home_id
 from jobs.journal.records import Claim, Launched, Released, Submitted
 from jobs.paths import Home, new_submission
 from store.connect import Store
@@ -124,7 +124,7 @@ def submit(
         _write_specs(home, matrix, claims)
         with uninterrupted(UNDER_WAY.format(matrix.path)):
             with Journal(home.submission(name)) as journal:
-                begun = submitted(name, matrix, sender.executor, snapshot.digest, snapshot.commit, identify(home))
+                begun = submitted(name, matrix, sender.executor, snapshot.digest, snapshot.commit, ensure_home_id(home))
                 journal.write(begun, *_given_back(claims, known.claims))
                 journal.write(*(record for order in orders for record in order.records))
                 for run in later:

@@ -33,7 +33,7 @@ class Holder(Struct, frozen=True, omit_defaults=True):
     """Empty in files of earlier commits."""
 
     @property
-    def age(self) -> tuple[str, int]:
+    def start_order(self) -> tuple[str, int]:
         """What orders starts: the name of a submission begins with its time."""
         return self.submission, self.restart
 
@@ -45,23 +45,23 @@ class Lease:
         self._path, self._fd, self._attempt = path, fd, 0
         self._checked = time.monotonic()
 
-    def enter(self, attempt: int, submission: str = "", restart: int = 0) -> None:
+    def write_holder(self, attempt: int, submission: str = "", restart: int = 0) -> None:
         """Write this process and its attempt into the file."""
         self._attempt = attempt
         text = msgspec.json.encode(Holder(attempt, str(Process.current()), submission, restart, self._path.parent.name))
         os.pwrite(self._fd, text, 0)
         os.ftruncate(self._fd, len(text))
 
-    def superseded(self) -> bool:
+    def is_superseded(self) -> bool:
         """Whether a newer attempt wrote itself into the file; looked up at most every two seconds."""
         if time.monotonic() - self._checked < _CHECK_SECONDS:
             return False
-        return self.taken()
+        return self.is_taken_over()
 
-    def taken(self) -> bool:
+    def is_taken_over(self) -> bool:
         """The same, looked up now."""
         self._checked = time.monotonic()
-        now = holder(self._path)
+        now = read_holder(self._path)
         return now is not None and now.attempt > self._attempt
 
     def release(self) -> None:
@@ -76,7 +76,7 @@ def acquire(path: Path, newer_than: Callable[[Holder], bool] = lambda _: False) 
         if _locked(fd):
             return Lease(path, fd)
         os.close(fd)
-        now = holder(path)
+        now = read_holder(path)
         if now is None or not newer_than(now):
             return None
         return Lease(path, _put_in_place(path))
@@ -110,7 +110,7 @@ def _put_in_place(path: Path) -> int:
     return fd
 
 
-def holder(path: Path) -> Holder | None:
+def read_holder(path: Path) -> Holder | None:
     """Who wrote the lease file last; None if nobody did, if it is being written, or if it is another run's."""
     try:
         found = msgspec.json.decode(path.read_bytes(), type=Holder)
@@ -119,8 +119,8 @@ def holder(path: Path) -> Holder | None:
     return found if found.run_id in ("", path.parent.name) else None
 
 
-def held(path: Path) -> bool | None:
+def is_held(path: Path) -> bool | None:
     """Whether the holder lives; None if it runs on another machine."""
-    now = holder(path)
+    now = read_holder(path)
     process = Process.parse(now.process) if now else None
-    return process.alive() if process else False
+    return process.is_alive() if process else False

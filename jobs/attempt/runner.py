@@ -20,8 +20,8 @@ from jobs import checkpoint_files, provenance, spec_file
 from jobs.attempt import lease
 from jobs.errors import PeerLostError, Stopped
 from jobs.journal.files import Journal
-from jobs.journal.history import newest
-from jobs.journal.ownership import head_of, identify
+from jobs.journal.history import newest_complete
+from jobs.journal.ownership import ensure_home_id, read_head
 from jobs.journal.records import Claim, Died, Failed, Preempted, Started, Submitted, Succeeded
 from jobs.paths import Home, RunPaths, Stage, data_folder
 from jobs.processes import Process, keep_memory
@@ -33,48 +33,53 @@ End = Succeeded | Failed | Preempted | Died
 
 
 @dataclass(frozen=True)
-class Start:
+class JobStart:
     """Which start of which job of an executor an attempt is; by default a local worker's, which is the only one."""
 
     job: str = ""
     """The executor's id of the job; a worker's has none."""
     restart: int = 0
-    asked: StopRequest = field(default_factory=StopRequest)
+    stop_request: StopRequest = field(default_factory=StopRequest)
 
-    def newer_than(self, submission: str, holder: lease.Holder) -> bool:
+    def is_newer_than(self, submission: str, holder: lease.Holder) -> bool:
         """Whether the holder of the lease is an earlier start, whose node is cut off: a worker takes nobody's."""
-        return bool(self.job) and (submission, self.restart) > holder.age
+        return bool(self.job) and (submission, self.restart) > holder.start_order
 
 
-def run_stage(
-    home: Home, submission: Submitted, claim: Claim, stage: Stage, work: Work | None = None, start: Start | None = None
+def run_attempt(
+    home: Home,
+    submission: Submitted,
+    claim: Claim,
+    stage: Stage,
+    work: Work | None = None,
+    start: JobStart | None = None,
 ) -> End | None:
     """Run one attempt of a stage and write how it ended, which is returned.
 
     Nothing happens, and None is returned, while another attempt holds the lease, or if this submission already
     tried this stage: a second try is for the next submission to decide, or for the executor that starts it again.
     """
-    start = start or Start()
+    start = start or JobStart()
     paths = home.run(claim.run_id, claim.training)
-    held = lease.acquire(paths.lease(stage), lambda holder: start.newer_than(submission.name, holder))
+    held = lease.acquire(paths.lease(stage), lambda holder: start.is_newer_than(submission.name, holder))
     if held is None:
         return None
     if not start.job and _tried(paths, stage, submission.name):
         held.release()
         return None
     attempt = paths.next_attempt(stage)  # under the lock: two attempts never get one number
-    held.enter(attempt, submission.name, start.restart)
+    held.write_holder(attempt, submission.name, start.restart)
     with Journal(paths.journal(stage, attempt)) as journal:
-        head = started(paths, stage, attempt, submission, claim)
+        head = start_record(paths, stage, attempt, submission, claim)
         resumed = _goes_on_from(stage, claim, paths)
         journal.write(msgspec.structs.replace(head, job=start.job, restart=start.restart, resumed_step=resumed))
-        end = _end(stage, submission, claim, paths, journal, held, start.asked, work)
+        end = _end(stage, submission, claim, paths, journal, held, start.stop_request, work)
         journal.write(end)
     held.release()
     return end
 
 
-def follow(submission: Submitted, claim: Claim, stage: Stage, paths: RunPaths, asked: StopRequest) -> bool:
+def join_attempt(submission: Submitted, claim: Claim, stage: Stage, paths: RunPaths, asked: StopRequest) -> bool:
     """The part of every process of a job but its first: the same work, without lease and journal; whether it went
     well. What went wrong is printed, and is for the first to tell."""
     try:
@@ -88,21 +93,21 @@ def follow(submission: Submitted, claim: Claim, stage: Stage, paths: RunPaths, a
     return True
 
 
-def started(paths: RunPaths, stage: Stage, attempt: int, submission: Submitted, claim: Claim) -> Started:
+def start_record(paths: RunPaths, stage: Stage, attempt: int, submission: Submitted, claim: Claim) -> Started:
     """The first record of an attempt, by this process."""
     process = Process.current()
     return Started(
         run_id=paths.run_id,
         stage=stage,
         attempt=attempt,
-        home=identify(paths.home),
+        home=ensure_home_id(paths.home),
         submission=submission.name,
         host=os.environ.get("SLURMD_NODENAME") or process.host,  # as the cluster calls it
         pid=process.pid,
         code=submission.code,
         engine=provenance.engine_digest(),
         numerics=_numerics(claim),
-        libraries=provenance.libraries(),
+        libraries=provenance.library_versions(),
         generation=claim.generation,
     )
 
@@ -135,7 +140,7 @@ def _end(
 
     def should_stop() -> bool:
         nonlocal superseded
-        superseded = superseded or held.superseded()
+        superseded = superseded or held.is_superseded()
         return asked() or superseded
 
     try:
@@ -144,7 +149,7 @@ def _end(
     except Stopped:
         return Preempted(reason="superseded" if superseded and not asked() else asked.reason())
     except Exception as error:
-        if held.taken():  # what goes wrong for an attempt whose node was cut off says nothing of the run
+        if held.is_taken_over():  # what goes wrong for an attempt whose node was cut off says nothing of the run
             return Preempted(reason="superseded")
         if asked() and not isinstance(error, CebctlError):  # the signals reach the processes that it had started, too
             return Preempted(reason=asked.reason())
@@ -175,10 +180,10 @@ def _train(claim: Claim, paths: RunPaths, journal: Journal | None, should_stop: 
     from jobs.engine import distributed
     from jobs.engine.training import loop
 
-    run = spec_file.belonging(_spec(claim), paths)
+    run = spec_file.check_run_id(_spec(claim), paths)
     if journal is not None:
         found = provenance.environment() | {"gpu": _gpu(), "execution": claim.execution} | provenance.origin(run, paths)
-        provenance.store(paths, found)
+        provenance.write(paths, found)
     with distributed.joined():
         loop.train(run, paths, journal, data_folder(), _ready(), should_stop, execution=claim.execution)
 
@@ -189,7 +194,7 @@ def _evaluate(claim: Claim, paths: RunPaths, journal: Journal | None, should_sto
 
     with distributed.joined():
         evaluate.evaluate(
-            spec_file.belonging(_spec(claim), paths),
+            spec_file.check_run_id(_spec(claim), paths),
             claim.benchmarks,
             paths,
             journal,
@@ -208,15 +213,15 @@ def _goes_on_from(stage: Stage, claim: Claim, paths: RunPaths) -> int | None:
     """The step of the checkpoint that training begins with, by its name; None if there is none."""
     if stage != "train":
         return None
-    before = extended(claim, paths)
+    before = extended_run(claim, paths)
     folders = [paths.checkpoints, *([before.checkpoints] if before else [])]
     return next((file.step for folder in folders for file in checkpoint_files.newest_first(folder)), None)
 
 
-def extended(claim: Claim, paths: RunPaths) -> RunPaths | None:
+def extended_run(claim: Claim, paths: RunPaths) -> RunPaths | None:
     """The run that this one extends, beside it."""
     before = parent_id(_spec(claim)) if "extends" in claim.spec else None
-    return newest(paths.beside(before)) if before else None
+    return newest_complete(paths.beside(before)) if before else None
 
 
 def _spec(claim: Claim) -> Run:
@@ -241,5 +246,5 @@ def _gpu() -> str | None:
 
 
 def _tried(paths: RunPaths, stage: Stage, submission: str) -> bool:
-    heads = (head_of(paths, stage, attempt) for attempt in paths.attempts(stage))
+    heads = (read_head(paths, stage, attempt) for attempt in paths.attempts(stage))
     return any(head is not None and head.submission == submission for head in heads)

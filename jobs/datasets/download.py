@@ -36,7 +36,7 @@ _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Remote:
+class RemoteFile:
     """One file on a server."""
 
     name: str
@@ -44,30 +44,30 @@ class Remote:
 
 
 @dataclass(frozen=True)
-class Source:
+class DownloadSource:
     """Where a data set is published: either its files themselves, or one archive that holds them."""
 
     base: str
-    files: tuple[Remote, ...]
+    files: tuple[RemoteFile, ...]
     archive: bool
 
 
 SOURCES = {
-    "cifar10": Source(
+    "cifar10": DownloadSource(
         "https://www.cs.toronto.edu/~kriz/",
-        (Remote("cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"),),
+        (RemoteFile("cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"),),
         archive=True,
     ),
-    "fashion_mnist": Source(
+    "fashion_mnist": DownloadSource(
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-        tuple(Remote(Path(file.path).name, file.md5) for file in datasets.info("fashion_mnist").files),
+        tuple(RemoteFile(Path(file.path).name, file.md5) for file in datasets.info("fashion_mnist").files),
         archive=False,
     ),
 }
 
 
 @dataclass(frozen=True)
-class Presence:
+class DatasetStatus:
     """What lies under the data folder of one data set."""
 
     name: str
@@ -107,20 +107,20 @@ def fetch(name: str, root: Path, progress: Progress = lambda *_: None, base: str
     return folder
 
 
-def present(name: str, root: Path) -> Presence:
+def dataset_status(name: str, root: Path) -> DatasetStatus:
     """Whether a data set is there: published files are verified, folders of images looked at only."""
     if own_dataset.is_own(name):
         return _own(name, root)
     info = _info(name)
     folder = root / info.folder
     if not info.folder:
-        return Presence(name, "ready", "inside scikit-learn")
+        return DatasetStatus(name, "ready", "inside scikit-learn")
     if not folder.is_dir():
-        return Presence(name, "missing", f"{folder} does not exist; get it with {info.obtain}")
+        return DatasetStatus(name, "missing", f"{folder} does not exist; get it with {info.obtain}")
     faults = _faults(info, root)
     if faults:
-        return Presence(name, "damaged", f"{'; '.join(faults)}; get it with {info.obtain}")
-    return Presence(name, "ready", f"{folder}, {'verified' if info.files else 'verified when it is read'}")
+        return DatasetStatus(name, "damaged", f"{'; '.join(faults)}; get it with {info.obtain}")
+    return DatasetStatus(name, "ready", f"{folder}, {'verified' if info.files else 'verified when it is read'}")
 
 
 def _info(name: str) -> DatasetInfo:
@@ -132,24 +132,24 @@ def _info(name: str) -> DatasetInfo:
 _MOVED = "put it back, or run `cebctl init` on it where it lies now: it is the same data set"
 
 
-def _own(name: str, root: Path) -> Presence:
+def _own(name: str, root: Path) -> DatasetStatus:
     """A user's folders of images: counted."""
     description_path = own_dataset.description_path(name)
     if not description_path.exists():
-        return Presence(name, "missing", f"{description_path} does not exist; `cebctl init` writes it")
+        return DatasetStatus(name, "missing", f"{description_path} does not exist; `cebctl init` writes it")
     try:
         info, described = datasets.info(name), own_dataset.read(name)
     except InputError as error:
-        return Presence(name, "damaged", str(error))
+        return DatasetStatus(name, "damaged", str(error))
     splits: tuple[datasets.Split, ...] = ("train", "test")
     for split in splits:
-        folder, listed = image_folder.of_split(root, described, split)
+        folder, listed = image_folder.list_split(root, described, split)
         if not folder.is_dir():
-            return Presence(info.name, "missing", f"{folder} does not exist; {_MOVED}")
+            return DatasetStatus(info.name, "missing", f"{folder} does not exist; {_MOVED}")
         if len(listed) != info.images(split):
             wrong = f"{folder} holds {len(listed):,} of {info.images(split):,} {split} images"
-            return Presence(info.name, "damaged", f"{wrong}; {own_dataset.CHANGED}")
-    return Presence(info.name, "ready", f"{root / info.folder}, verified when it is read")
+            return DatasetStatus(info.name, "damaged", f"{wrong}; {own_dataset.CHANGED}")
+    return DatasetStatus(info.name, "ready", f"{root / info.folder}, verified when it is read")
 
 
 def _faults(info: DatasetInfo, root: Path) -> list[str]:
@@ -194,7 +194,7 @@ class _TransferError(Exception):
     """The connection failed in a way that may pass."""
 
 
-def _download(url: str, part: BinaryIO, remote: Remote, progress: Progress) -> None:
+def _download(url: str, part: BinaryIO, remote: RemoteFile, progress: Progress) -> None:
     """Complete the part file; on return it has the published MD5 and is on the disk."""
     resumed = _size(part) > 0
     _transfer_with_retries(url, part, remote, progress)
@@ -211,7 +211,7 @@ def _download(url: str, part: BinaryIO, remote: Remote, progress: Progress) -> N
     os.fsync(part.fileno())
 
 
-def _transfer_with_retries(url: str, part: BinaryIO, remote: Remote, progress: Progress) -> None:
+def _transfer_with_retries(url: str, part: BinaryIO, remote: RemoteFile, progress: Progress) -> None:
     failures = 0
     while True:
         before = _size(part)
@@ -228,7 +228,7 @@ def _pause(failures: int) -> float:
     return 0.5 * 2.0**failures
 
 
-def _transfer(url: str, part: BinaryIO, remote: Remote, progress: Progress) -> None:
+def _transfer(url: str, part: BinaryIO, remote: RemoteFile, progress: Progress) -> None:
     """One connection: append what the part file lacks."""
     start = _size(part)
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})

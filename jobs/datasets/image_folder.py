@@ -25,10 +25,10 @@ def class_folders(folder: Path) -> list[str]:
         inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     except OSError as error:
         raise InputError(folder, error.strerror or str(error)) from None
-    return [path.name for path in inside if images(path)]
+    return [path.name for path in inside if image_names(path)]
 
 
-def images(folder: Path) -> list[str]:
+def image_names(folder: Path) -> list[str]:
     """The names of the images in it, in order."""
     try:
         return sorted(
@@ -38,24 +38,26 @@ def images(folder: Path) -> list[str]:
         raise InputError(folder, error.strerror or str(error)) from None
 
 
-def listed(folder: Path, class_names: Sequence[str], split: Split, test_every: int | None) -> list[tuple[str, int]]:
+def list_images(
+    folder: Path, class_names: Sequence[str], split: Split, test_every: int | None
+) -> list[tuple[str, int]]:
     """The images of a split, as `<class>/<file>` with the label, in order; `test_every` as in `Description`."""
     found = []
     for label, class_name in enumerate(class_names):
-        for number, name in enumerate(images(folder / class_name) if (folder / class_name).is_dir() else []):
+        for number, name in enumerate(image_names(folder / class_name) if (folder / class_name).is_dir() else []):
             if test_every is None or (number % test_every == 0) == (split == "test"):
                 found.append((f"{class_name}/{name}", label))
     return found
 
 
-def of_split(root: Path, described: Description, split: Split) -> tuple[Path, list[tuple[str, int]]]:
+def list_split(root: Path, described: Description, split: Split) -> tuple[Path, list[tuple[str, int]]]:
     """The folder of a split under the data folder `root`, and its images."""
     below = described.test_folder if split == "test" else described.train_folder
     folder = root / described.folder / below
-    return folder, listed(folder, described.class_names, split, described.test_every)
+    return folder, list_images(folder, described.class_names, split, described.test_every)
 
 
-def contents(folder: Path, names: Sequence[str]) -> Iterator[bytes]:
+def read_files(folder: Path, names: Sequence[str]) -> Iterator[bytes]:
     """The files, one by one. Raises InputError if one can't be read."""
     for name in names:
         try:
@@ -64,7 +66,7 @@ def contents(folder: Path, names: Sequence[str]) -> Iterator[bytes]:
             raise InputError(folder / name, error.strerror or str(error)) from None
 
 
-class Digest:
+class SplitDigest:
     """The digest of a split, file by file: see `Description.test_digest`."""
 
     def __init__(self) -> None:
@@ -79,7 +81,7 @@ class Digest:
         return f"sha256:{self._sum.hexdigest()}"
 
 
-def decode(content: bytes, path: Path, channels: int, size: int) -> NDArray[np.uint8]:
+def decode_image(content: bytes, path: Path, channels: int, size: int) -> NDArray[np.uint8]:
     """The image, of shape (size, size, channels): its short side resized bicubically to `size`, the central square
     cut out. Raises InputError, naming `path`, if it is no image."""
     import numpy as np

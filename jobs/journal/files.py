@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from jobs import file_ownership
-from jobs.journal.records import SENSELESS, AnyRecord, Heartbeat, Metrics, Partial, decode, encode
+from jobs.journal.records import DECODE_ERRORS, AnyRecord, Heartbeat, Metrics, Partial, decode, encode
 
 SYNC_SECONDS = 5.0
 """A line may wait this long for its fsync, unless it is a state or a result."""
@@ -78,7 +78,7 @@ def read(path: Path, offset: int = 0, limit: int = 64 << 20) -> Chunk:
 
 def read_open(file: BinaryIO, offset: int, limit: int) -> Chunk:
     """`read`, of a file that is open already. Raises InputError if it is somebody's who is not believed."""
-    file_ownership.check(Path(file.name), os.fstat(file.fileno()).st_uid)
+    file_ownership.check_owner(Path(file.name), os.fstat(file.fileno()).st_uid)
     file.seek(offset)
     data = file.read(limit)
     end = data.rfind(b"\n") + 1
@@ -92,7 +92,7 @@ def read_open(file: BinaryIO, offset: int, limit: int) -> Chunk:
             continue
         try:
             records.append(decode(line))
-        except SENSELESS:
+        except DECODE_ERRORS:
             damaged += 1
     return Chunk(records, offset + end, damaged)
 

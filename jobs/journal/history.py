@@ -5,25 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from jobs.journal.ownership import head_of, of_attempt, of_submission
+from jobs.journal.ownership import attempt_records, read_head, submission_records
 from jobs.journal.records import TERMINAL, Released, Succeeded
 from jobs.paths import TIME, Home, RunPaths
 
 
-def trained(paths: RunPaths) -> bool:
+def is_trained(paths: RunPaths) -> bool:
     """Whether the newest attempt at this generation of the training that ended did so by succeeding."""
     for attempt in reversed(training_attempts(paths)):
-        ends = [record for record in of_attempt(paths, "train", attempt) if isinstance(record, TERMINAL)]
+        ends = [record for record in attempt_records(paths, "train", attempt) if isinstance(record, TERMINAL)]
         if ends:
             return isinstance(ends[-1], Succeeded)
     return False
 
 
-def newest(paths: RunPaths) -> RunPaths:
+def newest_complete(paths: RunPaths) -> RunPaths:
     """Return the run with the newest generation of its training that is complete; with the first where none is."""
     numbers = {_generation(paths, attempt) for attempt in paths.attempts("train")}
     generations = (replace(paths, generation=number) for number in sorted(numbers, reverse=True))
-    return next((run for run in generations if trained(run)), replace(paths, generation=1))
+    return next((run for run in generations if is_trained(run)), replace(paths, generation=1))
 
 
 def training_attempts(paths: RunPaths) -> list[int]:
@@ -32,11 +32,11 @@ def training_attempts(paths: RunPaths) -> list[int]:
 
 
 def _generation(paths: RunPaths, attempt: int) -> int:
-    head = head_of(paths, "train", attempt)
+    head = read_head(paths, "train", attempt)
     return head.generation if head else 1
 
 
-def given_back(home: Home, submission: str, run_id: str, stage: str) -> bool:
+def is_claim_released(home: Home, submission: str, run_id: str, stage: str) -> bool:
     """Whether a submission's claim was given back, by itself or by a later one, whose name begins with a later time,
     give or take the clocks of two machines."""
     since = _ten_minutes_before(submission)
@@ -44,7 +44,7 @@ def given_back(home: Home, submission: str, run_id: str, stage: str) -> bool:
         isinstance(record, Released) and (record.submission, record.run_id, record.stage) == (submission, run_id, stage)
         for path in sorted(home.submissions.glob("*.jsonl"))
         if path.stem >= since
-        for record in of_submission(home, path.stem)
+        for record in submission_records(home, path.stem)
     )
 
 

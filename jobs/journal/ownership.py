@@ -41,12 +41,12 @@ class Owner:
         for record in records:
             kind = type(record)
             if kind is Started or kind is Submitted:
-                self.foreign = bool(self.complaint(record))
+                self.foreign = bool(self.mismatch(record))
             if not self.foreign:
                 own.append(record)
         return own
 
-    def complaint(self, head: AnyRecord) -> str:
+    def mismatch(self, head: AnyRecord) -> str:
         """Return what a record says that it belongs to, if that is something else; else nothing."""
         if isinstance(head, Submitted) and self.submission and head.name != self.submission:
             return f"submission {head.name}"
@@ -59,7 +59,7 @@ class Owner:
         return ""
 
 
-def records(path: Path, owner: Owner | None = None) -> Iterator[AnyRecord]:
+def iter_records(path: Path, owner: Owner | None = None) -> Iterator[AnyRecord]:
     """Every record of a journal that belongs to its owner (None: every one), however long it is."""
     offset = 0
     while (chunk := read(path, offset)).offset > offset:
@@ -67,24 +67,24 @@ def records(path: Path, owner: Owner | None = None) -> Iterator[AnyRecord]:
         offset = chunk.offset
 
 
-def of_attempt(paths: RunPaths, stage: Stage, attempt: int) -> Iterator[AnyRecord]:
+def attempt_records(paths: RunPaths, stage: Stage, attempt: int) -> Iterator[AnyRecord]:
     """Every record that belongs to an attempt."""
-    return records(paths.journal(stage, attempt), Owner.of_attempt(paths, stage, attempt))
+    return iter_records(paths.journal(stage, attempt), Owner.of_attempt(paths, stage, attempt))
 
 
-def head_of(paths: RunPaths, stage: Stage, attempt: int) -> Started | None:
+def read_head(paths: RunPaths, stage: Stage, attempt: int) -> Started | None:
     """The record with which an attempt began; None where it has none or the journal is another's."""
     first = read(paths.journal(stage, attempt), limit=4096).records[:1]
     own = Owner.of_attempt(paths, stage, attempt).sift(first)
     return next((record for record in own if isinstance(record, Started)), None)
 
 
-def of_submission(home: Home, name: str) -> Iterator[AnyRecord]:
+def submission_records(home: Home, name: str) -> Iterator[AnyRecord]:
     """Every record that belongs to a submission."""
-    return records(home.submission(name), Owner(home.identities(), submission=name))
+    return iter_records(home.submission(name), Owner(home.identities(), submission=name))
 
 
-def identify(home: Home) -> str:
+def ensure_home_id(home: Home) -> str:
     """Return the id of a home; one that has none takes on those that its journals name, the most frequent first."""
     if identities := home.identities():
         return identities[0]

@@ -215,7 +215,7 @@ class Submitted(Record, tag="submitted"):
     """As in `Started`."""
 
 
-class Array(Record, tag="array"):
+class PlannedArray(Record, tag="array"):
     """An array of jobs is about to be sent; the claims that name it are its elements."""
 
     job: str
@@ -269,12 +269,12 @@ class Released(Record, tag="released"):
 
 
 JobRecord = Started | Checkpointed | Preempted | Succeeded | Failed | Died | Heartbeat | Metrics | Result
-SubmissionRecord = Submitted | Array | Claim | Launched | Released
+SubmissionRecord = Submitted | PlannedArray | Claim | Launched | Released
 AnyRecord = JobRecord | SubmissionRecord | Partial
 
 TERMINAL = (Succeeded, Failed)
 
-SENSELESS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What `decode` raises for a line that is no record."""
 
 _encoder = msgspec.json.Encoder()
@@ -287,6 +287,6 @@ def encode(record: AnyRecord) -> bytes:
 
 
 def decode(line: bytes) -> AnyRecord:
-    """Return the record of a line. Raises one of `SENSELESS`."""
+    """Return the record of a line. Raises one of `DECODE_ERRORS`."""
     record: AnyRecord = _decoder.decode(line)
     return record

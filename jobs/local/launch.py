@@ -63,7 +63,7 @@ def _start_workers(home: Home, submission: str, workers: int) -> list[Launched]:
             timeout_min=_NO_TIMEOUT_MINUTES, gpus_per_node=len(mine), visible_gpus=mine, stderr_to_stdout=True
         )
         job = executor.submit(worker.work, str(home.folder), submission)
-        process = Process.of(int(job.job_id))
+        process = Process.from_pid(int(job.job_id))
         launched.append(Launched(job=f"{submission}-{index}", executor_id=str(process or ""), pid=int(job.job_id)))
     return launched
 

@@ -15,8 +15,8 @@ from experiments.errors import InputError
 from jobs import file_ownership, processes
 from jobs.attempt import runner
 from jobs.journal.files import Journal
-from jobs.journal.history import given_back, trained
-from jobs.journal.ownership import of_submission
+from jobs.journal.history import is_claim_released, is_trained
+from jobs.journal.ownership import submission_records
 from jobs.journal.records import Claim, Died, Submitted
 from jobs.paths import STAGES, Home, Stage
 from jobs.signals import StopRequest
@@ -27,7 +27,7 @@ _STAGES_OF_ONE_RUN = dict[Stage, Claim]
 def work(home_folder: str, submission_name: str) -> None:
     """Run every claim of the submission that no other worker has taken."""
     home = Home(Path(home_folder))
-    file_ownership.keep_private(home.folder)
+    file_ownership.restrict_umask(home.folder)
     submission, runs = _claims(home, submission_name)
     import jobs.engine.evaluation.evaluate
     import jobs.engine.training.loop  # noqa: F401  imported here so that every forked child has it
@@ -45,7 +45,7 @@ def work(home_folder: str, submission_name: str) -> None:
 
 def _claims(home: Home, name: str) -> tuple[Submitted, dict[str, _STAGES_OF_ONE_RUN]]:
     """What was submitted, and its claims by run in the order of the submission."""
-    found = list(of_submission(home, name))
+    found = list(submission_records(home, name))
     submission = next((record for record in found if isinstance(record, Submitted)), None)
     if submission is None:
         raise InputError(home.submission(name), f"does not begin submission {name}", "`cebctl submit` begins another")
@@ -76,17 +76,17 @@ def _run(home: Home, submission: Submitted, claims: _STAGES_OF_ONE_RUN) -> None:
         if stage not in claims:
             continue
         paths = home.run(claims[stage].run_id, claims[stage].training)
-        if stage == "evaluate" and not trained(paths):
+        if stage == "evaluate" and not is_trained(paths):
             return
-        if given_back(home, submission.name, paths.run_id, stage):
+        if is_claim_released(home, submission.name, paths.run_id, stage):
             return
-        processes.redirect(paths.log(stage, paths.next_attempt(stage)))
-        start = runner.Start(asked=_stop_request(home, submission, paths.run_id, stage))
-        runner.run_stage(home, submission, claims[stage], stage, start=start)
+        processes.redirect_output(paths.log(stage, paths.next_attempt(stage)))
+        start = runner.JobStart(stop_request=_stop_request(home, submission, paths.run_id, stage))
+        runner.run_attempt(home, submission, claims[stage], stage, start=start)
 
 
 def _stop_request(home: Home, submission: Submitted, run_id: str, stage: Stage) -> StopRequest:
-    return StopRequest(why=lambda _: "cancelled" if given_back(home, submission.name, run_id, stage) else "")
+    return StopRequest(why=lambda _: "cancelled" if is_claim_released(home, submission.name, run_id, stage) else "")
 
 
 def _journals(home: Home, run_id: str) -> list[Path]:
@@ -97,4 +97,4 @@ def _journals(home: Home, run_id: str) -> list[Path]:
 def _note_death(path: Path, signum: int) -> None:
     """Say in the journal of the attempt that just ran how its process ended."""
     with Journal(path) as journal:
-        journal.write(Died(reason=processes.killed_by(signum)))
+        journal.write(Died(reason=processes.describe_signal(signum)))

@@ -33,17 +33,17 @@ from experiments.resources import Retries
 from jobs import file_ownership, processes
 from jobs.attempt import lease, runner
 from jobs.journal.files import Journal
-from jobs.journal.history import given_back, trained
-from jobs.journal.ownership import head_of, of_attempt, of_submission
-from jobs.journal.records import TERMINAL, Array, Claim, Died, Failed, Preempted, Started, Submitted, Succeeded
+from jobs.journal.history import is_claim_released, is_trained
+from jobs.journal.ownership import attempt_records, read_head, submission_records
+from jobs.journal.records import TERMINAL, Claim, Died, Failed, PlannedArray, Preempted, Started, Submitted, Succeeded
 from jobs.paths import Home, RunPaths, Stage
 from jobs.slurm import client
 
-AGAIN = 75
+EXIT_REQUEUE = 75
 """The exit code of an element that is to start again (EX_TEMPFAIL)."""
-REFUSED = 69
+EXIT_REFUSED = 69
 """The exit code of an element that has said why it did not begin (EX_UNAVAILABLE)."""
-FOR_GOOD = ("nan", "exploded", "input", "code", "retries")
+PERMANENT_FAILURES = ("nan", "exploded", "input", "code", "retries")
 """The kinds of failures that another try would only repeat."""
 
 NOTICE_SECONDS = 240
@@ -55,7 +55,7 @@ LOOK_SECONDS = 0.5
 LAST_WORDS_SECONDS = 10.0
 """How long a task that failed waits for the first to say why, before its own end makes srun kill all."""
 
-Telling = Started | Preempted | Died | Succeeded | Failed
+LifecycleRecord = Started | Preempted | Died | Succeeded | Failed
 """The records that say how an attempt began and ended."""
 Reason = Literal["preempted", "timeout", "node_failure", "failed"]
 
@@ -71,7 +71,7 @@ class GaveUpError(CebctlError):
 
 
 @dataclass(frozen=True)
-class Element:
+class ArrayTask:
     """What an element is to do, and which start of which job this is."""
 
     home: Home
@@ -90,25 +90,25 @@ class Element:
     def paths(self) -> RunPaths:
         return self.home.run(self.claim.run_id, self.claim.training)
 
-    def attempts(self) -> list[tuple[int, list[Telling]]]:
+    def attempts(self) -> list[tuple[int, list[LifecycleRecord]]]:
         """The numbers of this submission's attempts at the stage and their records, metrics apart."""
         found = []
         for number in self.paths.attempts(self.stage):
-            kept = [r for r in of_attempt(self.paths, self.stage, number) if isinstance(r, Telling)]
+            kept = [r for r in attempt_records(self.paths, self.stage, number) if isinstance(r, LifecycleRecord)]
             if kept and isinstance(kept[0], Started) and kept[0].submission == self.submission.name:
                 found.append((number, kept))
         return found
 
 
-def find(home: Home, submission: str, array: str) -> Element | None:
+def from_environment(home: Home, submission: str, array: str) -> ArrayTask | None:
     """The element this process runs, by the variables that Slurm sets; None if its claim was given back since."""
     index = int(os.environ["SLURM_ARRAY_TASK_ID"])
     submitted, claim, retries = None, None, Retries()
-    for record in of_submission(home, submission):
+    for record in submission_records(home, submission):
         match record:
             case Submitted():
                 submitted = record
-            case Array(job=name, resources=resources) if name == array:
+            case PlannedArray(job=name, resources=resources) if name == array:
                 retries = resources.retries
             case Claim(job=name, index=number) if name == array and number == index:
                 claim = record
@@ -116,52 +116,52 @@ def find(home: Home, submission: str, array: str) -> Element | None:
         raise CebctlError(f"{home.submission(submission)}: has no claim for element {index} of {array}")
     job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{index}"
     restart = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
-    element = Element(home, submitted, claim, retries, job, restart)
-    gone = given_back(home, submission, claim.run_id, claim.stage)  # taken for dead, or cancelled
+    element = ArrayTask(home, submitted, claim, retries, job, restart)
+    gone = is_claim_released(home, submission, claim.run_id, claim.stage)  # taken for dead, or cancelled
     return None if gone else element
 
 
-def work(element: Element, asked: StopRequest, payload: runner.Work | None = None) -> int:
+def run_rank_zero(element: ArrayTask, asked: StopRequest, payload: runner.Work | None = None) -> int:
     """Run one attempt; the exit code. 0 alone lets start what depends on this element's success."""
     stage, paths = element.stage, element.paths
     past = element.attempts()
     if any(isinstance(found[-1], Succeeded) for _, found in past):
         print(f"{paths.folder}: {stage} has ended before")
         return 0
-    if past and isinstance(failure := past[-1][1][-1], Failed) and not may_retry(element, failure):
+    if past and isinstance(failure := past[-1][1][-1], Failed) and not should_requeue(element, failure):
         print(f"{paths.folder}: {stage} has ended before: {failure}")
-        return REFUSED
-    if lacking := _lacking(element):
+        return EXIT_REFUSED
+    if lacking := _missing_prerequisite(element):
         print(lacking)
-        return REFUSED
-    processes.redirect(paths.log(stage, paths.next_attempt(stage)))
-    end = runner.run_stage(
+        return EXIT_REFUSED
+    processes.redirect_output(paths.log(stage, paths.next_attempt(stage)))
+    end = runner.run_attempt(
         element.home,
         element.submission,
         element.claim,
         stage,
         _refusal(element) or payload,
-        runner.Start(element.job, element.restart, asked),
+        runner.JobStart(element.job, element.restart, asked),
     )
     if isinstance(end, Succeeded):
         return 0
     if end is None:
         print("another attempt, a newer one, is at work")
-        return REFUSED
-    return start_again(element) if may_retry(element, end) else 1
+        return EXIT_REFUSED
+    return requeue(element) if should_requeue(element, end) else 1
 
 
-def _lacking(element: Element) -> str:
+def _missing_prerequisite(element: ArrayTask) -> str:
     """Which run would have to be trained before there is anything to do; empty where none would."""
-    needed = element.paths if element.stage == "evaluate" else runner.extended(element.claim, element.paths)
+    needed = element.paths if element.stage == "evaluate" else runner.extended_run(element.claim, element.paths)
     late = element.stage == "train" and needed is not None and needed.generation < element.claim.extended
-    if needed is None or (trained(needed) and not late):
+    if needed is None or (is_trained(needed) and not late):
         return ""
     purpose = "evaluate" if element.stage == "evaluate" else "extend"
     return f"{needed.folder}: is not trained{' again' * late}, so that there is nothing to {purpose}"
 
 
-def follow(element: Element, asked: StopRequest, rank: int) -> int:
+def run_other_rank(element: ArrayTask, asked: StopRequest, rank: int) -> int:
     """The part of a task that is not the first of its job: the same work as soon as that one has begun; the exit code.
 
     How an attempt ended is the first one's to say, and its exit code decides: asked to stop, all tasks do so together.
@@ -170,25 +170,25 @@ def follow(element: Element, asked: StopRequest, rank: int) -> int:
         if any(isinstance(record, Succeeded) for _, found in element.attempts() for record in found):
             return 0
         time.sleep(LOOK_SECONDS)
-    processes.redirect(element.paths.log(element.stage, attempt).with_suffix(f".rank{rank}.log"))
-    if runner.follow(element.submission, element.claim, element.stage, element.paths, asked):
+    processes.redirect_output(element.paths.log(element.stage, attempt).with_suffix(f".rank{rank}.log"))
+    if runner.join_attempt(element.submission, element.claim, element.stage, element.paths, asked):
         return 0
     time.sleep(LAST_WORDS_SECONDS)
     return 1
 
 
-def _begun(element: Element) -> int | None:
+def _begun(element: ArrayTask) -> int | None:
     """The number of the attempt that the first task of this start has begun."""
     for number in element.paths.attempts(element.stage)[-1:]:
-        head = head_of(element.paths, element.stage, number)
+        head = read_head(element.paths, element.stage, number)
         if head is not None and _is_start(head, element):
             return number
     return None
 
 
-def _refusal(element: Element) -> runner.Work | None:
+def _refusal(element: ArrayTask) -> runner.Work | None:
     """Work that only says that there were enough attempts; None if there were not."""
-    counts = reasons(element)
+    counts = count_ends(element)
     for reason, count in counts.items():
         allowed = getattr(element.retries, reason)
         if allowed != "unlimited" and count > allowed:
@@ -202,7 +202,7 @@ def _refusal(element: Element) -> runner.Work | None:
     return None
 
 
-def reasons(element: Element) -> Counter[Reason]:
+def count_ends(element: ArrayTask) -> Counter[Reason]:
     """Why the attempts of this submission came to their ends, each counted once."""
     found: Counter[Reason] = Counter()
     for _, kept in element.attempts():
@@ -218,49 +218,49 @@ def reasons(element: Element) -> Counter[Reason]:
     return found
 
 
-def may_retry(element: Element, end: runner.End | Died) -> bool:
+def should_requeue(element: ArrayTask, end: runner.End | Died) -> bool:
     """Whether the element should start again behind this end."""
     match end:
         case Preempted(reason=reason):
             # What is cancelled is not wanted; a newer start has the work of a superseded one already.
             return reason in ("timeout", "preempted", "")
         case Failed(kind=kind):
-            return kind not in FOR_GOOD and reasons(element)["failed"] <= element.retries.failed
+            return kind not in PERMANENT_FAILURES and count_ends(element)["failed"] <= element.retries.failed
         case Died():
-            return reasons(element)["failed"] <= element.retries.failed
+            return count_ends(element)["failed"] <= element.retries.failed
         case _:
             return False
 
 
-def start_again(element: Element) -> int:
+def requeue(element: ArrayTask) -> int:
     """Ask Slurm to requeue the element, unless it did so itself or is ending it; the exit code."""
     try:
-        state, restarts, _ = client.fate(element.job)
+        state, restarts, _ = client.job_state(element.job)
         if state == "RUNNING" and restarts == element.restart:
             client.requeue(element.job)
     except CebctlError as error:
         print(f"could not be requeued, `cebctl submit` will go on with it: {error}", file=sys.stderr)
-    return AGAIN
+    return EXIT_REQUEUE
 
 
-def why(element: Element, asked: StopRequest) -> str:
+def stop_reason(element: ArrayTask, asked: StopRequest) -> str:
     """Why Slurm asked it to stop, for `Preempted.reason`."""
     try:
-        state, restarts, left = client.fate(element.job)
+        state, restarts, left = client.job_state(element.job)
     except CebctlError:
         state, restarts, left = "", element.restart, None
     if restarts > element.restart:
         return "preempted"
-    if signal.SIGTERM not in asked.heard:  # preemption may say no more than this, where there is a grace time
+    if signal.SIGTERM not in asked.received:  # preemption may say no more than this, where there is a grace time
         return "timeout" if not state or (left is not None and left <= NOTICE_SECONDS) else "preempted"
-    if state == "COMPLETING" and client.preempted(element.job):  # so is what is cancelled, for a moment
+    if state == "COMPLETING" and client.is_preempted(element.job):  # so is what is cancelled, for a moment
         return "preempted"
     if state in ("CANCELLED", "COMPLETING", "FAILED", ""):
         return "cancelled"
     return "timeout" if left == 0 else "preempted"
 
 
-def note_death(element: Element, code: int) -> int:
+def record_death(element: ArrayTask, code: int) -> int:
     """Behind the work: if it ended without a word, write one in its place; the exit code of the job."""
     past = element.attempts()
     ours = [(n, found) for n, found in past if _is_start(found[0], element)]
@@ -269,49 +269,49 @@ def note_death(element: Element, code: int) -> int:
     if ours and ours[-1][0] < past[-1][0]:  # a newer start has the work
         return code
     # It said itself why it did not begin; of several tasks srun kills those that wait for the first to, and says that.
-    if not ours and (code in (0, REFUSED) or _lacking(element)):
+    if not ours and (code in (0, EXIT_REFUSED) or _missing_prerequisite(element)):
         return code
     number = ours[-1][0] if ours else element.paths.next_attempt(element.stage)
     died = Died(reason=_death(code, begun=bool(ours)))
     with Journal(element.paths.journal(element.stage, number)) as journal:
         if not ours:
-            head = runner.started(element.paths, element.stage, number, element.submission, element.claim)
+            head = runner.start_record(element.paths, element.stage, number, element.submission, element.claim)
             journal.write(msgspec.structs.replace(head, job=element.job, restart=element.restart))
         journal.write(died)
-    return start_again(element) if may_retry(element, died) else code or 1
+    return requeue(element) if should_requeue(element, died) else code or 1
 
 
-def _is_start(record: Telling, element: Element) -> bool:
+def _is_start(record: LifecycleRecord, element: ArrayTask) -> bool:
     return isinstance(record, Started) and (record.job, record.restart) == (element.job, element.restart)
 
 
-def _lives(element: Element, attempt: int) -> bool:
+def _lives(element: ArrayTask, attempt: int) -> bool:
     """Whether the attempt is at work all the same: srun leaves it to itself when its node is cut off."""
     lease_file = element.paths.lease(element.stage)
-    holder = lease.holder(lease_file)
-    return holder is not None and holder.attempt == attempt and lease.held(lease_file) is not False
+    holder = lease.read_holder(lease_file)
+    return holder is not None and holder.attempt == attempt and lease.is_held(lease_file) is not False
 
 
 def _death(code: int, *, begun: bool) -> str:
     when = "" if begun else " before it began: see its array's log"
     if code > 128 and code - 128 in set(signal.Signals):
-        return processes.killed_by(code - 128) + when
+        return processes.describe_signal(code - 128) + when
     return f"ended with exit code {code} and without a word{when}"
 
 
 def main(arguments: Sequence[str]) -> int:
     """The command line above."""
     folder, submission, array, *rest = arguments
-    file_ownership.keep_private(Path(folder))
-    element = find(Home(Path(folder)), submission, array)
+    file_ownership.restrict_umask(Path(folder))
+    element = from_environment(Home(Path(folder)), submission, array)
     if element is None:
         print(f"{submission}: the claim of this element was given back: nothing to do")
-        return REFUSED
+        return EXIT_REFUSED
     if rest:
-        return note_death(element, int(rest[1]))
-    _asked.why = lambda asked: why(element, asked)
+        return record_death(element, int(rest[1]))
+    _asked.find_reason = lambda asked: stop_reason(element, asked)
     rank = int(os.environ.get("SLURM_PROCID") or 0)
-    return follow(element, _asked, rank) if rank else work(element, _asked)
+    return run_other_rank(element, _asked, rank) if rank else run_rank_zero(element, _asked)
 
 
 if __name__ == "__main__":

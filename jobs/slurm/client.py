@@ -22,16 +22,16 @@ from jobs.job_environment import SLURM_PREFIXES
 
 _log = logging.getLogger(__name__)
 
-SECONDS = 20.0
+TIMEOUT_SECONDS = 20.0
 """How long a call may take."""
 _NAMES_AT_ONCE = 200
 
-FINAL = frozenset(
+FINAL_STATES = frozenset(
     ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "PREEMPTED",
      "REVOKED")
 )  # fmt: skip
 """The states in which a job will not run again. Every other one, known here or not, counts as alive."""
-WAITING = frozenset(("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "CONFIGURING"))
+WAITING_STATES = frozenset(("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "CONFIGURING"))
 """The states before a start."""
 
 _LAUNCH_FAILED = ("launch_failed_requeued_held", "JobHoldMaxRequeue")
@@ -72,7 +72,7 @@ _ENDED = {
 }
 
 
-class Element(Struct, frozen=True):
+class TaskStatus(Struct, frozen=True):
     """What Slurm says of one element of an array."""
 
     name: str
@@ -85,38 +85,38 @@ class Element(Struct, frozen=True):
     nodes: str = ""
 
     @property
-    def final(self) -> bool:
-        return self.state in FINAL
+    def is_final(self) -> bool:
+        return self.state in FINAL_STATES
 
     @property
-    def ending(self) -> bool:
+    def is_ending(self) -> bool:
         """Whether it was told to end, and its processes are being stopped."""
         return self.state == "COMPLETING"
 
     @property
-    def waiting(self) -> bool:
-        return self.state in WAITING
+    def is_waiting(self) -> bool:
+        return self.state in WAITING_STATES
 
     @property
-    def launch_failed(self) -> bool:
+    def has_failed_launch(self) -> bool:
         """Whether Slurm holds it because it could not be launched, and nobody else wants it held."""
-        return self.waiting and self._reason in _LAUNCH_FAILED
+        return self.is_waiting and self._reason in _LAUNCH_FAILED
 
     @property
     def _reason(self) -> str:
         return self.reason.partition(",")[0].replace(" ", "_")
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Why it waits or how it ended; empty where there is nothing to say."""
-        if self.final:
+        if self.is_final:
             return _ENDED.get(self.state, "")
-        if not self.waiting:
+        if not self.is_waiting:
             return "" if self.state in ("RUNNING", "COMPLETING") else self.state.lower().replace("_", " ")
         return _WORDS.get(self._reason, "" if self._reason in ("None", "") else f"waits: {self.reason}")
 
 
-def queue(names: Iterable[str]) -> list[Element]:
+def query_squeue(names: Iterable[str]) -> list[TaskStatus]:
     """What the controller knows of the arrays of these names, whosever they are; a finished job it forgets.
 
     Raises UnreachableError if it does not answer: then nothing is known.
@@ -126,7 +126,7 @@ def queue(names: Iterable[str]) -> list[Element]:
     return [element for line in lines if (element := _queued(line))]
 
 
-def queue_by_ids(ids: Mapping[str, str]) -> list[Element]:
+def query_squeue_by_ids(ids: Mapping[str, str]) -> list[TaskStatus]:
     """Return what the controller knows of arrays by Slurm's ids of them, given by name, whatever they are called now.
 
     A number that was given out again is told by the name of its batch script, which `jobs.slurm.sbatch` calls as the
@@ -152,7 +152,7 @@ def queue_by_ids(ids: Mapping[str, str]) -> list[Element]:
     return elements
 
 
-def accounted(names: Iterable[str], days: int = 60) -> list[Element] | None:
+def query_sacct(names: Iterable[str], days: int = 60) -> list[TaskStatus] | None:
     """The same from the accounting, which does not forget; None where there is none.
 
     Raises UnreachableError if it does not answer.
@@ -167,34 +167,34 @@ def accounted(names: Iterable[str], days: int = 60) -> list[Element] | None:
     return [element for line in lines if (element := _accounted(line))]
 
 
-def _queued(line: str) -> Element | None:
+def _queued(line: str) -> TaskStatus | None:
     fields = [field.strip() for field in line.split("|")]
     if len(fields) < 6:
         return None
     job, name, state, reason, restarts, nodes = fields[:6]
     _, _, index = job.partition("_")
     count = int(restarts) if restarts.isdecimal() else 0
-    return Element(name, int(index), job, state, reason, count, nodes) if index.isdecimal() else None
+    return TaskStatus(name, int(index), job, state, reason, count, nodes) if index.isdecimal() else None
 
 
-def _accounted(line: str) -> Element | None:
+def _accounted(line: str) -> TaskStatus | None:
     fields = [field.strip() for field in line.split("|")]
     if len(fields) < 4 or not fields[2]:
         return None
     job, name, state, nodes = fields[:4]
     _, _, index = job.partition("_")
     state = state.split()[0]  # CANCELLED by 1000
-    return Element(name, int(index), job, state, "", 0, nodes) if index.isdecimal() else None
+    return TaskStatus(name, int(index), job, state, "", 0, nodes) if index.isdecimal() else None
 
 
-def fate(job: str) -> tuple[str, int, int | None]:
+def job_state(job: str) -> tuple[str, int, int | None]:
     """State, restarts and the seconds left of one job, for the job itself. Raises UnreachableError."""
     lines = call(["squeue", "-h", "-a", "-j", job, "-O", "State:|,RestartCnt:|,TimeLeft:|"], limit=5).splitlines()
     state, restarts, left = [field.strip() for field in lines[0].split("|")[:3]] if lines else ("", "", "")
-    return state, int(restarts) if restarts.isdecimal() else 0, seconds(left)
+    return state, int(restarts) if restarts.isdecimal() else 0, parse_time(left)
 
 
-def preempted(job: str) -> bool:
+def is_preempted(job: str) -> bool:
     """Whether a job that is being ended was preempted; no where this Slurm can't say."""
     try:
         return any(char.isdigit() for char in call(["squeue", "-h", "-a", "-j", job, "-O", "PreemptTime"], limit=5))
@@ -218,7 +218,7 @@ def release(job: str) -> None:
     call(["scontrol", "release", job])
 
 
-def call(command: Sequence[str], limit: float = SECONDS) -> str:
+def call(command: Sequence[str], limit: float = TIMEOUT_SECONDS) -> str:
     """What a command of Slurm's prints. Raises UnreachableError, NoAnswerError if it may have acted,
     and NotConfiguredError if there is no cluster."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(SLURM_PREFIXES) or k == "SLURM_CONF"}
@@ -238,9 +238,9 @@ def call(command: Sequence[str], limit: float = SECONDS) -> str:
         _log.debug("%s (%.2f s)", shlex.join(command), time.monotonic() - began)
     if done.returncode:
         text = " ".join((done.stderr or done.stdout).split()) or f"exit code {done.returncode}"
-        if re.search("configuration (source|file)", text) and not _SILENCE.search(text):
+        if re.search("configuration (source|file)", text) and not _TIMEOUT_PATTERN.search(text):
             raise NotConfiguredError
-        kind = NoAnswerError if _SILENCE.search(text) else UnreachableError
+        kind = NoAnswerError if _TIMEOUT_PATTERN.search(text) else UnreachableError
         raise kind("Slurm", re.sub(r"^\w+: (error: )?", f"{command[0]}: ", text)[:500])
     return done.stdout
 
@@ -257,7 +257,7 @@ class NoAnswerError(UnreachableError):
     """The controller did not answer in time: what was asked of it may happen yet."""
 
 
-_SILENCE = re.compile(
+_TIMEOUT_PATTERN = re.compile(
     r"timed out|Unable to contact|Connection (refused|reset)|connect failure|Zero Bytes", re.IGNORECASE
 )
 
@@ -270,7 +270,7 @@ def _by_names(command: list[str], names: Iterable[str]) -> list[str]:
     return lines
 
 
-def seconds(left: str) -> int | None:
+def parse_time(left: str) -> int | None:
     """`1-02:03:04` in seconds; None for what is no time."""
     found = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", left)
     if not found:

@@ -43,7 +43,7 @@ class Node:
     partitions: tuple[str, ...]
 
     @property
-    def in_service(self) -> bool:
+    def is_in_service(self) -> bool:
         """Whether it takes jobs, or will once those it has are done."""
         return not self.state.endswith("*") and _OUT_OF_SERVICE.isdisjoint(re.findall(r"\w+", self.state))
 
@@ -122,7 +122,7 @@ class Accounting:
 
 
 @dataclass(frozen=True)
-class Site:
+class ClusterInfo:
     """A cluster, as one user sees it."""
 
     config: Mapping[str, str]
@@ -166,7 +166,7 @@ class Site:
         return _number(self.config.get("KillWait"), 30)
 
     @property
-    def remembers(self) -> float:
+    def min_job_age(self) -> float:
         """Seconds for which the controller still knows a job that has ended."""
         return _number(self.config.get("MinJobAge"), 300)
 
@@ -174,7 +174,7 @@ class Site:
         return [node for node in self.nodes if partition in node.partitions]
 
 
-def ask(user: str | None = None) -> Site:
+def query(user: str | None = None) -> ClusterInfo:
     """The cluster that this machine's Slurm commands talk to.
 
     Raises UnreachableError if they are not there or the controller does not answer.
@@ -193,7 +193,7 @@ def ask(user: str | None = None) -> Site:
             accounting = _accounting(user or getpass.getuser())
         except UnreachableError as unreachable:
             error = str(unreachable)
-    return Site(
+    return ClusterInfo(
         config=config,
         partitions={partition.name: partition for partition in partitions if partition.name},
         nodes=tuple(nodes),
@@ -210,13 +210,13 @@ def _ahead(shown: int, before: float, after: float) -> float:
     return shown - after if shown > after else min(shown + 1 - before, 0.0)
 
 
-def megabytes(text: str) -> float:
+def parse_megabytes(text: str) -> float:
     """Slurm's amounts of memory, `64G` or `500M`, in megabytes; a bare number is in megabytes."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)B?", text.strip().upper())
     return float(found[1]) * _UNITS[found[2]] if found else UNLIMITED
 
 
-def time_text(seconds: float) -> str:
+def format_time(seconds: float) -> str:
     """A time as Slurm and matrices write it: `2-12:00:00`."""
     days, rest = divmod(int(seconds), 86_400)
     text = f"{rest // 3600:02}:{rest % 3600 // 60:02}:{rest % 60:02}"
@@ -241,7 +241,7 @@ def _least(*limits: str) -> dict[str, float]:
     """Of limits such as `cpu=16,gres/gpu=4,mem=64G`, the least of each."""
     found: dict[str, float] = {}
     for name, _, amount in (limit.partition("=") for limit in ",".join(limits).split(",") if limit):
-        most = megabytes(amount) if name == "mem" else _number(amount)
+        most = parse_megabytes(amount) if name == "mem" else _number(amount)
         found[name] = min(most, found.get(name, UNLIMITED))
     return found
 
@@ -342,7 +342,7 @@ def _number(text: str | None, otherwise: float = UNLIMITED) -> float:
 
 def _seconds(text: str | None) -> float:
     """`1-00:00:00` in seconds; UNLIMITED for what is no time."""
-    found = client.seconds((text or "").strip())
+    found = client.parse_time((text or "").strip())
     return UNLIMITED if found is None else float(found)
 
 

@@ -41,7 +41,7 @@ _OUT_OF_SIGHT_DAYS = 360
 
 
 @dataclass(frozen=True)
-class Array:
+class ArrayRequest:
     """One array to be sent."""
 
     name: str
@@ -49,15 +49,15 @@ class Array:
     resources: Resources
     indices: Sequence[int]
     """Of its elements, ascending."""
-    at_once: int | None = None
+    max_parallel: int | None = None
     """How many of them may run at a time."""
-    after: Sequence[str] = ()
+    dependencies: Sequence[str] = ()
     """sbatch's dependencies: `aftercorr:4711`."""
-    avoid: Sequence[str] = ()
+    exclude_nodes: Sequence[str] = ()
     """Nodes it may not run on."""
 
 
-def send(home: Home, snapshot: Snapshot, submission: str, array: Array) -> Launched:
+def submit_array(home: Home, snapshot: Snapshot, submission: str, array: ArrayRequest) -> Launched:
     """Send an array to Slurm.
 
     Raises InputError if Slurm refuses it, TooManyJobsError if only its size is refused, UnreachableError if the
@@ -66,18 +66,18 @@ def send(home: Home, snapshot: Snapshot, submission: str, array: Array) -> Launc
     folder = home.workers(submission)
     folder.mkdir(parents=True, exist_ok=True)
     script = folder / f"{array.name}.sh"
-    script.write_text(_script(home, snapshot, submission, array))
+    script.write_text(_batch_script(home, snapshot, submission, array))
     done = _sbatch("--parsable", str(script), cwd=home.folder)
     return Launched(job=array.name, executor_id=done.stdout.strip().partition(";")[0])
 
 
-def rehearse(resources: Resources) -> tuple[str, bool]:
+def test_only(resources: Resources) -> tuple[str, bool]:
     """Return what sbatch says of one job with these resources, which is not sent, and whether it says when it starts.
 
     Behind jobs without a time limit it can't tell, and names a day in a year or in centuries.
     Raises InputError if it would be refused, UnreachableError if the controller does not answer.
     """
-    options = _options(Array("rehearsal", resources, [0])) | {
+    options = _options(ArrayRequest("rehearsal", resources, [0])) | {
         "nodes": str(resources.nodes), "ntasks-per-node": str(_tasks(resources)),
         "cpus-per-task": str(_cpus(resources)), "wrap": "true",
     }  # fmt: skip
@@ -121,7 +121,7 @@ def _sbatch(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPro
         raise client.NoAnswerError("Slurm", f"sbatch had no answer within {_SBATCH_SECONDS:g} s") from None
     _log.debug("sbatch %s: %s", shlex.join(arguments), (done.stdout or done.stderr).strip())
     if done.returncode:
-        raise _refusal(done.stderr)
+        raise _sbatch_error(done.stderr)
     return done
 
 
@@ -129,7 +129,7 @@ class TooManyJobsError(UnreachableError):
     """The site does not let this user queue so many jobs."""
 
 
-def _refusal(text: str) -> Exception:
+def _sbatch_error(text: str) -> Exception:
     said = " ".join(re.sub(r"sbatch: (error: )?", "", text).split())[:500] or "sbatch failed without a word"
     limits = re.findall(r"\w+Limit\b", said)  # sbatch's sentence on any of them ends with `job submit limit, …`
     if any("Submit" in limit for limit in limits) or (not limits and re.search(r"MaxSubmit|submit limit", said)):
@@ -141,7 +141,7 @@ def _refusal(text: str) -> Exception:
     return InputError("resources", f"Slurm refuses them: {said}", "`cebctl doctor MATRIX` says what this cluster has")
 
 
-def _script(home: Home, snapshot: Snapshot, submission: str, array: Array) -> str:
+def _batch_script(home: Home, snapshot: Snapshot, submission: str, array: ArrayRequest) -> str:
     """The batch script: submitit's text, which quotes every option."""
     from submitit.slurm.slurm import _make_sbatch_string
 
@@ -182,7 +182,7 @@ def _cpus(resources: Resources) -> int:
     return max(resources.cpus // _tasks(resources), 1) if resources.cpus else resources.cpus_per_gpu or 1
 
 
-def _options(array: Array) -> dict[str, str | bool]:
+def _options(array: ArrayRequest) -> dict[str, str | bool]:
     """The options of sbatch, but for those that submitit has parameters of its own for."""
     resources = array.resources
     kind = f"{resources.gpu_type}:" if resources.gpu_type else ""
@@ -195,11 +195,11 @@ def _options(array: Array) -> dict[str, str | bool]:
         "mem": resources.memory,
         "time": resources.time,
         "gpus-per-node": f"{kind}{resources.gpus_per_node}" if resources.gpus_per_node else None,
-        "exclude": ",".join(array.avoid),
-        "dependency": ",".join(array.after),
+        "exclude": ",".join(array.exclude_nodes),
+        "dependency": ",".join(array.dependencies),
     }
     own = {option: value or True for option, _, value in (line.partition("=") for line in resources.directives)}
-    limit = f"%{array.at_once}" if array.at_once else ""
+    limit = f"%{array.max_parallel}" if array.max_parallel else ""
     return (
         own
         | {option: value for option, value in asked.items() if value}
@@ -220,5 +220,5 @@ def _ranges(indices: Sequence[int]) -> str:
 
 def _signal_seconds(limit: str | None) -> int:
     """How long before its time limit a job is told."""
-    seconds = client.seconds(limit) if limit else None
+    seconds = client.parse_time(limit) if limit else None
     return min(_SIGNAL_SECONDS, seconds // 6) if seconds else _SIGNAL_SECONDS

@@ -87,11 +87,11 @@ class Backend(ABC):
         """Held by the one process that decides what to submit."""
 
     @abstractmethod
-    def adapt(self) -> None:
+    def set_journal_mode(self) -> None:
         """Make what is there fit the place where it lies now."""
 
     @abstractmethod
-    def inside(self, folder: Path) -> bool:
+    def is_inside(self, folder: Path) -> bool:
         """Whether the store lies in this folder, and so belongs to it."""
 
     @abstractmethod
@@ -99,7 +99,7 @@ class Backend(ABC):
         """Tables in the place of ours, in a database without our version table."""
 
     @abstractmethod
-    def remember(self, connection: Connection) -> None:
+    def remember_identity(self, connection: Connection) -> None:
         """Remember which store this is, where its address does not tell it from one that takes its place."""
 
     @abstractmethod
@@ -122,17 +122,17 @@ class Backend(ABC):
         """`upsert` of rows of `metrics` in the order of its columns, as fast as the driver goes."""
 
     @abstractmethod
-    def fault(self, error: Exception) -> CebctlError | None:
+    def user_error(self, error: Exception) -> CebctlError | None:
         """What an error of the driver means to a person; None: it is our own mistake."""
 
     @contextmanager
-    def in_words(self) -> Iterator[None]:
+    def translate_errors(self) -> Iterator[None]:
         """Turn the driver's errors into ours."""
         try:
             yield
         except self.driver_errors as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
-            words = self.fault(cause) if isinstance(cause, Exception) else None
+            words = self.user_error(cause) if isinstance(cause, Exception) else None
             if words is None:
                 raise
             raise words from error
@@ -143,7 +143,7 @@ class Backend(ABC):
             if not sa.inspect(connection).has_table(VERSION_TABLE):
                 return None
             version: Any = connection.scalar(sa.text(f"SELECT version_num FROM {VERSION_TABLE}"))
-            self.remember(connection)
+            self.remember_identity(connection)
         try:
             return int(version)
         except (TypeError, ValueError):

@@ -50,7 +50,7 @@ class Postgresql(Backend):
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        with self.in_words(), self.engine.connect() as connection:
+        with self.translate_errors(), self.engine.connect() as connection:
             connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             with connection.begin():
                 self._check(connection)
@@ -58,7 +58,7 @@ class Postgresql(Backend):
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        with self.in_words(), self.engine.begin() as connection:
+        with self.translate_errors(), self.engine.begin() as connection:
             _wait_for(connection, "pg_advisory_xact_lock", _WRITING)
             self._check(connection)
             yield connection
@@ -79,7 +79,7 @@ class Postgresql(Backend):
 
     @contextmanager
     def _locked(self, key: int) -> Iterator[None]:
-        with self.in_words(), self.engine.connect() as connection:
+        with self.translate_errors(), self.engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT")
             _wait_for(connection, "pg_advisory_lock", key)
             try:
@@ -87,10 +87,10 @@ class Postgresql(Backend):
             finally:
                 connection.invalidate()  # ends the session, and the lock with it
 
-    def adapt(self) -> None:
+    def set_journal_mode(self) -> None:
         pass
 
-    def inside(self, folder: Path) -> bool:
+    def is_inside(self, folder: Path) -> bool:
         return False
 
     def foreign_tables(self, connection: Connection) -> set[str]:
@@ -103,7 +103,7 @@ class Postgresql(Backend):
         except DamagedError:  # or replaced between the look at its tables and the reading of the number
             return super().schema()
 
-    def remember(self, connection: Connection) -> None:
+    def remember_identity(self, connection: Connection) -> None:
         self._opened = connection.scalar(_NUMBER)
 
     def create(self) -> None:
@@ -111,7 +111,7 @@ class Postgresql(Backend):
             create(connection)
 
     def is_current(self) -> bool:
-        with self.in_words(), self.engine.begin() as connection:
+        with self.translate_errors(), self.engine.begin() as connection:
             return bool(connection.scalar(_NUMBER) == self._opened)
 
     def replace(self, name: str) -> str:
@@ -148,7 +148,7 @@ class Postgresql(Backend):
             clean = [tuple(map(_without_nul, row)) for row in rows]
             connection.exec_driver_sql(_METRICS, clean)
 
-    def fault(self, error: Exception) -> CebctlError | None:
+    def user_error(self, error: Exception) -> CebctlError | None:
         import psycopg
 
         lines = str(error).strip().splitlines()

@@ -28,7 +28,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 
 from experiments.errors import CebctlError, InputError, UnreachableError
 from store.backends.backend import PATIENCE_SECONDS, Backend, DamagedError, to_json
-from store.locks import locked, network_file_system
+from store.locks import hold_lock, network_file_system
 from store.tables import VERSION_TABLE, create, metrics
 
 SUFFIXES = (".sqlite", ".sqlite3", ".db")
@@ -79,7 +79,7 @@ class Sqlite(Backend):
 
     @contextmanager
     def _transaction(self, write: bool) -> Iterator[Connection]:
-        with self.in_words(), self.engine.connect() as connection:
+        with self.translate_errors(), self.engine.connect() as connection:
             connection.execution_options(write=write)
             _driver(connection).execute("PRAGMA foreign_keys=ON")
             with connection.begin():
@@ -126,14 +126,14 @@ class Sqlite(Backend):
 
     # --- where it lies ---
 
-    def adapt(self) -> None:
+    def set_journal_mode(self) -> None:
         if self.path is None or self.read_only or not self.path.is_file() or not self.path.stat().st_size:
             return
         mode = self._journal_mode_here()
         if _journal_mode_of(self.path) == mode:
             return
         # A rollback journal is right everywhere: a store that is in use, or can't be written, may keep it.
-        with suppress(UnreachableError) if mode == "WAL" else nullcontext(), self.opening(), self.in_words():
+        with suppress(UnreachableError) if mode == "WAL" else nullcontext(), self.opening(), self.translate_errors():
             self._change_journal_mode(mode)
 
     def _journal_mode_here(self) -> JournalMode:
@@ -163,11 +163,11 @@ class Sqlite(Backend):
     def _locked(self, purpose: str) -> AbstractContextManager[None]:
         if self.path is None:
             return nullcontext()
-        return locked(self.path.with_name(f"{self.path.name}.{purpose}.lock"), PATIENCE_SECONDS)
+        return hold_lock(self.path.with_name(f"{self.path.name}.{purpose}.lock"), PATIENCE_SECONDS)
 
     # --- files ---
 
-    def inside(self, folder: Path) -> bool:
+    def is_inside(self, folder: Path) -> bool:
         return self.path is None or self.path.is_relative_to(folder)
 
     def foreign_tables(self, connection: Connection) -> set[str]:
@@ -175,12 +175,12 @@ class Sqlite(Backend):
 
     def create(self) -> None:
         if self.path:  # a new file has no mode yet
-            with self.in_words(), self.engine.connect() as connection:
+            with self.translate_errors(), self.engine.connect() as connection:
                 _driver(connection).execute(f"PRAGMA journal_mode={self._journal_mode_here()}")
         with self.writing() as connection:
             create(connection)
 
-    def remember(self, connection: Connection) -> None:
+    def remember_identity(self, connection: Connection) -> None:
         pass  # the file is remembered when it is opened
 
     def is_current(self) -> bool:
@@ -229,7 +229,7 @@ class Sqlite(Backend):
 
     # --- errors ---
 
-    def fault(self, error: Exception) -> CebctlError | None:
+    def user_error(self, error: Exception) -> CebctlError | None:
         name = getattr(error, "sqlite_errorname", "")
         senseless = name in ("", "SQLITE_ERROR") and str(error).startswith(_SENSELESS)
         if name.startswith("SQLITE_CORRUPT") or senseless:
@@ -249,7 +249,7 @@ def _driver(connection: Connection) -> sqlite3.Connection:
     return cast(sqlite3.Connection, connection.connection.dbapi_connection)
 
 
-def at_rest(path: Path) -> bool:
+def is_at_rest(path: Path) -> bool:
     """Whether the file alone is the whole store, and opening it as usual would only add the log's side files.
 
     False where something is in the log (the store is in use, or its last user was killed) and for a store

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from jobs.attempt import lease
-from jobs.journal.ownership import records
+from jobs.journal.ownership import iter_records
 from jobs.journal.records import Checkpointed, Claim, Heartbeat, Result, Started
 from jobs.paths import Home, RunPaths
 from jobs.processes import Process
@@ -50,16 +50,16 @@ def stop(paths: RunPaths, stage: Any, attempt: int, signum: int) -> None:
     """Stop an attempt, and if it is killed its worker with it, as soon as it is at work."""
     deadline = time.monotonic() + 120
     journal = paths.journal(stage, attempt)
-    while not (journal.exists() and any(records(journal)) and lease.held(paths.lease(stage))):
+    while not (journal.exists() and any(iter_records(journal)) and lease.is_held(paths.lease(stage))):
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    holder = lease.holder(paths.lease(stage))
+    holder = lease.read_holder(paths.lease(stage))
     assert holder and holder.attempt == attempt
     process = Process.parse(holder.process)
     assert process
     worker = int(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[1])
     if signum == signal.SIGTERM:
-        while not any(isinstance(record, Heartbeat) for record in records(journal)):
+        while not any(isinstance(record, Heartbeat) for record in iter_records(journal)):
             time.sleep(0.05)
     os.kill(worker if signum == signal.SIGKILL else process.pid, signum)  # the attempt dies with its worker
     while process.alive():
@@ -67,7 +67,7 @@ def stop(paths: RunPaths, stage: Any, attempt: int, signum: int) -> None:
 
 
 def claims(home: Home) -> list[tuple[str, int, int]]:
-    every = (record for path in sorted(home.submissions.glob("*.jsonl")) for record in records(path))
+    every = (record for path in sorted(home.submissions.glob("*.jsonl")) for record in iter_records(path))
     return [(one.stage, one.generation, len(one.benchmarks)) for one in every if isinstance(one, Claim)]
 
 
@@ -94,7 +94,7 @@ def test_benchmarks_are_measured_again_through_a_kill(cebctl, start, home: Path,
     assert cebctl("submit", matrix, "--wait").code == 0
     assert state(cebctl, matrix)[1:] == ("done", [1, 2])
     assert "nothing to submit" in cebctl("submit", matrix).err
-    attempts = [list(records(paths.journal("evaluate", number))) for number in (2, 3)]
+    attempts = [list(iter_records(paths.journal("evaluate", number))) for number in (2, 3)]
     assert [record.generation for one in attempts for record in one if isinstance(record, Started)] == [2, 2]
     (result,) = (record for record in attempts[1] if isinstance(record, Result))
     assert (result.generation, type(result.benchmark).__name__) == (2, "Pgd")
@@ -130,11 +130,11 @@ def test_a_run_is_trained_again_beside_the_old_through_a_kill(cebctl, home: Path
     stop(paths, "train", 3, signal.SIGTERM)
     assert cebctl("submit", matrix, "--again", "train", "--wait").code == 0
     assert state(cebctl, matrix)[1:] == ("done", [2, 2])
-    begun = [next(iter(records(paths.journal("train", number)))) for number in (1, 2, 3, 4)]
+    begun = [next(iter(iter_records(paths.journal("train", number)))) for number in (1, 2, 3, 4)]
     assert [one.generation for one in begun if isinstance(one, Started)] == [1, 2, 2, 2]
     assert [bool(one.resumed_step) for one in begun if isinstance(one, Started)] == [False, False, False, True]
     assert {path.name: path.read_bytes() for path in paths.checkpoints.iterdir()} == kept
-    saved = [one.file for one in records(paths.journal("train", 4)) if isinstance(one, Checkpointed)]
+    saved = [one.file for one in iter_records(paths.journal("train", 4)) if isinstance(one, Checkpointed)]
     assert saved[-1] == max(kept), "the same training, bit for bit"
     new = cell(cebctl, matrix, "clean")
     assert (new["value"], new.get("generation")) == (old["value"], 2)

@@ -16,7 +16,7 @@ from experiments.identity import evaluation_id
 from experiments.matrix.load import load
 from experiments.matrix.planned_run import PlannedRun
 from jobs import provenance
-from jobs.attempt.runner import run_stage
+from jobs.attempt.runner import run_attempt
 from jobs.journal.files import Journal
 from jobs.journal.records import Claim, Measure, Metrics, Result, Submitted
 from jobs.paths import STAGES, Home, RunPaths
@@ -56,7 +56,7 @@ def perform(home: Home, planned: PlannedRun, submission: Submitted, correct: int
             )
 
     for stage, work in (("train", train), ("evaluate", evaluate)):
-        run_stage(home, submission, claim_of(planned, stage), stage, work)  # type: ignore[arg-type]
+        run_attempt(home, submission, claim_of(planned, stage), stage, work)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -194,7 +194,7 @@ def test_a_spec_in_another_runs_folder_is_named_and_not_trained(
     wrong = claim_of(matrix.runs[0], "train")
     wrong.spec = claim_of(matrix.runs[1], "train").spec
     begun = head_of_submission("s3", matrix, "local", provenance.code_digest())
-    end = run_stage(worked, begun, wrong, "train")
+    end = run_attempt(worked, begun, wrong, "train")
     assert f"is given the spec of run {runs[1].run_id}" in getattr(end, "error", "")
 
 

@@ -54,7 +54,7 @@ def _kill_everything(home: Home) -> None:
 
 def _running(home: Home, matrix: Path) -> list[str]:
     return [
-        run.run_id for run in load(matrix).runs for stage in STAGES if lease.held(home.run(run.run_id).lease(stage))
+        run.run_id for run in load(matrix).runs for stage in STAGES if lease.is_held(home.run(run.run_id).lease(stage))
     ]
 
 
@@ -137,7 +137,7 @@ def test_a_killed_run_is_lost_and_the_others_go_on(cebctl, start, tiny: Path, ho
     process = start("submit", tiny, "--wait", "--workers", "1")
     _wait_until(lambda: _running(there, tiny), "a run to start")
     first = _running(there, tiny)[0]
-    holder = lease.holder(there.run(first).lease("train"))
+    holder = lease.read_holder(there.run(first).lease("train"))
     assert holder is not None
     victim = Process.parse(holder.process)
     assert victim is not None

@@ -18,23 +18,23 @@ root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give fil
 
 
 def test_a_home_is_private_unless_the_group_shares_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file_ownership.keep_private(tmp_path / "mine")
+    file_ownership.restrict_umask(tmp_path / "mine")
     with Journal(tmp_path / "mine" / "runs" / "r" / "journal" / "train.1.jsonl"):
         pass
     assert {path.stat().st_mode & 0o077 for path in [tmp_path / "mine", *(tmp_path / "mine").rglob("*")]} == {0}
     monkeypatch.setenv("CEBCTL_SHARED", "group")
-    file_ownership.keep_private(tmp_path / "ours")
+    file_ownership.restrict_umask(tmp_path / "ours")
     assert (tmp_path / "ours").stat().st_mode & 0o7777 == 0o2770
     monkeypatch.setenv("CEBCTL_SHARED", "everybody")
     with pytest.raises(InputError, match=r"CEBCTL_SHARED: is 'everybody'; allowed: group"):
-        file_ownership.keep_private(tmp_path / "theirs")
+        file_ownership.restrict_umask(tmp_path / "theirs")
 
 
 def test_in_a_shared_home_every_command_writes_for_the_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for shared, mode in (("", 0o644), ("group", 0o664)):
         monkeypatch.setenv("CEBCTL_SHARED", shared)
         os.umask(0o022)
-        file_ownership.write_for_all()
+        file_ownership.share_umask()
         (tmp_path / shared).mkdir(exist_ok=True)
         path = tmp_path / shared / "told.json"
         path.touch()

@@ -113,7 +113,7 @@ def test_limits_of_what_may_be_queued(lab_accounting: Lab, tmp_path: Path) -> No
     )
     limit(5)
     try:
-        found = obstacles(load(path), cluster_info.ask())
+        found = obstacles(load(path), cluster_info.query())
     finally:
         limit(-1)
     assert [one.text for one in found] == [f"{path}: 7 jobs are more than the 5 that account lab lets you queue"]

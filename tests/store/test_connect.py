@@ -126,7 +126,7 @@ def test_reading_changes_no_file(campaign: Home, sqlite_file: Path) -> None:
     existing = open_existing(url_of(sqlite_file))
     assert existing is not None
     with existing:
-        assert len(queries.jobs(existing)) == 6
+        assert len(queries.attempts(existing)) == 6
         with pytest.raises(UnreachableError, match="was opened only to be read"), existing.writing():
             pass
     assert listing(campaign.folder) == before
@@ -140,7 +140,7 @@ def test_reading_beside_one_who_writes(campaign: Home, url: str) -> None:
             existing = open_existing(url)
             assert existing is not None
             with existing:
-                assert len(queries.jobs(existing)) == 6
+                assert len(queries.attempts(existing)) == 6
 
 
 # --- schemas ---

@@ -126,7 +126,7 @@ UNPRIVILEGED = """
         os.setgid(65534), os.setuid(65534)
     url, home = sys.argv[1], Home(Path(sys.argv[2]))
     existing = open_existing(url)
-    print(existing and len(queries.jobs(existing)))
+    print(existing and len(queries.attempts(existing)))
     try:
         with open_store(url) as store:
             ingest(store, home)
@@ -184,4 +184,4 @@ def test_what_a_killed_process_left_can_be_read_only(campaign: Home, sqlite_file
     assert store is not None
     with store, open_memory() as fresh:
         ingest(fresh, campaign)
-        assert queries.jobs(store) == queries.jobs(fresh)
+        assert queries.attempts(store) == queries.attempts(fresh)

@@ -10,7 +10,7 @@ from jobs.journal.records import Metrics
 from jobs.paths import Home
 from store import queries
 from store.connect import Store
-from store.downsample import FEWEST, thinned
+from store.downsample import FEWEST, minmax_decimate
 from store.ingest import ingest
 from store.row_types import MetricPoint
 
@@ -24,7 +24,7 @@ def curve(values: list[float | None]) -> list[MetricPoint]:
 @given(values, st.integers(FEWEST, 60))
 def test_what_a_thinned_curve_keeps(values: list[float | None], at_most: int) -> None:
     whole = curve(values)
-    kept = thinned(whole, at_most)
+    kept = minmax_decimate(whole, at_most)
     assert len(kept) <= at_most
     assert kept == [point for point in whole if point in set(kept)]  # points that were measured, in their order
     assert kept[:1] == whole[:1] and kept[-1:] == whole[-1:]
@@ -37,7 +37,7 @@ def test_what_a_thinned_curve_keeps(values: list[float | None], at_most: int) ->
 @given(values, st.integers(FEWEST, 60))
 def test_every_piece_keeps_its_range(values: list[float | None], at_most: int) -> None:
     whole = curve(values)
-    kept = set(thinned(whole, at_most))
+    kept = set(minmax_decimate(whole, at_most))
     pieces = (at_most - 2) // (3 if None in values else 2)
     for piece in range(pieces):
         part = whole[len(whole) * piece // pieces : len(whole) * (piece + 1) // pieces]
@@ -48,14 +48,14 @@ def test_every_piece_keeps_its_range(values: list[float | None], at_most: int) -
 
 @given(st.integers(0, 299))
 def test_one_spike_is_never_lost(at: int) -> None:
-    assert 1.0 in [point.value for point in thinned(curve([float(n == at) for n in range(300)]), 20)]
+    assert 1.0 in [point.value for point in minmax_decimate(curve([float(n == at) for n in range(300)]), 20)]
 
 
 def test_a_short_curve_stays_whole_and_too_few_points_are_an_error() -> None:
     whole = curve([3.0, None, 1.0, 4.0, 1.0])
-    assert thinned(whole, 5) == whole
+    assert minmax_decimate(whole, 5) == whole
     with pytest.raises(ValueError, match="at least 5 are needed"):
-        thinned(whole, 4)
+        minmax_decimate(whole, 4)
 
 
 def test_a_query_thins_each_curve_and_the_store_keeps_all(store: Store, home: Home, write: Any) -> None:

@@ -36,7 +36,7 @@ SUBMITTER = """
                     ingest(store, home)
                     submit_one(store, f"s{number}-{turn}")
                 ingest(store, home)
-                queries.jobs(store), queries.results(store, ["r0"])
+                queries.attempts(store), queries.results(store, ["r0"])
 
     def submit_one(store, name):
         taken = {claim.run_id for claim in queries.open_claims(store)}
@@ -54,7 +54,7 @@ def test_eight_submitters_claim_each_run_once(home: Home, url: str, at_once: Any
     with open_store(url) as store:
         ingest(store, home)
         assert [claim.run_id for claim in queries.open_claims(store)] == [f"r{n}" for n in range(8)]
-        assert len(queries.jobs(store)) == 8
+        assert len(queries.attempts(store)) == 8
 
 
 def test_eight_submitters_on_a_network_file_system(
@@ -100,7 +100,7 @@ def test_an_error_inside_lets_go(store: Store, campaign: Home) -> None:
         with pytest.raises(ZeroDivisionError), store.exclusive():
             ingest(store, campaign)
             raise ZeroDivisionError
-    assert len(queries.jobs(store)) == 6
+    assert len(queries.attempts(store)) == 6
 
 
 def test_a_second_time_inside_is_a_mistake_that_is_told(store: Store) -> None:

@@ -49,7 +49,7 @@ def test_everything_is_read_once(store: Store, campaign: Home, dump: Any, rebuil
 
 def test_the_state_of_each_attempt(store: Store, campaign: Home) -> None:
     ingest(store, campaign)
-    states = {(job.run_id, job.stage, job.attempt): job.state for job in queries.jobs(store)}
+    states = {(job.run_id, job.stage, job.attempt): job.state for job in queries.attempts(store)}
     assert states == {
         ("r0", "train", 1): "succeeded",
         ("r0", "evaluate", 1): "succeeded",
@@ -58,7 +58,7 @@ def test_the_state_of_each_attempt(store: Store, campaign: Home) -> None:
         ("r1", "evaluate", 1): "succeeded",
         ("r2", "train", 1): "started",
     }
-    failed, resumed = queries.jobs(store, ["r1"])[1:]
+    failed, resumed = queries.attempts(store, ["r1"])[1:]
     assert (failed.error, failed.error_kind, failed.traceback, failed.step) == ("CUDA", "error", "Trace", 3)
     assert (resumed.resumed_step, resumed.step, resumed.steps, resumed.checkpoint_file) == (2, 5, 5, "5.pt")
 
@@ -78,7 +78,7 @@ def test_the_last_word_of_a_job(home: Home, write: Any, records: list[AnyRecord]
     write(home.run("r").journal("train", 1), *records)
     with open_memory() as store:
         ingest(store, home)
-        [job] = queries.jobs(store)
+        [job] = queries.attempts(store)
         assert (job.state, job.error) == (state, error)
 
 
@@ -102,7 +102,7 @@ def test_the_line_a_killed_writer_left_is_counted(store: Store, home: Home, writ
     ingest(store, home)
     write(path, Died(reason="killed"))  # begins on a new line
     assert counts(store, home) == (1, 1, {"runs/r/journal/train.1.jsonl": 1})
-    assert queries.jobs(store)[0].state == "died"
+    assert queries.attempts(store)[0].state == "died"
 
 
 HOSTILE = {
@@ -127,8 +127,8 @@ def test_a_damaged_line_is_skipped_and_counted(store: Store, home: Home, write: 
     assert ingest(store, home).damaged == {"runs/r/journal/train.1.jsonl": 1}
     write(path, line + b"\n")
     ingest(store, home)
-    assert queries.damaged(store) == {"runs/r/journal/train.1.jsonl": 2}
-    assert queries.jobs(store)[0].state == "succeeded"
+    assert queries.damaged_journals(store) == {"runs/r/journal/train.1.jsonl": 2}
+    assert queries.attempts(store)[0].state == "succeeded"
 
 
 def test_text_that_a_database_may_not_like(store: Store, home: Home, write: Any) -> None:
@@ -139,7 +139,7 @@ def test_text_that_a_database_may_not_like(store: Store, home: Home, write: Any)
     )
     ingest(store, home)
     assert len(queries.metrics(store, "r")) == 3
-    error = queries.jobs(store)[0].error
+    error = queries.attempts(store)[0].error
     assert error and error.startswith("nul ") and error.endswith("💥")
 
 
@@ -202,7 +202,7 @@ def test_a_run_directory_that_was_removed_is_forgotten(store: Store, campaign: H
     for path in (campaign.runs / "r1" / "journal").iterdir():
         path.unlink()
     ingest(store, campaign)
-    assert {job.run_id for job in queries.jobs(store)} == {"r0", "r2"}
+    assert {job.run_id for job in queries.attempts(store)} == {"r0", "r2"}
     assert dump(store) == rebuilt(campaign)
 
 
@@ -212,7 +212,7 @@ def test_a_home_that_was_moved_is_the_same(campaign: Home, sqlite_file: Path, tm
     moved = Home(campaign.folder.rename(tmp_path / "elsewhere"))
     with open_store(f"sqlite:///{moved.folder}/store.sqlite") as store:
         assert counts(store, moved) == NOTHING
-        assert len(queries.jobs(store)) == 6
+        assert len(queries.attempts(store)) == 6
 
 
 def test_the_store_of_another_home_is_refused(campaign: Home, tmp_path: Path, postgresql_database: Any) -> None:
@@ -221,7 +221,7 @@ def test_the_store_of_another_home_is_refused(campaign: Home, tmp_path: Path, po
             ingest(store, campaign)
             with pytest.raises(InputError, match="filled from another home than"):
                 ingest(store, Home(tmp_path / "another"))
-            assert len(queries.jobs(store)) == 6
+            assert len(queries.attempts(store)) == 6
 
 
 def test_a_file_by_another_name_is_no_journal(store: Store, home: Home) -> None:
@@ -281,7 +281,7 @@ def test_a_clock_that_jumps_back_changes_no_order(
     write(path, Metrics(time=5.0, step=1, epoch=0, values={"loss": 1.0}), Succeeded(time=4.0))
     os.utime(path, (1, 1))
     ingest(store, home)
-    assert queries.jobs(store)[0].state == "succeeded"
+    assert queries.attempts(store)[0].state == "succeeded"
     assert queries.metrics(store, "r")[0].value == 1.0
     assert dump(store) == rebuilt(home)
 

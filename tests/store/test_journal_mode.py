@@ -77,7 +77,7 @@ def test_a_log_that_was_moved_along_is_not_lost(
     sqlite_file.with_name("store.sqlite-shm").unlink()
     lies("nfs4")
     with open_store(f"sqlite:///{sqlite_file}") as store:
-        assert len(queries.jobs(store)) == 6
+        assert len(queries.attempts(store)) == 6
         assert dump(store) == rebuilt(campaign)
     assert mode(sqlite_file) == "delete"
     assert not sqlite_file.with_name("store.sqlite-wal").exists()
@@ -89,7 +89,7 @@ def test_a_store_in_use_keeps_a_rollback_journal(campaign: Home, sqlite_file: Pa
         ingest(store, campaign)
         lies(None)
         with store.reading(), open_store(f"sqlite:///{sqlite_file}") as second:
-            assert len(queries.jobs(second)) == 6
+            assert len(queries.attempts(second)) == 6
         assert mode(sqlite_file) == "delete"
 
 
@@ -106,7 +106,7 @@ MOVED = """
     def work(number):
         with open_store(sys.argv[1]) as store:
             ingest(store, Home(Path(sys.argv[2])))
-            print(len(queries.jobs(store)), store.warnings)
+            print(len(queries.attempts(store)), store.warnings)
 """
 
 
@@ -124,7 +124,7 @@ def test_looking_changes_nothing(campaign: Home, sqlite_file: Path, lies: Lies) 
     existing = open_existing(f"sqlite:///{sqlite_file}")
     assert existing is not None
     with existing:
-        assert len(queries.jobs(existing)) == 6
+        assert len(queries.attempts(existing)) == 6
     assert mode(sqlite_file) == "wal"
 
 

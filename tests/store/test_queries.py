@@ -70,13 +70,13 @@ def test_what_failed_is_known_when_its_claim_was_given_back(store: Store, home: 
 
 
 def test_jobs_of_some_runs(filled: Store) -> None:
-    assert {job.run_id for job in queries.jobs(filled, ["r0", "r2", "r0", "unknown"])} == {"r0", "r2"}
-    assert queries.jobs(filled, []) == []
+    assert {job.run_id for job in queries.attempts(filled, ["r0", "r2", "r0", "unknown"])} == {"r0", "r2"}
+    assert queries.attempts(filled, []) == []
 
 
 def test_ten_thousand_ids(filled: Store) -> None:
     ids = [f"r{number}" for number in range(10_000)]
-    assert queries.jobs(filled, ids) == queries.jobs(filled)
+    assert queries.attempts(filled, ids) == queries.attempts(filled)
     assert queries.open_claims(filled, ids) == queries.open_claims(filled)
     assert len(queries.results(filled, ids)) == 3
 
@@ -138,10 +138,10 @@ def test_the_metrics_of_a_run_begin_with_those_that_it_extends(store: Store, hom
 
 
 def test_damaged(filled: Store, campaign: Home, write: Any) -> None:
-    assert queries.damaged(filled) == {}
+    assert queries.damaged_journals(filled) == {}
     write(campaign.submission("s2"), b"?\n?\n")
     ingest(filled, campaign)
-    assert queries.damaged(filled) == {"submissions/s2.jsonl": 2}
+    assert queries.damaged_journals(filled) == {"submissions/s2.jsonl": 2}
 
 
 def test_a_thousand_runs_are_answered_at_once(home: Home, write: Any, sqlite_file: Path) -> None:
@@ -155,7 +155,7 @@ def test_a_thousand_runs_are_answered_at_once(home: Home, write: Any, sqlite_fil
     with open_store(f"sqlite:///{sqlite_file}") as store:
         ingest(store, home)
         before = time.process_time()
-        assert len(queries.jobs(store)) == 100
+        assert len(queries.attempts(store)) == 100
         assert len(queries.open_claims(store)) == 1000
         assert queries.results(store, [f"r{n}" for n in range(1000)]) == []
         assert time.process_time() - before < 0.5

@@ -15,7 +15,7 @@ from experiments.errors import InputError, UnreachableError
 from jobs.paths import Home
 from store import queries
 from store.backends.backend import DamagedError, RenewedError
-from store.connect import Store, open_anew, open_existing, open_memory, open_store
+from store.connect import Store, open_existing, open_memory, open_store, recreate_store
 from store.ingest import ingest
 from store.tables import SCHEMA, metadata
 
@@ -95,7 +95,7 @@ AT_ONCE = """
                 ingest(store, home)
                 claims = len(queries.open_claims(store))
             deeds = [warning.partition("; ")[2].partition(" as ")[0] for warning in store.warnings]
-            print(claims, len(queries.jobs(store)), *deeds)
+            print(claims, len(queries.attempts(store)), *deeds)
 """
 
 
@@ -125,8 +125,8 @@ def test_who_decides_what_to_submit_is_waited_for(campaign: Home, url: str, pyth
     fill(url, campaign)
     script = """
         import sys
-        from store.connect import open_anew
-        with open_anew(sys.argv[1]) as store:
+        from store.connect import recreate_store
+        with recreate_store(sys.argv[1]) as store:
             print(store.warnings)
     """
     with open_store(url) as store:
@@ -145,10 +145,10 @@ def test_who_had_it_open_does_not_take_an_empty_store_for_his(
 ) -> None:
     fill(url, campaign)
     with open_store(url) as first:
-        assert len(queries.jobs(first)) == 6
-        open_anew(url).close()
+        assert len(queries.attempts(first)) == 6
+        recreate_store(url).close()
         try:
-            assert len(queries.jobs(first)) == 6  # of the file that he has open
+            assert len(queries.attempts(first)) == 6  # of the file that he has open
         except RenewedError as error:
             assert str(error).endswith("was replaced; set aside: try again to rebuild it")
             assert first.warnings[0].endswith("was replaced; another cebctl has set it aside")
@@ -160,15 +160,15 @@ def test_who_had_it_open_leaves_the_new_file_and_its_log_alone(campaign: Home, s
     url = f"sqlite:///{sqlite_file}"
     fill(url, campaign)
     with open_store(url) as first:
-        queries.jobs(first)
-        with open_anew(url) as second:
+        queries.attempts(first)
+        with recreate_store(url) as second:
             ingest(second, campaign)
             with first.writing() as connection:
                 connection.exec_driver_sql("DELETE FROM jobs")
             first.close()
             assert sqlite_file.with_name("store.sqlite-wal").stat().st_size > 0
             with open_store(url) as third:
-                assert len(queries.jobs(third)) == len(queries.jobs(second)) == 6
+                assert len(queries.attempts(third)) == len(queries.attempts(second)) == 6
                 with third.reading() as connection:
                     assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
 
@@ -178,7 +178,7 @@ def test_an_older_store_of_another_home_is_left_alone(
 ) -> None:
     for url in (f"sqlite:///{tmp_path}/shared.sqlite", postgresql_database()):
         for statements in (OLDER, ("UPDATE cebctl_schema SET version_num = NULL",)):
-            with open_anew(url) as store:
+            with recreate_store(url) as store:
                 ingest(store, campaign)
                 with store.writing() as connection:
                     connection.exec_driver_sql("ALTER TABLE cebctl_schema RENAME TO x")
@@ -188,7 +188,7 @@ def test_an_older_store_of_another_home_is_left_alone(
                     for statement in statements:
                         connection.exec_driver_sql(statement)
             another = Home(tmp_path / "another")
-            for opening in (open_store, open_anew):
+            for opening in (open_store, recreate_store):
                 with pytest.raises(InputError, match="filled from another home than"):
                     opening(url, another)
     assert not list(tmp_path.glob("shared.sqlite.older*"))
@@ -197,7 +197,7 @@ def test_an_older_store_of_another_home_is_left_alone(
 @pytest.mark.parametrize("version", ["9999", str(SCHEMA + 1)])
 def test_a_newer_store_is_left_alone(version: str, campaign: Home, url: str) -> None:
     fill(url, campaign, f"UPDATE cebctl_schema SET version_num = '{version}'")
-    for opening in (open_store, open_anew, open_existing):
+    for opening in (open_store, recreate_store, open_existing):
         with pytest.raises(
             UnreachableError, match=f"its schema {version} is newer than this cebctl's, {SCHEMA}: update"
         ):
@@ -243,4 +243,4 @@ def test_the_error_of_another_store_sets_none_aside(campaign: Home, sqlite_file:
         ingest(store, campaign)
         with pytest.raises(DamagedError), store.reading(), other.reading():
             raise DamagedError(other.where, "holds no sense")
-        assert len(queries.jobs(store)) == 6 and not store.warnings
+        assert len(queries.attempts(store)) == 6 and not store.warnings

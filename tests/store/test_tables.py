@@ -41,12 +41,12 @@ def test_the_newest_generation_counts_then_the_newest_attempt(store: Store, home
     [row] = queries.results(store, ["r"])
     assert (row.correct, row.attempt, row.generation, row.numerics) == (3, 3, 2, {"clean": 2})
     assert row.libraries == {"torch": "2"}
-    job = queries.jobs(store)[-1]
+    job = queries.attempts(store)[-1]
     assert (job.attempt, job.generation, job.numerics, job.libraries) == (4, 1, {"adam": 1}, {"torch": "2"})
 
 
 def test_a_journal_without_versions_has_none(store: Store, campaign: Home) -> None:
     ingest(store, campaign)
-    assert {(job.numerics, job.libraries, job.generation) for job in queries.jobs(store)} == {(None, None, 1)}
+    assert {(job.numerics, job.libraries, job.generation) for job in queries.attempts(store)} == {(None, None, 1)}
     rows = queries.results(store, ["r0", "r1"])
     assert {(row.numerics, row.libraries, row.generation) for row in rows} == {(None, None, 1)}

@@ -10,7 +10,7 @@ from experiments.errors import InputError, UnreachableError
 from jobs.journal.records import Failed, Metrics, Started
 from jobs.paths import Home
 from store import verify
-from store.connect import Store, open_anew, open_store
+from store.connect import Store, open_store, recreate_store
 from store.ingest import ingest
 from store.verify import disagreements
 
@@ -73,7 +73,7 @@ def test_a_store_is_put_anew(filled: Store, campaign: Home, url: str, dump: Any,
     with filled.writing() as connection:
         connection.execute(sa.text("UPDATE jobs SET state = 'failed'"))
     filled.close()
-    with open_anew(url) as store:
+    with recreate_store(url) as store:
         ingest(store, campaign)
         assert dump(store) == rebuilt(campaign)
         [warning] = store.warnings
@@ -84,7 +84,7 @@ def test_a_store_is_put_anew(filled: Store, campaign: Home, url: str, dump: Any,
 def test_a_store_that_does_not_open_is_put_anew(campaign: Home, sqlite_file: Path) -> None:
     hurt = b"no database at all " * 300
     sqlite_file.write_bytes(hurt)
-    with open_anew(f"sqlite:///{sqlite_file}") as store:
+    with recreate_store(f"sqlite:///{sqlite_file}") as store:
         ingest(store, campaign)
         assert disagreements(store, campaign) == []
     assert sqlite_file.with_name("store.sqlite.replaced-1").read_bytes() == hurt
@@ -94,12 +94,12 @@ def test_a_store_of_a_newer_cebctl_is_left_alone(campaign: Home, url: str) -> No
     with open_store(url) as store, store.writing() as connection:
         connection.execute(sa.text("UPDATE cebctl_schema SET version_num = '9999'"))
     with pytest.raises(UnreachableError, match="its schema 9999 is newer than this cebctl's"):
-        open_anew(url)
+        recreate_store(url)
 
 
 def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "thesis.tex"
     path.write_text("not a database " * 100)
     with pytest.raises(InputError, match="file is not a database"):
-        open_anew(f"sqlite:///{path}")
+        recreate_store(f"sqlite:///{path}")
     assert list(tmp_path.iterdir()) == [path]

@@ -18,7 +18,7 @@ from cebctl.status.run_details import RunDetails
 from cebctl.status.staleness import ResultDrift, Versions
 from cebctl.status.states import State
 from experiments.benchmarks import full_column
-from store.row_types import JobRow, ResultRow
+from store.row_types import AttemptRow, ResultRow
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _result(row: ResultRow, standing: ResultDrift) -> tuple[str, str, str]:
     )
 
 
-def _attempt(job: JobRow) -> tuple[str, ...]:
+def _attempt(job: AttemptRow) -> tuple[str, ...]:
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(job.started_at)) if job.started_at else ""
     took = duration(job.updated_at - job.started_at) if job.started_at else ""
     at = job.steps if job.state == "succeeded" else job.step  # the last heartbeat was before the end

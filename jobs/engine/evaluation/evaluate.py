@@ -28,7 +28,7 @@ from jobs.engine.heartbeats import HEARTBEAT_SECONDS, memory_mb
 from jobs.engine.models import CebModel
 from jobs.errors import Stopped
 from jobs.journal.files import Journal
-from jobs.journal.history import newest
+from jobs.journal.history import newest_complete
 from jobs.journal.records import Heartbeat, Measure, Result
 from jobs.paths import RunPaths
 
@@ -64,7 +64,8 @@ def evaluate(
     other = partial(source_model.trained_model, tested=run, paths=paths, device=device)
     load = partial(data.load, run.data, root=data_root)
     epochs = partial(
-        training_history.epochs, [*(newest(paths.beside(run_id(one))) for one in lineage.ancestors(run)), paths]
+        training_history.epochs,
+        [*(newest_complete(paths.beside(run_id(one))) for one in lineage.ancestors(run)), paths],
     )
     faults: list[CebctlError] = []
     for benchmark in benchmarks:
@@ -140,7 +141,7 @@ def _result(
         measures=[measure(one) for one in found] + _left_out(subject),
         per_sample=_flags(found, subject.largest),
         seconds=subject.seconds,
-        libraries=provenance.libraries(),
+        libraries=provenance.library_versions(),
         numerics=versions,
         generation=generation,
     )

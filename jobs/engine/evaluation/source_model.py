@@ -8,7 +8,7 @@ from jobs import spec_file
 from jobs.engine import checkpoint_format
 from jobs.engine.errors import NoCheckpointError
 from jobs.engine.models import CebModel
-from jobs.journal.history import newest, trained
+from jobs.journal.history import is_trained, newest_complete
 from jobs.paths import RunPaths
 
 
@@ -18,8 +18,8 @@ def trained_model(run_id: str, tested: Run, paths: RunPaths, device: str) -> Ceb
     Its own terminal record decides whether it is trained. Raises InputError if it is not, if it has no checkpoint
     any more or another run's, or if it was trained on other images than the tested run.
     """
-    source, where = newest(paths.beside(run_id)), f"the source {run_id} of transfer"
-    if not trained(source):
+    source, where = newest_complete(paths.beside(run_id)), f"the source {run_id} of transfer"
+    if not is_trained(source):
         raise InputError(where, "it is not trained", "train it first; its evaluations are submitted then")
     run = spec_file.read(source)
     if run.data.name != tested.data.name:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from jobs.journal.history import training_attempts
-from jobs.journal.ownership import of_attempt
+from jobs.journal.ownership import attempt_records
 from jobs.journal.records import Metrics
 from jobs.paths import RunPaths
 
@@ -25,6 +25,6 @@ def epochs(lineage: Iterable[RunPaths]) -> Epochs:
     found: dict[int, Mapping[str, float | None]] = {}
     for paths in lineage:
         for attempt in training_attempts(paths):
-            metrics = (record for record in of_attempt(paths, "train", attempt) if isinstance(record, Metrics))
+            metrics = (record for record in attempt_records(paths, "train", attempt) if isinstance(record, Metrics))
             found |= {record.step: record.values for record in metrics if _AT_THE_END in record.values}
     return [found[step] for step in sorted(found)]

@@ -17,7 +17,7 @@ from jobs.engine import checkpoint_format, weights_file
 from jobs.engine.checkpoint_format import Loaded
 from jobs.engine.models import build
 from jobs.engine.training.train_state import State
-from jobs.journal.history import newest, trained
+from jobs.journal.history import is_trained, newest_complete
 from jobs.paths import RunPaths
 
 
@@ -29,13 +29,13 @@ def first(state: State, paths: RunPaths) -> Loaded | None:
     """
     extended = lineage.parent(state.run)
     if extended is not None:
-        return _last_of(extended, newest(paths.beside(run_id(extended))))
+        return _last_of(extended, newest_complete(paths.beside(run_id(extended))))
     return _imported(state, state.run.weights, paths) if state.run.weights else None
 
 
 def _last_of(run: Run, paths: RunPaths) -> Loaded:
     where = f"the run {paths.run_id} of {run.epochs:g} epochs, which this one extends"
-    if not trained(paths):
+    if not is_trained(paths):
         raise InputError(where, "it is not trained", "train it first")
     loaded = checkpoint_format.load_newest(run, paths.checkpoints)
     if loaded is None:
@@ -61,7 +61,7 @@ def _read(path: Path, digest: str) -> bytes:
     """Return the bytes of an imported file. Raises InputError if it is not there, or is another one."""
     try:
         with path.open("rb") as file:
-            file_ownership.check(path, os.fstat(file.fileno()).st_uid)
+            file_ownership.check_owner(path, os.fstat(file.fileno()).st_uid)
             data = file.read()
     except OSError as error:
         raise InputError(path, error.strerror or str(error), "`cebctl import FILE` takes it into the home") from None

@@ -21,7 +21,7 @@ from experiments.matrix.planned_run import Matrix
 from experiments.matrix.resources_section import Rules
 from jobs.paths import Home
 from jobs.slurm.client import NoAnswerError, NotConfiguredError
-from jobs.slurm.cluster_info import UNLIMITED, Accounting, Association, Node, Partition, Qos, Site
+from jobs.slurm.cluster_info import UNLIMITED, Accounting, Association, ClusterInfo, Node, Partition, Qos
 
 BASE = "base: {objective: xent, data: digits, network: small_cnn, optimiser: adam, epochs: 1, batch: 64}"
 
@@ -40,17 +40,19 @@ def partition(name: str, **given: Any) -> Partition:
     return Partition(**usual | {"name": name, "whole_nodes": False, "qos": ""} | given)
 
 
-def site(*nodes: Node, partitions: tuple[Partition, ...] = (partition("gpu"),), **given: Any) -> Site:
+def site(*nodes: Node, partitions: tuple[Partition, ...] = (partition("gpu"),), **given: Any) -> ClusterInfo:
     usual: dict[str, Any] = {"config": {}, "reservations": frozenset(), "accounting": None}
     named = {one.name: one for one in partitions}
-    return Site(**usual | {"partitions": named, "nodes": nodes or (node("g1", "gpu"), node("g2", "gpu"))} | given)
+    return ClusterInfo(
+        **usual | {"partitions": named, "nodes": nodes or (node("g1", "gpu"), node("g2", "gpu"))} | given
+    )
 
 
 @pytest.fixture
 def said(tmp_path: Path):  # type: ignore[no-untyped-def]
     """What is wrong, or worth a note, with resources on a site, without the beginning of each line."""
 
-    def said(there: Site, resources: str, level: str = "wrong") -> list[str]:
+    def said(there: ClusterInfo, resources: str, level: str = "wrong") -> list[str]:
         path = tmp_path / "m.yaml"
         path.write_text(f"{BASE}\nresources: {{train: {{{resources}}}}}\n")
         found = [one for one in obstacles(load(path), there) if one.level == level]
@@ -293,19 +295,19 @@ def examined(monkeypatch: pytest.MonkeyPatch, home: Path):  # type: ignore[no-un
     """The findings of one level about a site, or about a Slurm that raises."""
     monkeypatch.setattr(slurm_checks.shutil, "which", lambda command: f"/usr/bin/{command}")
 
-    def examined(there: Site | Exception, level: str, folder: Path = home) -> list[str]:
-        def ask() -> Site:
+    def examined(there: ClusterInfo | Exception, level: str, folder: Path = home) -> list[str]:
+        def ask() -> ClusterInfo:
             if isinstance(there, Exception):
                 raise there
             return there
 
-        monkeypatch.setattr(slurm_checks.sites, "ask", ask)
+        monkeypatch.setattr(slurm_checks.sites, "query", ask)
         return [one.text for one in slurm_checks.examine(Home(folder)) if one.level == level]
 
     return examined
 
 
-def here(**given: Any) -> Site:
+def here(**given: Any) -> ClusterInfo:
     """A site of this machine alone."""
     host = socket.gethostname()
     return site(node("n1", "gpu", host=host), **{"accounting": ME, "config": {"MaxArraySize": "1001"}} | given)

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from cebctl.render.status_view import progress
-from store.row_types import JobRow
+from store.row_types import AttemptRow
 
 
-def row(**given: Any) -> JobRow:
-    return JobRow(**dict.fromkeys(field.name for field in fields(JobRow)) | {"step": 6, "steps": 24} | given)
+def row(**given: Any) -> AttemptRow:
+    return AttemptRow(**dict.fromkeys(field.name for field in fields(AttemptRow)) | {"step": 6, "steps": 24} | given)
 
 
 @pytest.mark.parametrize(
@@ -27,5 +27,5 @@ def row(**given: Any) -> JobRow:
         ),
     ],
 )
-def test_what_holds_a_training_up_is_said(job: JobRow | None, words: str) -> None:
+def test_what_holds_a_training_up_is_said(job: AttemptRow | None, words: str) -> None:
     assert progress(job) == words

@@ -18,7 +18,7 @@ from cebctl.status.states import STATES, RunStatus, StageStatus, State
 from experiments.errors import UnreachableError
 from experiments.matrix.load import load
 from experiments.matrix.planned_run import Matrix
-from store.row_types import JobRow
+from store.row_types import AttemptRow
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +32,8 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
     return load(path)
 
 
-def job(**given: Any) -> JobRow:
-    return JobRow(**dict.fromkeys(field.name for field in fields(JobRow)) | {"updated_at": time.time()} | given)
+def job(**given: Any) -> AttemptRow:
+    return AttemptRow(**dict.fromkeys(field.name for field in fields(AttemptRow)) | {"updated_at": time.time()} | given)
 
 
 def stage(state: State) -> StageStatus:

@@ -25,7 +25,7 @@ from experiments.identity import evaluation_id
 from experiments.matrix.load import load
 from experiments.matrix.planned_run import Matrix, PlannedRun
 from jobs.journal.records import Measure
-from store.row_types import JobRow, ResultRow
+from store.row_types import AttemptRow, ResultRow
 
 MATRIX = """
 title: A title_with & signs
@@ -82,7 +82,7 @@ def _report(
         for number, run in enumerate(matrix.runs)
         if (key := (run.axes["objective"], run.axes.get("rho"), run.axes["seed"])) in clean
     ]
-    job = _null(JobRow, error=error) if error else None
+    job = _null(AttemptRow, error=error) if error else None
     status = {run.run_id: RunStatus(run, (StageStatus("train", state, job),)) for run in matrix.runs}  # type: ignore[arg-type]
     return build(matrix, status, rows, "e1")
 

@@ -19,7 +19,7 @@ from jobs.journal import records
 from jobs.journal.files import Journal
 from jobs.journal.records import Claim, Failed, Launched, Preempted, Started, Submitted, Succeeded
 from jobs.paths import Home
-from jobs.slurm.client import Element
+from jobs.slurm.client import TaskStatus
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def there(home: Path, small: Path, matrix: Matrix) -> Home:
     with Journal(there.submission("20260101-000000-aaaa")) as journal:
         journal.write(
             Submitted(name="20260101-000000-aaaa", matrix="small", matrix_path=str(small), executor="slurm", code="c"),
-            records.Array(job="ceb-a", stage="train", resources=Resources()),
+            records.PlannedArray(job="ceb-a", stage="train", resources=Resources()),
             Claim(run_id=planned.run_id, label="", stage="train", spec=msgspec.to_builtins(planned.run), job="ceb-a",
                   index=0),
             Launched(job="ceb-a", executor_id="7"),
@@ -50,11 +50,11 @@ def slurm(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     monkeypatch.setenv("CEBCTL_SLURM_SECONDS", "0")
 
     def says(state: str, meanwhile: Callable[[], None] = lambda: None) -> None:
-        def answer(_names: object) -> list[Element]:
+        def answer(_names: object) -> list[TaskStatus]:
             meanwhile()
-            return [Element("ceb-a", 0, "7_0", state)]
+            return [TaskStatus("ceb-a", 0, "7_0", state)]
 
-        monkeypatch.setattr(slurm_queue.client, "queue", answer)
+        monkeypatch.setattr(slurm_queue.client, "query_squeue", answer)
 
     return says
 

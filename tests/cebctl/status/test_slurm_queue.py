@@ -9,7 +9,7 @@ import pytest
 from cebctl.status import slurm_queue
 from experiments.errors import UnreachableError
 from jobs.paths import Home
-from jobs.slurm.client import Element
+from jobs.slurm.client import TaskStatus
 
 A, B = ("ceb-a", 0), ("ceb-a", 1)
 
@@ -18,23 +18,23 @@ class Cluster:
     """What a cluster would answer, and how often it was asked."""
 
     def __init__(self) -> None:
-        self.now: dict[slurm_queue.Key, Element] = {}
-        self.past: dict[slurm_queue.Key, Element] | None = None
+        self.now: dict[slurm_queue.Key, TaskStatus] = {}
+        self.past: dict[slurm_queue.Key, TaskStatus] | None = None
         self.deaf = False
         """The accounting does not answer."""
         self.silent = False
         self.asked = 0
 
     def is_at(self, key: slurm_queue.Key, state: str) -> None:
-        self.now[key] = Element(*key, f"7_{key[1]}", state)
+        self.now[key] = TaskStatus(*key, f"7_{key[1]}", state)
 
-    def queue(self, _names: object) -> list[Element]:
+    def queue(self, _names: object) -> list[TaskStatus]:
         self.asked += 1
         if self.silent:
             raise UnreachableError("Slurm", "no answer")
         return list(self.now.values())
 
-    def accounted(self, _names: object) -> list[Element] | None:
+    def accounted(self, _names: object) -> list[TaskStatus] | None:
         if self.deaf:
             raise UnreachableError("Slurm", "no slurmdbd")
         return None if self.past is None else list(self.past.values())
@@ -49,8 +49,8 @@ def home(home: Path) -> Home:
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     cluster = Cluster()
-    monkeypatch.setattr(slurm_queue.client, "queue", cluster.queue)
-    monkeypatch.setattr(slurm_queue.client, "accounted", cluster.accounted)
+    monkeypatch.setattr(slurm_queue.client, "query_squeue", cluster.queue)
+    monkeypatch.setattr(slurm_queue.client, "query_sacct", cluster.accounted)
     monkeypatch.setenv("CEBCTL_SLURM_SECONDS", "0")
     return cluster
 
@@ -74,13 +74,13 @@ def test_the_second_miss_counts(home: Home, cluster: Cluster) -> None:
 
 
 def test_what_the_controller_forgot_the_accounting_knows(home: Home, cluster: Cluster) -> None:
-    cluster.past = {A: Element(*A, "7_0", "TIMEOUT")}
+    cluster.past = {A: TaskStatus(*A, "7_0", "TIMEOUT")}
     found = slurm_queue.query_queue(home, {A})
     assert found.elements[A].words == "killed at its time limit" and not found.is_forgotten(A)
 
 
 def test_what_only_the_accounting_calls_alive_is_forgotten(home: Home, cluster: Cluster) -> None:
-    cluster.past = {A: Element(*A, "7_0", "RUNNING")}
+    cluster.past = {A: TaskStatus(*A, "7_0", "RUNNING")}
     assert [slurm_queue.query_queue(home, {A}).is_forgotten(A) for _ in range(2)] == [False, True]
 
 

@@ -12,7 +12,7 @@ from cebctl.status.staleness import Versions, contributing_attempts
 from experiments import numerics, spec
 from experiments.benchmarks import AnyBenchmark, Clean, CommonCorruptions, Transfer
 from experiments.identity import evaluation_id, run_id
-from store.row_types import JobRow, ResultRow
+from store.row_types import AttemptRow, ResultRow
 
 RUN = spec.Run(
     data=spec.Data(name="digits"),
@@ -35,14 +35,14 @@ def attempt(
     generation: int = 1,
     started_at: float | None = None,
     **versions: int,
-) -> JobRow:
+) -> AttemptRow:
     numerics = {part.replace("_", ".", 1): version for part, version in versions.items()}
     given = {
         "run_id": run_id(run), "stage": "train", "attempt": number, "resumed_step": resumed,
         "checkpoint_step": reached, "engine": engine, "numerics": numerics, "generation": generation,
         "started_at": started_at,
     }  # fmt: skip
-    return JobRow(**{field.name: given.get(field.name) for field in fields(JobRow)})  # type: ignore[arg-type]
+    return AttemptRow(**{field.name: given.get(field.name) for field in fields(AttemptRow)})  # type: ignore[arg-type]
 
 
 def result(benchmark: AnyBenchmark = Clean(), name: str = "clean", run: spec.Run = RUN, **given: Any) -> ResultRow:
@@ -52,7 +52,7 @@ def result(benchmark: AnyBenchmark = Clean(), name: str = "clean", run: spec.Run
     return ResultRow(**{field.name: given.get(field.name) for field in fields(ResultRow)})  # type: ignore[arg-type]
 
 
-def versions(*attempts: JobRow) -> Versions:
+def versions(*attempts: AttemptRow) -> Versions:
     return Versions({run_id(run): run for run in (RUN, LONGER)}, attempts, "today")
 
 

@@ -16,7 +16,7 @@ from experiments.benchmarks import Pgd
 from experiments.identity import evaluation_id
 from experiments.matrix.load import load
 from experiments.matrix.planned_run import Matrix
-from store.row_types import ClaimRow, JobRow, ResultRow
+from store.row_types import AttemptRow, ClaimRow, ResultRow
 
 
 @pytest.fixture
@@ -36,7 +36,13 @@ def _row(kind: Any, **given: Any) -> Any:
 
 def _job(stage: str, state: str, attempt: int = 1, submission: str = "s1", updated_at: float = 0.0) -> Any:
     return lambda run_id: _row(
-        JobRow, run_id=run_id, stage=stage, attempt=attempt, state=state, submission=submission, updated_at=updated_at
+        AttemptRow,
+        run_id=run_id,
+        stage=stage,
+        attempt=attempt,
+        state=state,
+        submission=submission,
+        updated_at=updated_at,
     )
 
 

@@ -16,7 +16,7 @@ from experiments.matrix.load import load
 from experiments.matrix.planned_run import Matrix
 from jobs.paths import STAGES, Home, Stage
 from jobs.provenance import Snapshot
-from store.row_types import ClaimRow, JobRow, WorkerRow
+from store.row_types import AttemptRow, ClaimRow, WorkerRow
 
 MATRIX = """
 base: {data: digits, network: small_cnn, optimiser: adam, epochs: 1, batch: 8}
@@ -129,9 +129,9 @@ def _claim(run_id: str, stage: Stage, index: int) -> ClaimRow:
     return ClaimRow("s0", run_id, stage, "", (), 0.0, "slurm", "", "me", "ceb-s0-train-1", index, (worker,))
 
 
-def _job(run_id: str) -> JobRow:
+def _job(run_id: str) -> AttemptRow:
     given = {"run_id": run_id, "stage": "train", "attempt": 1, "state": "failed", "submission": "s0", "generation": 1}
-    return JobRow(**{field.name: given.get(field.name) for field in fields(JobRow)})
+    return AttemptRow(**{field.name: given.get(field.name) for field in fields(AttemptRow)})
 
 
 def test_what_may_have_been_accepted_is_not_passed(

@@ -10,17 +10,17 @@ import pytest
 
 from cebctl.submission import node_exclusion
 from cebctl.submission.node_exclusion import suspects
-from store.row_types import JobRow
+from store.row_types import AttemptRow
 
 NODES = [f"n{i}" for i in range(8)]
 NOW = time.time()
 
 
-def job(run: str, host: str, state: str, ago: float = 100, attempt: int = 1) -> JobRow:
+def job(run: str, host: str, state: str, ago: float = 100, attempt: int = 1) -> AttemptRow:
     """An attempt that ended some seconds ago."""
     known: dict[str, Any] = {"run_id": run, "stage": "train", "host": host, "state": state, "attempt": attempt}
     known |= {"updated_at": NOW - ago, "started_at": NOW - ago - 10, "executor_job": "1_0"}
-    return JobRow(**dict.fromkeys(field.name for field in fields(JobRow)) | known)
+    return AttemptRow(**dict.fromkeys(field.name for field in fields(AttemptRow)) | known)
 
 
 DEATHS = [job(f"r{i}", "n1", "died", ago=300 - i) for i in range(3)]
@@ -46,15 +46,17 @@ ELSEWHERE = [job(f"s{i}", "n2", "succeeded") for i in range(3)]
         ([*DEATHS, *ELSEWHERE, *[job(f"t{i}", "gone", "died") for i in range(9)]], ["n1"]),  # no node of the cluster
     ],
 )  # fmt: skip
-def test_suspects(monkeypatch: pytest.MonkeyPatch, jobs: list[JobRow], found: list[str]) -> None:
+def test_suspects(monkeypatch: pytest.MonkeyPatch, jobs: list[AttemptRow], found: list[str]) -> None:
     ordered = sorted(jobs, key=lambda row: (row.run_id, row.stage, row.attempt))
-    monkeypatch.setattr(node_exclusion.queries, "jobs", lambda store: ordered)
+    monkeypatch.setattr(node_exclusion.queries, "attempts", lambda store: ordered)
     assert list(suspects(None, NODES)) == found  # type: ignore[arg-type]
 
 
 def test_most_of_a_cluster_is_never_kept_from(monkeypatch: pytest.MonkeyPatch) -> None:
     bad = [job(f"{host}-{i}", host, "died", ago=300) for host in NODES[:6] for i in range(3 + int(host[1]))]
     good = [job(f"s{i}", "n7", "succeeded") for i in range(20)]
-    monkeypatch.setattr(node_exclusion.queries, "jobs", lambda store: sorted(bad + good, key=lambda row: row.run_id))
+    monkeypatch.setattr(
+        node_exclusion.queries, "attempts", lambda store: sorted(bad + good, key=lambda row: row.run_id)
+    )
     assert list(suspects(None, NODES)) == ["n5", "n4"]  # type: ignore[arg-type]
     assert suspects(None, ["n5"]) == {}  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from cebctl.submission.submit import due, held_back
 from experiments.identity import evaluation_id
 from experiments.matrix.load import load
 from experiments.matrix.planned_run import Matrix
-from store.row_types import JobRow, ResultRow
+from store.row_types import AttemptRow, ResultRow
 
 
 @pytest.fixture
@@ -34,7 +34,9 @@ def _row(kind: Any, **given: Any) -> Any:
 
 def _runs(matrix: Matrix, trained: dict[str, str], clean: tuple[str, ...] = ()) -> list[RunStatus]:
     jobs = {
-        (run.run_id, "train"): _row(JobRow, run_id=run.run_id, stage="train", attempt=1, state=state, submission="s1")
+        (run.run_id, "train"): _row(
+            AttemptRow, run_id=run.run_id, stage="train", attempt=1, state=state, submission="s1"
+        )
         for run in matrix.runs
         if (state := trained.get(run.axes["objective"]))
     }

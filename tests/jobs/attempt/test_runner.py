@@ -9,10 +9,10 @@ import pytest
 from experiments.errors import InputError
 from jobs import checkpoint_files, provenance
 from jobs.attempt import lease
-from jobs.attempt.runner import run_stage
+from jobs.attempt.runner import run_attempt
 from jobs.errors import PeerLostError, Stopped
 from jobs.journal.files import Journal, read
-from jobs.journal.history import trained
+from jobs.journal.history import is_trained
 from jobs.journal.records import AnyRecord, Checkpointed, Claim, Died, Failed, Preempted, Started, Submitted, Succeeded
 from jobs.paths import Home, RunPaths
 
@@ -26,7 +26,7 @@ def run(tmp_path) -> Callable[..., list[AnyRecord]]:
         submitted = Submitted(
             name=submission, matrix="", matrix_path="", executor="local", code=code or provenance.code_digest()
         )
-        run_stage(home, submitted, claim, "train", lambda *_: work())
+        run_attempt(home, submitted, claim, "train", lambda *_: work())
         paths = home.run("r1")
         return [record for n in paths.attempts("train") for record in read(paths.journal("train", n)).records]
 
@@ -48,7 +48,7 @@ def test_success_is_its_last_line(run) -> None:
     records = run(lambda: None)
     assert [type(record) for record in records] == [Started, Succeeded]
     assert records[0].submission == "s1" and records[0].engine == provenance.engine_digest()
-    assert records[0].libraries == provenance.libraries() and records[0].libraries["opencv-python-headless"]
+    assert records[0].libraries == provenance.library_versions() and records[0].libraries["opencv-python-headless"]
 
 
 class OutOfMemoryError(RuntimeError):
@@ -108,8 +108,8 @@ def test_nothing_happens_while_another_attempt_holds_the_lease(run, tmp_path) ->
 
 
 def test_trained_goes_by_the_newest_terminal_record(paths: RunPaths) -> None:
-    assert not trained(paths)
+    assert not is_trained(paths)
     for attempt, record in enumerate([Failed(error=""), Succeeded(), Checkpointed(step=1, file="", seconds=0)], 1):
         with Journal(paths.journal("train", attempt)) as journal:
             journal.write(record)
-    assert trained(paths)
+    assert is_trained(paths)

@@ -18,7 +18,7 @@ from experiments import datasets
 from experiments.datasets import DataFile
 from experiments.errors import CebctlError, InputError, UnreachableError
 from jobs.datasets import download
-from jobs.datasets.download import Remote, Source
+from jobs.datasets.download import DownloadSource, RemoteFile
 
 CONTENT = {name: hashlib.sha256(name.encode()).digest() * 50_000 for name in ("one", "two")}
 
@@ -83,8 +83,8 @@ def published(monkeypatch: pytest.MonkeyPatch) -> None:
     """fashion_mnist, reduced to two small files."""
     files = tuple(DataFile("train", f"fashion_mnist/{name}", md5(content)) for name, content in CONTENT.items())
     monkeypatch.setitem(datasets.DATASETS, "fashion_mnist", replace(datasets.info("fashion_mnist"), files=files))
-    remotes = tuple(Remote(name, md5(content)) for name, content in CONTENT.items())
-    monkeypatch.setitem(download.SOURCES, "fashion_mnist", Source("http://0.invalid/", remotes, archive=False))
+    remotes = tuple(RemoteFile(name, md5(content)) for name, content in CONTENT.items())
+    monkeypatch.setitem(download.SOURCES, "fashion_mnist", DownloadSource("http://0.invalid/", remotes, archive=False))
 
 
 def names(root: Path) -> set[str]:
@@ -98,7 +98,7 @@ class TestFiles:
         folder = download.fetch("fashion_mnist", tmp_path, lambda *args: seen.append(args), server.base)
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == CONTENT
         assert seen[-1] == ("two", 1_600_000, 1_600_000)
-        assert download.present("fashion_mnist", tmp_path).state == "ready"
+        assert download.dataset_status("fashion_mnist", tmp_path).state == "ready"
         asked = len(server.asked)
         download.fetch("fashion_mnist", tmp_path, base=server.base)
         assert len(server.asked) == asked
@@ -106,12 +106,12 @@ class TestFiles:
     def test_only_the_damaged_file_is_fetched_again(self, server: Server, tmp_path: Path) -> None:
         folder = download.fetch("fashion_mnist", tmp_path, base=server.base)
         (folder / "two").write_bytes(CONTENT["two"][:1000])
-        damaged = download.present("fashion_mnist", tmp_path)
+        damaged = download.dataset_status("fashion_mnist", tmp_path)
         assert damaged.state == "damaged" and str(folder / "two") in damaged.detail
         server.asked.clear()
         download.fetch("fashion_mnist", tmp_path, base=server.base)
         assert [path for path, _ in server.asked] == ["/two"]
-        assert download.present("fashion_mnist", tmp_path).state == "ready"
+        assert download.dataset_status("fashion_mnist", tmp_path).state == "ready"
 
     @pytest.mark.parametrize(
         "faults", [["cut"], ["cut", "cut", "cut", "cut", "cut"], ["stop"] * 3, ["503", "cut", "429"]]
@@ -201,18 +201,18 @@ class TestArchive:
         server.files["archive.tar.gz"] = buffer.getvalue()
         files = tuple(DataFile("test", name, md5(content)) for name, content in wanted.items())
         monkeypatch.setitem(datasets.DATASETS, "cifar10", replace(datasets.info("cifar10"), files=files))
-        remote = Remote("archive.tar.gz", md5(buffer.getvalue()))
-        monkeypatch.setitem(download.SOURCES, "cifar10", Source("http://0.invalid/", (remote,), archive=True))
+        remote = RemoteFile("archive.tar.gz", md5(buffer.getvalue()))
+        monkeypatch.setitem(download.SOURCES, "cifar10", DownloadSource("http://0.invalid/", (remote,), archive=True))
         return wanted
 
     def test_takes_out_what_is_needed(self, members: dict[str, bytes], server: Server, tmp_path: Path) -> None:
         root = tmp_path / "deep" / "data"
-        assert download.present("cifar10", root).state == "missing"
+        assert download.dataset_status("cifar10", root).state == "missing"
         server.faults = ["stop"]
         assert download.fetch("cifar10", root, base=server.base) == root / "cifar-10-batches-py"
         assert names(tmp_path) == {f"deep/data/{name}" for name in members}
         assert all((root / name).read_bytes() == content for name, content in members.items())
-        assert download.present("cifar10", root).state == "ready"
+        assert download.dataset_status("cifar10", root).state == "ready"
 
     def test_repairs_one_member(self, members: dict[str, bytes], server: Server, tmp_path: Path) -> None:
         download.fetch("cifar10", tmp_path, base=server.base)
@@ -230,14 +230,14 @@ def test_what_can_not_be_fetched_says_how_to_get_it(name: str, tmp_path: Path) -
 
 
 def test_an_unknown_name_offers_the_nearest(tmp_path: Path) -> None:
-    for function in (download.fetch, download.present):
+    for function in (download.fetch, download.dataset_status):
         with pytest.raises(CebctlError, match="did you mean 'cifar10'"):
             function("cifar-10", tmp_path)
 
 
 def test_present_looks_at_folders(tmp_path: Path) -> None:
-    assert download.present("digits", tmp_path).state == "ready"
-    assert download.present("imagenet", tmp_path).state == "missing"
+    assert download.dataset_status("digits", tmp_path).state == "ready"
+    assert download.dataset_status("imagenet", tmp_path).state == "missing"
     (tmp_path / "imagenet" / "train" / "n01440764").mkdir(parents=True)
-    found = download.present("imagenet", tmp_path)
+    found = download.dataset_status("imagenet", tmp_path)
     assert found.state == "damaged" and "1 of 1000 class folders" in found.detail

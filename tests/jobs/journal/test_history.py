@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jobs.journal.files import Journal
-from jobs.journal.history import given_back, newest, trained, training_attempts
+from jobs.journal.history import is_claim_released, is_trained, newest_complete, training_attempts
 from jobs.journal.records import AnyRecord, Failed, Preempted, Released, Started, Succeeded
 from jobs.paths import Home, RunPaths
 
@@ -20,15 +20,15 @@ def attempt(paths: RunPaths, generation: int, *end: AnyRecord) -> None:
 
 
 def test_the_newest_complete_generation_of_a_training(paths: RunPaths) -> None:
-    assert newest(paths) == paths and not trained(paths)
+    assert newest_complete(paths) == paths and not is_trained(paths)
     attempt(paths, 1, Failed(error="nan"))
     attempt(paths, 1, Succeeded())
     for end in ((), (Preempted(),), (Failed(error="no room"),)):
         attempt(paths, 2, *end)
-        assert newest(paths) == paths and trained(paths)
+        assert newest_complete(paths) == paths and is_trained(paths)
     attempt(paths, 3, Succeeded())
     attempt(paths, 1, Failed(error="of an older generation, and late"))
-    assert newest(paths) == RunPaths(paths.folder, 3)
+    assert newest_complete(paths) == RunPaths(paths.folder, 3)
     assert [training_attempts(RunPaths(paths.folder, number)) for number in (1, 2, 3)] == [[1, 2, 7], [3, 4, 5], [6]]
 
 
@@ -55,13 +55,13 @@ def test_by_itself_or_a_later_submission(tmp_path: Path, by: str, counts: bool) 
     home = Home(tmp_path)
     with Journal(home.submission(by)) as journal:
         journal.write(Released(submission=OURS, run_id="r1", stage="train", reason="cancelled"))
-    assert given_back(home, OURS, "r1", "train") is counts
-    assert not given_back(home, OURS, "r1", "evaluate")
-    assert not given_back(home, OURS, "r2", "train")
+    assert is_claim_released(home, OURS, "r1", "train") is counts
+    assert not is_claim_released(home, OURS, "r1", "evaluate")
+    assert not is_claim_released(home, OURS, "r2", "train")
 
 
 def test_a_name_without_a_time_is_looked_for_everywhere(tmp_path: Path) -> None:
     home = Home(tmp_path)
     with Journal(home.submission("20200101-000000-aaaa")) as journal:
         journal.write(Released(submission="mine", run_id="r1", stage="train", reason="cancelled"))
-    assert given_back(home, "mine", "r1", "train")
+    assert is_claim_released(home, "mine", "r1", "train")

@@ -14,24 +14,24 @@ from experiments.resources import Resources
 from jobs.paths import Home
 from jobs.provenance import Snapshot
 from jobs.slurm import client, sbatch
-from jobs.slurm.client import Element, NoAnswerError, NotConfiguredError
+from jobs.slurm.client import NoAnswerError, NotConfiguredError, TaskStatus
 
 
 def test_elements_of_the_queue_and_of_the_accounting(says) -> None:
     says("squeue", "echo '12_3|ceb-a|RUNNING|None|2|n1|'; echo '13|single|PENDING|Priority|0||'; echo nonsense")
     says("sacct", "echo '12_3|ceb-a|CANCELLED by 1000|n1'; echo '12_4|ceb-a||'")
-    assert client.queue(["ceb-a"]) == [Element("ceb-a", 3, "12_3", "RUNNING", "None", 2, "n1")]
-    assert client.accounted(["ceb-a"]) == [Element("ceb-a", 3, "12_3", "CANCELLED", "", 0, "n1")]
+    assert client.query_squeue(["ceb-a"]) == [TaskStatus("ceb-a", 3, "12_3", "RUNNING", "None", 2, "n1")]
+    assert client.query_sacct(["ceb-a"]) == [TaskStatus("ceb-a", 3, "12_3", "CANCELLED", "", 0, "n1")]
 
 
 def test_no_accounting_is_no_answer_about_jobs(says) -> None:
     says("sacct", "echo 'Slurm accounting storage is disabled' >&2; exit 1")
-    assert client.accounted(["ceb-a"]) is None
+    assert client.query_sacct(["ceb-a"]) is None
 
 
 def test_a_thousand_names_are_a_handful_of_calls(says, tmp_path: Path) -> None:
     says("squeue", f"echo call >> {tmp_path}/calls")
-    client.queue(f"ceb-{n}" for n in range(1000))
+    client.query_squeue(f"ceb-{n}" for n in range(1000))
     assert (tmp_path / "calls").read_text().count("call") == 5
 
 
@@ -75,18 +75,18 @@ def test_what_the_caller_set_for_slurm_does_not_reach_it(says, tmp_path: Path, m
 
 @given(st.text(alphabet=st.characters(categories=("Lu",)), min_size=1))
 def test_a_state_nobody_has_heard_of_is_alive(state: str) -> None:
-    element = Element("a", 0, "1_0", state)
-    assert element.final == (state in client.FINAL)
+    element = TaskStatus("a", 0, "1_0", state)
+    assert element.is_final == (state in client.FINAL_STATES)
 
 
 def test_reasons_in_words() -> None:
-    assert "will never start" in Element("a", 0, "1_0", "PENDING", "PartitionConfig").words
-    assert "training" in Element("a", 0, "1_0", "PENDING", "Dependency").words
-    assert "held" in Element("a", 0, "1_0", "PENDING", "launch failed requeued held").words
-    assert Element("a", 0, "1_0", "PENDING", "JobHoldMaxRequeue").launch_failed
-    assert not Element("a", 0, "1_0", "PENDING", "JobHeldUser").launch_failed
-    assert Element("a", 0, "1_0", "PENDING", "SomethingNew").words == "waits: SomethingNew"
-    assert Element("a", 0, "1_0", "RUNNING").words == ""
+    assert "will never start" in TaskStatus("a", 0, "1_0", "PENDING", "PartitionConfig").description
+    assert "training" in TaskStatus("a", 0, "1_0", "PENDING", "Dependency").description
+    assert "held" in TaskStatus("a", 0, "1_0", "PENDING", "launch failed requeued held").description
+    assert TaskStatus("a", 0, "1_0", "PENDING", "JobHoldMaxRequeue").has_failed_launch
+    assert not TaskStatus("a", 0, "1_0", "PENDING", "JobHeldUser").has_failed_launch
+    assert TaskStatus("a", 0, "1_0", "PENDING", "SomethingNew").description == "waits: SomethingNew"
+    assert TaskStatus("a", 0, "1_0", "RUNNING").description == ""
 
 
 POLICY = (
@@ -107,12 +107,12 @@ POLICY = (
     ],
 )
 def test_what_a_refusal_means(said: str, error: type[Exception]) -> None:
-    assert type(sbatch._refusal(f"sbatch: error: {said}")) is error
+    assert type(sbatch._sbatch_error(f"sbatch: error: {said}")) is error
 
 
 def test_what_comes_behind_the_work_runs_whatever_setup_asked_for(tmp_path: Path) -> None:
-    array = sbatch.Array("a", Resources(setup=["set -e"]), [0])
-    script = sbatch._script(Home(tmp_path), Snapshot("0" * 16, tmp_path, None), "s", array)
+    array = sbatch.ArrayRequest("a", Resources(setup=["set -e"]), [0])
+    script = sbatch._batch_script(Home(tmp_path), Snapshot("0" * 16, tmp_path, None), "s", array)
     work = script.index("srun ")
     runs = "srun() { return 3; }\n" + script.replace("exec ", "echo ")
     done = subprocess.run(["bash", "-c", runs], capture_output=True, text=True)
@@ -130,7 +130,7 @@ def test_indices_as_sbatch_writes_them(indices: list[int]) -> None:
 
 @pytest.mark.parametrize(("text", "seconds"), [("0:59", 59), ("1:00:00", 3600), ("2-00:00:01", 172801), ("NONE", None)])
 def test_times(text: str, seconds: int | None) -> None:
-    assert client.seconds(text) == seconds
+    assert client.parse_time(text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_times(text: str, seconds: int | None) -> None:
     ],
 )
 def test_one_task_for_each_gpu_shares_the_cores(resources: Resources, tasks: int, cpus: int, tmp_path: Path) -> None:
-    array = sbatch.Array("a", resources, [0])
-    script = sbatch._script(Home(tmp_path), Snapshot("0" * 16, tmp_path, None), "s", array)
+    array = sbatch.ArrayRequest("a", resources, [0])
+    script = sbatch._batch_script(Home(tmp_path), Snapshot("0" * 16, tmp_path, None), "s", array)
     assert f"#SBATCH --ntasks-per-node={tasks}\n" in script
     assert f"#SBATCH --cpus-per-task={cpus}\n" in script and f"export OMP_NUM_THREADS={cpus}\n" in script

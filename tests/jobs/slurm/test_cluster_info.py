@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from experiments.errors import UnreachableError
 from jobs.slurm import client, cluster_info
-from jobs.slurm.cluster_info import UNLIMITED, Site, ask, megabytes, time_text
+from jobs.slurm.cluster_info import UNLIMITED, ClusterInfo, format_time, parse_megabytes, query
 
-Answers = Callable[..., Site]
+Answers = Callable[..., ClusterInfo]
 
 CONFIG = """Configuration data as of {now}
 AccountingStorageEnforce = associations,limits
@@ -37,7 +37,7 @@ NodeHostName=g1 OS=Linux 5.14 #1 SMP State=IDLE+DRAIN Partitions=gpu Reason=bad 
 def answers(monkeypatch: pytest.MonkeyPatch) -> Answers:
     """What `ask` makes of the answers of a scripted Slurm; an exception instead of one is raised."""
 
-    def answers(**given: Any) -> Site:
+    def answers(**given: Any) -> ClusterInfo:
         said: Mapping[str, Any] = {"config": CONFIG.format(now=int(time.time())), "partition": "", "node": ""} | given
 
         def call(command: list[str], limit: float = 0) -> str:
@@ -48,7 +48,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Answers:
             return str(answer)
 
         monkeypatch.setattr(client, "call", call)
-        return ask("me")
+        return query("me")
 
     return answers
 
@@ -71,8 +71,8 @@ def test_a_cluster_is_read(answers: Answers) -> None:
     assert (gpu.whole_nodes, gpu.default_memory, gpu.allow_groups) == (True, ("gpu", 8000), {"ml", "cs"})
     node = there.nodes[0]
     assert (node.gpus, node.cpus, node.features) == ({"a100": 4, "v100": 2}, 64, {"ib", "nvlink"})
-    assert not node.in_service  # the first State counts, not what somebody wrote as the reason
-    assert replace(node, state="IDLE+CLOUD+POWERED_DOWN").in_service  # it is switched on for a job
+    assert not node.is_in_service  # the first State counts, not what somebody wrote as the reason
+    assert replace(node, state="IDLE+CLOUD+POWERED_DOWN").is_in_service  # it is switched on for a job
     assert there.accounting
     [lab] = there.accounting.associations
     assert (lab.account, lab.qos, lab.max_jobs_submitted, lab.default_qos) == ("lab", {"normal", "long"}, 50, "long")
@@ -120,21 +120,21 @@ def test_nothing_that_slurm_prints_raises(text: str, more: str) -> None:
     for mangled in (text, f"NodeName={text}", f"NodeName=n Gres={text} State={more}", GPU.replace("2-00:00:00", text)):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(client, "call", lambda command, mangled=mangled: f"{CONFIG}\n{mangled}")
-            there = ask("me")
+            there = query("me")
             assert there.max_array_size >= 0
             assert all(node.cpus >= 0 and node.memory >= 0 for node in there.nodes)
 
 
 @given(st.integers(0, 400 * 86400))
 def test_a_time_is_read_as_it_is_written(seconds: int) -> None:
-    assert client.seconds(time_text(seconds)) == seconds
-    days, _, clock = time_text(seconds).rpartition("-")
+    assert client.parse_time(format_time(seconds)) == seconds
+    days, _, clock = format_time(seconds).rpartition("-")
     hours, minutes, rest = map(int, clock.split(":"))
     assert timedelta(days=int(days or 0), hours=hours, minutes=minutes, seconds=rest).total_seconds() == seconds
 
 
 def test_amounts_of_memory() -> None:
-    assert [megabytes(text) for text in ("500M", "64G", "1.5T", "2048K", "16000", "lots")] == [
+    assert [parse_megabytes(text) for text in ("500M", "64G", "1.5T", "2048K", "16000", "lots")] == [
         *(500, 65536, 1.5 * 1024**2, 2, 16000, UNLIMITED)
     ]
     assert cluster_info.UNLIMITED > 10**18

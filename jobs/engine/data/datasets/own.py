@@ -16,15 +16,15 @@ from jobs.engine.data.images import MemoryImages
 
 def read(info: DatasetInfo, split: Split, root: Path) -> MemoryImages:
     """Images in order of class, then of file name. Raises InputError if they are not those described."""
-    folder, listed = image_folder.of_split(root, own_dataset.read(info.name), split)
+    folder, listed = image_folder.list_split(root, own_dataset.read(info.name), split)
     if len(listed) != info.images(split):
         raise InputError(folder, f"{len(listed):,} images; {info.name} has {info.images(split):,}", own_dataset.CHANGED)
-    digest = image_folder.Digest()
+    digest = image_folder.SplitDigest()
     pixels_NHWC = np.empty((len(listed), info.size, info.size, info.channels), np.uint8)
     names = [name for name, _ in listed]
-    for number, (name, content) in enumerate(zip(names, image_folder.contents(folder, names), strict=True)):
+    for number, (name, content) in enumerate(zip(names, image_folder.read_files(folder, names), strict=True)):
         digest.add(name, content)
-        pixels_NHWC[number] = image_folder.decode(content, folder / name, info.channels, info.size)
+        pixels_NHWC[number] = image_folder.decode_image(content, folder / name, info.channels, info.size)
     if digest.text != info.split_digest(split):
         raise InputError(folder, f"its images are not those of {info.name}: changed since", own_dataset.CHANGED)
     images_NCHW = torch.from_numpy(pixels_NHWC).permute(0, 3, 1, 2).contiguous()

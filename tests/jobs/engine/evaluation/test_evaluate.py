@@ -22,7 +22,7 @@ from experiments.errors import CebctlError, InputError
 from experiments.identity import evaluation_id, run_id
 from experiments.spec import Adam, Ceb, Data, ResNet, Run, SmallCnn
 from jobs import per_sample, provenance
-from jobs.attempt.runner import run_stage
+from jobs.attempt.runner import run_attempt
 from jobs.engine import checkpoint_format
 from jobs.engine.data import load
 from jobs.engine.errors import NoCheckpointError
@@ -178,7 +178,7 @@ class TestUnforeseenErrors:
         submitted = Submitted(name="s1", matrix="", matrix_path="", executor="local", code=provenance.code_digest())
         spec = msgspec.to_builtins(RUN)
         claim = Claim(run_id=run_id(RUN), label="", stage="evaluate", spec=spec, benchmarks=[*self.ASKED])
-        end = run_stage(Home(tmp_path), submitted, claim, "evaluate")
+        end = run_attempt(Home(tmp_path), submitted, claim, "evaluate")
         assert isinstance(end, Failed) and end.kind == "error"
         assert "pgd_l2@eps=0.5,n=1" in end.error and "in broken" in end.traceback
 
@@ -223,7 +223,7 @@ def test_a_checkpoint_of_another_network_ends_the_attempt_in_one_line(tmp_path: 
     foreign(RUN, paths)
     submitted = Submitted(name="s1", matrix="", matrix_path="", executor="local", code=provenance.code_digest())
     claim = Claim(run_id=run_id(RUN), label="", stage="evaluate", spec=msgspec.to_builtins(RUN), benchmarks=[Clean()])
-    run_stage(Home(tmp_path), submitted, claim, "evaluate")
+    run_attempt(Home(tmp_path), submitted, claim, "evaluate")
     *_, end = read(paths.journal("evaluate", 1)).records
     assert isinstance(end, Failed) and end.kind == "input" and not end.traceback
     assert "a checkpoint of another network, not of the one of run" in end.error and "\n" not in end.error

@@ -215,9 +215,9 @@ def _own(room: Room) -> dict[str, Any]:
     """Read one's own images, and what makes their pixels alone, at shapes and modes of all kinds."""
     room.patch.setenv("CEBCTL_DATA", str(room.folder))
     folders(room.folder / "mine", ("b", "a", "c"), 4)
-    digests = {split: image_folder.Digest() for split in ("train", "test")}
+    digests = {split: image_folder.SplitDigest() for split in ("train", "test")}
     for split, digest in digests.items():
-        for name, _ in image_folder.listed(room.folder / "mine", ("a", "b", "c"), split, 2):  # type: ignore[arg-type]
+        for name, _ in image_folder.list_images(room.folder / "mine", ("a", "b", "c"), split, 2):  # type: ignore[arg-type]
             digest.add(name, (room.folder / "mine" / name).read_bytes())
     described = own_dataset.Description(
         folder="mine", train_folder="", test_folder="", test_every=2, class_names=("a", "b", "c"), channels=3, size=24,
@@ -239,7 +239,7 @@ def _own(room: Room) -> dict[str, Any]:
         kind = "TIFF" if mode == "CMYK" else "PNG"
         Image.fromarray(photograph(60)[:, :44]).convert(mode).save(saved, kind, exif=exif)
         for channels, size in ((1, 16), (3, 40)):
-            decoded_HWC = image_folder.decode(saved.getvalue(), Path(mode), channels, size)
+            decoded_HWC = image_folder.decode_image(saved.getvalue(), Path(mode), channels, size)
             pinned[f"{mode} {channels} {size}"] = close(decoded_HWC)
     return pinned
 
