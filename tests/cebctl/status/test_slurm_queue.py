@@ -76,7 +76,7 @@ def test_the_second_miss_counts(home: Home, cluster: Cluster) -> None:
 def test_what_the_controller_forgot_the_accounting_knows(home: Home, cluster: Cluster) -> None:
     cluster.past = {A: TaskStatus(*A, "7_0", "TIMEOUT")}
     found = slurm_queue.query_queue(home, {A})
-    assert found.elements[A].words == "killed at its time limit" and not found.is_forgotten(A)
+    assert found.elements[A].description == "killed at its time limit" and not found.is_forgotten(A)
 
 
 def test_what_only_the_accounting_calls_alive_is_forgotten(home: Home, cluster: Cluster) -> None:
@@ -105,7 +105,7 @@ def test_who_looks_in_turns_asks_once_and_forgets_nothing(home: Home, cluster: C
     slurm_queue.query_queue(home, {B})
     monkeypatch.setenv("CEBCTL_SLURM_SECONDS", "60")
     for _ in range(3):
-        assert slurm_queue.query_queue(home, {A}).elements[A].final
+        assert slurm_queue.query_queue(home, {A}).elements[A].is_final
         assert slurm_queue.query_queue(home, {B}).elements[B].state == "RUNNING"
     assert cluster.asked == 2
 
@@ -114,7 +114,7 @@ def test_an_end_that_was_seen_is_remembered(home: Home, cluster: Cluster) -> Non
     cluster.is_at(A, "FAILED")
     slurm_queue.query_queue(home, {A})
     cluster.now.clear()
-    assert slurm_queue.query_queue(home, {A}).elements[A].final
+    assert slurm_queue.query_queue(home, {A}).elements[A].is_final
 
 
 def test_silence_changes_nothing(home: Home, cluster: Cluster) -> None:
