@@ -74,7 +74,7 @@ def html(
         tables=page_tables(report),
         figures=figures,
         runs=runs,
-        count_states=count_states([one.status for one in evidence]),
+        counts=count_states([one.status for one in evidence]),
         looks=LOOKS,
         selected=report.selected,
         notes=report.notes,
