@@ -11,7 +11,7 @@ import pytest
 
 from experiments.matrix.load import load
 
-HEAVY = ("torch", "torchvision", "sqlalchemy", "submitit", "sklearn", "scipy", "numpy", "matplotlib")
+HEAVY = ("torch", "torchvision", "sqlalchemy", "submitit", "sklearn", "scipy", "numpy", "vl_convert")
 COMMANDS = (
     *(
         "plan",

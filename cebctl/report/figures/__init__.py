@@ -1,1 +1,1 @@
-"""Figures: what each shows as plain values, made from a report, then drawn by matplotlib or by the page."""
+"""Figures: made from a report as plain values, then turned into the charts that the page and the files show."""

@@ -114,7 +114,7 @@ def accuracy_over_radius(name: str, source: Source) -> Iterator[Figure]:
     if any(panel.series for panel in panels):
         caption = (
             "Accuracy under untargeted PGD over the radius on the 0-255 scale, logarithmic past 100. Lines are attacks "
-            "of 20 steps, single marks of more (n); A ⇒ B are examples made on A and tested on B."
+            "of 20 steps, single marks of more (n); A → B are examples made on A and tested on B."
         )
         shown = tuple(panel for panel in panels if panel.series)
         yield Figure(name, "Accuracy over the attack's radius", caption, shown)
@@ -142,7 +142,7 @@ def _radius_series(row: Row, norm: str, style: int, source: Source) -> Iterator[
         more = kind.startswith("n ")
         from_zero = [mark(row, clean, 0.0)] if isinstance(clean, Cell) and not more else []
         ordered = tuple(sorted([*from_zero, *marks], key=lambda one: one.at))
-        label = f"{name}, {kind}" if more else f"{kind} ⇒ {name}" if kind else name
+        label = f"{name}, {kind}" if more else f"{kind} → {name}" if kind else name
         yield Series(label, "points" if more else "line", style, ordered, style if not kind else dash + 3)
 
 
@@ -211,7 +211,7 @@ def _ladder_series(
     baseline = model.objective == "xent"
     if ordered:
         name = f"{model.architecture} {model.objective}"
-        yield Series(name, "baseline" if baseline else "line", style, ordered, style)
+        yield Series(name, "baseline", style, ordered, style) if baseline else Series(name, "line", style, ordered)
     if shown and table1.why_not_beside(model, family, shown):
         return
     at = above if baseline else float(model.rho_star or 0)

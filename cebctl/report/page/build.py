@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any
 from cebctl.render.state_styles import LOOKS
 from cebctl.report import number_format
 from cebctl.report.cells import Report
-from cebctl.report.figures import style
+from cebctl.report.figures import style, vega
 from cebctl.report.figures.marks import Figure
-from cebctl.report.page import vega
 from cebctl.report.page.runs import page_run
 from cebctl.report.page.tables import page_tables
 from cebctl.status.run_details import RunDetails
@@ -99,8 +98,8 @@ def embedded(value: Any) -> Markup:
 
 
 def _data(figures: Sequence[Figure]) -> dict[str, Any]:
-    specs = {figure.name: vega.spec(figure) for figure in figures}
-    return {"figures": specs, "curve": vega.CURVE, "on_dark": style.ON_DARK}
+    charts = {figure.name: vega.chart(figure, for_page=True) for figure in figures}
+    return {"figures": charts, "curve": vega.CURVE, "on_dark": style.ON_DARK}
 
 
 @cache

@@ -14,7 +14,7 @@
       background: "transparent",
       view: { stroke: null },
       axis: { labelColor: quiet, titleColor: ink, gridColor: line, domainColor: quiet, tickColor: quiet, titleFontWeight: "normal" },
-      legend: { labelColor: ink, titleColor: ink, columns: Math.max(1, Math.min(5, Math.floor(room / 230))) },
+      legend: { labelColor: ink, titleColor: ink, columns: Math.max(1, Math.min(5, Math.floor(room / 240))) },
       title: { color: ink, fontSize: 12 },
       font: "system-ui, sans-serif",
     };
@@ -54,8 +54,8 @@
   };
 
   // Series come packed: [x, y, lo, hi] for each mark, and labels and runs once where all marks share them.
-  const unpacked = ({ s, k, p, l, r, c = [] }, g) => p.map(([x, y, lo, hi], i) => ({
-    s, k, g, x, y, lo, hi, l: Array.isArray(l) ? l[i] : l, r: Array.isArray(r) ? r[i] : r, c: c.includes(i),
+  const unpacked = ({ p, l, r, c, ...look }, g) => p.map(([x, y, lo, hi], i) => ({
+    ...look, g, x, y, lo, hi, l: Array.isArray(l) ? l[i] : l, r: Array.isArray(r) ? r[i] : r, c: c.includes(i),
   }));
   const figure = (name) => {
     const spec = data.figures[name];

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -11,10 +12,9 @@ from typing import Any
 import pytest
 
 from cebctl.report.cells import Report
-from cebctl.report.figures import draw, papers, runs
+from cebctl.report.figures import draw, papers, runs, vega
 from cebctl.report.figures.build import build
 from cebctl.report.figures.marks import Figure, Mark, Panel, Series
-from cebctl.report.page import vega
 from experiments.benchmarks import Calibration, Clean, Information, Pgd
 from experiments.matrix.load import load
 from experiments.matrix.planned_run import Matrix, PlannedRun
@@ -129,7 +129,7 @@ def test_accuracy_over_the_radius_shows_swept_runs_more_steps_and_transfer(figur
     (panel,) = figures["v2-2"].panels
     assert panel.radius
     lines = _series(panel, "line")
-    assert lines.keys() == {"ceb ρ=1", "ceb ρ=5", "ceb ρ=5 ⇒ ceb ρ=1"}
+    assert lines.keys() == {"ceb ρ=1", "ceb ρ=5", "ceb ρ=5 → ceb ρ=1"}
     assert [round(mark.at) for mark in lines["ceb ρ=1"].marks] == [0, 8, 60, 128, 160, 300, 1000]
     assert [round(mark.at) for mark in _series(panel, "points")["ceb ρ=1, n 50"].marks] == [300]
 
@@ -211,7 +211,7 @@ def test_every_format_is_written_and_the_same_numbers_give_the_same_bytes(
 
 def test_the_pages_chart_has_every_mark(one_of_each: list[Figure]) -> None:
     for figure in one_of_each:
-        spec = vega.spec(figure)
+        spec = vega.chart(figure, for_page=True)
         assert [len(panel["data"]["lines"]) for panel in spec["concat"]] == [5, 5]
         assert spec["concat"][0]["data"]["lines"][0]["p"] == [[1.0, 1.0, 0.0, 10.0], [110.0, 110.0, 109.0, 119.0]]
         assert spec["concat"][0]["data"]["lines"][0]["r"] == "r1"
@@ -219,3 +219,24 @@ def test_the_pages_chart_has_every_mark(one_of_each: list[Figure]) -> None:
         [joined] = [layer for layer in layers if layer["mark"]["type"] == "line"]
         assert joined["transform"] == [{"filter": "datum.k == 'line'"}]
         assert joined["encoding"]["order"] == {"field": "x"}
+
+
+def test_radii_are_linear_to_100_and_logarithmic_past_it() -> None:
+    series = Series("a", "line", 0, (Mark(0, 90), Mark(1000, 0)))
+    spec = vega.chart(Figure("f", "", "", (Panel("", "", "", (series,), radius=True),)), for_page=False)
+    (axis,) = [
+        layer["encoding"]["x"]["axis"] for layer in spec["concat"][0]["layer"] if layer["mark"]["type"] == "line"
+    ]
+    *linear, at_300, at_1000 = axis["values"]
+    assert linear == [0, 25, 50, 75, 100]
+    assert (at_1000 - 100) / (at_300 - 100) == pytest.approx(math.log(10) / math.log(3))
+
+
+def test_a_curve_of_many_marks_has_signs_to_point_at_on_the_page_alone() -> None:
+    curve = Series("a", "line", 0, tuple(Mark(at, at) for at in range(31)))
+    figure = Figure("f", "", "", (Panel("", "", "", (curve,)),))
+    kinds = {
+        for_page: [layer["mark"]["type"] for layer in vega.chart(figure, for_page)["concat"][0]["layer"][:-1]]
+        for for_page in (True, False)
+    }
+    assert kinds == {True: ["line", "point"], False: ["line"]}
