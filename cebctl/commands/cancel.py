@@ -42,8 +42,8 @@ def cancel(
     home = Home.from_environment()
     with open_home(home) as store:
         if not yes:
-            found = cancelling.find(chosen, store, home)
-            runs = {target.claim.run_id for target in found if target.mine or others}
+            found = cancelling.find_targets(chosen, store, home)
+            runs = {target.claim.run_id for target in found if target.is_own or others}
             if len(runs) >= ASKED_FROM:
                 if not sys.stdin.isatty():
                     raise InputError("cebctl cancel", f"asks before it cancels {len(runs)} runs, and nobody is there "

@@ -94,5 +94,5 @@ def plan(
         console.print_json(planned.to_json())
     else:
         plan_view.show(planned, full=full)
-    if detailed_exitcode and planned.due:
+    if detailed_exitcode and planned.pending:
         raise typer.Exit(4)

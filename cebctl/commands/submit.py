@@ -13,7 +13,7 @@ from cebctl.interrupts import saying
 if TYPE_CHECKING:
     from cebctl.status.matrix_status import MatrixStatus
     from cebctl.status.rerun import Rerun
-    from cebctl.submission.executors import Sender
+    from cebctl.submission.executors import Executor
     from cebctl.submission.submit import Submission
     from experiments.matrix.planned_run import Matrix
     from jobs.paths import Home
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from store.connect import Store
 
 
-class Executor(StrEnum):
+class ExecutorName(StrEnum):
     """Where jobs run."""
 
     local = "local"
@@ -39,7 +39,7 @@ MaxGpuHours = Annotated[
     ),
 ]
 On = Annotated[
-    Executor | None,
+    ExecutorName | None,
     typer.Option(
         "--on",
         envvar="CEBCTL_ON",
@@ -111,7 +111,7 @@ def submit(
     from cebctl.status.collect import open_home
     from cebctl.status.matrix_status import collect_matrix_status
     from cebctl.status.rerun import parse_selections
-    from cebctl.submission.submit import UNDER_WAY, held_back
+    from cebctl.submission.submit import UNDER_WAY, blocked_runs
     from cebctl.submission.submit import submit as submit_to
     from experiments.matrix.load import load
     from jobs import file_ownership
@@ -137,14 +137,14 @@ def submit(
             store = stores.enter_context(open_home(home, create=True))
         if site:
             _release_held(before)
-        sender = _sender(store, site, workers, max_parallel)
-        submission, status = submit_to(chosen, store, home, sender, retry_failed=retry_failed, again=anew)
+        executor = _executor(store, site, workers, max_parallel)
+        submission, status = submit_to(chosen, store, home, executor, retry_failed=retry_failed, again=anew)
         with saying(UNDER_WAY.format(chosen.path)):
             if anew and submission:
                 _tell_what_stays(submission, chosen, status, store)
             _announce(submission, chosen, status, home)
             if wait:
-                _stay(chosen, store, home, sender, held_back(status.runs, submission))
+                _stay(chosen, store, home, executor, blocked_runs(status.runs, submission))
 
 
 def _check(
@@ -152,7 +152,7 @@ def _check(
     status: MatrixStatus,
     store: Store,
     home: Home,
-    on: Executor | None,
+    on: ExecutorName | None,
     max_gpu_hours: float | None,
     *,
     retry_failed: bool,
@@ -169,20 +169,20 @@ def _check(
 
     if max_gpu_hours is not None:
         plan = plan_from_status(matrix, status, store, home, retry_failed=retry_failed, again=again)
-        gpu_hour_limit.check(plan, max_gpu_hours)
-    prerequisites.check(matrix, status.runs, store, home, retry_failed=retry_failed, again=again)
-    if (on or (Executor.slurm if shutil.which("sbatch") else Executor.local)) == Executor.local:
+        gpu_hour_limit.check_gpu_hours(plan, max_gpu_hours)
+    prerequisites.check_prerequisites(matrix, status.runs, store, home, retry_failed=retry_failed, again=again)
+    if (on or (ExecutorName.slurm if shutil.which("sbatch") else ExecutorName.local)) == ExecutorName.local:
         return None
     return slurm_checks.check(matrix, status.runs, retry_failed=retry_failed, heed=heed, again=again)
 
 
-def _sender(store: Store, site: ClusterInfo | None, workers: int | None, max_parallel: int | None) -> Sender:
+def _executor(store: Store, site: ClusterInfo | None, workers: int | None, max_parallel: int | None) -> Executor:
     from cebctl.render import status_view
     from cebctl.submission import executors, node_exclusion
 
     if site is None:
         return executors.Local(workers, max_parallel)
-    avoided = node_exclusion.suspects(store, [node.name for node in site.nodes])
+    avoided = node_exclusion.nodes_to_exclude(store, [node.name for node in site.nodes])
     status_view.warn([f"no job goes to {node}: {why}" for node, why in avoided.items()])
     return executors.Slurm(site.max_array_size, max_parallel, tuple(avoided))
 
@@ -193,7 +193,7 @@ def _release_held(status: MatrixStatus) -> None:
     from cebctl.render import status_view
     from cebctl.submission import release_held
 
-    for job, why_not in release_held.release(chain(*status.observations.claims.values())).items():
+    for job, why_not in release_held.release_launch_failed_jobs(chain(*status.observations.claims.values())).items():
         launch = f"{job}, which Slurm holds after a launch that failed"
         status_view.warn([f"could not release {launch}: {why_not}" if why_not else f"released {launch}"])
 
@@ -204,7 +204,7 @@ def _tell_what_stays(submission: Submission, matrix: Matrix, status: MatrixStatu
     from cebctl.status.rerun import describe_outdated_dependents, is_under_way
     from cebctl.status.run_names import join_truncated
 
-    claims = [*submission.claims, *(claim for claim, _ in submission.left_over)]
+    claims = [*submission.claims, *(claim for claim, _ in submission.returned)]
     taken = {claim.run_id for claim in claims}
     busy = [run.planned.name for run in status.runs if is_under_way(run) and run.planned.run_id not in taken]
     status_view.warn([f"left to what is under way: {join_truncated(busy)}"] if busy else [])
@@ -237,19 +237,19 @@ def _announce(submission: Submission | None, matrix: Matrix, status: MatrixStatu
         raise submission.error
 
 
-def _stay(matrix: Matrix, store: Store, home: Home, sender: Sender, held: set[tuple[str, str]]) -> None:
-    """Show progress until every run has ended; submit what was `held_back` by another run's training as well."""
+def _stay(matrix: Matrix, store: Store, home: Home, executor: Executor, held: set[tuple[str, str]]) -> None:
+    """Show progress until every run has ended; submit what was `blocked_runs` by another run's training as well."""
     from cebctl.render import progress, status_view
     from cebctl.status.polling import make_poller
-    from cebctl.submission.submit import held_back
+    from cebctl.submission.submit import blocked_runs
     from cebctl.submission.submit import submit as submit_to
 
     look = make_poller(matrix, store, home)
     runs = progress.watch(matrix, look).runs
     # Each run is followed up once for each that it waited for, so that this ends whatever becomes of it.
-    while freed := {run_id for run_id, _ in held - held_back(runs)}:
-        following, _ = submit_to(matrix, store, home, sender, only=freed)
-        held = held_back(runs, following)
+    while freed := {run_id for run_id, _ in held - blocked_runs(runs)}:
+        following, _ = submit_to(matrix, store, home, executor, only=freed)
+        held = blocked_runs(runs, following)
         if following:
             status_view.announce(following, matrix, home)
             runs = progress.watch(matrix, look).runs

@@ -14,7 +14,7 @@ from cebctl.diagnostics.resource_requests import asked
 from cebctl.diagnostics.resource_warnings import preemption
 from cebctl.status.rerun import Rerun
 from cebctl.status.states import RunStatus
-from cebctl.submission.submit import due
+from cebctl.submission.submit import pending_stages
 from experiments import resources
 from experiments.errors import CebctlError, InputError, UnreachableError
 from experiments.matrix.planned_run import Matrix
@@ -70,7 +70,7 @@ def check(
     if not heed:
         return site
     every = {run.run_id for run in matrix.runs}
-    offered = due(runs, retry_failed=retry_failed, behind=every, again=again)
+    offered = pending_stages(runs, retry_failed=retry_failed, dependable=every, again=again)
     stages = [(run.planned, stage.stage) for run, stage in offered]
     if wrong := [one for one in obstacles(matrix, site, stages) if one.level == "wrong"]:
         raise ObstaclesError(wrong)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from cebctl.planning.flop_counts import counted
+from cebctl.planning.flop_counts import cached_flop_counts
 from experiments import batch_norm, costs, gpus, lineage
 from experiments.benchmarks import AnyBenchmark, is_runnable
 from experiments.costs import NetworkCount
@@ -53,26 +53,26 @@ class Estimate:
         return self.fitting_batch is None or self.batch_per_gpu <= self.fitting_batch
 
 
-def estimates(matrix: Matrix, store: Store, home: Home, gpu: str | None) -> list[Estimate]:
+def estimate_costs(matrix: Matrix, store: Store, home: Home, gpu: str | None) -> list[Estimate]:
     """One for each run of the matrix, in its order. `gpu` overrides what the matrix asks for.
 
     Raises InputError if that GPU is unknown.
     """
     named = _gpu(gpu) if gpu else None
-    counts = counted([planned.run for planned in matrix.runs])
+    counts = cached_flop_counts([planned.run for planned in matrix.runs])
     speeds = _speeds(store, home)
     known: dict[Any, Estimate] = {}
     found = []
     for planned in matrix.runs:
         train, evaluate = matrix.resources(planned, "train"), matrix.resources(planned, "evaluate")
-        key = (_costly(planned.run), planned.benchmarks, train, evaluate)
+        key = (_estimate_cache_key(planned.run), planned.benchmarks, train, evaluate)
         if key not in known:
             known[key] = _estimate(planned, train, evaluate, counts[costs.count_key(planned.run)], speeds, named)
         found.append(known[key])
     return found
 
 
-def _costly(run: Run) -> tuple[Any, ...]:
+def _estimate_cache_key(run: Run) -> tuple[Any, ...]:
     """Everything the cost of a run depends on."""
     marginal = getattr(run.objective, "marginal", None)
     return (
@@ -92,13 +92,13 @@ def _estimate(
     run = planned.run
     gpu = (named or gpus.find_gpu(train.gpu_type or "") or gpus.GPUS[gpus.DEFAULT_GPU]) if train.gpus else None
     devices = max(train.gpus, 1)
-    speed = speeds.get((_workload(run), gpu.name if gpu else None))
+    speed = speeds.get((_workload_key(run), gpu.name if gpu else None))
     expected_hours = costs.training_flops(run, counted) / (gpu.rate(run.precision) if gpu else CPU_CORE_FLOPS) / 3600
     hours = costs.training_images(run) / speed / 3600 * devices if speed else expected_hours
     benchmarks: tuple[AnyBenchmark, ...] = tuple(b for b in planned.benchmarks if is_runnable(b))
-    judge = gpu if evaluate.gpus else None
-    rate = judge.rate("fp32") if judge else CPU_CORE_FLOPS
-    if judge == gpu and hours:
+    evaluation_gpu = gpu if evaluate.gpus else None
+    rate = evaluation_gpu.rate("fp32") if evaluation_gpu else CPU_CORE_FLOPS
+    if evaluation_gpu == gpu and hours:
         rate *= expected_hours / hours  # a device does to evaluations as it was seen to do to the training
     batch = batch_norm.images_at_once(run, devices)
     return Estimate(
@@ -121,7 +121,7 @@ def _gpu(name: str) -> Gpu:
     return gpu
 
 
-def _workload(run: Run) -> tuple[Any, ...]:
+def _workload_key(run: Run) -> tuple[Any, ...]:
     """Runs that train at one speed on one device."""
     return run.data.name, run.network, run.batch, run.precision, run.adversary
 
@@ -138,7 +138,7 @@ def _speeds(store: Store, home: Home) -> dict[Any, float]:
     found: dict[Any, list[float]] = defaultdict(list)
     for job in measured:
         if job.run_id in specs and job.images_per_second:
-            found[_workload(specs[job.run_id]), _device(home, job.run_id)].append(job.images_per_second)
+            found[_workload_key(specs[job.run_id]), _device(home, job.run_id)].append(job.images_per_second)
     return {key: sum(values) / len(values) for key, values in found.items()}
 
 

@@ -20,7 +20,7 @@ from experiments.errors import CebctlError
 from experiments.spec import Run
 
 
-def counted(runs: Iterable[Run]) -> dict[Any, NetworkCount]:
+def cached_flop_counts(runs: Iterable[Run]) -> dict[Any, NetworkCount]:
     """The counts of the runs' networks by `costs.key`.
 
     Raises CebctlError if the engine can't build one.

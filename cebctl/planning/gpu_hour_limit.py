@@ -13,12 +13,12 @@ _NAMED = 4
 """Families that a message names."""
 
 
-def check(plan: Plan, allowed: float) -> None:
+def check_gpu_hours(plan: Plan, allowed: float) -> None:
     """Raise InputError if what `submit` would send is estimated to take more GPU-hours than `allowed`.
 
     Jobs that ask for no GPU cost nothing here, if none of the matrix asks for one.
     """
-    if not any(job.gpus for job in plan.to_do) or plan.hours_to_do <= allowed:
+    if not any(job.gpus for job in plan.pending_jobs) or plan.hours_to_do <= allowed:
         return
     wrong = f"would take {_hours(plan.hours_to_do)} GPU-hours ({'; '.join(_shares(plan))})"
     raise InputError(
@@ -35,7 +35,7 @@ def _shares(plan: Plan) -> list[str]:
     }
     hours: Counter[str] = Counter()
     runs: dict[str, set[str]] = {}
-    for job in plan.to_do:
+    for job in plan.pending_jobs:
         hours[names[job.run_id]] += job.hours * max(job.gpus, 1)  # type: ignore[assignment]
         runs.setdefault(names[job.run_id], set()).add(job.run_id)
     shares = [

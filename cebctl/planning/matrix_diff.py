@@ -24,7 +24,7 @@ from store.connect import Store
 
 
 @dataclass(frozen=True)
-class Change:
+class FieldChange:
     """One field that has another value now, in some runs."""
 
     field: str
@@ -35,7 +35,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Changes:
+class MatrixDiff:
     """Empty throughout if nothing changed."""
 
     last_submitted: float | None
@@ -43,7 +43,7 @@ class Changes:
     added: tuple[str, ...]
     """Names of runs, as in the rest."""
     removed: tuple[str, ...]
-    changed: tuple[Change, ...]
+    changed: tuple[FieldChange, ...]
     added_benchmarks: tuple[str, ...]
     removed_benchmarks: tuple[str, ...]
 
@@ -52,12 +52,12 @@ class Changes:
         return fields
 
 
-def changes(matrix: Matrix, runs: Sequence[RunStatus], store: Store) -> Changes:
+def diff_matrix(matrix: Matrix, runs: Sequence[RunStatus], store: Store) -> MatrixDiff:
     """Compare the matrix with the submissions of its file."""
     path = str(matrix.path.absolute())
     submissions = [row for row in queries.submissions(store) if row.matrix_path == path and row.executor != NOBODY]
     if not submissions:
-        return Changes(None, tuple(run.name for run in matrix.runs), (), (), (), ())
+        return MatrixDiff(None, tuple(run.name for run in matrix.runs), (), (), (), ())
     names = {row.name for row in submissions}
     claims = queries.claimed_benchmarks(store, names)
     before = {run_id: label for run_id, label, _ in claims}
@@ -69,7 +69,7 @@ def changes(matrix: Matrix, runs: Sequence[RunStatus], store: Store) -> Changes:
     runs_now = {run.run_id: run.run for run in matrix.runs}
     changed = _fields([(n, msgspec.convert(specs[removed[n]], Run), runs_now[added[n]]) for n in paired])
     asked = {benchmark for _, _, benchmarks in claims for benchmark in benchmarks}
-    return Changes(
+    return MatrixDiff(
         last_submitted=max((row.submitted_at or 0.0 for row in submissions), default=None),
         added=tuple(name for name in added if name not in removed),
         removed=tuple(name for name in removed if name not in added),
@@ -85,7 +85,7 @@ def _new_benchmarks(matrix: Matrix, asked: set[AnyBenchmark], runs: Sequence[Run
     return tuple(describe(b) for b in matrix.benchmarks if b not in asked and b in missing and is_runnable(b))
 
 
-def _fields(pairs: Sequence[tuple[str, Run, Run]]) -> tuple[Change, ...]:
+def _fields(pairs: Sequence[tuple[str, Run, Run]]) -> tuple[FieldChange, ...]:
     """The fields that differ between runs of one name, with the runs each change is found in."""
     found: dict[tuple[str, str, str], tuple[Any, Any, list[str]]] = {}
     for name, old, new in pairs:
@@ -95,4 +95,4 @@ def _fields(pairs: Sequence[tuple[str, Run, Run]]) -> tuple[Change, ...]:
             if values[0] != values[1]:
                 key = (schema(Run).short(path), repr(values[0]), repr(values[1]))
                 found.setdefault(key, (*values, []))[2].append(name)
-    return tuple(Change(field, old, new, tuple(names)) for (field, _, _), (old, new, names) in found.items())
+    return tuple(FieldChange(field, old, new, tuple(names)) for (field, _, _), (old, new, names) in found.items())

@@ -13,7 +13,7 @@ import msgspec
 
 from cebctl.planning import cost_estimates
 from cebctl.planning.cost_estimates import Basis, Estimate
-from cebctl.planning.matrix_diff import Changes, changes
+from cebctl.planning.matrix_diff import MatrixDiff, diff_matrix
 from cebctl.status.families import family_axes
 from cebctl.status.matrix_status import MatrixStatus, collect_matrix_status
 from cebctl.status.rerun import Rerun
@@ -26,9 +26,9 @@ from cebctl.status.states import (
     runs_in_training,
     runs_with_pending_training,
 )
-from cebctl.submission.job_arrays import Array, Job, arrays, wall_hours
-from cebctl.submission.parents import orphans
-from cebctl.submission.submit import due
+from cebctl.submission.job_arrays import JobArray, ScheduledJob, make_arrays, wall_hours
+from cebctl.submission.parents import missing_parents
+from cebctl.submission.submit import pending_stages
 from experiments import costs, jump_start_checks
 from experiments.benchmarks import NOT_RUNNABLE, describe, is_runnable
 from experiments.matrix.planned_run import Matrix, PlannedRun
@@ -59,7 +59,7 @@ class Family:
         return {estimate.basis for estimate in self.estimates}
 
     @property
-    def varied(self) -> dict[str, list[Any]]:
+    def varied_axes(self) -> dict[str, list[Any]]:
         """The values that each other axis takes within the family."""
         found: dict[str, dict[Any, None]] = {}
         for run in self.runs:
@@ -77,15 +77,15 @@ class Plan:
     runs: tuple[RunStatus, ...]
     estimates: tuple[Estimate, ...]
     """Of the whole of each run, done or not."""
-    due: tuple[tuple[RunStatus, StageStatus], ...]
+    pending: tuple[tuple[RunStatus, StageStatus], ...]
     """The stages that would be submitted, at once or, where they wait for another run and the executor can't have them
     do so, later."""
     gpus: int
     """At once, for the wall-clock time; CPU cores if no run asks for a GPU."""
-    changes: Changes | None = None
-    orphans: tuple[str, ...] = ()
+    changes: MatrixDiff | None = None
+    missing_parents: tuple[str, ...] = ()
     """What is wrong with runs that extend one which nobody will train."""
-    left: Mapping[RunStage, float] = field(default_factory=dict)
+    remaining: Mapping[RunStage, float] = field(default_factory=dict)
     """The share that is left, in [0, 1], of each stage in `due`: behind its checkpoint, or of its benchmarks."""
     again: Rerun | None = None
     """What is to be done although it is done, and nothing else."""
@@ -106,18 +106,18 @@ class Plan:
         )
 
     @cached_property
-    def arrays(self) -> list[Array]:
-        return arrays(self.matrix, [(run.planned, stage.stage, frozenset()) for run, stage in self.due])
+    def job_arrays(self) -> list[JobArray]:
+        return make_arrays(self.matrix, [(run.planned, stage.stage, frozenset()) for run, stage in self.pending])
 
     @cached_property
-    def without_effect(self) -> dict[str, list[PlannedRun]]:
+    def ineffective_settings(self) -> dict[str, list[PlannedRun]]:
         """What is set and never takes effect in the runs that are still to be trained."""
         return jump_start_checks.runs_by_ineffective_setting(
             [run.planned for run in self.runs if run.stages[0].state != "done"]
         )
 
     @property
-    def on_gpus(self) -> bool:
+    def uses_gpus(self) -> bool:
         return any(estimate.gpu for estimate in self.estimates)
 
     @property
@@ -130,13 +130,15 @@ class Plan:
         return sum(estimate.hours for estimate in self.estimates)
 
     @cached_property
-    def to_do(self) -> list[Job]:
+    def pending_jobs(self) -> list[ScheduledJob]:
         """The jobs that would be submitted."""
         by_run = {run.planned.run_id: estimate for run, estimate in zip(self.runs, self.estimates, strict=True)}
         extended = {run.planned.run_id: run.stages[0].parent_run_id for run in self.runs}
         return [
-            Job(run_id, array.stage, hours * self.left.get((run_id, array.stage), 1.0), gpus, extended[run_id])
-            for array in self.arrays
+            ScheduledJob(
+                run_id, array.stage, hours * self.remaining.get((run_id, array.stage), 1.0), gpus, extended[run_id]
+            )
+            for array in self.job_arrays
             for gpus in [array.resources.gpus]
             for run_id in array.run_ids
             for hours in [_hours(by_run[run_id], array.stage, gpus)]
@@ -144,29 +146,29 @@ class Plan:
 
     @property
     def hours_to_do(self) -> float:
-        return sum(job.hours * max(job.gpus, 1) for job in self.to_do)
+        return sum(job.hours * max(job.gpus, 1) for job in self.pending_jobs)
 
     @cached_property
     def wall_hours(self) -> float:
         """How long what would be submitted takes on `gpus`."""
-        return wall_hours(self.to_do, self.gpus)
+        return wall_hours(self.pending_jobs, self.gpus)
 
     @property
-    def longest(self) -> tuple[str, float]:
+    def longest_run(self) -> tuple[str, float]:
         """The run that takes longest of what would be submitted, and its hours."""
         hours: Counter[str] = Counter()
-        for job in self.to_do:
+        for job in self.pending_jobs:
             hours[job.run_id] += job.hours * max(job.gpus / self.gpus, 1)  # type: ignore[assignment]
         run_id, taken = hours.most_common(1)[0]
         return next(run.planned.name for run in self.runs if run.planned.run_id == run_id), taken
 
     @property
-    def continued(self) -> list[str]:
+    def resumed_runs(self) -> list[str]:
         """The names of the runs that go on from a checkpoint."""
         return [
             run.planned.name
-            for run, stage in self.due
-            if stage.stage == "train" and self.left.get((run.planned.run_id, "train"), 1.0) < 1.0
+            for run, stage in self.pending
+            if stage.stage == "train" and self.remaining.get((run.planned.run_id, "train"), 1.0) < 1.0
         ]
 
     @property
@@ -175,7 +177,7 @@ class Plan:
         return sum(estimate.checkpoint_bytes for estimate in self.estimates)
 
     @property
-    def unavailable(self) -> list[str]:
+    def unavailable_benchmarks(self) -> list[str]:
         """The benchmarks that this version can't run."""
         return [describe(benchmark) for benchmark in self.matrix.benchmarks if not is_runnable(benchmark)]
 
@@ -192,7 +194,7 @@ class Plan:
                     "after": array.after,
                     "resources": msgspec.to_builtins(array.resources),
                 }
-                for array in self.arrays
+                for array in self.job_arrays
             ],
             "benchmarks": [
                 {"benchmark": msgspec.to_builtins(b)} | ({} if is_runnable(b) else {"unavailable": NOT_RUNNABLE})
@@ -201,7 +203,7 @@ class Plan:
             "totals": {
                 "runs": len(self.runs),
                 **self.state_counts,
-                "submitted": len(self.due),
+                "submitted": len(self.pending),
                 "gpu_hours": self.hours,
                 "gpu_hours_to_do": self.hours_to_do,
                 "gpu_hours_basis": {
@@ -209,13 +211,13 @@ class Plan:
                     for basis in ("measured", "counted")
                 },
                 "gpus": self.gpus,
-                "device": "gpu" if self.on_gpus else "cpu",
+                "device": "gpu" if self.uses_gpus else "cpu",
                 "wall_hours": self.wall_hours,
                 "disk_bytes": self.disk_bytes,
             },
         }
         found["warnings"] = [
-            {"text": text, "run_ids": [run.run_id for run in runs]} for text, runs in self.without_effect.items()
+            {"text": text, "run_ids": [run.run_id for run in runs]} for text, runs in self.ineffective_settings.items()
         ]
         if self.changes:
             found["changes"] = self.changes.to_json()
@@ -226,7 +228,7 @@ class Plan:
 
     def _runs_json(self) -> Iterator[dict[str, Any]]:
         to_do: Counter[str] = Counter()
-        for job in self.to_do:
+        for job in self.pending_jobs:
             to_do[job.run_id] += job.hours * max(job.gpus, 1)  # type: ignore[assignment]
         for run, estimate in zip(self.runs, self.estimates, strict=True):
             yield {
@@ -282,10 +284,10 @@ def plan_from_status(
     """Return the plan that follows from a status that was collected with the same `again`; as `make_plan` does."""
     runs = status.runs
     behind = runs_with_pending_training(runs, runs_in_training(status.observations), retry_failed=retry_failed)
-    offered = due(runs, retry_failed=retry_failed, behind=behind, again=again)
-    estimates = cost_estimates.estimates(matrix, store, home, gpu)
-    alone = orphans(matrix, runs, store)
-    changed = changes(matrix, runs, store) if diff else None
+    offered = pending_stages(runs, retry_failed=retry_failed, dependable=behind, again=again)
+    estimates = cost_estimates.estimate_costs(matrix, store, home, gpu)
+    alone = missing_parents(matrix, runs, store)
+    changed = diff_matrix(matrix, runs, store) if diff else None
     largest = max(estimate.gpus for estimate in estimates)
     number = gpus or (max(largest, DEFAULT_GPUS) if largest else len(os.sched_getaffinity(0)))
     left = {(run.planned.run_id, stage.stage): _left(run, stage, home) for run, stage in offered}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from cebctl.render.console import err, news
-from cebctl.submission.cancel import Cancelled
+from cebctl.submission.cancel import Cancellation
 from experiments.matrix.planned_run import Matrix
 from jobs.paths import STAGES
 
 
-def show(matrix: Matrix, done: Cancelled) -> None:
+def show(matrix: Matrix, done: Cancellation) -> None:
     """One line, and another where something goes on."""
     console = news()
     for user, stages in done.others.items():

@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cebctl.planning.matrix_diff import Changes
+from cebctl.planning.matrix_diff import MatrixDiff
 from cebctl.planning.plan import Family, Plan
 from cebctl.render import output_mode
 from cebctl.render.console import STATE_STYLE, duration, many, out, print_facts, print_table
 from cebctl.status.states import count_states
-from cebctl.submission.job_arrays import Array
+from cebctl.submission.job_arrays import JobArray
 from experiments import batch_norm, gpus
 from experiments.benchmarks import NOT_RUNNABLE, AnyBenchmark, Attack, Transfer, is_runnable, parameters, tag
 from experiments.matrix.planned_run import PlannedRun, format_value
@@ -42,7 +42,7 @@ def show(plan: Plan, *, full: bool = False) -> None:
     _say(console, "submit", _submission(plan))
     _say(console, "time", _time(plan))
     _say(console, "disk", _disk(plan))
-    if plan.on_gpus:
+    if plan.uses_gpus:
         _say(console, "memory", _memory(plan))
     for warning in _warnings(plan):
         _say(console, "warning", [warning], "yellow")
@@ -80,15 +80,15 @@ def _families(plan: Plan) -> Table:
     table.add_column("axes", overflow="fold")
     table.add_column("runs", justify="right")
     table.add_column("states")
-    table.add_column("GPU-h" if plan.on_gpus else "CPU time", justify="right")
+    table.add_column("GPU-h" if plan.uses_gpus else "CPU time", justify="right")
     table.add_column("from")
-    if plan.on_gpus:
+    if plan.uses_gpus:
         table.add_column("GiB/GPU", justify="right")
     for family in plan.families:
         cells = [_value(family.axes.get(name, "–")) for name in names]
         states = " ".join(f"[{STATE_STYLE[s]}]{n:,} {s}[/]" for s, n in count_states(family.runs).items() if n)
         cells += [_axes(family), str(len(family.runs)), states, _cost(plan, family.hours), _basis(family.bases)]
-        if plan.on_gpus:
+        if plan.uses_gpus:
             cells.append(_gib(family))
         table.add_row(*cells)
     return table
@@ -106,7 +106,7 @@ def _runs(plan: Plan) -> Table:
         ("id", "left"),
         ("train", "left"),
         ("evaluate", "left"),
-        ("GPU-h" if plan.on_gpus else "CPU time", "right"),
+        ("GPU-h" if plan.uses_gpus else "CPU time", "right"),
     ):
         table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for run, estimate in zip(plan.runs, plan.estimates, strict=True):
@@ -118,7 +118,7 @@ def _runs(plan: Plan) -> Table:
 
 def _axes(family: Family) -> str:
     """What varies within the family, and its rho."""
-    varied = {key: values for key, values in family.varied.items() if len(values) > 1 or key == "rho"}
+    varied = {key: values for key, values in family.varied_axes.items() if len(values) > 1 or key == "rho"}
     return "; ".join(f"{key} {_series(values)}" for key, values in varied.items())
 
 
@@ -143,7 +143,7 @@ def _gib(family: Family) -> str:
 
 def _cost(plan: Plan, hours: float) -> str:
     """GPU-hours as a number, time on CPU cores as a time span."""
-    if not plan.on_gpus:
+    if not plan.uses_gpus:
         return duration(hours * 3600)
     if 0 < hours < 0.001:
         return "<0.001"
@@ -173,14 +173,14 @@ def _benchmarks(benchmarks: Sequence[AnyBenchmark]) -> list[str]:
 
 
 def _submission(plan: Plan) -> list[str]:
-    if not plan.due:
+    if not plan.pending:
         failed = any(run.state == "failed" for run in plan.runs)
         held = sum(any(stage.blocked_by for stage in run.stages) for run in plan.runs)
         states = ["done", *["failed (--retry-failed)"] * failed]
         states += [f"held back by a run that nobody trains ({held})"] * bool(held)
         return [f"nothing, all is {', '.join(states)} or under way"]
-    alike: dict[tuple[str, str, bool], list[Array]] = {}
-    for array in plan.arrays:
+    alike: dict[tuple[str, str, bool], list[JobArray]] = {}
+    for array in plan.job_arrays:
         alike.setdefault((array.stage, format_resources(array.resources), array.after is not None), []).append(array)
     lines = []
     for (stage, resources, waits), found in alike.items():
@@ -196,15 +196,15 @@ def _range(names: Sequence[str]) -> str:
 
 
 def _time(plan: Plan) -> list[str]:
-    unit, device = (" GPU-hours", "GPUs") if plan.on_gpus else (" of one core", "cores")
+    unit, device = (" GPU-hours", "GPUs") if plan.uses_gpus else (" of one core", "cores")
     lines = [f"{_cost(plan, plan.hours)}{unit} for all runs, {_cost(plan, plan.hours_to_do)} to do"]
-    if plan.to_do:
+    if plan.pending_jobs:
         lines[0] += f": {duration(plan.wall_hours * 3600)} on {plan.gpus} {device}"
         if len(plan.runs) > 1 and plan.wall_hours > 1.2 * plan.hours_to_do / plan.gpus:
-            name, hours = plan.longest
+            name, hours = plan.longest_run
             if hours > 0.5 * plan.wall_hours:
                 lines.append(f"the longest run, {name}, takes {duration(hours * 3600)} of it")
-    if continued := plan.continued:
+    if continued := plan.resumed_runs:
         goes = "goes on from its checkpoint" if len(continued) == 1 else "go on from their checkpoints"
         lines.append(f"of {_names(continued)}, which {goes}, only what is left is to do")
     bases = {estimate.basis for estimate in plan.estimates}
@@ -255,7 +255,7 @@ def _warnings(plan: Plan) -> list[str]:
     most = max(estimate.gpus for estimate in plan.estimates)
     if plan.gpus < most:
         found[f"the largest job asks for {most} GPUs at once, more than {plan.gpus}: it will not start"] = None
-    return [*found, *without_effect(plan.without_effect), *plan.orphans]
+    return [*found, *without_effect(plan.ineffective_settings), *plan.missing_parents]
 
 
 def without_effect(warnings: Mapping[str, Sequence[PlannedRun]]) -> list[str]:
@@ -271,7 +271,7 @@ def _bytes(size: float) -> str:
     return f"{size:.3g} TB"
 
 
-def _changes(console: Console, changed: Changes) -> None:
+def _changes(console: Console, changed: MatrixDiff) -> None:
     """What `--diff` adds."""
     if changed.last_submitted is None:
         console.print("this file was never submitted from here: nothing to compare with")

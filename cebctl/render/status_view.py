@@ -51,13 +51,13 @@ def announce(submission: Submission, matrix: Matrix, home: Home) -> None:
     stages = [claim.stage for claim in submission.claims]
     parts = [f"{stages.count(stage)} x {stage}" for stage in dict.fromkeys(stages)]
     to = "local worker" if submission.executor == "local" else "Slurm array"
-    limit = f", at most {many(submission.at_once, 'job')} at once" if submission.at_once else ""
+    limit = f", at most {many(submission.max_parallel, 'job')} at once" if submission.max_parallel else ""
     news().print(
         f"{matrix.path}: submitted {', '.join(parts)} to {many(len(submission.launched), to)}{limit} "
         f"(submission {submission.name}, home {home.folder})"
     )
-    if submission.left_over:
-        why = Counter(reason for _, reason in submission.left_over)
+    if submission.returned:
+        why = Counter(reason for _, reason in submission.returned)
         for reason, count in why.items():
             err().print(f"[yellow]not submitted[/] {many(count, 'stage')}: {escape(reason)}")
         err().print(f"`cebctl submit {matrix.path}` offers them again")

@@ -17,7 +17,7 @@ from cebctl.status.collect import load_observations, run_ids_with_dependencies
 from cebctl.status.liveness import array_ids
 from cebctl.status.slurm_queue import Key
 from cebctl.status.states import RunStatus, StageStatus, derive_statuses
-from cebctl.submission.submit import released, submitted
+from cebctl.submission.submit import release_record, submission_record
 from experiments.errors import UnreachableError
 from experiments.matrix.planned_run import Matrix
 from jobs.attempt import lease
@@ -34,7 +34,7 @@ from store.row_types import ClaimRow
 
 
 @dataclass(frozen=True)
-class Target:
+class CancelTarget:
     """One stage of one run that waits or runs, and a claim on it."""
 
     run: RunStatus
@@ -42,16 +42,16 @@ class Target:
     claim: ClaimRow
 
     @property
-    def mine(self) -> bool:
+    def is_own(self) -> bool:
         """Whether this user submitted it, or nobody knows who."""
         return self.claim.submitted_by in ("", getpass.getuser())
 
 
 @dataclass(frozen=True)
-class Cancelled:
+class Cancellation:
     """What was cancelled."""
 
-    targets: tuple[Target, ...]
+    targets: tuple[CancelTarget, ...]
     """What will not start any more, or was told to stop: on a cluster, what Slurm does not run on with."""
     out_of_reach: tuple[str, ...] = ()
     """Where what runs goes on: on other machines, as another user, or in a job that Slurm did not end."""
@@ -66,11 +66,11 @@ class Cancelled:
         return len({one.claim.run_id for one in self.targets if one.stage.state == "running"})
 
 
-def find(matrix: Matrix, store: Store, home: Home) -> list[Target]:
+def find_targets(matrix: Matrix, store: Store, home: Home) -> list[CancelTarget]:
     """What waits or runs, whosever it is."""
     known = load_observations(run_ids_with_dependencies(matrix), store, home)
     return [
-        Target(run, stage, claim)
+        CancelTarget(run, stage, claim)
         for run in derive_statuses(matrix, known)
         for stage in run.stages
         if stage.state in ("queued", "running")
@@ -78,21 +78,21 @@ def find(matrix: Matrix, store: Store, home: Home) -> list[Target]:
     ]
 
 
-def cancel(matrix: Matrix, store: Store, home: Home, *, others: bool = False) -> Cancelled:
+def cancel(matrix: Matrix, store: Store, home: Home, *, others: bool = False) -> Cancellation:
     """Cancel every stage of the matrix's runs that waits or runs; those of `others` only if asked to.
 
     Raises UnreachableError if Slurm does not answer: before anything is done, or, as the message then says, behind it.
     """
     with store.exclusive():
-        found = find(matrix, store, home)
-        left = Counter(one.claim.submitted_by for one in found if not (one.mine or others))
-        at_work = [(one, _process(one, home)) for one in found if one.mine or others]
+        found = find_targets(matrix, store, home)
+        left = Counter(one.claim.submitted_by for one in found if not (one.is_own or others))
+        at_work = [(one, _process(one, home)) for one in found if one.is_own or others]
         forbidden = [(one, process) for one, process in at_work if process and _forbidden(process)]
         goes_on = [f"{process.host} as {one.claim.submitted_by}'s process" for one, process in forbidden]
         at_work = [(one, process) for one, process in at_work if not (process and _forbidden(process))]
         targets = [one for one, _ in at_work]
         if not targets:
-            return Cancelled((), tuple(dict.fromkeys(goes_on)), left)
+            return Cancellation((), tuple(dict.fromkeys(goes_on)), left)
         try:
             elements = _elements(targets)
         except UnreachableError as error:
@@ -102,10 +102,10 @@ def cancel(matrix: Matrix, store: Store, home: Home, *, others: bool = False) ->
     going_on = {number: where for number, (_, process) in enumerate(at_work) if process and (where := _stop(process))}
     going_on |= _end(targets, elements)
     confirmed = tuple(one for number, one in enumerate(targets) if number not in going_on)
-    return Cancelled(confirmed, tuple(dict.fromkeys([*goes_on, *going_on.values()])), left)
+    return Cancellation(confirmed, tuple(dict.fromkeys([*goes_on, *going_on.values()])), left)
 
 
-def _end(targets: Sequence[Target], before: Mapping[Key, TaskStatus]) -> dict[int, str]:
+def _end(targets: Sequence[CancelTarget], before: Mapping[Key, TaskStatus]) -> dict[int, str]:
     """Have Slurm end the targets, as it knew them before. Return where those, by number, go on that it did not end.
 
     Raises UnreachableError if Slurm does not answer.
@@ -136,7 +136,7 @@ def _is_alive(element: TaskStatus) -> bool:
     return not (element.is_final or element.is_ending)
 
 
-def _elements(targets: Sequence[Target]) -> dict[Key, TaskStatus]:
+def _elements(targets: Sequence[CancelTarget]) -> dict[Key, TaskStatus]:
     """Return what Slurm knows of the targets' elements, whatever they are called. Raises UnreachableError."""
     wanted = {key for target in targets if (key := _key(target))}
     if not wanted:
@@ -146,22 +146,22 @@ def _elements(targets: Sequence[Target]) -> dict[Key, TaskStatus]:
     return {key: element for element in elements if (key := (element.name, element.index)) in wanted}
 
 
-def _key(target: Target) -> Key | None:
+def _key(target: CancelTarget) -> Key | None:
     job, index = target.claim.job, target.claim.array_index
     return None if job is None or index is None else (job, index)
 
 
-def _give_back(matrix: Matrix, targets: Sequence[Target], home: Home) -> None:
+def _give_back(matrix: Matrix, targets: Sequence[CancelTarget], home: Home) -> None:
     name = new_submission()
     reason = f"cancelled by {getpass.getuser()}"
     with Journal(home.submission(name)) as journal:
         journal.write(
-            submitted(name, matrix, NOBODY, home=ensure_home_id(home)),
-            *(released(one.claim.submission, one.claim, reason) for one in targets),
+            submission_record(name, matrix, NOBODY, home=ensure_home_id(home)),
+            *(release_record(one.claim.submission, one.claim, reason) for one in targets),
         )
 
 
-def _process(target: Target, home: Home) -> Process | None:
+def _process(target: CancelTarget, home: Home) -> Process | None:
     """The process of a local worker that is at it."""
     if target.claim.job is not None or target.stage.state != "running":
         return None

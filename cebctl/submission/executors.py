@@ -1,6 +1,6 @@
-"""Where claims go: to workers on this machine, or to arrays on a Slurm cluster. Both are sent in orders.
+"""Where claims go: to workers on this machine, or to arrays on a Slurm cluster. Both are sent in batches.
 
-An order is sent whole or not at all; what is claimed by one that is not sent is given back by `submit`.
+A batch is sent whole or not at all; `submit` releases the claims of one that is not sent.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from cebctl.status.states import Observations, RunStatus, StageStatus, runs_with_pending_training
-from cebctl.submission import job_arrays as arrays
+from cebctl.submission.job_arrays import JobArray, divide_into_lanes, make_arrays
 from experiments.benchmarks import Transfer
 from experiments.errors import CebctlError, UnreachableError
 from experiments.matrix.planned_run import Matrix, PlannedRun
@@ -24,20 +24,20 @@ from jobs.paths import Home
 from jobs.provenance import Snapshot
 from jobs.slurm import client, sbatch
 
-Offered = Sequence[tuple[RunStatus, StageStatus]]
+StagesToSubmit = Sequence[tuple[RunStatus, StageStatus]]
 
 
 @dataclass(frozen=True)
-class Order:
-    """What is sent at once: claims and, on a cluster, the array whose elements they are."""
+class Batch:
+    """Claims that are sent together and, on a cluster, the array whose elements work on them."""
 
     claims: tuple[Claim, ...]
     record: journal.PlannedArray | None = None
-    at_once: int | None = None
+    max_parallel: int | None = None
     """How many of the elements may run at a time."""
     sources: tuple[tuple[str, int], ...] = ()
     """Elements of the submission's own arrays whose end it waits for."""
-    others: tuple[str, ...] = ()
+    external_dependencies: tuple[str, ...] = ()
     """Elements of other submissions' arrays, by Slurm's ids, whose end it waits for."""
     lane: tuple[str, ...] = ()
     """The submission's own arrays before it whose end it waits for, so that not too many jobs run at once."""
@@ -48,58 +48,64 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Sent:
-    """What the executor took of an order."""
+class BatchResult:
+    """The part of a batch that the executor accepted."""
 
     launched: tuple[Launched, ...]
     claims: tuple[Claim, ...]
-    why_not: str = ""
-    """Why it did not take the others."""
+    rejection: str = ""
+    """Why it did not accept the other claims."""
 
 
-class Sender(Protocol):
+class Executor(Protocol):
     """An executor, as `submit` uses it."""
 
     @property
-    def executor(self) -> str:
+    def name(self) -> str:
         """Its name in the journal."""
 
     @property
-    def at_once(self) -> int | None:
+    def max_parallel(self) -> int | None:
         """How many jobs of a submission may run at a time; None where nothing limits them."""
 
-    def behind(self, runs: Sequence[RunStatus], known: Observations, *, retry_failed: bool) -> Collection[str]:
-        """The runs that others, or their benchmarks, can wait for, because their training is under way or will be."""
+    def dependable_runs(
+        self, runs: Sequence[RunStatus], observations: Observations, *, retry_failed: bool
+    ) -> Collection[str]:
+        """Return the runs that others, or their benchmarks, can wait for: their training is under way or will be."""
 
-    def orders(self, name: str, matrix: Matrix, offered: Offered, known: Observations) -> list[Order]:
-        """The orders of a submission of this name, in the order of their sending."""
+    def batches(
+        self, submission: str, matrix: Matrix, stages: StagesToSubmit, observations: Observations
+    ) -> list[Batch]:
+        """Return the batches of a submission of this name, in the order of their sending."""
 
-    def send(self, home: Home, snapshot: Snapshot, name: str, order: Order, sent: Sequence[Sent]) -> Sent:
-        """Send one, behind those `sent`. Raises CebctlError if nothing of it is taken."""
+    def send(
+        self, home: Home, snapshot: Snapshot, submission: str, batch: Batch, results: Sequence[BatchResult]
+    ) -> BatchResult:
+        """Send a batch behind those that had these results. Raises CebctlError if nothing of it is accepted."""
 
-    def may_come_yet(self, error: CebctlError) -> bool:
-        """Whether an order that met this error may be under way all the same."""
+    def is_outcome_unknown(self, error: CebctlError) -> bool:
+        """Whether a batch that met this error may be under way all the same."""
 
 
-def claim(
+def make_claim(
     matrix: Matrix,
     planned: PlannedRun,
     stage: StageStatus,
-    behind: Collection[str] = (),
+    dependable: Collection[str] = (),
     job: str | None = None,
     index: int | None = None,
 ) -> Claim:
-    """The claim on a stage: on all of its benchmarks but those that wait for a run which is not in `behind`.
+    """Return the claim on a stage: on all of its benchmarks but those that wait for a run which is not `dependable`.
 
-    On a cluster an array, `job`, and the `index` of one of its elements take it.
+    On a cluster the array `job` works on it, in its element `index`.
     """
-    waiting = [b for b in stage.blocked_benchmarks if getattr(b, "source", None) not in behind]
+    blocked = [b for b in stage.blocked_benchmarks if getattr(b, "source", None) not in dependable]
     return Claim(
         run_id=planned.run_id,
         label=planned.name,
         stage=stage.stage,
         spec=msgspec.to_builtins(planned.run),
-        benchmarks=[benchmark for benchmark in stage.missing if benchmark not in waiting],
+        benchmarks=[benchmark for benchmark in stage.missing if benchmark not in blocked],
         execution=matrix.resources(planned, stage.stage).execution,
         job=job,
         index=index,
@@ -114,21 +120,27 @@ class Local:
     """Workers on this machine, which share all claims."""
 
     workers: int | None = None
-    at_once: int | None = None
-    executor: str = "local"
+    max_parallel: int | None = None
+    name: str = "local"
 
-    def behind(self, runs: Sequence[RunStatus], known: Observations, *, retry_failed: bool) -> Collection[str]:
+    def dependable_runs(
+        self, runs: Sequence[RunStatus], observations: Observations, *, retry_failed: bool
+    ) -> Collection[str]:
         return ()
 
-    def orders(self, name: str, matrix: Matrix, offered: Offered, known: Observations) -> list[Order]:
-        return [Order(tuple(claim(matrix, run.planned, stage) for run, stage in offered))]
+    def batches(
+        self, submission: str, matrix: Matrix, stages: StagesToSubmit, observations: Observations
+    ) -> list[Batch]:
+        return [Batch(tuple(make_claim(matrix, run.planned, stage) for run, stage in stages))]
 
-    def send(self, home: Home, snapshot: Snapshot, name: str, order: Order, sent: Sequence[Sent]) -> Sent:
-        count = self.workers or min(len(os.sched_getaffinity(0)), len({one.run_id for one in order.claims}))
-        count = min(count, self.at_once or count)
-        return Sent(tuple(launch.launch_local(home, snapshot, name, count)), order.claims)
+    def send(
+        self, home: Home, snapshot: Snapshot, submission: str, batch: Batch, results: Sequence[BatchResult]
+    ) -> BatchResult:
+        workers = self.workers or min(len(os.sched_getaffinity(0)), len({claim.run_id for claim in batch.claims}))
+        workers = min(workers, self.max_parallel or workers)
+        return BatchResult(tuple(launch.launch_local(home, snapshot, submission, workers)), batch.claims)
 
-    def may_come_yet(self, error: CebctlError) -> bool:
+    def is_outcome_unknown(self, error: CebctlError) -> bool:
         return False
 
 
@@ -138,116 +150,120 @@ class Slurm:
 
     array_size: int
     """One more than the largest index of an array on this cluster."""
-    at_once: int | None = None
-    """How many elements may run at a time, over all arrays: see `arrays.lanes`."""
-    avoid: tuple[str, ...] = ()
-    """Nodes that are not to be used."""
-    executor: str = "slurm"
+    max_parallel: int | None = None
+    """How many elements may run at a time, over all arrays: see `divide_into_lanes`."""
+    exclude_nodes: tuple[str, ...] = ()
+    name: str = "slurm"
     unanswered: set[str] = field(default_factory=set, compare=False)
-    """The arrays that may have been accepted, though nobody said so."""
+    """The arrays that may have been accepted, though Slurm did not answer."""
 
-    def behind(self, runs: Sequence[RunStatus], known: Observations, *, retry_failed: bool) -> Collection[str]:
-        return runs_with_pending_training(runs, _in_queue(known), retry_failed=retry_failed)
+    def dependable_runs(
+        self, runs: Sequence[RunStatus], observations: Observations, *, retry_failed: bool
+    ) -> Collection[str]:
+        return runs_with_pending_training(runs, _queued_trainings(observations), retry_failed=retry_failed)
 
-    def orders(self, name: str, matrix: Matrix, offered: Offered, known: Observations) -> list[Order]:
-        queued = _in_queue(known)
-        ahead = {run.planned.run_id for run, stage in offered if stage.stage == "train"} | set(queued)
-        stages = {(run.planned.run_id, stage.stage): (run.planned, stage) for run, stage in offered}
-        due = [(run.planned, stage.stage, _sources(stage, ahead, queued)) for run, stage in offered]
+    def batches(
+        self, submission: str, matrix: Matrix, stages: StagesToSubmit, observations: Observations
+    ) -> list[Batch]:
+        queued = _queued_trainings(observations)
+        dependable = {run.planned.run_id for run, stage in stages if stage.stage == "train"} | set(queued)
+        statuses = {(run.planned.run_id, stage.stage): (run.planned, stage) for run, stage in stages}
+        array_stages = [(run.planned, stage.stage, _sources(stage, dependable, queued)) for run, stage in stages]
         trained_by: dict[str, tuple[str, int]] = {}
-        orders = []
-        job_arrays = arrays.arrays(matrix, due, self.array_size)
-        at_once, ahead_of = _limits(job_arrays, self.at_once) if self.at_once else ({}, {})
+        batches = []
+        job_arrays = make_arrays(matrix, array_stages, self.array_size)
+        limits, earlier = _limits(job_arrays, self.max_parallel) if self.max_parallel else ({}, {})
         for array in job_arrays:
-            job = f"ceb-{name}-{array.name}"
+            job = f"ceb-{submission}-{array.name}"
             claims = [
-                claim(matrix, *stages[run_id, array.stage], ahead, job, index)
+                make_claim(matrix, *statuses[run_id, array.stage], dependable, job, index)
                 for run_id, index in zip(array.run_ids, array.indices, strict=True)
             ]
             if array.stage == "train":
                 trained_by |= {run_id: (job, i) for run_id, i in zip(array.run_ids, array.indices, strict=True)}
-            order = Order(
+            batch = Batch(
                 claims=tuple(claims),
                 record=journal.PlannedArray(
                     job=job,
                     stage=array.stage,
                     resources=array.resources,
-                    after=[f"ceb-{name}-{array.after}"] if array.after else [],
+                    after=[f"ceb-{submission}-{array.after}"] if array.after else [],
                 ),
-                at_once=at_once.get(array.name),
+                max_parallel=limits.get(array.name),
                 sources=tuple(trained_by[run] for run in sorted(array.sources) if run in trained_by),
-                others=tuple(queued[run] for run in sorted(array.sources) if run not in trained_by),
-                lane=tuple(f"ceb-{name}-{other}" for other in ahead_of.get(array.name, ())),
+                external_dependencies=tuple(queued[run] for run in sorted(array.sources) if run not in trained_by),
+                lane=tuple(f"ceb-{submission}-{name}" for name in earlier.get(array.name, ())),
             )
-            orders.append(order)
-        return orders
+            batches.append(batch)
+        return batches
 
-    def send(self, home: Home, snapshot: Snapshot, name: str, order: Order, sent: Sequence[Sent]) -> Sent:
-        assert order.record
-        ids = {launched.job: launched.executor_id for one in sent for launched in one.launched}
-        there = {(claim.job, claim.index) for one in sent for claim in one.claims}
-        claims = order.claims
-        why_not = ""
-        for job in order.record.after:
-            claims = tuple(claim for claim in claims if (job, claim.index) in there)
-            why_not = "the training it waits for was not accepted"
+    def send(
+        self, home: Home, snapshot: Snapshot, submission: str, batch: Batch, results: Sequence[BatchResult]
+    ) -> BatchResult:
+        assert batch.record
+        ids = {launched.job: launched.executor_id for result in results for launched in result.launched}
+        accepted = {(claim.job, claim.index) for result in results for claim in result.claims}
+        claims = batch.claims
+        rejection = ""
+        for job in batch.record.after:
+            claims = tuple(claim for claim in claims if (job, claim.index) in accepted)
+            rejection = "the training it waits for was not accepted"
         if not claims:
-            raise UnreachableError(order.record.job, why_not)
-        if self.unanswered.intersection(order.lane):
-            raise UnreachableError(order.record.job, "one that may have been accepted has to end before it")
-        after = [f"aftercorr:{ids[job]}" for job in order.record.after]
-        after += [f"afterany:{ids[job]}_{index}" for job, index in order.sources if (job, index) in there]
-        after += [f"afterany:{element}" for element in order.others]
-        # All of them: one whose training failed ends at once, whatever still runs before it.
-        after += [f"afterany:{ids[job]}" for job in order.lane if job in ids]
+            raise UnreachableError(batch.record.job, rejection)
+        if self.unanswered.intersection(batch.lane):
+            raise UnreachableError(batch.record.job, "an array that may have been accepted has to end before it")
+        dependencies = [f"aftercorr:{ids[job]}" for job in batch.record.after]
+        dependencies += [f"afterany:{ids[job]}_{index}" for job, index in batch.sources if (job, index) in accepted]
+        dependencies += [f"afterany:{element}" for element in batch.external_dependencies]
+        # All arrays of the lane, not only the last: an array whose training failed ends at once, whatever still runs
+        # before it.
+        dependencies += [f"afterany:{ids[job]}" for job in batch.lane if job in ids]
         while True:
+            array = sbatch.ArrayRequest(
+                name=batch.record.job,
+                resources=batch.record.resources,
+                indices=[claim.index or 0 for claim in claims],
+                max_parallel=batch.max_parallel,
+                dependencies=dependencies,
+                exclude_nodes=self.exclude_nodes,
+            )
             try:
-                launched = sbatch.submit_array(home, snapshot, name, self._array(order, claims, after))
-                return Sent((launched,), claims, why_not)
+                launched = sbatch.submit_array(home, snapshot, submission, array)
+                return BatchResult((launched,), claims, rejection)
             except client.NoAnswerError:
-                self.unanswered.add(order.record.job)
+                self.unanswered.add(batch.record.job)
                 raise
             except sbatch.TooManyJobsError as error:
                 if len(claims) == 1:
                     raise
-                claims, why_not = claims[: len(claims) // 2], str(error)
+                # The limit on jobs is not known beforehand; the claims left out are for a later `submit`.
+                claims, rejection = claims[: len(claims) // 2], str(error)
 
-    def _array(self, order: Order, claims: Sequence[Claim], after: Sequence[str]) -> sbatch.ArrayRequest:
-        assert order.record
-        return sbatch.ArrayRequest(
-            name=order.record.job,
-            resources=order.record.resources,
-            indices=[claim.index or 0 for claim in claims],
-            max_parallel=order.at_once,
-            dependencies=after,
-            exclude_nodes=self.avoid,
-        )
-
-    def may_come_yet(self, error: CebctlError) -> bool:
+    def is_outcome_unknown(self, error: CebctlError) -> bool:
         return isinstance(error, client.NoAnswerError)
 
 
-def _limits(job_arrays: Sequence[arrays.Array], slots: int) -> tuple[dict[str, int], dict[str, tuple[str, ...]]]:
+def _limits(job_arrays: Sequence[JobArray], slots: int) -> tuple[dict[str, int], dict[str, tuple[str, ...]]]:
     """Return for each array that has to be limited, by name, how many of its elements may run at once, and the arrays
     that must have ended before."""
-    lanes = [lane for lane in arrays.lanes(job_arrays, slots) if lane.slots]
-    at_once = {name: lane.slots for lane in lanes for name in lane.names if lane.slots}
-    return at_once, {name: lane.names[:number] for lane in lanes for number, name in enumerate(lane.names)}
+    lanes = [lane for lane in divide_into_lanes(job_arrays, slots) if lane.slots]
+    limits = {name: lane.slots for lane in lanes for name in lane.names if lane.slots}
+    return limits, {name: lane.names[:number] for lane in lanes for number, name in enumerate(lane.names)}
 
 
-def _sources(stage: StageStatus, ahead: Collection[str], queued: Collection[str]) -> frozenset[str]:
-    """The runs whose end a stage waits for: those `ahead` of it that its benchmarks need; the one that it extends is
-    among them if it is `queued` already, and else in the same submission, where `arrays` pairs the two."""
+def _sources(stage: StageStatus, dependable: Collection[str], queued: Collection[str]) -> frozenset[str]:
+    """Return the runs whose end a stage waits for: those that its benchmarks need, and its parent if that is `queued`
+    by another submission. A parent in the same submission is paired with it by `make_arrays`."""
     needed = {b.source for b in stage.blocked_benchmarks if isinstance(b, Transfer)}
-    return frozenset(needed.intersection(ahead) | {stage.parent_run_id}.intersection(queued))
+    return frozenset(needed.intersection(dependable) | {stage.parent_run_id}.intersection(queued))
 
 
-def _in_queue(known: Observations) -> dict[str, str]:
-    """The runs that an element of an earlier array trains, by Slurm's id of it."""
-    found = {}
-    for (run_id, stage), claims in known.claims.items():
+def _queued_trainings(observations: Observations) -> dict[str, str]:
+    """Return the runs that an element of an earlier array trains, with Slurm's id of that element."""
+    elements = {}
+    for (run_id, stage), claims in observations.claims.items():
         for row in claims if stage == "train" else ():
             ids = [worker.executor_id for worker in row.workers if worker.job == row.job]
-            if ids and known.is_claim_alive(row, known.jobs.get((run_id, stage))):
-                found[run_id] = f"{ids[-1]}_{row.array_index}"
-    return found
+            if ids and observations.is_claim_alive(row, observations.jobs.get((run_id, stage))):
+                elements[run_id] = f"{ids[-1]}_{row.array_index}"
+    return elements

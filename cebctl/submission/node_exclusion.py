@@ -23,7 +23,7 @@ AT_MOST = 0.25
 """The share of a cluster that is kept away from."""
 
 
-def suspects(store: Store, nodes: Collection[str]) -> dict[str, str]:
+def nodes_to_exclude(store: Store, nodes: Collection[str]) -> dict[str, str]:
     """The nodes to be kept from, of those that the cluster has, worst first, and why."""
     found = _suspects(queries.attempts(store), time.time() - DAYS * 86_400)
     there = [node for node in found if node in nodes]

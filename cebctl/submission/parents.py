@@ -19,7 +19,7 @@ from store.connect import Store
 _LENGTHS = ("epochs", "extends")
 
 
-def orphans(matrix: Matrix, runs: Iterable[RunStatus], store: Store) -> list[str]:
+def missing_parents(matrix: Matrix, runs: Iterable[RunStatus], store: Store) -> list[str]:
     """Of each run that extends one which was never submitted and is not of this matrix: that, and what there is."""
     alone = [run.planned for run in runs if run.stages[0].parent_run_id]
     if not alone:

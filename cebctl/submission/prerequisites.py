@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from cebctl.status.rerun import Rerun
 from cebctl.status.states import RunStatus
-from cebctl.submission.executors import Offered
-from cebctl.submission.parents import orphans
-from cebctl.submission.submit import due
+from cebctl.submission.executors import StagesToSubmit
+from cebctl.submission.parents import missing_parents
+from cebctl.submission.submit import pending_stages
 from experiments import lineage
 from experiments.errors import InputError
 from experiments.matrix.planned_run import Matrix, PlannedRun
@@ -19,7 +19,7 @@ from jobs.paths import Home, data_folder
 from store.connect import Store
 
 
-def check(
+def check_prerequisites(
     matrix: Matrix,
     runs: Sequence[RunStatus],
     store: Store,
@@ -32,9 +32,9 @@ def check(
     are not at hand.
 
     Writes nothing."""
-    if alone := orphans(matrix, runs, store):
+    if alone := missing_parents(matrix, runs, store):
         raise InputError(matrix.path, alone[0] + _others(alone))
-    offered = due(runs, retry_failed=retry_failed, again=again)
+    offered = pending_stages(runs, retry_failed=retry_failed, again=again)
     _check_checkpoints(offered, home)
     needed = {run.planned.run_id for run, _ in offered}
     for run in matrix.runs:
@@ -66,7 +66,7 @@ def _others(found: Sequence[object]) -> str:
     return f" (and {len(found) - 1} more)" if len(found) > 1 else ""
 
 
-def _check_checkpoints(offered: Offered, home: Home) -> None:
+def _check_checkpoints(offered: StagesToSubmit, home: Home) -> None:
     to_train = {run.planned.run_id for run, stage in offered if stage.stage == "train"}
     trained = [run.planned for run, _ in offered if run.planned.run_id not in to_train]
     needed = [(run.name, run.run_id, "no further benchmark can run on it") for run in trained]

@@ -14,7 +14,7 @@ from jobs.slurm import client
 from store.row_types import ClaimRow
 
 
-def release(claims: Iterable[ClaimRow]) -> dict[str, str]:
+def release_launch_failed_jobs(claims: Iterable[ClaimRow]) -> dict[str, str]:
     """Let go what is held of the jobs that work on the claims: Slurm's ids of them, each with why Slurm would not, or
     nothing.
 

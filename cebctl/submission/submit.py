@@ -1,4 +1,4 @@
-"""Claim, then submit: what is missing, and only that."""
+"""Claim the stages that are missing, then send them to an executor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cebctl.interrupts import uninterrupted
 from cebctl.status.matrix_status import MatrixStatus, collect_matrix_status
 from cebctl.status.rerun import Rerun, restrict_stages
 from cebctl.status.states import RunStage, RunStatus, StageStatus, submittable_states
-from cebctl.submission.executors import Order, Sender, Sent, claim
+from cebctl.submission.executors import Batch, BatchResult, Executor, StagesToSubmit, make_claim
 from experiments.atomic_files import write_atomic
 from experiments.benchmarks import Transfer
 from experiments.errors import CebctlError
@@ -34,58 +34,58 @@ UNDER_WAY = (
 
 @dataclass(frozen=True)
 class Submission:
-    """What one call submitted."""
+    """The claims that one call submitted."""
 
     name: str
     executor: str
     claims: tuple[Claim, ...]
     launched: tuple[Launched, ...]
-    left_over: tuple[tuple[Claim, str], ...] = ()
-    """What was claimed and given back at once, because the executor would not have it, and why."""
+    returned: tuple[tuple[Claim, str], ...] = ()
+    """Claims that were released at once, because the executor did not accept them, each with the reason."""
     error: CebctlError | None = None
-    """The first that was met in sending."""
-    at_once: int | None = None
+    """The first error in sending."""
+    max_parallel: int | None = None
     """How many of its jobs may run at a time."""
 
 
-def due(
-    runs: Iterable[RunStatus], *, retry_failed: bool, behind: Collection[str] = (), again: Rerun | None = None
-) -> list[tuple[RunStatus, StageStatus]]:
-    """What nobody does: every stage that is new or lost, and failed ones if asked; with `again`, only what that means.
+def pending_stages(
+    runs: Iterable[RunStatus], *, retry_failed: bool, dependable: Collection[str] = (), again: Rerun | None = None
+) -> StagesToSubmit:
+    """Return the stages that a submission would claim: those that are new or lost, with `retry_failed` also those that
+    failed; with `again` only what that selects.
 
-    An evaluation is claimed with its training, or once that is done; never ahead of one that another
-    submission holds, which claims its own evaluations. What needs another run (a benchmark, transfer; a run that
-    extends it) is claimed once that run is trained, or where the executor can have it wait for that run, one of
-    `behind`: a local worker that met it earlier would have to wait for another one, which may never come to it. So it
-    is for a later `submit`; `submit --wait` is one itself.
+    An evaluation is claimed with its training or after it, but not while another submission holds the training: that
+    one claims its own evaluations. A stage that needs another run (transfer, or a run that extends it) is claimed once
+    that run is trained, or if it is `dependable`: the executor can make the stage wait for it. A local worker can't
+    wait, as the other run may never come to it, so that a later `submit`, or `submit --wait`, claims such a stage.
     """
-    offered = submittable_states(retry_failed=retry_failed)
-    found: list[tuple[RunStatus, StageStatus]] = []
+    submittable = submittable_states(retry_failed=retry_failed)
+    stages: list[tuple[RunStatus, StageStatus]] = []
     for run in runs:
-        if run.stages[0].parent_run_id and run.stages[0].parent_run_id not in behind:
+        if run.stages[0].parent_run_id and run.stages[0].parent_run_id not in dependable:
             continue
-        trained = run.stages[0].state == "done" or run.stages[0].state in offered
+        trained = run.stages[0].state == "done" or run.stages[0].state in submittable
         for stage in run.stages:
-            ready = [
-                b for b in stage.missing if b not in stage.blocked_benchmarks or getattr(b, "source", None) in behind
-            ]
-            if stage.state in offered and (stage.stage == "train" or (trained and ready)):
-                found.append((run, stage))
-    return restrict_stages(found, again)
+            blocked = {b for b in stage.blocked_benchmarks if b.source not in dependable}
+            ready = any(benchmark not in blocked for benchmark in stage.missing)
+            if stage.state in submittable and (stage.stage == "train" or (trained and ready)):
+                stages.append((run, stage))
+    return restrict_stages(stages, again)
 
 
-def held_back(runs: Iterable[RunStatus], submission: Submission | None = None) -> set[tuple[str, str]]:
-    """Every run that waits, or has evaluations that do, with a run that it waits for and that is not trained yet; but
-    for those that a submission has taken since, to wait on the cluster."""
+def blocked_runs(runs: Iterable[RunStatus], submission: Submission | None = None) -> set[tuple[str, str]]:
+    """Return every run that waits for another run's training, or has evaluations that do, each with that other run;
+    without those that a submission has claimed since, to wait on the cluster."""
     claims = submission.claims if submission else ()
     trains = {claim.run_id for claim in claims if claim.stage == "train"}
     attacks = {(claim.run_id, b.source) for claim in claims for b in claim.benchmarks if isinstance(b, Transfer)}
     return {
-        (run.planned.run_id, other)
+        (run.planned.run_id, blocker)
         for run in runs
         for stage in run.stages
-        for other in stage.blocked_by
-        if not (stage.stage == "train" and run.planned.run_id in trains) and (run.planned.run_id, other) not in attacks
+        for blocker in stage.blocked_by
+        if not (stage.stage == "train" and run.planned.run_id in trains)
+        and (run.planned.run_id, blocker) not in attacks
     }
 
 
@@ -93,99 +93,108 @@ def submit(
     matrix: Matrix,
     store: Store,
     home: Home,
-    sender: Sender,
+    executor: Executor,
     *,
     retry_failed: bool = False,
     only: Collection[str] | None = None,
     again: Rerun | None = None,
 ) -> tuple[Submission | None, MatrixStatus]:
-    """Submit what is missing, or what is to be done `again`; return the submission, None if nothing is missing, and the
-    status on which it was decided. See `prerequisites.check` first.
+    """Submit the stages that are missing, or those to be done `again`; return the submission, None if no stage is
+    missing, and the status on which it was decided. Call `check_prerequisites` first.
 
-    With `only`, of the other runs nothing. What the executor does not take is given back: where it takes nothing, its
+    `only` restricts it to these runs. Claims that the executor does not accept are released; if it accepts none, its
     error is raised.
     """
     name = new_submission()
     with store.exclusive():
         # Collected under the lock, whatever the caller has seen before: another `submit` may have claimed the same
-        # stages since, and what both claimed would be done twice.
+        # stages since, and a stage that two submissions claim would be done twice.
         status = collect_matrix_status(matrix, store, home, again=again)
-        known = status.observations
+        observations = status.observations
         runs = [run for run in status.runs if only is None or run.planned.run_id in only]
-        behind = sender.behind(runs, known, retry_failed=retry_failed)
-        offered = due(runs, retry_failed=retry_failed, behind=behind, again=again)
-        if not offered:
+        dependable = executor.dependable_runs(runs, observations, retry_failed=retry_failed)
+        stages = pending_stages(runs, retry_failed=retry_failed, dependable=dependable, again=again)
+        if not stages:
             return None, status
-        later = _later(runs, offered) if again and again.train else []
+        postponed = _postponed_runs(runs, stages) if again and again.train else []
         snapshot = provenance.freeze(home)
-        orders = sender.orders(name, matrix, offered, known)
-        claims = [one for order in orders for one in order.claims]
-        waiting: list[tuple[Claim, str]] = []
+        batches = executor.batches(name, matrix, stages, observations)
+        claims = [claim for batch in batches for claim in batch.claims]
+        postponed_claims: list[tuple[Claim, str]] = []
         _write_specs(home, matrix, claims)
         with uninterrupted(UNDER_WAY.format(matrix.path)):
             with Journal(home.submission(name)) as journal:
-                begun = submitted(name, matrix, sender.executor, snapshot.digest, snapshot.commit, ensure_home_id(home))
-                journal.write(begun, *_given_back(claims, known.claims))
-                journal.write(*(record for order in orders for record in order.records))
-                for run in later:
-                    wish = claim(matrix, run.planned, run.stages[0])
-                    journal.write(
-                        wish, released(name, wish, why := f"waits until {run.stages[0].parent_run_id} is trained")
-                    )
-                    waiting.append((wish, why))
-                sent, left_over, error = _send(sender, orders, home, snapshot, journal, name)
+                commit, home_id = snapshot.commit, ensure_home_id(home)
+                journal.write(submission_record(name, matrix, executor.name, snapshot.digest, commit, home_id))
+                journal.write(*_release_dead_claims(claims, observations.claims))
+                journal.write(*(record for batch in batches for record in batch.records))
+                for run in postponed:
+                    claim = make_claim(matrix, run.planned, run.stages[0])
+                    reason = f"waits until {run.stages[0].parent_run_id} is trained"
+                    journal.write(claim, release_record(name, claim, reason))
+                    postponed_claims.append((claim, reason))
+                results, returned, error = _send(executor, batches, home, snapshot, journal, name)
             ingest(store, home)
-    if error is not None and not sent:
+    if error is not None and not results:
         raise error
     submission = Submission(
         name,
-        sender.executor,
-        tuple(claim for one in sent for claim in one.claims),
-        tuple(launched for one in sent for launched in one.launched),
-        (*left_over, *waiting),
+        executor.name,
+        tuple(claim for result in results for claim in result.claims),
+        tuple(launched for result in results for launched in result.launched),
+        (*returned, *postponed_claims),
         error,
-        sender.at_once,
+        executor.max_parallel,
     )
     return submission, status
 
 
-def _later(runs: Iterable[RunStatus], offered: Iterable[tuple[RunStatus, StageStatus]]) -> list[RunStatus]:
-    """Return the runs to be trained again that wait for one that is, where the executor can't have them do so. Their
-    claims are journalled and given back at once, so that the next `submit` knows of them."""
-    trains = {run.planned.run_id for run, stage in offered if stage.stage == "train"}
-    awaited = ((run, run.stages[0]) for run in runs if run.planned.run_id not in trains)
+def _postponed_runs(runs: Iterable[RunStatus], stages: StagesToSubmit) -> list[RunStatus]:
+    """Return the runs to be trained again that wait for a run in `stages`, where the executor can't make them wait.
+    Their claims are journalled and released at once, so that the next `submit` knows of them."""
+    trains = {run.planned.run_id for run, stage in stages if stage.stage == "train"}
+    trainings = ((run, run.stages[0]) for run in runs if run.planned.run_id not in trains)
     return [
-        run for run, train in awaited if train.generation > 1 and train.state == "new" and train.parent_run_id in trains
+        run
+        for run, train in trainings
+        if train.generation > 1 and train.state == "new" and train.parent_run_id in trains
     ]
 
 
 def _send(
-    sender: Sender, orders: Sequence[Order], home: Home, snapshot: provenance.Snapshot, journal: Journal, name: str
-) -> tuple[list[Sent], list[tuple[Claim, str]], CebctlError | None]:
-    """Send the orders one by one and journal what became of each: what was taken, what was left, the first error."""
-    sent: list[Sent] = []
-    left_over: list[tuple[Claim, str]] = []
+    executor: Executor,
+    batches: Sequence[Batch],
+    home: Home,
+    snapshot: provenance.Snapshot,
+    journal: Journal,
+    name: str,
+) -> tuple[list[BatchResult], list[tuple[Claim, str]], CebctlError | None]:
+    """Send the batches one by one and journal each outcome; return the results, the claims that were released with the
+    reasons, and the first error."""
+    results: list[BatchResult] = []
+    returned: list[tuple[Claim, str]] = []
     first: CebctlError | None = None
-    for order in orders:
+    for batch in batches:
         try:
-            one = sender.send(home, snapshot, name, order, sent)
+            result = executor.send(home, snapshot, name, batch, results)
         except CebctlError as error:
             first = first or error
-            left = [] if sender.may_come_yet(error) else [(claim, str(error)) for claim in order.claims]
+            # Where the cluster may have accepted the batch all the same, its claims must stay: its jobs may run.
+            rejected = [] if executor.is_outcome_unknown(error) else [(claim, str(error)) for claim in batch.claims]
         else:
-            sent.append(one)
-            journal.write(*one.launched)
-            taken = {(claim.run_id, claim.stage) for claim in one.claims}
-            left = [(c, one.why_not) for c in order.claims if (c.run_id, c.stage) not in taken]
-        left_over += left
-        journal.write(*(released(name, claim, why) for claim, why in left))
-    return sent, left_over, first
+            results.append(result)
+            journal.write(*result.launched)
+            accepted = {(claim.run_id, claim.stage) for claim in result.claims}
+            rejected = [(c, result.rejection) for c in batch.claims if (c.run_id, c.stage) not in accepted]
+        returned += rejected
+        journal.write(*(release_record(name, claim, reason) for claim, reason in rejected))
+    return results, returned, first
 
 
-def submitted(
+def submission_record(
     name: str, matrix: Matrix, executor: str, code: str = "", commit: str | None = None, home: str = ""
 ) -> Submitted:
-    """The record with which the journal of a submission begins, by this user on this machine."""
+    """Return the first record of a submission's journal, by this user on this machine."""
     return Submitted(
         name=name,
         matrix=matrix.name,
@@ -199,22 +208,22 @@ def submitted(
     )
 
 
-def _given_back(claims: Sequence[Claim], old: Mapping[RunStage, Sequence[ClaimRow]]) -> list[Released]:
-    """The dead claims that the new ones replace."""
+def release_record(name: str, claim: Claim | ClaimRow, reason: str) -> Released:
+    """Return the record that releases a claim of the submission of this name."""
+    return Released(submission=name, run_id=claim.run_id, stage=claim.stage, reason=reason)
+
+
+def _release_dead_claims(claims: Sequence[Claim], old: Mapping[RunStage, Sequence[ClaimRow]]) -> list[Released]:
+    """Return the records that release the dead claims which the new ones replace."""
     return [
-        released(row.submission, row, "nobody works on it any more")
+        release_record(row.submission, row, "nobody works on it any more")
         for claim in claims
         for row in old.get((claim.run_id, claim.stage), ())
     ]
 
 
-def released(name: str, claim: Claim | ClaimRow, reason: str) -> Released:
-    """The record by which the claim that the submission of this name has is given back."""
-    return Released(submission=name, run_id=claim.run_id, stage=claim.stage, reason=reason)
-
-
 def _write_specs(home: Home, matrix: Matrix, claims: Sequence[Claim]) -> None:
-    """spec.json of every run that has none; another spec under the same identity is an error, never a merge."""
+    """Write spec.json for every claimed run that has none; another spec under the same id is an error."""
     claimed = {claim.run_id for claim in claims}
     for planned in matrix.runs:
         paths = home.run(planned.run_id)

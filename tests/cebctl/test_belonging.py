@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from cebctl.submission.submit import submitted as head_of_submission
+from cebctl.submission.submit import submission_record as head_of_submission
 from experiments.identity import evaluation_id
 from experiments.matrix.load import load
 from experiments.matrix.planned_run import PlannedRun

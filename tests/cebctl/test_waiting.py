@@ -11,8 +11,8 @@ import typer
 from cebctl.commands.submit import _stay
 from cebctl.status.collect import collect_statuses, open_home
 from cebctl.status.states import Observations, RunStatus, runs_with_pending_training
-from cebctl.submission.executors import Local, Offered, Order, Sent
-from cebctl.submission.submit import held_back, submit
+from cebctl.submission.executors import Batch, BatchResult, Local, StagesToSubmit
+from cebctl.submission.submit import blocked_runs, submit
 from experiments.benchmarks import Transfer
 from experiments.errors import CebctlError
 from experiments.matrix.load import load
@@ -40,8 +40,8 @@ DIED, FAILED, DONE = Died(reason="killed by signal 9"), Failed(error="nan", kind
 class Scripted:
     """An executor whose attempts end at once: by label and stage as told, else they succeed; transfer may kill."""
 
-    executor = "local"
-    at_once = None
+    name = "local"
+    max_parallel = None
 
     def __init__(
         self, ends: Mapping[str, AnyRecord] | None = None, *, cluster: bool = False, transfer: AnyRecord = DONE
@@ -49,39 +49,39 @@ class Scripted:
         self.ends, self.cluster, self.transfer = ends or {}, cluster, transfer
         self.sent: list[list[str]] = []
 
-    def behind(self, runs: Sequence[RunStatus], known: Observations, *, retry_failed: bool) -> Collection[str]:
+    def dependable_runs(self, runs: Sequence[RunStatus], known: Observations, *, retry_failed: bool) -> Collection[str]:
         return runs_with_pending_training(runs, (), retry_failed=retry_failed) if self.cluster else ()
 
-    def orders(self, name: str, matrix: Matrix, offered: Offered, known: Observations) -> list[Order]:
-        return Local().orders(name, matrix, offered, known)
+    def batches(self, name: str, matrix: Matrix, offered: StagesToSubmit, known: Observations) -> list[Batch]:
+        return Local().batches(name, matrix, offered, known)
 
-    def send(self, home: Home, snapshot: Snapshot, name: str, order: Order, sent: Sequence[Sent]) -> Sent:
-        self.sent.append([f"{claim.label} {claim.stage}" for claim in order.claims])
+    def send(self, home: Home, snapshot: Snapshot, name: str, batch: Batch, sent: Sequence[BatchResult]) -> BatchResult:
+        self.sent.append([f"{claim.label} {claim.stage}" for claim in batch.claims])
         assert len(self.sent) < 9, "for ever"
-        for claim in order.claims:
+        for claim in batch.claims:
             paths = home.run(claim.run_id)
             end = self.ends.get(f"{claim.label} {claim.stage}", DONE)
             if any(isinstance(benchmark, Transfer) for benchmark in claim.benchmarks):
                 end = self.transfer
             with Journal(paths.journal(claim.stage, paths.next_attempt(claim.stage))) as journal:
                 journal.write(Started(submission=name, host="h", pid=1), end)
-        return Sent((Launched(job="", executor_id="nobody"),), order.claims)
+        return BatchResult((Launched(job="", executor_id="nobody"),), batch.claims)
 
-    def may_come_yet(self, error: CebctlError) -> bool:
+    def is_outcome_unknown(self, error: CebctlError) -> bool:
         return False
 
 
-def waited(text: str, folder: Path, home: Home, sender: Scripted) -> list[list[str]]:
+def waited(text: str, folder: Path, home: Home, executor: Scripted) -> list[list[str]]:
     """What is submitted from the first submission on."""
     matrix = _matrix(text, folder)
     with open_home(home, create=True) as store:
         before = collect_statuses(matrix, store, home)
-        submission, _ = submit(matrix, store, home, sender)
+        submission, _ = submit(matrix, store, home, executor)
         try:
-            _stay(matrix, store, home, sender, held_back(before, submission))
+            _stay(matrix, store, home, executor, blocked_runs(before, submission))
         except typer.Exit as error:
             assert error.exit_code == 1 and any(run.state != "done" for run in collect_statuses(matrix, store, home))
-    return sender.sent
+    return executor.sent
 
 
 def _matrix(text: str, folder: Path) -> Matrix:
@@ -121,8 +121,8 @@ def test_a_transfer_is_sent_once_its_source_is_trained(tmp_path: Path, home: Pat
 
 def test_what_was_cancelled_stays_so(tmp_path: Path, home: Path) -> None:
     """A run that is queued behind the one it extends is not held back, so that nobody follows it up."""
-    matrix, there, sender = _matrix(CHAIN, tmp_path), Home(home), Scripted(cluster=True)
+    matrix, there, executor = _matrix(CHAIN, tmp_path), Home(home), Scripted(cluster=True)
     with open_home(there, create=True) as store:
         before = collect_statuses(matrix, store, there)
-        assert len(held_back(before)) == 2
-        assert not held_back(before, submit(matrix, store, there, sender)[0])
+        assert len(blocked_runs(before)) == 2
+        assert not blocked_runs(before, submit(matrix, store, there, executor)[0])

@@ -198,7 +198,7 @@ def test_a_benchmark_that_comes_too_late_is_told_so(call, finished: Home, small:
     again = parse_selections(["train"], matrix)
     with open_home(finished) as store:
         runs = collect_matrix_status(matrix, store, finished, again=again).runs
-        prerequisites.check(matrix, runs, store, finished, retry_failed=False, again=again)
+        prerequisites.check_prerequisites(matrix, runs, store, finished, retry_failed=False, again=again)
 
 
 def _spec(home: Home, run_id: str) -> Any:

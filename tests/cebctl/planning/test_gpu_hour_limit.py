@@ -33,21 +33,21 @@ def test_the_limit_is_the_sum_that_a_plan_shows(matrix: Matrix, home: Path) -> N
     there = Home(home)
     plan = make_plan(matrix, there)
     hours = plan.hours_to_do
-    gpu_hour_limit.check(plan, hours)
+    gpu_hour_limit.check_gpu_hours(plan, hours)
     with pytest.raises(InputError) as refused:
-        gpu_hour_limit.check(plan, hours * 0.99)
+        gpu_hour_limit.check_gpu_hours(plan, hours * 0.99)
     text = str(refused.value)
     assert f"m.yaml: would take {hours:.3g} GPU-hours (ceb: 2 runs, " in text
     assert "; xent: 1 run, " in text and "--max-gpu-hours allows" in text
     shares = [float(share) for share in re.findall(r"runs?, ([\d.e-]+)", text)]
     assert sum(shares) == pytest.approx(hours, rel=0.01)
-    gpu_hour_limit.check(make_plan(matrix.select("rho = 3"), there), hours * 0.99)
+    gpu_hour_limit.check_gpu_hours(make_plan(matrix.select("rho = 3"), there), hours * 0.99)
     assert not home.exists()
 
 
 def test_what_asks_for_no_gpu_costs_none(matrix: Matrix, home: Path, tmp_path: Path) -> None:
     (tmp_path / "m.yaml").write_text(MATRIX.replace("resources", "# resources"))
-    gpu_hour_limit.check(make_plan(load(tmp_path / "m.yaml"), Home(home)), 0)
+    gpu_hour_limit.check_gpu_hours(make_plan(load(tmp_path / "m.yaml"), Home(home)), 0)
 
 
 def test_submit_claims_nothing_beyond_it(call, matrix: Matrix, home: Path) -> None:

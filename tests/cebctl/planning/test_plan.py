@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cebctl.planning.plan import Plan, make_plan
-from cebctl.submission.job_arrays import Job, wall_hours
+from cebctl.submission.job_arrays import ScheduledJob, wall_hours
 from experiments import benchmarks
 from experiments.errors import InputError
 from experiments.identity import evaluation_id
@@ -82,12 +82,12 @@ def test_one_array_for_each_set_of_resources_evaluations_behind_their_training(w
     matrix = write(BASE + GRIDS + "evaluate: [clean]\nresources:\n  train: {gpus_per_node: 2, gpu_type: a100}\n"
                    "  when: [{only: rho < 3, train: {nodes: 2}}]\n")  # fmt: skip
     plan = make_plan(matrix, here)
-    assert [(a.name, a.stage, len(a.run_ids), a.resources.gpus, a.after) for a in plan.arrays] == [
+    assert [(a.name, a.stage, len(a.run_ids), a.resources.gpus, a.after) for a in plan.job_arrays] == [
         ("train-1", "train", 2, 2, None), ("train-2", "train", 1, 4, None),
         ("evaluate-1", "evaluate", 2, 0, "train-1"), ("evaluate-2", "evaluate", 1, 0, "train-2"),
     ]  # fmt: skip
-    by_name = {array.name: array for array in plan.arrays}
-    for array in plan.arrays:  # aftercorr pairs elements by their index
+    by_name = {array.name: array for array in plan.job_arrays}
+    for array in plan.job_arrays:  # aftercorr pairs elements by their index
         assert array.after is None or by_name[array.after].run_ids == array.run_ids
 
 
@@ -98,16 +98,16 @@ def test_what_extends_a_run_in_training_is_planned(write, here: Home, monkeypatc
     _submit(here, matrix.select("epochs = 2"))
     monkeypatch.setattr("cebctl.status.liveness.Liveness.is_claim_alive", lambda *_: True)
     plan = make_plan(matrix, here)
-    assert [run.planned.run_id for run, _ in plan.due] == [long.run_id] and not plan.orphans
+    assert [run.planned.run_id for run, _ in plan.pending] == [long.run_id] and not plan.missing_parents
     monkeypatch.setattr("cebctl.status.liveness.Liveness.is_claim_alive", lambda *_: False)
-    assert [run.planned.run_id for run, _ in make_plan(matrix, here).due] == [short.run_id, long.run_id]
+    assert [run.planned.run_id for run, _ in make_plan(matrix, here).pending] == [short.run_id, long.run_id]
 
 
 def test_runs_already_trained_wait_for_nothing(write, here: Home) -> None:
     matrix = write(BASE + GRIDS + "evaluate: [clean]")
     _submit(here, matrix)
     _train(here, matrix, 1, 100.0)
-    found = [(array.stage, array.run_ids, array.after) for array in make_plan(matrix, here).arrays]
+    found = [(array.stage, array.run_ids, array.after) for array in make_plan(matrix, here).job_arrays]
     others = [matrix.runs[0].run_id, matrix.runs[2].run_id]
     assert ("train", others, None) in found and ("evaluate", others, "train-1") in found
     assert ("evaluate", [matrix.runs[1].run_id], None) in found
@@ -141,10 +141,10 @@ def test_a_speed_counts_on_its_own_kind_of_gpu_alone(write, here: Home) -> None:
 def test_benchmarks_without_evaluator_are_named_and_not_submitted(write, here: Home, monkeypatch) -> None:
     monkeypatch.setattr(benchmarks, "NO_EVALUATOR", (benchmarks.Information,))
     plan = make_plan(write(BASE + GRIDS + "evaluate: [clean, information: {samples: 77}]"), here)
-    assert {len(stage.missing) for _, stage in plan.due if stage.stage == "evaluate"} == {1}
-    assert plan.unavailable == ["information"]
+    assert {len(stage.missing) for _, stage in plan.pending if stage.stage == "evaluate"} == {1}
+    assert plan.unavailable_benchmarks == ["information"]
     none_left = make_plan(write(BASE + GRIDS + "evaluate: [information: {samples: 77}]"), here)
-    assert {stage.stage for _, stage in none_left.due} == {"train"}
+    assert {stage.stage for _, stage in none_left.pending} == {"train"}
     assert none_left.to_json()["benchmarks"][0]["unavailable"] == "no evaluator in this version"
 
 
@@ -167,7 +167,7 @@ def imagenet(tmp_path_factory) -> Plan:
 
 def test_the_86_runs_are_14_families(imagenet: Plan) -> None:
     assert sorted(len(family.runs) for family in imagenet.families) == [1] * 6 + [10] * 8
-    assert all(family.varied.keys() <= {"rho"} for family in imagenet.families)
+    assert all(family.varied_axes.keys() <= {"rho"} for family in imagenet.families)
     assert imagenet.hours == pytest.approx(sum(family.hours for family in imagenet.families))
     assert imagenet.disk_bytes / 1e9 == pytest.approx(75, abs=5)
 
@@ -186,15 +186,20 @@ def test_what_does_not_fit_a_gpu_is_said(here: Home, write) -> None:
 
 
 def test_wall_clock() -> None:
-    trains = [Job(f"r{i}", "train", 2.0, 1) for i in range(4)]
-    judged = [Job(f"r{i}", "evaluate", 1.0, 1) for i in range(4)]
+    trains = [ScheduledJob(f"r{i}", "train", 2.0, 1) for i in range(4)]
+    judged = [ScheduledJob(f"r{i}", "evaluate", 1.0, 1) for i in range(4)]
     assert wall_hours([], 4) == 0
     assert wall_hours(trains, 2) == 4
     assert wall_hours(trains + judged, 4) == 3
     assert wall_hours(judged, 4) == 1
-    assert wall_hours([*trains[:2], Job("c", "train", 1.0, 1, extends="r0"), Job("c", "evaluate", 1.0, 1)], 4) == 4
-    assert wall_hours([Job("a", "train", 3.0, 4), Job("b", "train", 1.0, 4)], 4) == 4
-    assert wall_hours([Job("a", "train", 1.0, 8)], 4) == 2
+    assert (
+        wall_hours(
+            [*trains[:2], ScheduledJob("c", "train", 1.0, 1, extends="r0"), ScheduledJob("c", "evaluate", 1.0, 1)], 4
+        )
+        == 4
+    )
+    assert wall_hours([ScheduledJob("a", "train", 3.0, 4), ScheduledJob("b", "train", 1.0, 4)], 4) == 4
+    assert wall_hours([ScheduledJob("a", "train", 1.0, 8)], 4) == 2
 
 
 JOBS = st.lists(st.tuples(st.floats(0.1, 9), st.integers(0, 4)), min_size=1, max_size=12)
@@ -202,7 +207,7 @@ JOBS = st.lists(st.tuples(st.floats(0.1, 9), st.integers(0, 4)), min_size=1, max
 
 @given(sizes=JOBS, gpus=st.integers(1, 9))
 def test_wall_clock_is_bounded(sizes: list[tuple[float, int]], gpus: int) -> None:
-    jobs = [Job(f"r{i}", "train", hours, asked) for i, (hours, asked) in enumerate(sizes)]
+    jobs = [ScheduledJob(f"r{i}", "train", hours, asked) for i, (hours, asked) in enumerate(sizes)]
     work = sum(job.hours * max(job.gpus, 1) for job in jobs)
     longest = max(job.hours * max(job.gpus, 1) / min(max(job.gpus, 1), gpus) for job in jobs)
     assert max(work / gpus, longest) <= wall_hours(jobs, gpus) * (1 + 1e-9)
@@ -230,7 +235,7 @@ def test_of_a_run_that_goes_on_only_the_rest_is_to_do(write, here: Home) -> None
     _interrupt(here, matrix, 1)
     _interrupt(here, matrix, 2, 495, ended=Failed(error="loss is nan", kind="nan"))
     whole = make_plan(matrix, here).estimates[0].train_hours
-    hours = {job.run_id: job.hours for job in make_plan(matrix, here, retry_failed=True).to_do}
+    hours = {job.run_id: job.hours for job in make_plan(matrix, here, retry_failed=True).pending_jobs}
     assert [hours[run.run_id] / whole for run in matrix.runs] == pytest.approx([0.5, 1.0, 0.25])
     for file in here.run(matrix.runs[0].run_id).checkpoints.iterdir():
         file.unlink()  # whatever the journal says: it begins anew

@@ -11,7 +11,7 @@ import pytest
 
 from cebctl.status import slurm_queue
 from cebctl.status.collect import collect_statuses, open_home
-from cebctl.submission.submit import due
+from cebctl.submission.submit import pending_stages
 from experiments.matrix.load import load
 from experiments.matrix.planned_run import Matrix
 from experiments.resources import Resources
@@ -71,7 +71,7 @@ def test_what_may_start_again_is_not_offered_before_slurm_has_ended_it(there: Ho
     with open_home(there) as store:
         slurm("RUNNING")
         runs = collect_statuses(matrix, store, there)
-        assert runs[0].stages[0].state == "queued" and not due(runs, retry_failed=True)
+        assert runs[0].stages[0].state == "queued" and not pending_stages(runs, retry_failed=True)
         slurm("FAILED")
         assert collect_statuses(matrix, store, there)[0].stages[0].state in ("lost", "failed")
 

@@ -12,7 +12,7 @@ from cebctl.planning.plan import make_plan
 from cebctl.status.collect import collect_statuses, open_home
 from cebctl.status.rerun import parse_selections
 from cebctl.status.states import Observations, RunStatus
-from cebctl.submission.executors import Local, Offered, Order, Sent
+from cebctl.submission.executors import Batch, BatchResult, Local, StagesToSubmit
 from cebctl.submission.submit import Submission, submit
 from experiments.benchmarks import tag
 from experiments.errors import InputError
@@ -30,27 +30,27 @@ from store.ingest import ingest
 class Immediate:
     """An executor whose attempts end at once, as told by stage; results say how many submissions there were."""
 
-    executor, at_once = "local", None
+    name, max_parallel = "local", None
 
     def __init__(self, ends: Mapping[str, AnyRecord | None] | None = None) -> None:
         self.ends = ends or {}
         self.claims: list[Claim] = []
         self.sent = 0
 
-    def behind(self, runs: Sequence[RunStatus], known: Observations, *, retry_failed: bool) -> Collection[str]:
+    def dependable_runs(self, runs: Sequence[RunStatus], known: Observations, *, retry_failed: bool) -> Collection[str]:
         return ()
 
-    def orders(self, name: str, matrix: Matrix, offered: Offered, known: Observations) -> list[Order]:
-        return Local().orders(name, matrix, offered, known)
+    def batches(self, name: str, matrix: Matrix, offered: StagesToSubmit, known: Observations) -> list[Batch]:
+        return Local().batches(name, matrix, offered, known)
 
-    def send(self, home: Home, snapshot: Snapshot, name: str, order: Order, sent: Sequence[Sent]) -> Sent:
+    def send(self, home: Home, snapshot: Snapshot, name: str, batch: Batch, sent: Sequence[BatchResult]) -> BatchResult:
         self.sent += 1
-        for claim in order.claims:
+        for claim in batch.claims:
             self.claims.append(claim)
             attempt(home, claim, name, self.sent, self.ends.get(claim.stage, Succeeded()))
-        return Sent((Launched(job="", executor_id="nobody"),), order.claims)
+        return BatchResult((Launched(job="", executor_id="nobody"),), batch.claims)
 
-    def may_come_yet(self, error: Exception) -> bool:
+    def is_outcome_unknown(self, error: Exception) -> bool:
         return False
 
 
@@ -171,7 +171,7 @@ def test_what_was_trained_longer_follows_what_it_extends(home: Path, tmp_path: P
     submission = again(there, matrix, "train", executor)
     two, one = (run.run_id for run in load(matrix).runs)
     assert submission and [claim.run_id for claim in submission.claims] == [one]
-    assert [(claim.run_id, claim.generation) for claim, _ in submission.left_over] == [(two, 2)]
+    assert [(claim.run_id, claim.generation) for claim, _ in submission.returned] == [(two, 2)]
     assert states(there, matrix) == {"new", "done"}
     again(there, matrix, "", executor)
     assert [(claim.run_id, claim.generation) for claim in executor.claims] == [(one, 2), (two, 2)]
@@ -186,7 +186,7 @@ def test_the_plan_shows_what_would_be_done_and_its_cost(finished: Home, small: P
     )
     whole = make_plan(matrix, finished, again=parse_selections(["pgd", "clean"], matrix))
     train = make_plan(matrix, finished, again=parse_selections(["train"], matrix))
-    assert not nothing.due and len(pgd.due) == len(whole.due) == 3 and len(train.due) == 6
+    assert not nothing.pending and len(pgd.pending) == len(whole.pending) == 3 and len(train.pending) == 6
     assert 0 < pgd.hours_to_do < whole.hours_to_do < train.hours_to_do
     assert [described["name"] for described in pgd.to_json()["again"]["benchmarks"]] == ["pgd"]
     stages = [stage for run in pgd.to_json()["runs"] for stage in run["stages"]]

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from cebctl.status.states import Observations, derive_statuses
-from cebctl.submission.executors import claim
-from cebctl.submission.submit import due
+from cebctl.submission.executors import make_claim
+from cebctl.submission.submit import pending_stages
 from experiments.benchmarks import Pgd
 from experiments.identity import evaluation_id
 from experiments.matrix.load import load
@@ -149,8 +149,8 @@ def test_a_failure_is_of_what_was_asked_for(matrix: Matrix) -> None:
 
 def test_what_is_wanted_is_what_nobody_does(matrix: Matrix) -> None:
     def stages(retry_failed: bool = False, **given: Any) -> list[tuple[str, int]]:
-        offered = due([_status(matrix, **given)], retry_failed=retry_failed)
-        claims = [claim(matrix, run.planned, stage) for run, stage in offered]
+        offered = pending_stages([_status(matrix, **given)], retry_failed=retry_failed)
+        claims = [make_claim(matrix, run.planned, stage) for run, stage in offered]
         return [(claim.stage, len(claim.benchmarks)) for claim in claims]
 
     trained, failed = _job("train", "succeeded"), _job("train", "failed")

@@ -6,22 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cebctl.submission.job_arrays import Array, lanes
+from cebctl.submission.job_arrays import JobArray, divide_into_lanes
 from experiments.resources import Resources
 
 
-def _arrays(sizes: list[int], evaluated: bool = True) -> list[Array]:
+def _arrays(sizes: list[int], evaluated: bool = True) -> list[JobArray]:
     """An array of training for each size and, behind it, one of evaluations."""
     runs = [[f"r{number}.{index}" for index in range(size)] for number, size in enumerate(sizes)]
-    train = [Array(f"train-{n}", "train", Resources(), None, ids, list(range(len(ids)))) for n, ids in enumerate(runs)]
-    after = [Array(f"evaluate-{n}", "evaluate", Resources(), f"train-{n}", ids) for n, ids in enumerate(runs)]
+    train = [
+        JobArray(f"train-{n}", "train", Resources(), None, ids, list(range(len(ids)))) for n, ids in enumerate(runs)
+    ]
+    after = [JobArray(f"evaluate-{n}", "evaluate", Resources(), f"train-{n}", ids) for n, ids in enumerate(runs)]
     return [*train, *after * evaluated]
 
 
 def _at_once(sizes: list[int], slots: int, evaluated: bool) -> list[int]:
     """How many elements of each lane may run at a time: a run is trained or evaluated, never both."""
     found = []
-    for lane in lanes(_arrays(sizes, evaluated), slots):
+    for lane in divide_into_lanes(_arrays(sizes, evaluated), slots):
         numbers = {int(name.partition("-")[2]) for name in lane.names}
         found.append(lane.slots or sum(sizes[number] for number in numbers))
     return found
@@ -32,7 +34,7 @@ def test_never_more_than_allowed_and_every_array_once(sizes: list[int], slots: i
     at_once = _at_once(sizes, slots, evaluated)
     assert sum(at_once) <= slots or sum(at_once) == sum(sizes) <= slots
     assert min(at_once) >= 1
-    names = [name for lane in lanes(_arrays(sizes, evaluated), slots) for name in lane.names]
+    names = [name for lane in divide_into_lanes(_arrays(sizes, evaluated), slots) for name in lane.names]
     assert sorted(names) == sorted(array.name for array in _arrays(sizes, evaluated))
 
 
@@ -46,7 +48,7 @@ def test_every_place_has_its_work_at_the_start(sizes: list[int], slots: int, at_
 
 def test_an_array_waits_for_all_before_it_in_its_lane() -> None:
     """In the order of sending, so that nothing waits for what comes later."""
-    [first, second] = lanes(_arrays([3, 2, 1, 1]), 2)
+    [first, second] = divide_into_lanes(_arrays([3, 2, 1, 1]), 2)
     for lane in (first, second):
         numbers = [name.partition("-") for name in lane.names]
         assert [kind for kind, _, _ in numbers] == sorted((kind for kind, _, _ in numbers), reverse=True)

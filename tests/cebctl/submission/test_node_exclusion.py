@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cebctl.submission import node_exclusion
-from cebctl.submission.node_exclusion import suspects
+from cebctl.submission.node_exclusion import nodes_to_exclude
 from store.row_types import AttemptRow
 
 NODES = [f"n{i}" for i in range(8)]
@@ -49,7 +49,7 @@ ELSEWHERE = [job(f"s{i}", "n2", "succeeded") for i in range(3)]
 def test_suspects(monkeypatch: pytest.MonkeyPatch, jobs: list[AttemptRow], found: list[str]) -> None:
     ordered = sorted(jobs, key=lambda row: (row.run_id, row.stage, row.attempt))
     monkeypatch.setattr(node_exclusion.queries, "attempts", lambda store: ordered)
-    assert list(suspects(None, NODES)) == found  # type: ignore[arg-type]
+    assert list(nodes_to_exclude(None, NODES)) == found  # type: ignore[arg-type]
 
 
 def test_most_of_a_cluster_is_never_kept_from(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,5 +58,5 @@ def test_most_of_a_cluster_is_never_kept_from(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(
         node_exclusion.queries, "attempts", lambda store: sorted(bad + good, key=lambda row: row.run_id)
     )
-    assert list(suspects(None, NODES)) == ["n5", "n4"]  # type: ignore[arg-type]
-    assert suspects(None, ["n5"]) == {}  # type: ignore[arg-type]
+    assert list(nodes_to_exclude(None, NODES)) == ["n5", "n4"]  # type: ignore[arg-type]
+    assert nodes_to_exclude(None, ["n5"]) == {}  # type: ignore[arg-type]

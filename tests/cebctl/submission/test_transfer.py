@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from cebctl.status.states import Observations, RunStatus, derive_statuses
-from cebctl.submission.executors import claim
-from cebctl.submission.submit import due, held_back
+from cebctl.submission.executors import make_claim
+from cebctl.submission.submit import blocked_runs, pending_stages
 from experiments.identity import evaluation_id
 from experiments.matrix.load import load
 from experiments.matrix.planned_run import Matrix
@@ -51,7 +51,7 @@ def _runs(matrix: Matrix, trained: dict[str, str], clean: tuple[str, ...] = ()) 
 def _claims(matrix: Matrix, runs: list[RunStatus]) -> list[tuple[str, str, list[str]]]:
     return [
         (taken.label.split()[0], taken.stage, [type(b).__name__ for b in taken.benchmarks])
-        for taken in (claim(matrix, run.planned, stage) for run, stage in due(runs, retry_failed=False))
+        for taken in (make_claim(matrix, run.planned, stage) for run, stage in pending_stages(runs, retry_failed=False))
     ]
 
 
@@ -60,18 +60,18 @@ def test_the_first_submission_leaves_it_out(matrix: Matrix) -> None:
     assert _claims(matrix, runs) == [
         ("xent", "train", []), ("xent", "evaluate", ["Clean"]), ("ceb", "train", []), ("ceb", "evaluate", ["Clean"]),
     ]  # fmt: skip
-    assert held_back(runs) == {(matrix.runs[1].run_id, matrix.runs[0].run_id)}
+    assert blocked_runs(runs) == {(matrix.runs[1].run_id, matrix.runs[0].run_id)}
 
 
 def test_once_the_source_is_trained_it_is_claimed(matrix: Matrix) -> None:
     runs = _runs(matrix, {"xent": "succeeded", "ceb": "succeeded"}, clean=("xent", "ceb"))
     assert _claims(matrix, runs) == [("ceb", "evaluate", ["Transfer"])]
-    assert not held_back(runs)
+    assert not blocked_runs(runs)
 
 
 @pytest.mark.parametrize("source", ["failed", "died", "preempted"])
 def test_a_source_that_did_not_succeed_holds_it_back(matrix: Matrix, source: str) -> None:
     runs = _runs(matrix, {"xent": source, "ceb": "succeeded"}, clean=("ceb",))
     assert not any(label == "ceb" for label, _, _ in _claims(matrix, runs))
-    assert held_back(runs) == {(matrix.runs[1].run_id, matrix.runs[0].run_id)}
+    assert blocked_runs(runs) == {(matrix.runs[1].run_id, matrix.runs[0].run_id)}
     assert runs[1].state == "new"
