@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
-from cebctl.report.comparison.variance_components import Spread, spread
+from cebctl.report.comparison.variance_components import Spread, estimate_spread
 
 Array = NDArray[Any]
 
@@ -116,7 +116,7 @@ def trials(count: int, n: int, design: Design, family: Family, generator: np.ran
             right(family, difficulty, effect[:, :seeds], generator)
             for difficulty, effect, seeds in zip(difficulties, effects, (seeds_a, seeds_b), strict=True)
         )
-        yield spread(a, b, n, name == "paired")
+        yield estimate_spread(a, b, n, name == "paired")
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def report(
     Example: `cebctl report experiments/digits.yaml --compare xent 'ceb rho=0' --detect 1.0`
     """
     from cebctl.report.formats import write
-    from cebctl.report.table import build
+    from cebctl.report.table import build_report
     from cebctl.status.collect import collect_statuses, open_home
     from cebctl.status.off_target import off_target
     from cebctl.status.run_details import collect_run_details
@@ -132,12 +132,12 @@ def report(
         missed = off_target(runs, store)
         evidence = collect_run_details(runs, store, home) if figures or html else []
     status = {run.planned.run_id: run for run in runs}
-    built = build(chosen, status, rows, provenance.engine_digest(), _absent(chosen), attempts, missed)
+    built = build_report(chosen, status, rows, provenance.engine_digest(), _absent(chosen), attempts, missed)
     if figures or html:
         versions = Versions({run.run_id: run.run for run in chosen.runs}, attempts, provenance.engine_digest())
         _pictures(chosen, built, rows, evidence, versions, figures, html)
     if format or not (figures or html):
-        write.write(built, (format or Format.table).value)
+        write.write_report(built, (format or Format.table).value)
 
 
 def _json_alone(format: Format | None) -> Format:
@@ -197,7 +197,7 @@ def _pictures(
     from experiments.errors import InputError
 
     curves = {one.status.planned.run_id: one.curves for one in evidence}
-    drawn = build.build(matrix, built, rows, curves)
+    drawn = build.build_figures(matrix, built, rows, curves)
     try:
         if figures is not None:
             files = draw.save(drawn, figures)
@@ -207,7 +207,7 @@ def _pictures(
 
             html.parent.mkdir(parents=True, exist_ok=True)
             with replacing(html) as beside:
-                beside.write_text(page.html(built, drawn, evidence, rows, versions), "utf-8")
+                beside.write_text(page.render_page(built, drawn, evidence, rows, versions), "utf-8")
             news().print(f"a page of it all, for a browser: {html}", markup=False)
     except OSError as error:
         raise InputError(error.filename or html or figures or "", error.strerror or str(error)) from None
@@ -218,19 +218,24 @@ def _compare(
 ) -> None:
     from cebctl.render.console import print_json
     from cebctl.report.comparison import view
-    from cebctl.report.comparison.paired_runs import comparisons, family, left_out, name
-    from cebctl.report.notes import versions as version_notes
+    from cebctl.report.comparison.paired_runs import (
+        compare_groups,
+        group_name,
+        resolve_group,
+        skipped_benchmarks,
+    )
     from cebctl.report.notes.footnotes import off_target_note
+    from cebctl.report.notes.versions import version_notes
     from cebctl.status.collect import collect_statuses
     from cebctl.status.off_target import last_rho
     from cebctl.status.staleness import Versions, training_dependencies
     from jobs import provenance
     from store import queries
 
-    a, b = (family(matrix, text) for text in names)
+    a, b = (resolve_group(matrix, text) for text in names)
     specs = {run.run_id: run.run for run in (*a, *b)}
     statuses = [run for run in collect_statuses(matrix, store, home) if run.planned.run_id in specs]
-    found = comparisons(matrix, store, a, b)
+    found = compare_groups(matrix, store, a, b)
     # Only counts are compared: the marks of means are the whole report's.
     measured = [row for row in queries.results(store, specs) if row.correct is not None]
     versions = Versions(
@@ -238,11 +243,11 @@ def _compare(
     )
     notes = [
         off_target_note((*a, *b), last_rho(statuses, store)),
-        *version_notes.notes(matrix, measured, versions),
-        *left_out(matrix, store, a, b),
+        *version_notes(matrix, measured, versions),
+        *skipped_benchmarks(matrix, store, a, b),
     ]
     notes = [note for note in notes if note]
     if json:
-        print_json(view.to_json(name(a[0]), name(b[0]), found, detect, notes))
+        print_json(view.comparison_json(group_name(a[0]), group_name(b[0]), found, detect, notes))
     else:
-        view.show(name(a[0]), name(b[0]), found, detect, notes)
+        view.print_comparison(group_name(a[0]), group_name(b[0]), found, detect, notes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from cebctl.report.measurements import Results, measured
+from cebctl.report.measurements import Results, run_measurement
 from experiments import published
 from experiments.benchmarks import (
     CORRUPTIONS,
@@ -57,7 +57,7 @@ class Column:
         return "error" if self.measure in (*CORRUPTIONS, *EXTRA_CORRUPTIONS, "average_ce") else "accuracy"
 
 
-def every(benchmarks: Sequence[AnyBenchmark]) -> list[Column]:
+def all_columns(benchmarks: Sequence[AnyBenchmark]) -> list[Column]:
     """One per measure; the threat model is spelt out where a short name would stand for two."""
     short = [column(benchmark, measure) for benchmark in benchmarks for measure in measures(benchmark)]
     found = []
@@ -75,7 +75,7 @@ def _published_as(benchmark: AnyBenchmark, name: str) -> str:
     return f"{name}@{parameters(benchmark)}" if isinstance(benchmark, Attack) else name
 
 
-def with_headlines(
+def resolve_headlines(
     columns: Sequence[Column], matrix: Matrix, results: Results
 ) -> tuple[list[Column], dict[str, list[Column]], list[str]]:
     """All columns, those that the headline's turn out to be by the names of the matrix's `report.columns`, and notes.
@@ -118,7 +118,7 @@ def _headline(name: str, candidates: Sequence[Column], matrix: Matrix, results: 
         values: Mapping[str, float] = {
             one.name: one_measured.value
             for one in candidates
-            if (one_measured := measured(
+            if (one_measured := run_measurement(
                 results, run.run_id, evaluation_id(one.benchmark, run.run.data.name), one.measure, {}
             ))
         }  # fmt: skip

@@ -19,7 +19,7 @@ _SHARES = ("accuracy", "error", "share", "success")
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """A number of one run, with its interval over the images."""
 
     value: float
@@ -32,9 +32,9 @@ class Measured:
     interval: Interval
 
 
-def measured(
+def run_measurement(
     results: Results, run_id: str, evaluation: str, measure: str, baseline: Mapping[str, float]
-) -> Measured | None:
+) -> Measurement | None:
     """The number, or None where it was not measured; mCE is relative to `baseline`, errors by corruption."""
     if measure == "mce":
         return _over_corruptions(results, run_id, evaluation, baseline) if baseline else None
@@ -47,20 +47,20 @@ def measured(
     return _error(found) if measure in CORRUPTIONS else found
 
 
-def possible(low: float, high: float, unit: str) -> tuple[float, float]:
+def clip_to_range(low: float, high: float, unit: str) -> tuple[float, float]:
     """The part of a Student's interval, whose ends know no bounds, in which a quantity of this unit can lie."""
     return (max(0.0, low), min(1.0, high)) if unit in _SHARES else (low, high)
 
 
 def _over_corruptions(
     results: Results, run_id: str, evaluation: str, baseline: Mapping[str, float] | None
-) -> Measured | None:
+) -> Measurement | None:
     """The mean error, or the mean of its ratios to a baseline's (v1 eq. 9): not the ratio of the means.
 
     The images are the same under every corruption, so the interval is that of errors that go up and down together:
     the mean of the ends, which is the widest it can be.
     """
-    errors = {name: measured(results, run_id, evaluation, name, {}) for name in CORRUPTIONS}
+    errors = {name: run_measurement(results, run_id, evaluation, name, {}) for name in CORRUPTIONS}
     known = {name: error for name, error in errors.items() if error is not None}
     if len(known) < len(CORRUPTIONS):
         return None
@@ -70,16 +70,16 @@ def _over_corruptions(
     )
     rows = tuple(row for error in known.values() for row in error.rows)
     unit = "relative_error" if baseline else "error"
-    return Measured(value, low, high, known[CORRUPTIONS[0]].total, unit, rows, "mean_of_ends")
+    return Measurement(value, low, high, known[CORRUPTIONS[0]].total, unit, rows, "mean_of_ends")
 
 
-def _read(row: ResultRow) -> Measured:
+def _read(row: ResultRow) -> Measurement:
     if row.correct is not None:
         low, high = wilson(row.correct, row.total)
-        return Measured(row.correct / row.total, low, high, row.total, row.unit, (row,), "wilson")
+        return Measurement(row.correct / row.total, low, high, row.total, row.unit, (row,), "wilson")
     assert row.value is not None
     low, high, interval = _over_images(row.value, row.std, row.total, row.unit)
-    return Measured(row.value, low, high, row.total, row.unit, (row,), interval)
+    return Measurement(row.value, low, high, row.total, row.unit, (row,), interval)
 
 
 def _over_images(value: float, std: float | None, total: int, unit: str) -> tuple[float, float, Interval]:
@@ -88,10 +88,10 @@ def _over_images(value: float, std: float | None, total: int, unit: str) -> tupl
         return *wilson(value * total, total), "wilson"  # Student's has no width here: as if all were one answer
     if std is None or total < 2:
         return value, value, "none"
-    return *possible(*student(value, std, total), unit), "student_t"
+    return *clip_to_range(*student(value, std, total), unit), "student_t"
 
 
-def _error(found: Measured) -> Measured:
+def _error(found: Measurement) -> Measurement:
     if found.unit != "accuracy":
         return found
     return replace(found, value=1 - found.value, low=1 - found.high, high=1 - found.low, unit="error")

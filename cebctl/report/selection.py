@@ -69,7 +69,7 @@ def select_rho(rows: Sequence[Row], by: Rule) -> dict[str, Selected]:
     families: dict[str, list[Row]] = {}
     for row in rows:
         if "rho" in row.axes:
-            families.setdefault(family(row.axes), []).append(row)
+            families.setdefault(family_name(row.axes), []).append(row)
     found = {name: _select(members, by) for name, members in families.items()}
     return {name: chosen for name, chosen in found.items() if chosen is not None}
 
@@ -108,7 +108,7 @@ def _loss(cell: Cell) -> float:
     return cell.value if cell.measure in ERRORS else 1 - cell.value
 
 
-def family(axes: Mapping[str, Any]) -> str:
+def family_name(axes: Mapping[str, Any]) -> str:
     """The name of what a row has in common with the rows that differ in rho: `ceb`, `ceb depth=50`."""
     rest = [f"{key}={format_value(value)}" for key, value in axes.items() if key not in ("objective", "rho")]
     return " ".join([str(axes["objective"]), *rest])

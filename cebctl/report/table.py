@@ -14,7 +14,7 @@ from cebctl.report import columns, table1
 from cebctl.report.cells import AbsentSeed, Cell, Missing, Over, Report, Row, Table
 from cebctl.report.columns import Column
 from cebctl.report.intervals import mean_and_std, student
-from cebctl.report.measurements import Measured, Results, measured, possible
+from cebctl.report.measurements import Measurement, Results, clip_to_range, run_measurement
 from cebctl.report.notes import attacks, footnotes
 from cebctl.report.selection import RULES, select_rho
 from cebctl.status.off_target import OffTarget, last_rho_text
@@ -31,7 +31,7 @@ from store.row_types import AttemptRow, ResultRow
 
 
 @dataclass(frozen=True)
-class _Source:
+class _Inputs:
     """What cells are made from."""
 
     status: Mapping[str, RunStatus]
@@ -53,7 +53,7 @@ class _Source:
         return {(run_id, evaluation) for run_id, evaluation, _ in self.results}
 
 
-def build(
+def build_report(
     matrix: Matrix,
     status: Mapping[str, RunStatus],
     results: Iterable[ResultRow],
@@ -70,17 +70,17 @@ def build(
     benchmarks has.
     """
     found = {(row.run_id, row.evaluation_id, row.name): row for row in results}
-    all_columns, headline, said = columns.with_headlines(columns.every(matrix.benchmarks), matrix, found)
+    all_columns, headline, said = columns.resolve_headlines(columns.all_columns(matrix.benchmarks), matrix, found)
     baseline = published.normaliser(matrix.report.mce_baseline)
     versions = Versions({run.run_id: run.run for run in matrix.runs}, tuple(attempts), engine)
-    source = _Source(status, found, versions, matrix.report, baseline, absent or {}, off_target or OffTarget())
+    source = _Inputs(status, found, versions, matrix.report, baseline, absent or {}, off_target or OffTarget())
     rows = tuple(_row(group, all_columns, source) for group in _groups(matrix.runs))
     whole = Table(matrix.title, tuple(column.name for column in all_columns), rows)
     selected = select_rho(rows, RULES[matrix.report.rho_star])
     papers = _papers(matrix, rows, selected, headline, all_columns)
     tables = (*papers, replace(whole, name=f"{matrix.title}: every measure of every run", supplement=True))
-    said = [*footnotes.notes(matrix, rows, selected, found.values(), versions), *said]
-    verdicts = attacks.verdicts(found.values())
+    said = [*footnotes.footnotes(matrix, rows, selected, found.values(), versions), *said]
+    verdicts = attacks.audit_verdicts(found.values())
     return Report(matrix.name, matrix.title, tables if papers else (whole,), selected, tuple(said), verdicts)
 
 
@@ -94,7 +94,7 @@ def _papers(
     """The tables that the matrix's `report` section asks for."""
     found: list[Table] = []
     if matrix.report.table == "table1":
-        found += table1.build(matrix, rows, selected, all_columns)
+        found += table1.build_table1(matrix, rows, selected, all_columns)
     if headline:
         names = tuple(column.name for chosen in headline.values() for column in chosen)
         found.append(Table(matrix.title, names, rows))
@@ -109,7 +109,7 @@ def _groups(runs: Sequence[PlannedRun]) -> list[list[PlannedRun]]:
     return list(groups.values())
 
 
-def _row(group: Sequence[PlannedRun], columns: Sequence[Column], source: _Source) -> Row:
+def _row(group: Sequence[PlannedRun], columns: Sequence[Column], source: _Inputs) -> Row:
     axes = {key: value for key, value in group[0].axes.items() if key != "seed"}
     cells = {column.name: _cell(group, column, source) for column in columns}
     run_ids = tuple(run.run_id for run in group)
@@ -117,12 +117,12 @@ def _row(group: Sequence[PlannedRun], columns: Sequence[Column], source: _Source
     return Row(run_ids, axes, cells, last_rho=last_rho)
 
 
-def _cell(group: Sequence[PlannedRun], column: Column, source: _Source) -> Cell | Missing:
-    by_run: dict[str, Measured] = {}
+def _cell(group: Sequence[PlannedRun], column: Column, source: _Inputs) -> Cell | Missing:
+    by_run: dict[str, Measurement] = {}
     absent = []
     for run in group:
         evaluation = evaluation_id(column.benchmark, run.run.data.name)
-        number = measured(source.results, run.run_id, evaluation, column.measure, source.baseline(run))
+        number = run_measurement(source.results, run.run_id, evaluation, column.measure, source.baseline(run))
         if number is not None and not _why_no_rate(run, column, source):  # what an older version found all the same
             by_run[run.run_id] = number
         elif column.benchmark in run.benchmarks:
@@ -131,14 +131,14 @@ def _cell(group: Sequence[PlannedRun], column: Column, source: _Source) -> Cell 
     if not by_run:
         reason = _reasons(absent) or _why_missing(group[0], column, source)
         missing = Missing(reason, not_comparable=why_not)
-        return beside(missing, printed and (printed.as_measure(column.unit) or printed))
+        return with_published(missing, printed and (printed.as_measure(column.unit) or printed))
     numbers = list(by_run.values())
     first = numbers[0]
     mean, std = mean_and_std([number.value for number in numbers])
     low, high, interval = first.low, first.high, first.interval
     over: Over = "" if interval == "none" else "images"
     if len(numbers) > 1:
-        low, high = possible(*student(mean, std, len(numbers)), first.unit)
+        low, high = clip_to_range(*student(mean, std, len(numbers)), first.unit)
         interval, over = "student_t", "seeds"
     cell = Cell(
         mean, low, high, first.total, len(numbers), std, first.unit, not_comparable=why_not, interval=interval,
@@ -146,7 +146,7 @@ def _cell(group: Sequence[PlannedRun], column: Column, source: _Source) -> Cell 
         generation=max(row.generation for number in numbers for row in number.rows),
     )  # fmt: skip
     cell = _marked(cell, numbers, source.versions)
-    return beside(cell, printed and printed.as_measure(cell.measure))
+    return with_published(cell, printed and printed.as_measure(cell.measure))
 
 
 def _reasons(absent: Sequence[AbsentSeed]) -> str:
@@ -159,7 +159,7 @@ def _reasons(absent: Sequence[AbsentSeed]) -> str:
     return "; ".join(f"{reason} (seed {', '.join(numbers)})" for reason, numbers in seeds.items())
 
 
-def _marked(cell: Cell, measurements: Sequence[Measured], versions: Versions) -> Cell:
+def _marked(cell: Cell, measurements: Sequence[Measurement], versions: Versions) -> Cell:
     """Mark what was made, or trained, with other versions than today's."""
     standings = [versions.result_drift(row) for measurement in measurements for row in measurement.rows]
     total = VersionDifference()
@@ -169,7 +169,7 @@ def _marked(cell: Cell, measurements: Sequence[Measured], versions: Versions) ->
     return replace(cell, stale=bool(total), changed=tuple(sorted({*total.raised, *total.newer})), mixed=mixed)
 
 
-def beside(cell: Cell | Missing, printed: PublishedNumber | None) -> Cell | Missing:
+def with_published(cell: Cell | Missing, printed: PublishedNumber | None) -> Cell | Missing:
     """The cell with the paper's number beside it."""
     if printed is None:
         return cell
@@ -177,7 +177,7 @@ def beside(cell: Cell | Missing, printed: PublishedNumber | None) -> Cell | Miss
     return replace(cell, published=printed.value if exact else None, published_text=printed.text)
 
 
-def _why_missing(run: PlannedRun, column: Column, source: _Source) -> str:
+def _why_missing(run: PlannedRun, column: Column, source: _Inputs) -> str:
     evaluation = evaluation_id(column.benchmark, run.run.data.name)
     if column.benchmark not in run.benchmarks:
         return "not asked for"
@@ -198,7 +198,7 @@ def _why_missing(run: PlannedRun, column: Column, source: _Source) -> str:
     return {"new": "not run", "done": "no result"}.get(current.state, current.state)
 
 
-def _why_no_rate(run: PlannedRun, column: Column, source: _Source) -> str:
+def _why_no_rate(run: PlannedRun, column: Column, source: _Inputs) -> str:
     """Say why a run has no training rate; '' if it has one."""
     if column.measure != "rate_train_max" or run.run_id not in source.off_target.without_rate:
         return ""

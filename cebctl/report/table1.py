@@ -23,14 +23,14 @@ from experiments.published import PaperModel
 RHO, TRAIN_SUBSET = ("objective", "rho"), ("data", "train_subset")
 
 
-def build(
+def build_table1(
     matrix: Matrix, rows: Sequence[Row], selected: Mapping[str, Selected], columns: Sequence[Column]
 ) -> tuple[Table, ...]:
     """Return the table of the version of the paper that the matrix's `report` section names; none where none of its
     models is in the matrix."""
     paper = published.table(matrix.report.published)
     planned = {run.run_id: run for run in matrix.runs}
-    families = [family(model, rows, planned) for model in paper.models]
+    families = [model_rows(model, rows, planned) for model in paper.models]
     if not any(families):
         return ()
     models = [_model(*pair, selected, columns) for pair in zip(paper.models, families, strict=True)]
@@ -46,7 +46,7 @@ def build(
     return (found,)
 
 
-def family(model: PaperModel, rows: Sequence[Row], planned: Mapping[str, PlannedRun]) -> list[Row]:
+def model_rows(model: PaperModel, rows: Sequence[Row], planned: Mapping[str, PlannedRun]) -> list[Row]:
     """Our rows of this architecture and objective, whatever their rho and on however many images they were trained."""
     conditions = tuple(c for c in selection.parse(model.where).conditions if c.path not in (RHO, TRAIN_SUBSET))
     where = selection.Selection(conditions)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from cebctl.report.comparison.paired_tests import Comparison, compare, corrected
+from cebctl.report.comparison.paired_tests import Comparison, compare, correct_multiple
 from cebctl.status import run_names
 from experiments import datasets
 from experiments.benchmarks import AnyBenchmark, CleanHoldout, full_column, measures, other_test_set
@@ -21,22 +21,24 @@ _SELECTION = re.compile(r"\s*[\w.]+\s*([=<>!]|in\b|not\b)")
 """How a selection begins, and no name does: with a field and an operator."""
 
 
-def family(matrix: Matrix, text: str) -> list[PlannedRun]:
+def resolve_group(matrix: Matrix, text: str) -> list[PlannedRun]:
     """The run that a name, the beginning of an id or a selection leaves, or the runs if only their seeds differ.
 
     The name of several seeds is theirs without the seed; its first words are enough. InputError otherwise.
     """
-    found = [run for run in matrix.runs if text in (run.name, name(run)) or (text and run.run_id.startswith(text))]
+    found = [
+        run for run in matrix.runs if text in (run.name, group_name(run)) or (text and run.run_id.startswith(text))
+    ]
     found = found or [run for run in matrix.runs if run_names.has_word_prefix(run.name, text)]
     if not found:
         if not _SELECTION.match(text):
-            called = dict.fromkeys([*map(name, matrix.runs), *(run.name for run in matrix.runs)])
+            called = dict.fromkeys([*map(group_name, matrix.runs), *(run.name for run in matrix.runs)])
             wrong = f"no run of {matrix.path} has such a name or id"
             raise InputError(f"--compare {text!r}", wrong, run_names.suggestion(text, called))
         chosen = selection.parse(text)
         found = [run for run in matrix.runs if chosen.matches(run.leaves)]
-    if len({name(run) for run in found}) != 1:
-        there = dict.fromkeys(name(run) for run in found or matrix.runs)
+    if len({group_name(run) for run in found}) != 1:
+        there = dict.fromkeys(group_name(run) for run in found or matrix.runs)
         wrong = f"it is {len(found)} of the {len(matrix.runs)} runs"
         raise InputError(
             f"--compare {text!r}", wrong, f"name one, or the seeds of one: {run_names.join_truncated(there)}"
@@ -44,12 +46,12 @@ def family(matrix: Matrix, text: str) -> list[PlannedRun]:
     return found
 
 
-def name(run: PlannedRun) -> str:
+def group_name(run: PlannedRun) -> str:
     """The run's name without its seed."""
     return run_names.without_seed(run.name)
 
 
-def comparisons(matrix: Matrix, store: Store, a: Sequence[PlannedRun], b: Sequence[PlannedRun]) -> list[Comparison]:
+def compare_groups(matrix: Matrix, store: Store, a: Sequence[PlannedRun], b: Sequence[PlannedRun]) -> list[Comparison]:
     """One for each benchmark whose correctness, image by image, is there for all the runs, and of the same images,
     corrected for all of them at once. Where both sides have the same seeds these are taken in pairs.
 
@@ -59,7 +61,7 @@ def comparisons(matrix: Matrix, store: Store, a: Sequence[PlannedRun], b: Sequen
         raise InputError("--compare", f"{sorted(shared)[0]} is on both sides", "name two")
     data = {run.run.data.name for run in (*a, *b)}
     if len(data) > 1:
-        raise InputError("--compare", f"{name(a[0])} and {name(b[0])} are measured on different images")
+        raise InputError("--compare", f"{group_name(a[0])} and {group_name(b[0])} are measured on different images")
     a, b = (sorted(side, key=lambda run: run.run.seed) for side in (a, b))
     paired = [run.run.seed for run in a] == [run.run.seed for run in b]
     every = [run.run_id for run in (*a, *b)]
@@ -81,12 +83,14 @@ def comparisons(matrix: Matrix, store: Store, a: Sequence[PlannedRun], b: Sequen
     if not found:
         allowed = f"nothing yet, image by image, of {run_names.join_truncated(lacking)}" if lacking else ""
         raise InputError(
-            "--compare", f"{name(a[0])} and {name(b[0])} have no result on the same images in common", allowed
+            "--compare",
+            f"{group_name(a[0])} and {group_name(b[0])} have no result on the same images in common",
+            allowed,
         )
-    return corrected(found)
+    return correct_multiple(found)
 
 
-def left_out(matrix: Matrix, store: Store, a: Sequence[PlannedRun], b: Sequence[PlannedRun]) -> list[str]:
+def skipped_benchmarks(matrix: Matrix, store: Store, a: Sequence[PlannedRun], b: Sequence[PlannedRun]) -> list[str]:
     """Say why each benchmark that some of the runs have image by image is not compared: others lack it, or have it of
     other images."""
     runs = (*a, *b)

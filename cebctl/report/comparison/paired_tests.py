@@ -84,8 +84,8 @@ def compare(
         raise ValueError(f"{[len(flags) for flags in a]} images against {[len(flags) for flags in b]}")
     right_a, right_b = np.array(a, bool), np.array(b, bool)
     of_images = right_a.sum(0) * len(b) - right_b.sum(0) * len(a)
-    spread = variance_components.spread(right_a, right_b, n, paired)
-    return corrected([
+    spread = variance_components.estimate_spread(right_a, right_b, n, paired)
+    return correct_multiple([
         Comparison(
             benchmark, n, len(a), len(b), paired, int(right_a.sum()), int(right_b.sum()), int((of_images > 0).sum()),
             int((of_images < 0).sum()), spread.p_value(), *_interval(spread, 1 - LEVEL), spread=spread,
@@ -93,7 +93,7 @@ def compare(
     ])[0]  # fmt: skip
 
 
-def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
+def correct_multiple(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """Return the comparisons with p-values and intervals that allow for all of them at once.
 
     p by Holm (1979), which needs no independence: the i-th smallest of m by m - i + 1, never below a smaller one's.
@@ -130,7 +130,7 @@ class Detection:
     power: float
 
 
-def detection(comparison: Comparison, points: float) -> Detection | None:
+def estimate_detection(comparison: Comparison, points: float) -> Detection | None:
     """Return the seeds for a difference of so many points, by the variances seen; None where a side has one seed."""
     if not comparison.is_over_seeds:
         return None

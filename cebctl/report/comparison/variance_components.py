@@ -83,7 +83,7 @@ class Spread:
         return _LEAST_P if beyond(least) <= 0 else math.exp(brentq(beyond, least, 0.0, xtol=1e-12))
 
 
-def spread(a: NDArray[Any], b: NDArray[Any], n: int, paired: bool) -> Spread:
+def estimate_spread(a: NDArray[Any], b: NDArray[Any], n: int, paired: bool) -> Spread:
     """Return the variance of mean(a) - mean(b), for arrays of right or wrong (..., seeds, images).
 
     `n` images were measured; all others are wrong in both. `paired`: row s of both has one seed.

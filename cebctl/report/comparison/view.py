@@ -11,10 +11,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from cebctl.render.console import fitting, out, print_table
-from cebctl.report.comparison.paired_tests import Comparison, Detection, detection
+from cebctl.report.comparison.paired_tests import Comparison, Detection, estimate_detection
 
 
-def to_json(
+def comparison_json(
     a: str, b: str, comparisons: Sequence[Comparison], points: float | None = None, notes: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Fractions, as in a report; `detect` where `points` are to be detected."""
@@ -36,12 +36,12 @@ def _json(comparison: Comparison, points: float | None) -> dict[str, Any]:
     over = ["seeds", "images"] if comparison.is_over_seeds else ["images"]
     record = plain | {"difference": comparison.difference, "over": over, "variance": variance}
     if points is not None:
-        detected = detection(comparison, points)
+        detected = estimate_detection(comparison, points)
         record["detect"] = {"points": points, "seeds": None} if detected is None else dataclasses.asdict(detected)
     return record
 
 
-def show(
+def print_comparison(
     a: str, b: str, comparisons: Sequence[Comparison], points: float | None = None, notes: Sequence[str] = ()
 ) -> None:
     """A line per benchmark: accuracies in percent, the difference in points; below it how far it can be taken, and
@@ -121,7 +121,7 @@ def _detections(comparisons: Sequence[Comparison], points: float) -> Iterator[st
         f"(from {first.seeds_a} and {first.seeds_b} seeds, so roughly):"
     )
     for comparison in comparisons:
-        if (needed := detection(comparison, points)) is not None:
+        if (needed := estimate_detection(comparison, points)) is not None:
             yield f"  {comparison.benchmark}: {_needed(comparison, needed)}; {_deviations(comparison)}"
 
 

@@ -14,15 +14,15 @@ from experiments.matrix.planned_run import Matrix
 from store.row_types import ResultRow
 
 
-def build(matrix: Matrix, report: Report, results: Iterable[ResultRow], curves: Curves) -> list[Figure]:
+def build_figures(matrix: Matrix, report: Report, results: Iterable[ResultRow], curves: Curves) -> list[Figure]:
     """The figures there are numbers for."""
     found = {(row.run_id, row.evaluation_id, row.name): row for row in results}
-    source = papers.Source(matrix, report, columns.every(matrix.benchmarks))
-    figures = list(papers.figures(source))
+    source = papers.FigureData(matrix, report, columns.all_columns(matrix.benchmarks))
+    figures = list(papers.paper_figures(source))
     figures += runs.information_plane(matrix, source.rows)
     selected = {one.run_ids for one in report.selected.values()}
     figures += runs.reliability(matrix, source.rows, found, selected)
-    figures += runs.training(matrix, source.rows, curves)
+    figures += runs.training_curves(matrix, source.rows, curves)
     if any(row.last_rho for row in source.rows):
         missed = f" {number_format.OFF_TARGET}: the target ρ was not in force when training ended."
         figures = [replace(figure, caption=figure.caption + missed) for figure in figures]

@@ -9,8 +9,15 @@ from functools import partial
 from cebctl.report import table1
 from cebctl.report.cells import Cell, Report, Row
 from cebctl.report.columns import Column
-from cebctl.report.figures.families import by_family, mark, over_rho, short_name, styles, unit
 from cebctl.report.figures.marks import Figure, Mark, Panel, Series
+from cebctl.report.figures.series import (
+    cell_mark,
+    column_unit,
+    family_styles,
+    group_by_family,
+    series_over_rho,
+    short_name,
+)
 from experiments import published
 from experiments.benchmarks import AutoAttack, Pgd, Transfer, describe
 from experiments.matrix.planned_run import Matrix
@@ -21,7 +28,7 @@ _ATTACKS = 6
 
 
 @dataclass(frozen=True)
-class Source:
+class FigureData:
     """What figures are made from."""
 
     matrix: Matrix
@@ -40,18 +47,18 @@ class Source:
         return printed or found
 
 
-def accuracy_and_rate(source: Source) -> Iterator[Figure]:
+def accuracy_and_rate(source: FigureData) -> Iterator[Figure]:
     """v1 Figure 1: accuracy, the maximum training rate and robustness to both attacks over rho."""
     wanted = [("clean", "Clean"), ("rate_train_max", "Maximum training rate"), ("rate", "Rate on the test images")]
     wanted += [(f"pgd_{norm}{end}", f"PGD {sign}{what}") for norm, sign in (("l2", "L2"), ("linf", "L∞"))
                for end, what in (("_success", ", success"), ("", ""))]  # fmt: skip
     panels = []
-    look = styles(source.rows)
+    look = family_styles(source.rows)
     for short, title in wanted:
         for name in source.named(short)[:1]:
             if _measured(source.rows, name):
-                series = tuple(over_rho(source.rows, name, look))
-                panels.append(Panel(title, RHO, unit(source.rows, name), series))
+                series = tuple(series_over_rho(source.rows, name, look))
+                panels.append(Panel(title, RHO, column_unit(source.rows, name), series))
     shown = _without_doubles(panels)
     if shown:
         title = "Accuracy, rate and robustness over ρ"
@@ -69,7 +76,7 @@ def _without_doubles(panels: Sequence[Panel]) -> list[Panel]:
     return [panel for panel in panels if panel.title not in hidden]
 
 
-def accuracy_and_attacks(name: str, source: Source) -> Iterator[Figure]:
+def accuracy_and_attacks(name: str, source: FigureData) -> Iterator[Figure]:
     """v1 Figure 2, v2 Figure 1: rho against clean accuracy and both attacks, the baselines across."""
     measures = [("clean", "clean"), ("pgd_l2", "PGD L2"), ("pgd_linf", "PGD L∞")]
     titles = {column: title for short, title in measures for column in source.named(short)[:1]}
@@ -81,7 +88,7 @@ def accuracy_and_attacks(name: str, source: Source) -> Iterator[Figure]:
         yield Figure(name, "Accuracy and attacks over ρ", caption, (Panel("", RHO, "accuracy, %", series),))
 
 
-def accuracy_by_attack(source: Source) -> Iterator[Figure]:
+def accuracy_by_attack(source: FigureData) -> Iterator[Figure]:
     """The same of the attacks that this matrix has, where it names no figures of the papers."""
     clean = {column.name: "clean" for column in source.columns if column.short == "clean"}
     attacks = {
@@ -98,17 +105,17 @@ def accuracy_by_attack(source: Source) -> Iterator[Figure]:
         yield Figure("accuracy", "Accuracy and attacks over ρ", caption, (Panel("", RHO, "accuracy, %", series),))
 
 
-def _over_rho_by_column(titles: Mapping[str, str], source: Source) -> tuple[Series, ...]:
+def _over_rho_by_column(titles: Mapping[str, str], source: FigureData) -> tuple[Series, ...]:
     """A colour for each column, dashes for each family."""
-    families = by_family(source.rows)
+    families = group_by_family(source.rows)
     return tuple(
         replace(one, name=f"{title}: {one.name}")
         for style, (column, title) in enumerate(titles.items())
-        for one in over_rho(source.rows, column, dict.fromkeys(families, style))
+        for one in series_over_rho(source.rows, column, dict.fromkeys(families, style))
     )
 
 
-def accuracy_over_radius(name: str, source: Source) -> Iterator[Figure]:
+def accuracy_over_radius(name: str, source: FigureData) -> Iterator[Figure]:
     """v1 Figure 3, v2 Figure 2: accuracy over eps, logarithmic past 100 of 255."""
     panels = [_radius_panel(norm, title, source) for norm, title in (("linf", "L∞"), ("l2", "L2"))]
     if any(panel.series for panel in panels):
@@ -120,7 +127,7 @@ def accuracy_over_radius(name: str, source: Source) -> Iterator[Figure]:
         yield Figure(name, "Accuracy over the attack's radius", caption, shown)
 
 
-def _radius_panel(norm: str, title: str, source: Source) -> Panel:
+def _radius_panel(norm: str, title: str, source: FigureData) -> Panel:
     """Those runs that were attacked at more than half as many radii as any."""
     radii = {row.run_ids: _radii(row, norm, source) for row in source.rows}
     most = max(radii.values(), default=0)
@@ -129,24 +136,24 @@ def _radius_panel(norm: str, title: str, source: Source) -> Panel:
     return Panel(title, f"{title} ε of 255", "accuracy, %", tuple(series), radius=True)
 
 
-def _radius_series(row: Row, norm: str, style: int, source: Source) -> Iterator[Series]:
+def _radius_series(row: Row, norm: str, style: int, source: FigureData) -> Iterator[Series]:
     curves: dict[str, list[Mark]] = {}
     for column in source.columns:
         cell, attack = row.cells.get(column.name), column.benchmark
         if isinstance(cell, Cell) and isinstance(attack, Pgd | Transfer) and attack.norm == norm:
             kind = _kind_of_attack(attack, source)
             if kind is not None:
-                curves.setdefault(kind, []).append(mark(row, cell, attack.eps * 255))
+                curves.setdefault(kind, []).append(cell_mark(row, cell, attack.eps * 255))
     clean, name = row.cells.get("clean"), short_name(row)
     for dash, (kind, marks) in enumerate(curves.items()):
         more = kind.startswith("n ")
-        from_zero = [mark(row, clean, 0.0)] if isinstance(clean, Cell) and not more else []
+        from_zero = [cell_mark(row, clean, 0.0)] if isinstance(clean, Cell) and not more else []
         ordered = tuple(sorted([*from_zero, *marks], key=lambda one: one.at))
         label = f"{name}, {kind}" if more else f"{kind} → {name}" if kind else name
         yield Series(label, "points" if more else "line", style, ordered, style if not kind else dash + 3)
 
 
-def _radii(row: Row, norm: str, source: Source) -> int:
+def _radii(row: Row, norm: str, source: FigureData) -> int:
     """At how many radii a run was attacked with the most usual number of steps."""
     return len({
         column.benchmark.eps
@@ -158,7 +165,7 @@ def _radii(row: Row, norm: str, source: Source) -> int:
     })  # fmt: skip
 
 
-def _kind_of_attack(attack: Pgd | Transfer, source: Source) -> str | None:
+def _kind_of_attack(attack: Pgd | Transfer, source: FigureData) -> str | None:
     """Empty for the plain attack of 20 steps, `n 50` for more, for transfer its source; None: not in the figure."""
     if isinstance(attack, Transfer):
         return next((short_name(row) for row in source.rows if attack.source in row.run_ids), None)
@@ -167,7 +174,7 @@ def _kind_of_attack(attack: Pgd | Transfer, source: Source) -> str | None:
     return "" if attack.steps == 20 else f"n {attack.steps}"
 
 
-def errors_by_corruption(name: str, depth: str, source: Source) -> Iterator[Figure]:
+def errors_by_corruption(name: str, depth: str, source: FigureData) -> Iterator[Figure]:
     """v1 Figure 4, v2 Figures 3 and 4: for each summary and corruption the baseline and a dot for each rho."""
     paper = published.table(source.matrix.report.published)
     shown = [model for model in paper.models if model.architecture.startswith(depth)]
@@ -197,16 +204,16 @@ def _printed_light_to_dark(model: published.PaperModel) -> tuple[bool, bool]:
 
 
 def _ladder_series(
-    model: published.PaperModel, column: str, style: int, above: float, source: Source
+    model: published.PaperModel, column: str, style: int, above: float, source: FigureData
 ) -> Iterator[Series]:
-    family = table1.family(model, source.rows, {run.run_id: run for run in source.matrix.runs})
+    family = table1.model_rows(model, source.rows, {run.run_id: run for run in source.matrix.runs})
     shown = table1.column_for(model, column, family, source.columns)
     starred = {one.run_ids for one in source.report.selected.values()}
     marks = []
     for row in family:
         cell = row.cells.get(shown.name if shown else column)
         if isinstance(cell, Cell):
-            marks.append(mark(row, cell.as_error(), row.axes.get("rho", 0.0), row.run_ids in starred))
+            marks.append(cell_mark(row, cell.as_error(), row.axes.get("rho", 0.0), row.run_ids in starred))
     ordered = tuple(sorted(marks, key=lambda one: one.at))
     baseline = model.objective == "xent"
     if ordered:
@@ -223,7 +230,7 @@ def _measured(rows: Sequence[Row], column: str) -> bool:
     return any(isinstance(row.cells.get(column), Cell) for row in rows)
 
 
-BUILDERS: Mapping[str, Callable[[Source], Iterator[Figure]]] = {
+BUILDERS: Mapping[str, Callable[[FigureData], Iterator[Figure]]] = {
     "v1-1": accuracy_and_rate,
     "v1-2": partial(accuracy_and_attacks, "v1-2"),
     "v2-1": partial(accuracy_and_attacks, "v2-1"),
@@ -236,7 +243,7 @@ BUILDERS: Mapping[str, Callable[[Source], Iterator[Figure]]] = {
 """By the name that a matrix's `report.figures` gives."""
 
 
-def figures(source: Source) -> Iterator[Figure]:
+def paper_figures(source: FigureData) -> Iterator[Figure]:
     """Those that the matrix names; if none, accuracy over rho by attack and over the radius, where runs differ in rho
     or objective."""
     for name in source.matrix.report.figures:

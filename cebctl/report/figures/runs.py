@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from cebctl.report.cells import Cell, Row
-from cebctl.report.figures.families import by_family, mark, short_name, styles
 from cebctl.report.figures.marks import Figure, Mark, Panel, Series
+from cebctl.report.figures.series import cell_mark, family_styles, group_by_family, short_name
 from cebctl.report.intervals import wilson
 from cebctl.report.measurements import Results
 from experiments import datasets
@@ -19,15 +19,15 @@ from store.row_types import MetricPoint, ResultRow
 Curves = Mapping[str, Sequence[MetricPoint]]
 """The metrics of each run, by run_id."""
 
-SHOWN = ("loss", "train_accuracy", "rate", "residual_information", "conditional_entropy", "lr")
+PANEL_METRICS = ("loss", "train_accuracy", "rate", "residual_information", "conditional_entropy", "lr")
 """The metrics that have a panel, in order; `cebctl export` has all."""
 _LOG = ("rate", "residual_information", "lr")
 _UNITS = {"train_accuracy": "%", "lr": ""}
 
 
-def training(matrix: Matrix, rows: Sequence[Row], curves: Curves) -> Iterator[Figure]:
+def training_curves(matrix: Matrix, rows: Sequence[Row], curves: Curves) -> Iterator[Figure]:
     """Every metric of `SHOWN` over epochs, a line for each run."""
-    panels = [panel for name in SHOWN if (panel := _metric(name, rows, curves)).series]
+    panels = [panel for name in PANEL_METRICS if (panel := _metric(name, rows, curves)).series]
     if panels:
         caption = (
             f"{matrix.title}: training, one line for each run and what it extends, one colour for each family; means "
@@ -38,8 +38,8 @@ def training(matrix: Matrix, rows: Sequence[Row], curves: Curves) -> Iterator[Fi
 
 def _metric(name: str, rows: Sequence[Row], curves: Curves) -> Panel:
     series = []
-    look = styles(rows)
-    for family, members in by_family(rows).items():
+    look = family_styles(rows)
+    for family, members in group_by_family(rows).items():
         label = short_name(members[0], ("rho",))
         for row in members:
             for run_id in row.run_ids:
@@ -71,8 +71,8 @@ def information_plane(matrix: Matrix, rows: Sequence[Row]) -> Iterator[Figure]:
     if len(entropy) != 1:
         return
     (most,) = entropy
-    look, series = styles(rows), []
-    for family, members in by_family(rows).items():
+    look, series = family_styles(rows), []
+    for family, members in group_by_family(rows).items():
         marks = [found for row in members if (found := _in_plane(row, most))]
         if marks:
             series.append(Series(short_name(members[0], ("rho",)), "line", look[family], tuple(marks), look[family]))
@@ -91,7 +91,7 @@ def _in_plane(row: Row, most: float) -> Mark | None:
     rate, rest = row.cells.get("rate"), row.cells.get("conditional_entropy")
     if not isinstance(rate, Cell) or not isinstance(rest, Cell):
         return None
-    there = mark(row, rest, rate.value)
+    there = cell_mark(row, rest, rate.value)
     return Mark(rate.value, most - rest.value, most - rest.high, most - rest.low, there.run_id, there.label)
 
 
@@ -106,8 +106,8 @@ def reliability(
     for (run_id, _, name), found in results.items():
         if isinstance(found.benchmark, Calibration) and name.startswith("bin_"):
             bins[run_id][name] = found
-    look, series = styles(rows), []
-    for family, members in by_family(rows).items():
+    look, series = family_styles(rows), []
+    for family, members in group_by_family(rows).items():
         chosen = [row for row in members if row.run_ids in selected] or members
         for row in chosen:
             for run_id in row.run_ids:

@@ -12,7 +12,7 @@ from itertools import groupby
 from cebctl.report import number_format
 from cebctl.report.cells import Report
 from cebctl.report.formats import text_grid
-from cebctl.report.formats.text_grid import Strip, Text
+from cebctl.report.formats.text_grid import GridCell, GridColumn
 
 WIDTH = 100
 r"""Characters of \scriptsize that fit the text of an A4 page, nearly."""
@@ -21,17 +21,17 @@ r"""Characters of \scriptsize that fit the text of an A4 page, nearly."""
 def write(report: Report) -> None:
     """Print every table; footnotes and what is missing stand as comments behind it."""
     print(f"% cebctl report {_comment(report.matrix)}   needs \\usepackage{{booktabs}}")
-    for table in text_grid.printed(report):
-        grid = text_grid.grid(report, table)
+    for table in text_grid.printed_tables(report):
+        grid = text_grid.build_grid(report, table)
         print(f"% {_comment(grid.title)}")
         for part in grid.parts(WIDTH):
             print("\n".join(_tabular([*grid.stub, *part], len(grid.stub))))
-    for note in (*report.notes, text_grid.omitted(report), *number_format.gaps(report)):
+    for note in (*report.notes, text_grid.omission_note(report), *number_format.missing_lines(report)):
         if note:
             print(f"% {_comment(note)}")
 
 
-def _tabular(strips: Sequence[Strip], stub: int) -> Iterator[str]:
+def _tabular(strips: Sequence[GridColumn], stub: int) -> Iterator[str]:
     columns = "".join("l" if index < stub else "r" for index in range(len(strips)))
     yield r"{\scriptsize\setlength{\tabcolsep}{3pt}"
     yield rf"\begin{{tabular}}{{{columns}}}"
@@ -48,16 +48,16 @@ def _tabular(strips: Sequence[Strip], stub: int) -> Iterator[str]:
 
 def _heads(heads: Sequence[str], stub: int) -> str:
     """Equal neighbours are one head over their columns."""
-    found = [escaped(head) for head in heads[:stub]]
+    found = [escape(head) for head in heads[:stub]]
     for head, same in groupby(heads[stub:]):
         count = len(list(same))
-        whole = escaped(head)
+        whole = escape(head)
         found += [rf"\multicolumn{{{count}}}{{c}}{{{whole}}}"] if count > 1 and head else [whole] * count
     return " & ".join(found)
 
 
-def _cell(cell: Text) -> str:
-    return rf"\textbf{{{escaped(cell.text)}}}" if cell.bold else escaped(cell.text)
+def _cell(cell: GridCell) -> str:
+    return rf"\textbf{{{escape(cell.text)}}}" if cell.bold else escape(cell.text)
 
 
 def _comment(text: str) -> str:
@@ -72,7 +72,7 @@ _TEX = {
 }  # fmt: skip
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     """The text as TeX prints it; what no Latin font has becomes a question mark."""
     plain = re.sub(r"[^\x20-\x7e\xa0-\xff±–†‡ρ∞≈…⇒\n]", "?", text)
     return re.sub("|".join(re.escape(key) for key in _TEX), lambda match: _TEX[match[0]], plain)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from cebctl.report import number_format
 from cebctl.report.cells import Report
 from cebctl.report.formats import text_grid
-from cebctl.report.formats.text_grid import Grid, Text
+from cebctl.report.formats.text_grid import Grid, GridCell
 
 
 def write(report: Report) -> None:
     """Print every table, then the footnotes and what is missing as a list."""
-    for table in text_grid.printed(report):
-        _table(text_grid.grid(report, table))
-    for note in (*report.notes, text_grid.omitted(report), *number_format.gaps(report)):
+    for table in text_grid.printed_tables(report):
+        _table(text_grid.build_grid(report, table))
+    for note in (*report.notes, text_grid.omission_note(report), *number_format.missing_lines(report)):
         if note:
             print(f"- {_escaped(note)}")
 
@@ -27,7 +27,7 @@ def _table(grid: Grid) -> None:
     print()
 
 
-def _cell(cell: Text) -> str:
+def _cell(cell: GridCell) -> str:
     return f"**{_escaped(cell.text)}**" if cell.bold else _escaped(cell.text)
 
 

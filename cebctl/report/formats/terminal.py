@@ -9,26 +9,26 @@ from cebctl.render.console import out, print_table
 from cebctl.report import number_format
 from cebctl.report.cells import Report
 from cebctl.report.formats import text_grid
-from cebctl.report.formats.text_grid import GAP, Grid, Strip, Text
+from cebctl.report.formats.text_grid import GAP, Grid, GridCell, GridColumn
 
 
 def write(report: Report) -> None:
     """Print every table in parts that fit the width, then the footnotes and what is missing."""
     console = out()
-    for table in text_grid.printed(report):
-        grid = text_grid.grid(report, table)
+    for table in text_grid.printed_tables(report):
+        grid = text_grid.build_grid(report, table)
         console.print(escape(grid.title), style="bold")
         for part in grid.parts(console.width):
             print_table(console, _part(grid, part), label=len(grid.stub))
             console.print()
-    for note in (*report.notes, text_grid.omitted(report)):
+    for note in (*report.notes, text_grid.omission_note(report)):
         if note:
             console.print(escape(note), style="dim")
-    for line in number_format.gaps(report):
+    for line in number_format.missing_lines(report):
         console.print(escape(line), style="yellow")
 
 
-def _part(grid: Grid, part: tuple[Strip, ...]) -> RichTable:
+def _part(grid: Grid, part: tuple[GridColumn, ...]) -> RichTable:
     table = RichTable(box=None, pad_edge=False, padding=(0, GAP, 0, 0))
     strips = [*grid.stub, *part]
     for strip in strips:
@@ -39,7 +39,7 @@ def _part(grid: Grid, part: tuple[Strip, ...]) -> RichTable:
     return table
 
 
-def _styled(cell: Text) -> str:
+def _styled(cell: GridCell) -> str:
     if cell.text == number_format.NONE:
         return f"[dim]{cell.text}[/]"
     return f"[bold]{escape(cell.text)}[/]" if cell.bold else escape(cell.text)

@@ -16,7 +16,7 @@ GAP = 2
 
 
 @dataclass(frozen=True)
-class Text:
+class GridCell:
     """One cell."""
 
     text: str
@@ -24,11 +24,11 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Strip:
+class GridColumn:
     """One column, with a line of head for each of the grid's."""
 
     heads: tuple[str, ...]
-    cells: tuple[Text, ...]
+    cells: tuple[GridCell, ...]
     family: str = ""
     """Columns of one family are kept together where they fit."""
     left: bool = False
@@ -43,14 +43,14 @@ class Grid:
     """A table as it is printed."""
 
     title: str
-    stub: tuple[Strip, ...]
+    stub: tuple[GridColumn, ...]
     """What says which row this is."""
-    strips: tuple[Strip, ...]
+    strips: tuple[GridColumn, ...]
 
-    def parts(self, width: int) -> Iterator[tuple[Strip, ...]]:
+    def parts(self, width: int) -> Iterator[tuple[GridColumn, ...]]:
         """The columns in as many parts as are needed to fit the width behind the stub: a number is never cut."""
         room = width - sum(strip.width + GAP for strip in self.stub) + GAP
-        part: list[Strip] = []
+        part: list[GridColumn] = []
         for family in _families(self.strips):
             for piece in _pieces(family, room):
                 if part and (part[0].family != piece[0].family or _width([*part, *piece]) > room):
@@ -60,17 +60,17 @@ class Grid:
         yield tuple(part)
 
 
-def grid(report: Report, table: Table) -> Grid:
+def build_grid(report: Report, table: Table) -> Grid:
     """The table of a report."""
     return _models_across(report, table) if table.heads else _rows_down(report, table)
 
 
-def printed(report: Report) -> list[Table]:
+def printed_tables(report: Report) -> list[Table]:
     """The tables for a page of paper or a terminal."""
     return [table for table in report.tables if not table.supplement]
 
 
-def omitted(report: Report) -> str:
+def omission_note(report: Report) -> str:
     """Where the tables are that are not printed."""
     hidden = any(table.supplement for table in report.tables)
     return "Every measure of every run: --format csv, --format json or --html FILE." if hidden else ""
@@ -80,37 +80,44 @@ def _rows_down(report: Report, table: Table) -> Grid:
     names = list(dict.fromkeys(key for row in table.rows for key in row.axes))
     starred = {chosen.run_ids for chosen in report.selected.values()}
     stub = [
-        Strip((name, ""), tuple(Text(number_format.row_axis(row, name, row.run_ids in starred)) for row in table.rows))
+        GridColumn(
+            (name, ""),
+            tuple(GridCell(number_format.row_axis_value(row, name, row.run_ids in starred)) for row in table.rows),
+        )
         for name in names
     ]
     if number_format.has_seeds(table):
-        stub.append(Strip(("seeds", ""), tuple(Text(number_format.row_seeds(row)) for row in table.rows)))
+        stub.append(GridColumn(("seeds", ""), tuple(GridCell(number_format.row_seeds(row)) for row in table.rows)))
     strips = []
     for name in table.columns:
-        first, _, second = number_format.heading(table, name).partition("\n")
-        cells = tuple(Text(number_format.cell(row.cells[name], row.seeds, report.is_mixed)) for row in table.rows)
-        strips.append(Strip((first, second), cells))
+        first, _, second = number_format.column_heading(table, name).partition("\n")
+        cells = tuple(
+            GridCell(number_format.format_cell(row.cells[name], row.seeds, report.is_mixed)) for row in table.rows
+        )
+        strips.append(GridColumn((first, second), cells))
     return Grid(table.name, tuple(stub), tuple(strips))
 
 
 def _models_across(report: Report, table: Table) -> Grid:
-    labels = tuple(Text(table.labels.get(name, name)) for name in table.columns)
-    stub = Strip((*table.heads, ""), labels, left=True)
+    labels = tuple(GridCell(table.labels.get(name, name)) for name in table.columns)
+    stub = GridColumn((*table.heads, ""), labels, left=True)
     strips = []
     for row in table.rows:
         found = [row.cells[name] for name in table.columns]
         cells = tuple(
-            Text(number_format.narrow(cell, row.seeds, report.is_mixed), isinstance(cell, Cell) and cell.best)
+            GridCell(
+                number_format.format_narrow_cell(cell, row.seeds, report.is_mixed), isinstance(cell, Cell) and cell.best
+            )
             for cell in found
         )
         family = row.heads[0] if len(row.heads) > 2 else str(row.axes["architecture"])
         ours = ", ".join(filter(None, ["ours", number_format.row_seeds(row) * number_format.has_seeds(table)]))
-        strips.append(Strip((*row.heads, f"{ours} [95%] paper diff."), cells, family))
+        strips.append(GridColumn((*row.heads, f"{ours} [95%] paper diff."), cells, family))
     return Grid(table.name, (stub,), tuple(strips))
 
 
-def _families(strips: Sequence[Strip]) -> list[list[Strip]]:
-    found: list[list[Strip]] = []
+def _families(strips: Sequence[GridColumn]) -> list[list[GridColumn]]:
+    found: list[list[GridColumn]] = []
     for strip in strips:
         if strip.family and found and found[-1][0].family == strip.family:
             found[-1].append(strip)
@@ -119,8 +126,8 @@ def _families(strips: Sequence[Strip]) -> list[list[Strip]]:
     return found
 
 
-def _pieces(family: Sequence[Strip], room: int) -> Iterator[list[Strip]]:
-    piece: list[Strip] = []
+def _pieces(family: Sequence[GridColumn], room: int) -> Iterator[list[GridColumn]]:
+    piece: list[GridColumn] = []
     for strip in family:
         if piece and _width([*piece, strip]) > room:
             yield piece
@@ -129,5 +136,5 @@ def _pieces(family: Sequence[Strip], room: int) -> Iterator[list[Strip]]:
     yield piece
 
 
-def _width(strips: Sequence[Strip]) -> int:
+def _width(strips: Sequence[GridColumn]) -> int:
     return sum(strip.width + GAP for strip in strips)

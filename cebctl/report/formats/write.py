@@ -19,12 +19,12 @@ from cebctl.report.formats import latex, markdown, terminal
 from experiments.matrix.planned_run import format_value
 
 
-def write(report: Report, format: str) -> None:
+def write_report(report: Report, format: str) -> None:
     """Write the report to stdout in one of: table, md, csv, json, latex."""
     _WRITERS[format](report)
 
 
-def to_json(report: Report) -> dict[str, Any]:
+def report_json(report: Report) -> dict[str, Any]:
     """DESIGN's contract of `report --json`."""
     return {
         "matrix": report.matrix,
@@ -85,7 +85,7 @@ def _csv(report: Report) -> None:
                 line = {"run_ids": row.run_ids} | cell_json(cell)
                 line["run_ids"] = " ".join(line["run_ids"])
                 if isinstance(cell, Cell):
-                    line |= {"absent": number_format.absent(cell), "changed": " ".join(cell.changed)}
+                    line |= {"absent": number_format.absent_seeds(cell), "changed": " ".join(cell.changed)}
                 where = {"table": table.name, "column": name, "last_rho": last_rho}
                 writer.writerow(where | row_axes | line)
     sys.stdout.write(buffer.getvalue())
@@ -95,6 +95,6 @@ _WRITERS: dict[str, Callable[[Report], None]] = {
     "table": terminal.write,
     "md": markdown.write,
     "csv": _csv,
-    "json": lambda report: print_json(to_json(report)),
+    "json": lambda report: print_json(report_json(report)),
     "latex": latex.write,
 }

@@ -17,20 +17,20 @@ Verdicts = Mapping[str, Mapping[str, Audit]]
 """By run_id, then by threat model (`linf eps=0.15`)."""
 
 
-def attacks(matrix: Matrix, results: Sequence[ResultRow]) -> list[str]:
+def attack_notes(matrix: Matrix, results: Sequence[ResultRow]) -> list[str]:
     """What each attack did, and how far PGD's numbers can be taken."""
     radii: dict[Pgd | Transfer | AutoAttack, list[float]] = {}
     for benchmark in matrix.benchmarks:
         if isinstance(benchmark, Pgd | Transfer | AutoAttack):
             radii.setdefault(structs.replace(benchmark, eps=1.0), []).append(benchmark.eps)
-    found = [_attack(matrix, attack, ", ".join(map(both_scales, eps))) for attack, eps in radii.items()]
+    found = [_attack(matrix, attack, ", ".join(map(eps_on_both_scales, eps))) for attack, eps in radii.items()]
     found += _unattacked(matrix, results)
     if any(isinstance(benchmark, Pgd) for benchmark in matrix.benchmarks):
         found.append(_strongest(results))
     return [*found, _gradients(results)]
 
 
-def verdicts(results: Iterable[ResultRow]) -> dict[str, dict[str, Audit]]:
+def audit_verdicts(results: Iterable[ResultRow]) -> dict[str, dict[str, Audit]]:
     """The verdict of every gradient audit there is."""
     measured: dict[tuple[str, str], dict[str, float]] = {}
     images: dict[tuple[str, str], int] = {}
@@ -48,7 +48,7 @@ def verdicts(results: Iterable[ResultRow]) -> dict[str, dict[str, Audit]]:
     return found
 
 
-def audits(matrix: Matrix, found: Verdicts) -> list[str]:
+def audit_notes(matrix: Matrix, found: Verdicts) -> list[str]:
     """A footnote for each threat model's informative runs and for each suspect run, and for runs without an audit."""
     threats = dict.fromkeys(
         f"{b.norm} eps={format_eps(b.eps)}" for b in matrix.benchmarks if isinstance(b, GradientAudit)
@@ -139,7 +139,7 @@ def _gradients(results: Iterable[ResultRow]) -> str:
     )
 
 
-def both_scales(eps: float) -> str:
+def eps_on_both_scales(eps: float) -> str:
     """A radius in [0, 1] pixel units and on the 0-255 scale: `0.15 (38.25/255)`, `8/255 (0.03137)`."""
     text = format_eps(eps)
     return f"{text} ({eps:.4g})" if "/" in text else f"{text} ({eps * 255:g}/255)"

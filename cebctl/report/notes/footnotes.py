@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from cebctl.report import number_format
 from cebctl.report.cells import Cell, Row
 from cebctl.report.notes import attacks, papers
-from cebctl.report.notes import versions as version_notes
+from cebctl.report.notes.versions import version_notes
 from cebctl.report.selection import Selected
 from cebctl.status import off_target
 from cebctl.status.staleness import Versions
@@ -16,7 +16,7 @@ from experiments.matrix.planned_run import Matrix, PlannedRun
 from store.row_types import ResultRow
 
 
-def notes(
+def footnotes(
     matrix: Matrix,
     rows: Sequence[Row],
     selected: Mapping[str, Selected],
@@ -30,8 +30,8 @@ def notes(
     results = list(results)
     found = [
         *_intervals(cells),
-        *attacks.attacks(matrix, results),
-        *attacks.audits(matrix, attacks.verdicts(results)),
+        *attacks.attack_notes(matrix, results),
+        *attacks.audit_notes(matrix, attacks.audit_verdicts(results)),
         _encodings(matrix),
     ]
     last_rho = {run_id: rho for row in rows for run_id, rho in row.last_rho.items()}
@@ -39,9 +39,9 @@ def notes(
         off_target_note(matrix.runs, last_rho),
         *_origins(matrix),
         *_selection(selected),
-        *papers.notes(matrix, rows),
+        *papers.paper_notes(matrix, rows),
     ]
-    found += version_notes.notes(matrix, results, versions)
+    found += version_notes(matrix, results, versions)
     for data in sorted({run.run.data.name for run in matrix.runs}):
         if data == "cifar10-jpeg":
             found.append("cifar10-jpeg is CIFAR-10 saved as JPEG of quality 75: not comparable with CIFAR-10.")

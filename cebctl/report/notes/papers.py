@@ -13,7 +13,7 @@ from experiments.benchmarks import CommonCorruptions, column, measures
 from experiments.matrix.planned_run import Matrix
 
 
-def notes(matrix: Matrix, rows: Sequence[Row]) -> Iterator[str]:
+def paper_notes(matrix: Matrix, rows: Sequence[Row]) -> Iterator[str]:
     """Return those that concern the columns of this matrix, in a fixed order."""
     corrupted = [benchmark for benchmark in matrix.benchmarks if isinstance(benchmark, CommonCorruptions)]
     data = {run.run.data.name.removesuffix("-jpeg") for run in matrix.runs}
@@ -43,7 +43,7 @@ _MADE = {
 def _footings(matrix: Matrix, rows: Sequence[Row]) -> Iterator[str]:
     """Return for the columns, those of one kind together, with what their numbers may be compared, or why with
     nothing."""
-    every = columns.every(matrix.benchmarks)
+    every = columns.all_columns(matrix.benchmarks)
     places: dict[str, list[int]] = {}
     for place, one in enumerate(every):
         for footing in _footings_of(one, matrix, rows):
@@ -67,7 +67,7 @@ def _footings_of(one: Column, matrix: Matrix, rows: Sequence[Row]) -> Iterator[s
             reasons.setdefault(cell.not_comparable, []).append(number_format.row_name(row))
     for reason, of in reasons.items():
         if reason:
-            which = f" ({number_format.several(of, 'rows')})" if len(reasons) > 1 else ""
+            which = f" ({number_format.join_or_count(of, 'rows')})" if len(reasons) > 1 else ""
             yield f"not comparable with published numbers{which}: {reason}"
         elif isinstance(one.benchmark, CommonCorruptions):
             yield f"{_MADE[one.benchmark.pipeline]}, comparable with {_paper(matrix)}"

@@ -18,7 +18,7 @@ LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "opencv-python-headless"
 """Those whose versions may show in a number."""
 
 
-def notes(matrix: Matrix, results: Iterable[ResultRow], versions: Versions) -> Iterator[str]:
+def version_notes(matrix: Matrix, results: Iterable[ResultRow], versions: Versions) -> Iterator[str]:
     """Yield what the marks stand for, with the command that measures or trains anew, and where libraries differ."""
     names = {run.run_id: run.name for run in matrix.runs}
     raised: dict[str, dict[str, None]] = defaultdict(dict)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 
 
-def html(
+def render_page(
     report: Report,
     figures: Sequence[Figure],
     evidence: Sequence[RunDetails],
@@ -77,17 +77,17 @@ def html(
         looks=LOOKS,
         selected=report.selected,
         notes=report.notes,
-        gaps=number_format.gaps(report),
+        gaps=number_format.missing_lines(report),
         newest=_newest(row.measured_at for rows in mine.values() for row in rows),
         policy=_policy(scripts),
         css=Markup((FOLDER / "page.css").read_text("utf-8") + _state_colours()),
-        data=embedded(_data(figures)),
+        data=script_json(_data(figures)),
         library=Markup(scripts[0]),
         script=Markup(scripts[1]),
     )
 
 
-def embedded(value: Any) -> Markup:
+def script_json(value: Any) -> Markup:
     """JSON that can stand in a script element: no sign that HTML reads is left in it."""
     from markupsafe import Markup
 

@@ -13,7 +13,7 @@ import yaml
 from cebctl.render.console import decimals, duration
 from cebctl.render.status_view import reason
 from cebctl.report.cells import Audit
-from cebctl.report.figures.runs import SHOWN, curve_marks
+from cebctl.report.figures.runs import PANEL_METRICS, curve_marks
 from cebctl.status.run_details import RunDetails
 from cebctl.status.staleness import ResultDrift, Versions
 from cebctl.status.states import State
@@ -65,7 +65,7 @@ def page_run(
         provenance=provenance,
         traceback=(failed.traceback or "") if failed else "",
         log=evidence.log,
-        has_curves=any(curve_marks(name, "", "", evidence.curves) for name in SHOWN),
+        has_curves=any(curve_marks(name, "", "", evidence.curves) for name in PANEL_METRICS),
     )
 
 

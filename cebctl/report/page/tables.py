@@ -58,7 +58,7 @@ def _down(report: Report, table: Table, number: int) -> PageTable:
     heads = [Head((name,), stub=True) for name in axes]
     with_seeds = number_format.has_seeds(table)
     heads += [Head(("seeds",), stub=True)] * with_seeds
-    heads += [Head(tuple(number_format.heading(table, name).split("\n"))) for name in table.columns]
+    heads += [Head(tuple(number_format.column_heading(table, name).split("\n"))) for name in table.columns]
     rows = []
     for row in table.rows:
         stubs = [_axis(row, name, row.run_ids in starred) for name in axes]
@@ -72,7 +72,7 @@ def _down(report: Report, table: Table, number: int) -> PageTable:
 def _axis(row: Row, name: str, starred: bool) -> PageCell:
     value: Any = row.axes.get(name)
     link = row.run_ids[0] if row.run_ids else ""
-    text = number_format.row_axis(row, name, starred)
+    text = number_format.row_axis_value(row, name, starred)
     return PageCell(text, "" if value is None else str(value), stub=True, link=link)
 
 
@@ -98,15 +98,15 @@ def _model_head(row: Row, with_seeds: bool) -> Head:
 def _cell(found: Cell | Missing, row: Row, mixed: bool) -> PageCell:
     paper = f"paper {found.published_text}" if found.published_text else ""
     if isinstance(found, Missing):
-        return PageCell(number_format.reason(found), paper=paper, missing=True, why=found.reason)
-    fewer = f" ({number_format.seeds(found.seeds, found.seeds_asked)})" if found.seeds < row.seeds else ""
-    counted = number_format.seeds(found.seeds, found.seeds_asked)
+        return PageCell(number_format.short_reason(found), paper=paper, missing=True, why=found.reason)
+    fewer = f" ({number_format.seed_count(found.seeds, found.seeds_asked)})" if found.seeds < row.seeds else ""
+    counted = number_format.seed_count(found.seeds, found.seeds_asked)
     over = f", 95% interval over {found.interval_over}" if found.interval_over else ""
     return PageCell(
-        f"{number_format.value(found)}{number_format.marks(found)}",
+        f"{number_format.cell_value(found)}{number_format.version_marks(found)}",
         repr(found.value),
-        interval=number_format.interval(found, mixed) + fewer,
-        paper=paper + number_format.difference(found, ", ") if paper else "",
-        why=": ".join(filter(None, (counted + over, number_format.absent(found)))),
+        interval=number_format.cell_interval(found, mixed) + fewer,
+        paper=paper + number_format.cell_difference(found, ", ") if paper else "",
+        why=": ".join(filter(None, (counted + over, number_format.absent_seeds(found)))),
         best=found.best,
     )

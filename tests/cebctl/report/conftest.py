@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from cebctl.report.cells import Report
-from cebctl.report.table import build
+from cebctl.report.table import build_report
 from cebctl.status.collect import collect_statuses, open_home
 from experiments.benchmarks import CORRUPTIONS, AnyBenchmark, Clean, CommonCorruptions, ImagenetA, Pgd
 from experiments.identity import evaluation_id
@@ -42,7 +42,7 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Matrix, Numb
         with open_home(there, create=True) as store:
             states = {one.planned.run_id: one for one in collect_statuses(matrix, store, there)}
             rows = queries.results(store, [run.run_id for run in matrix.runs])
-        return build(matrix, states, rows, "e1")
+        return build_report(matrix, states, rows, "e1")
 
     return reported
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cebctl.report.cells import Cell, Missing, Report
-from cebctl.report.figures.build import build as figures
+from cebctl.report.figures.build import build_figures as figures
 from cebctl.report.formats import write
 from experiments.benchmarks import CORRUPTIONS, CommonCorruptions, Information, Pgd, TrainingRate
 from experiments.matrix.load import load
@@ -148,12 +148,12 @@ def test_corrupted_images_made_otherwise_have_nothing_beside_them(
 def test_rho_star_chosen_by_a_drawn_frost_is_marked(report: Reported, capsys: pytest.CaptureFixture[str]) -> None:
     corrupted = "clean, common_corruptions: {pipeline: in-memory}"
     made = report(IMAGENET, corrupted, "{published: v1, rho_star: mce}", jump_start="{name: gamma, steps: 10000}")
-    assert write.to_json(made)["selected"]["ceb"].get("not_comparable") == "frost is drawn, not photographed"
+    assert write.report_json(made)["selected"]["ceb"].get("not_comparable") == "frost is drawn, not photographed"
     assert any(note.startswith("* rho of ceb was chosen by mce, which may not be compared") for note in made.notes)
     official = report(IMAGENET, "clean", "{published: v2}")
-    assert write.to_json(official)["selected"]["ceb"].get("not_comparable") == ""
+    assert write.report_json(official)["selected"]["ceb"].get("not_comparable") == ""
     assert not any("was chosen by" in note for note in official.notes)
-    cut = write.to_json(report(IMAGENET, "clean", epochs="2"))
+    cut = write.report_json(report(IMAGENET, "clean", epochs="2"))
     assert "epochs 2, not 270" in cut["selected"]["ceb"].get("not_comparable", "")
     cell = cut["tables"][0]["rows"][0]["cells"]["clean"]
     assert cell["published"] is None and cell["not_comparable"].startswith("epochs 2, not 270")
@@ -163,7 +163,7 @@ def test_every_format_leaves_it_out(report: Reported, capsys: pytest.CaptureFixt
     for epochs, expected in (("270", True), ("2", False)):
         made = report(IMAGENET, "clean", "{table: table1}", epochs=epochs)
         for format in ("table", "md", "latex", "csv"):
-            write.write(made, format)
+            write.write_report(made, format)
             out = capsys.readouterr().out
             assert ("76.0" in out or ",0.76," in out or "24.0" in out) == expected, (format, out)
 

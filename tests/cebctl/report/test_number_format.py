@@ -29,7 +29,7 @@ def _matrix(path: Path, grids: str) -> Matrix:
 
 
 def _printed(report: Report, capsys: pytest.CaptureFixture[str], kind: str) -> str:
-    write.write(report, kind)
+    write.write_report(report, kind)
     return capsys.readouterr().out
 
 
@@ -96,5 +96,5 @@ def test_an_error_that_is_the_same_for_every_image_is_not_certain(
 
 
 def test_of_many_names_the_first_two_and_the_last_are_told() -> None:
-    assert number_format.several(list("abcdef"), "rows") == "a, b, c, d, e, f"
-    assert number_format.several(list("abcdefg"), "rows") == "7 rows, a, b … g"
+    assert number_format.join_or_count(list("abcdef"), "rows") == "a, b, c, d, e, f"
+    assert number_format.join_or_count(list("abcdefg"), "rows") == "7 rows, a, b … g"

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from cebctl.render.state_styles import LOOKS
-from cebctl.report.page.build import embedded
+from cebctl.report.page.build import script_json
 from experiments.benchmarks import Clean, Information, Pgd
 from experiments.identity import evaluation_id
 from experiments.matrix.load import load
@@ -271,7 +271,7 @@ def _edge(element: Any) -> int:
 
 
 def test_embedded_json_holds_no_sign_that_html_reads() -> None:
-    assert not set("<>&\u2028\u2029") & set(embedded({EVIL: [EVIL, "\u2028"]}))
+    assert not set("<>&\u2028\u2029") & set(script_json({EVIL: [EVIL, "\u2028"]}))
 
 
 @needs_browser

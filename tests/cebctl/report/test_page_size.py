@@ -6,10 +6,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-from cebctl.report.figures.build import build as figures_of
-from cebctl.report.figures.runs import SHOWN
-from cebctl.report.page.build import html
-from cebctl.report.table import build
+from cebctl.report.figures.build import build_figures as figures_of
+from cebctl.report.figures.runs import PANEL_METRICS
+from cebctl.report.page.build import render_page
+from cebctl.report.table import build_report
 from cebctl.status.collect import collect_statuses, open_home
 from cebctl.status.run_details import POINTS, TAIL_BYTES, collect_run_details
 from cebctl.status.staleness import Versions
@@ -29,7 +29,9 @@ def test_a_page_of_86_runs_is_under_5_megabytes(home: Path, printed: Any) -> Non
     numbers = printed.numbers("v2")
     for order, run in enumerate(matrix.runs):
         points = [
-            Metrics(step=step, epoch=step / 3, values={name: math.exp(-step / 9.7) + order / 97 for name in SHOWN})
+            Metrics(
+                step=step, epoch=step / 3, values={name: math.exp(-step / 9.7) + order / 97 for name in PANEL_METRICS}
+            )
             for step in range(2 * POINTS)
         ]
         results = [
@@ -47,9 +49,9 @@ def test_a_page_of_86_runs_is_under_5_megabytes(home: Path, printed: Any) -> Non
         runs = collect_statuses(matrix, store, there)
         rows = queries.results(store, [run.run_id for run in matrix.runs])
         evidence = collect_run_details(runs, store, there)
-    report = build(matrix, {run.planned.run_id: run for run in runs}, rows, "e")
+    report = build_report(matrix, {run.planned.run_id: run for run in runs}, rows, "e")
     curves = {one.status.planned.run_id: one.curves for one in evidence}
-    page = html(report, figures_of(matrix, report, rows, curves), evidence, rows, Versions({}, (), "e"))
+    page = render_page(report, figures_of(matrix, report, rows, curves), evidence, rows, Versions({}, (), "e"))
     assert len(page.encode()) < LIMIT
     assert page.count("a line of the log &amp; more") > 86 * 100
     assert page.count('<details class="run"') == 86

@@ -16,9 +16,9 @@ from msgspec import structs
 from cebctl.report.cells import Cell, Missing, Report
 from cebctl.report.formats import write
 from cebctl.report.intervals import wilson
-from cebctl.report.measurements import possible
+from cebctl.report.measurements import clip_to_range
 from cebctl.report.page.tables import page_tables
-from cebctl.report.table import build
+from cebctl.report.table import build_report
 from cebctl.status.states import RunStatus, StageStatus
 from experiments.errors import InputError
 from experiments.identity import evaluation_id
@@ -84,7 +84,7 @@ def _report(
     ]
     job = _null(AttemptRow, error=error) if error else None
     status = {run.run_id: RunStatus(run, (StageStatus("train", state, job),)) for run in matrix.runs}  # type: ignore[arg-type]
-    return build(matrix, status, rows, "e1")
+    return build_report(matrix, status, rows, "e1")
 
 
 def _cell(report: Report, row: int, column: str) -> Cell | Missing:
@@ -110,13 +110,13 @@ def test_what_two_far_apart_seeds_say_of_an_accuracy_is_still_possible(
     assert (cell.as_error().low, cell.as_error().high) == (0.0, 1.0)
     assert "cut at 0 and 100%" in report.notes[0]
     for format, interval in (("table", "[0.0, 100.0]"), ("md", "[0.0, 100.0]"), ("csv", ",0.0,1.0,")):
-        write.write(report, format)
+        write.write_report(report, format)
         assert interval in capsys.readouterr().out
 
 
 def test_only_shares_have_bounds() -> None:
-    assert possible(-0.2, 1.3, "success") == possible(-0.2, 1.3, "share") == (0.0, 1.0)
-    assert possible(-0.2, 1.3, "nats") == possible(-0.2, 1.3, "relative_error") == (-0.2, 1.3)
+    assert clip_to_range(-0.2, 1.3, "success") == clip_to_range(-0.2, 1.3, "share") == (0.0, 1.0)
+    assert clip_to_range(-0.2, 1.3, "nats") == clip_to_range(-0.2, 1.3, "relative_error") == (-0.2, 1.3)
 
 
 def test_one_seed_has_wilsons_interval(matrix: Matrix) -> None:
@@ -148,7 +148,7 @@ def test_rho_star_is_the_lowest_within_a_tenth_of_a_point(matrix: Matrix) -> Non
 
 
 def test_results_of_other_code_are_marked(matrix: Matrix, capsys: pytest.CaptureFixture[str]) -> None:
-    write.write(_report(matrix, SWEEP, engine="older"), "md")
+    write.write_report(_report(matrix, SWEEP, engine="older"), "md")
     out = capsys.readouterr().out
     assert "†" in out and "made by an earlier cebctl, which recorded no versions" in out
 
@@ -169,7 +169,7 @@ ONE_OF_TWO = {key: correct for key, correct in SWEEP.items() if key != ("ceb", 2
 @pytest.mark.parametrize("format", ["table", "md", "latex"])
 def test_a_row_that_lacks_a_seed_says_so(matrix: Matrix, capsys: pytest.CaptureFixture[str], format: str) -> None:
     """How many of how many, what the other does, and whose interval is over images alone."""
-    write.write(_report(matrix, ONE_OF_TWO, "running"), format)
+    write.write_report(_report(matrix, ONE_OF_TWO, "running"), format)
     text = " ".join(capsys.readouterr().out.split())
     for tex, plain in (("{[}", "["), ("{]}", "]"), (r"$\pm$", "±")):
         text = text.replace(tex, plain)
@@ -191,14 +191,14 @@ def test_the_page_says_so_too(matrix: Matrix) -> None:
 def test_no_note_counts_seeds_that_a_row_does_not_have(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "three.yaml"
     path.write_text(MATRIX.replace("[0, 1]", "[0, 1, 2]"))
-    write.write(_report(load(path), SWEEP), "md")
+    write.write_report(_report(load(path), SWEEP), "md")
     text = capsys.readouterr().out
     assert "over 2 seeds" in text and "over 3 seeds" not in text and "2 of 3 seeds" in text
 
 
 def test_a_cell_names_the_runs_that_made_it(matrix: Matrix, capsys: pytest.CaptureFixture[str]) -> None:
     report = _report(matrix, ONE_OF_TWO)
-    write.write(report, "csv")
+    write.write_report(report, "csv")
     lines = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     clean = [line for line in lines if line["column"] == "clean"]
     by_seed = {(run.axes.get("rho"), run.axes["seed"]): run.run_id for run in matrix.runs}
@@ -206,7 +206,7 @@ def test_a_cell_names_the_runs_that_made_it(matrix: Matrix, capsys: pytest.Captu
     assert clean[2]["run_ids"] == by_seed[2.0, 0]
     assert [line["interval"] for line in clean] == ["student_t", "student_t", "wilson", "student_t"]
     assert (clean[2]["interval_over"], clean[2]["absent"]) == ("images", "seed 1 not run")
-    row = write.to_json(report)["tables"][0]["rows"][2]
+    row = write.report_json(report)["tables"][0]["rows"][2]
     assert row["run_ids"] == (by_seed[2.0, 0], by_seed[2.0, 1])
     cell = row["cells"]["clean"]
     assert (cell["run_ids"], cell["seeds"], cell["seeds_asked"]) == ((by_seed[2.0, 0],), 1, 2)
@@ -244,13 +244,13 @@ def test_seeds_that_lack_a_number_for_different_reasons_name_each(matrix: Matrix
     status = {
         run.run_id: RunStatus(run, (StageStatus("train", states[run.axes["seed"]], None),)) for run in matrix.runs
     }  # type: ignore[arg-type]
-    assert _cell(build(matrix, status, [], "e1"), 0, "clean") == Missing("running (seed 0); not run (seed 1)")
+    assert _cell(build_report(matrix, status, [], "e1"), 0, "clean") == Missing("running (seed 0); not run (seed 1)")
 
 
 @pytest.fixture
 def written(matrix: Matrix, capsys: pytest.CaptureFixture[str]) -> Callable[[str], str]:
     def written(format: str) -> str:
-        write.write(_report(matrix, SWEEP), format)
+        write.write_report(_report(matrix, SWEEP), format)
         return capsys.readouterr().out
 
     return written
@@ -322,8 +322,8 @@ def test_the_printed_columns_and_the_rest(matrix: Matrix, capsys: pytest.Capture
     asked = replace(matrix, report=structs.replace(matrix.report, columns=("pgd_linf",)))
     report = _report(asked, SWEEP)
     assert report.tables[0].columns == ("pgd_linf@eps=0.1,n=20", "pgd_linf@eps=8/255,n=20")
-    write.write(report, "table")
+    write.write_report(report, "table")
     printed = capsys.readouterr().out
     assert "Rex" not in printed and "--format csv" in printed
-    write.write(report, "csv")
+    write.write_report(report, "csv")
     assert "conditional_entropy" in capsys.readouterr().out

@@ -101,7 +101,7 @@ def test_what_is_not_run_is_shown_as_missing_beside_the_print(
 
 def test_the_terminal_and_latex_have_all_of_it(report: Report, paper: str, capsys: pytest.CaptureFixture[str]) -> None:
     """In parts by architecture, none wider than 100 columns, no number cut."""
-    write.write(report, "table")
+    write.write_report(report, "table")
     out = capsys.readouterr().out
     assert all(f"\n{note}\n" in out for note in report.notes)
     lines = out.partition(report.notes[0])[0].splitlines()
@@ -109,6 +109,6 @@ def test_the_terminal_and_latex_have_all_of_it(report: Report, paper: str, capsy
     clean = [line for line in lines if line.startswith("Clean")]
     assert len(clean) == {"v2": 6, "v1": 3}[paper]
     assert sum(line.count("[") for line in clean) == {"v2": 14, "v1": 6}[paper]
-    write.write(report, "latex")
+    write.write_report(report, "latex")
     latex = capsys.readouterr().out
     assert latex.count(r"\textbf{") == sum(_best(cell) for row in report.tables[0].rows for cell in row.cells.values())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cebctl.report.comparison.paired_runs import comparisons, family, name
+from cebctl.report.comparison.paired_runs import compare_groups, group_name, resolve_group
 from experiments.benchmarks import tag
 from experiments.errors import InputError
 from experiments.identity import evaluation_id
@@ -54,12 +54,14 @@ def _write(home: Home, matrix: Matrix, right: dict[str, int]) -> None:
 def test_seeds_are_compared_as_families(matrix: Matrix, home: Path) -> None:
     there = Home(home)
     _write(there, matrix, {"xent seed=0": 300, "xent seed=1": 320, "ceb rho=3 seed=0": 330, "ceb rho=3 seed=1": 350})
-    a, b = family(matrix, "objective = xent"), family(matrix, "rho = 3")
-    assert (name(a[0]), name(b[0])) == ("xent", "ceb rho=3")
+    a, b = resolve_group(matrix, "objective = xent"), resolve_group(matrix, "rho = 3")
+    assert (group_name(a[0]), group_name(b[0])) == ("xent", "ceb rho=3")
     with open_memory() as store:
         ingest(store, there)
-        (both,) = comparisons(matrix, store, a, b)
-        (single,) = comparisons(matrix, store, family(matrix, "xent seed=0"), family(matrix, "rho = 3, seed = 1"))
+        (both,) = compare_groups(matrix, store, a, b)
+        (single,) = compare_groups(
+            matrix, store, resolve_group(matrix, "xent seed=0"), resolve_group(matrix, "rho = 3, seed = 1")
+        )
     assert (both.seeds_a, both.seeds_b, both.n) == (2, 2, IMAGES)
     assert both.difference == pytest.approx((310 - 340) / IMAGES)
     assert (both.a_only, both.b_only) == (0, 50)
@@ -68,8 +70,8 @@ def test_seeds_are_compared_as_families(matrix: Matrix, home: Path) -> None:
 
 
 def test_a_name_without_its_seed_is_that_of_all_seeds(matrix: Matrix) -> None:
-    assert [run.name for run in family(matrix, "ceb rho=3")] == ["ceb rho=3 seed=0", "ceb rho=3 seed=1"]
-    assert family(matrix, "xent") == family(matrix, "objective = xent")
+    assert [run.name for run in resolve_group(matrix, "ceb rho=3")] == ["ceb rho=3 seed=0", "ceb rho=3 seed=1"]
+    assert resolve_group(matrix, "xent") == resolve_group(matrix, "objective = xent")
 
 
 HELD_OUT = """
@@ -94,7 +96,7 @@ def test_images_are_counted_by_their_own_benchmark_and_are_the_same(tmp_path: Pa
                 ))  # fmt: skip
     with open_memory() as store:
         ingest(store, there)
-        (only,) = comparisons(held, store, family(held, "xent"), family(held, "ceb"))
+        (only,) = compare_groups(held, store, resolve_group(held, "xent"), resolve_group(held, "ceb"))
     assert (only.benchmark, only.n, only.a_only, only.b_only) == ("clean_holdout", 32, 1, 0)
 
 
@@ -109,7 +111,7 @@ def test_images_are_counted_by_their_own_benchmark_and_are_the_same(tmp_path: Pa
 ])  # fmt: skip
 def test_what_is_no_comparison_is_refused(matrix: Matrix, a: str, b: str, says: str) -> None:
     with open_memory() as store, pytest.raises(InputError, match=says):
-        comparisons(matrix, store, family(matrix, a), family(matrix, b))
+        compare_groups(matrix, store, resolve_group(matrix, a), resolve_group(matrix, b))
 
 
 def test_both_ways_of_asking_for_json_are_one(call, matrix: Matrix, home: Path) -> None:
@@ -135,8 +137,12 @@ def test_seeds_are_paired_by_their_numbers(tmp_path: Path, home: Path) -> None:
     _write(there, matrix, right)
     with open_memory() as store:
         ingest(store, there)
-        (same,) = comparisons(matrix, store, family(matrix, "objective = xent, seed < 2"), family(matrix, "rho = 3"))
-        (other,) = comparisons(matrix, store, family(matrix, "objective = xent, seed > 0"), family(matrix, "rho = 3"))
+        (same,) = compare_groups(
+            matrix, store, resolve_group(matrix, "objective = xent, seed < 2"), resolve_group(matrix, "rho = 3")
+        )
+        (other,) = compare_groups(
+            matrix, store, resolve_group(matrix, "objective = xent, seed > 0"), resolve_group(matrix, "rho = 3")
+        )
     assert same.paired and same.high < 0  # 10 images fewer in either pair
     assert not other.paired and other.low < 0 < other.high
 

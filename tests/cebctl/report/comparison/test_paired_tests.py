@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
-from cebctl.report.comparison.paired_tests import compare, corrected, detection
+from cebctl.report.comparison.paired_tests import compare, correct_multiple, estimate_detection
 
 
 def pair(both: int, a_only: int, b_only: int, neither: int) -> tuple[list[bool], list[bool]]:
@@ -88,7 +88,7 @@ def test_several_comparisons_are_corrected_for_each_other() -> None:
     """Holm's own arithmetic: p of 0.01, 0.04, 0.03 become 0.03, 0.06, 0.06."""
     one = [compare(name, *([flags] for flags in pair(300, a_only, 10, 60)))
            for name, a_only in (("x", 30), ("y", 22), ("z", 24))]  # fmt: skip
-    three = corrected(one)
+    three = correct_multiple(one)
     smallest, middle, largest = sorted(comparison.p for comparison in one)
     assert three[0].p_corrected == pytest.approx(3 * smallest)
     assert three[2].p_corrected == pytest.approx(2 * middle)
@@ -102,8 +102,8 @@ def test_several_comparisons_are_corrected_for_each_other() -> None:
 
 def test_one_seed_shows_no_spread_over_training() -> None:
     a, b = pair(100, 20, 5, 10)
-    assert detection(compare("clean", [a], [b]), 1.0) is None
-    assert detection(compare("clean", [a, a], [b]), 1.0) is None
+    assert estimate_detection(compare("clean", [a], [b]), 1.0) is None
+    assert estimate_detection(compare("clean", [a, a], [b]), 1.0) is None
 
 
 @pytest.mark.parametrize(("a", "b"), [([True], [True, False]), ([], [])])

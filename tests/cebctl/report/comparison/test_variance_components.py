@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import nct, norm, t, ttest_ind, ttest_rel
 
-from cebctl.report.comparison.variance_components import Spread, least_detectable, seeds_needed, spread
+from cebctl.report.comparison.variance_components import Spread, estimate_spread, least_detectable, seeds_needed
 
 
 def networks(sd: float, seeds: int, n: int, number: int, heterogeneity: float = 0.0) -> np.ndarray:
@@ -22,7 +22,7 @@ def test_without_an_effect_of_images_it_is_scipys_t(seeds: int) -> None:
     a, b = (networks(0.05, seeds, 20_000, number) for number in (1, 2))
     for paired, test in ((True, ttest_rel(a.mean(1), b.mean(1))),
                          (False, ttest_ind(a.mean(1), b.mean(1), equal_var=False))):  # fmt: skip
-        seen, interval = spread(a, b, 20_000, paired), test.confidence_interval()
+        seen, interval = estimate_spread(a, b, 20_000, paired), test.confidence_interval()
         assert float(seen.difference) == pytest.approx((interval.low + interval.high) / 2)
         assert 2 * float(seen.half_width(0.05)) == pytest.approx(interval.high - interval.low, rel=0.01)
         assert seen.p_value() == pytest.approx(test.pvalue, rel=0.02)
@@ -45,7 +45,7 @@ def test_components_are_those_of_the_analysis_of_variance() -> None:
             interaction += (residual**2).sum() / (3 * 499) / (4 * 500)
             variance += side.mean(1).var(ddof=1) / 4
         over_images = np.append(a.mean(0) - b.mean(0), [0.25, -0.25]).var(ddof=1) / 502
-        seen = spread(a, b, 500, paired)
+        seen = estimate_spread(a, b, 500, paired)
         assert float(sum(seen.seeds)) == pytest.approx(variance)
         assert float(seen.interaction) == pytest.approx(interaction)
         assert float(seen.images) == pytest.approx(max(over_images - interaction, 0), rel=1e-9)
@@ -54,19 +54,23 @@ def test_components_are_those_of_the_analysis_of_variance() -> None:
 def test_images_that_were_not_measured_count_for_nothing() -> None:
     a, b = (networks(0.05, 3, 400, number, 0.3) for number in (5, 6))
     none = np.zeros((3, 100), bool)
-    all_images, measured = spread(np.hstack([a, none]), np.hstack([b, none]), 400, True), spread(a, b, 400, True)
+    all_images, measured = (
+        estimate_spread(np.hstack([a, none]), np.hstack([b, none]), 400, True),
+        estimate_spread(a, b, 400, True),
+    )
     assert float(all_images.half_width(0.05)) == pytest.approx(float(measured.half_width(0.05)))
 
 
 def test_many_trials_at_once_are_each_their_own() -> None:
     a, b = (np.stack([networks(0.05, 3, 50, number + shift) for number in range(4)]) for shift in (10, 20))
-    together = spread(a, b, 50, False).half_width(0.05)
-    assert together.tolist() == pytest.approx([float(spread(x, y, 50, False).half_width(0.05)) for x, y in zip(a, b)])  # noqa: B905
+    together = estimate_spread(a, b, 50, False).half_width(0.05)
+    single = [float(estimate_spread(x, y, 50, False).half_width(0.05)) for x, y in zip(a, b, strict=True)]
+    assert together.tolist() == pytest.approx(single)
 
 
 def test_nothing_wrong_in_three_hundred_images_is_not_certainty() -> None:
     right = np.ones((3, 300), bool)
-    assert float(spread(right, right, 300, True).half_width(0.05)) > 0
+    assert float(estimate_spread(right, right, 300, True).half_width(0.05)) > 0
 
 
 @pytest.mark.parametrize("points", [0.02, 0.05])

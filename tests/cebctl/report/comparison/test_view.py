@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cebctl.report.comparison import view
-from cebctl.report.comparison.paired_tests import compare, corrected
+from cebctl.report.comparison.paired_tests import compare, correct_multiple
 
 Flags = list[list[bool]]
 
@@ -16,8 +16,8 @@ Flags = list[list[bool]]
 def shown(
     capsys: pytest.CaptureFixture[str], a: Flags, b: Flags, times: int = 1, points: float | None = None, **how: bool
 ) -> str:
-    comparisons = corrected([compare("pgd_linf@eps=0.1,n=3", a, b, **how)] * times)
-    view.show("xent", "ceb [3]", comparisons, points)
+    comparisons = correct_multiple([compare("pgd_linf@eps=0.1,n=3", a, b, **how)] * times)
+    view.print_comparison("xent", "ceb [3]", comparisons, points)
     return capsys.readouterr().out
 
 

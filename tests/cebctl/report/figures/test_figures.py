@@ -13,7 +13,7 @@ import pytest
 
 from cebctl.report.cells import Report
 from cebctl.report.figures import draw, papers, runs, vega
-from cebctl.report.figures.build import build
+from cebctl.report.figures.build import build_figures
 from cebctl.report.figures.marks import Figure, Mark, Panel, Series
 from experiments.benchmarks import Calibration, Clean, Information, Pgd
 from experiments.matrix.load import load
@@ -70,7 +70,7 @@ def sweep(tmp_path: Path) -> Matrix:
 
 @pytest.fixture
 def figures(sweep: Matrix, reported: Callable[..., Report]) -> dict[str, Figure]:
-    return {figure.name: figure for figure in build(sweep, reported(sweep, _accuracies), [], {})}
+    return {figure.name: figure for figure in build_figures(sweep, reported(sweep, _accuracies), [], {})}
 
 
 def _series(panel: Panel, kind: str) -> dict[str, Series]:
@@ -104,7 +104,7 @@ def test_runs_off_their_target_are_a_line_of_their_own(sweep: Matrix, reported: 
     (table, *others) = report.tables
     rows = tuple(replace(row, last_rho={"r": 9.0}) if row.axes.get("rho") == 1 else row for row in table.rows)
     marked = replace(report, tables=(replace(table, rows=rows), *(replace(other, rows=rows) for other in others)))
-    figures = build(sweep, marked, [], {})
+    figures = build_figures(sweep, marked, [], {})
     (panel,) = next(figure for figure in figures if figure.name == "v2-1").panels
     lines = _series(panel, "line")
     assert [mark.at for mark in lines["clean: ceb"].marks] == [2, 5]
@@ -116,13 +116,13 @@ def test_a_matrix_that_names_no_figures_has_accuracy_over_rho_by_attack(
     sweep: Matrix, reported: Callable[..., Report]
 ) -> None:
     unnamed = replace(sweep, report=ReportSpec())
-    figures = {figure.name: figure for figure in build(unnamed, reported(sweep, _accuracies), [], {})}
+    figures = {figure.name: figure for figure in build_figures(unnamed, reported(sweep, _accuracies), [], {})}
     assert list(figures)[:2] == ["accuracy", "accuracy-radius"]
     (panel,) = figures["accuracy"].panels
     assert [mark.at for mark in _series(panel, "line")["pgd l2 eps=128/255,n=20: ceb"].marks] == [1, 2, 5]
     assert len(_series(panel, "line")) == 7  # clean, and of more attacks six
     alone = replace(unnamed, runs=unnamed.runs[:1])
-    assert "accuracy" not in {figure.name for figure in build(alone, reported(alone, _accuracies), [], {})}
+    assert "accuracy" not in {figure.name for figure in build_figures(alone, reported(alone, _accuracies), [], {})}
 
 
 def test_accuracy_over_the_radius_shows_swept_runs_more_steps_and_transfer(figures: dict[str, Figure]) -> None:
@@ -147,7 +147,7 @@ def test_errors_by_corruption_have_every_network_rho_and_printed_number(
 ) -> None:
     matrix = load(ROOT / "experiments" / "imagenet.yaml")
     report = reported(matrix, printed.numbers("v2"))
-    (figure,) = papers.errors_by_corruption("v2-4", "ResNet152", papers.Source(matrix, report, []))
+    (figure,) = papers.errors_by_corruption("v2-4", "ResNet152", papers.FigureData(matrix, report, []))
     assert len(figure.panels) == 21 and figure.ladder
     for panel in figure.panels:
         lines = _series(panel, "line")

@@ -10,7 +10,7 @@ import pytest
 
 from cebctl.report.cells import Missing, Report
 from cebctl.report.formats import write
-from cebctl.report.table import build
+from cebctl.report.table import build_report
 from cebctl.status.states import RunStatus, StageStatus
 from experiments.benchmarks import AutoAttack, GradientAudit, Pgd, measures
 from experiments.identity import evaluation_id
@@ -69,7 +69,7 @@ def _report(
     for run in matrix.runs:
         evaluate = StageStatus("evaluate", "new", None, run.benchmarks, tuple(b for b in run.benchmarks[3:4]))
         status[run.run_id] = RunStatus(run, (StageStatus("train", "done"), evaluate))
-    return build(matrix, status, rows, "e1")
+    return build_report(matrix, status, rows, "e1")
 
 
 def _said(report: Report, word: str) -> list[str]:
@@ -108,7 +108,7 @@ def test_rand_says_which_classifier_it_judged_and_how_that_does_without_attack(t
     _, pgd, *rand = matrix.benchmarks
     rows = [_row(run.run_id, benchmark, "unattacked_share", 78, "share") for run in matrix.runs for benchmark in rand]
     rows += [_row(matrix.runs[0].run_id, benchmark, measures(benchmark)[0], 30) for benchmark in (pgd, *rand)]
-    report = build(matrix, status, rows, "e1")
+    report = build_report(matrix, status, rows, "e1")
     assert _said(report, "averaged over 20 draws of z: attacked over 20 fixed draws, counted on fresh ones")
     assert _said(report, "that draws one z: attacked over 20 fixed draws, counted on fresh ones")
     for draws in ("20 draws", "1 draw"):
@@ -124,7 +124,7 @@ def test_verdicts_are_footnotes_by_run_and_in_json(matrix: Matrix) -> None:
         "ceb rho=1.",
         "gradient audit, linf eps=0.1: no audit yet: ceb rho=2.",
     ]
-    found = write.to_json(report)["verdicts"]
+    found = write.report_json(report)["verdicts"]
     assert found[matrix.runs[0].run_id] == {"linf eps=0.1": {"informative": True, "reasons": (), "n": 100}}
     assert found[matrix.runs[1].run_id]["linf eps=0.1"]["informative"] is False
 
