@@ -1,1 +1,1 @@
-"""What to run: matrices, the strict spec, expansion, run identity and the papers' published numbers."""
+"""Matrices, the strict spec of a run, expansion, identities, and the papers' published numbers."""

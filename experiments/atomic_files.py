@@ -1,4 +1,4 @@
-"""Files and folders that are there complete or not at all."""
+"""Write files and folders so that a reader sees either all of one or nothing."""
 
 from __future__ import annotations
 
@@ -12,62 +12,61 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ABANDONED_SECONDS = 3600.0
-"""Nobody is at work any more at an unfinished file as old as this, on whatever machine."""
+"""An unfinished file of this age has no writer any more, on any machine."""
 
 _UNFINISHED = re.compile(r"\..+\.(?P<host>[^~/]+)~(?P<pid>\d+)\.part(\.[^.]*)?")
-"""The name of one: `replacing` makes it, so that `sweep` removes nothing of anybody else's."""
+"""The names that `replacing` gives to unfinished files, so that `sweep` removes no others."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to make a file or a folder at; it takes the place of `path` when the block ends well,
-    and is removed when it does not.
+    """Yield a temporary path for a file or a folder, which replaces `path` when the block succeeds.
 
-    A killed process can't remove its own: the next one that writes into the same folder does.
+    It is removed when the block fails. A killed process leaves it, and the next writer in the same folder removes it.
     """
     sweep(path.parent)
-    # The suffix stays, because some writers go by it.
-    beside = path.with_name(f".{path.stem}.{socket.gethostname()}~{os.getpid()}.part{path.suffix}")
+    # The suffix stays, because some writers choose their format by it.
+    temporary = path.with_name(f".{path.stem}.{socket.gethostname()}~{os.getpid()}.part{path.suffix}")
     try:
-        yield beside
-        beside.replace(path)
+        yield temporary
+        temporary.replace(path)
     finally:
-        _remove(beside)
+        _remove(temporary)
 
 
 def sweep(folder: Path) -> None:
-    """Remove what writers that were killed left in a folder, and nothing that one may still be at work at."""
+    """Remove the unfinished files of killed writers from a folder, and none that a writer may still be using."""
     try:
         names = [entry.name for entry in os.scandir(folder) if entry.name.startswith(".")]
-    except OSError:  # a folder that can be written to and not listed, or one that is yet to be made
+    except OSError:  # not made yet, or writable but not readable
         return
     for name in names:
-        if (writer := _UNFINISHED.fullmatch(name)) and not _may_live(writer, folder / name):
+        if (writer := _UNFINISHED.fullmatch(name)) and not _is_in_use(writer, folder / name):
             _remove(folder / name)
 
 
 def is_abandoned(path: Path) -> bool:
-    """Whether nobody has written to it for so long that nobody will."""
+    """Return whether the last write is so long ago that its writer must be dead."""
     try:
         return time.time() - path.stat().st_mtime > ABANDONED_SECONDS
     except FileNotFoundError:
         return False
 
 
-def _may_live(writer: re.Match[str], path: Path) -> bool:
-    if writer["host"] != socket.gethostname():  # out of sight
+def _is_in_use(writer: re.Match[str], path: Path) -> bool:
+    if writer["host"] != socket.gethostname():  # its processes can't be seen from this machine
         return not is_abandoned(path)
     try:
         os.kill(int(writer["pid"]), 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:
+    except PermissionError:  # a process of another user
         return True
     return True
 
 
 def _remove(path: Path) -> None:
-    """A file or a folder, if it is there; one of somebody else's that can't be removed stays."""
+    """Remove a file or a folder if it exists; another user's that can't be removed stays."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
         return
@@ -78,6 +77,6 @@ def _remove(path: Path) -> None:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file in the place of what is there: whoever reads sees the old one or the new one, whole."""
-    with replacing(path) as beside:
-        beside.write_bytes(data)
+    """Replace a file at once: a reader sees all of the old one or all of the new one."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)

@@ -1,4 +1,4 @@
-"""What a run costs before it has run: operations, hours, memory per GPU and the size of a checkpoint.
+"""Estimate the costs of a run before it starts: operations, memory per GPU, and the size of a checkpoint.
 
 The counts per network are in `flops.json`, which `python -m jobs.engine.flops --write experiments` regenerates;
 a test compares it. Nothing here imports torch.
@@ -34,11 +34,11 @@ TABLE = Path(__file__).parent / "flops.json"
 
 _FP32_BYTES = 4
 _GPU_FIXED_GIB = 1.5
-"""What CUDA, cuDNN's workspaces and the allocator's rounding take on any GPU: a guess."""
+"""The memory of CUDA, cuDNN's workspaces and the allocator's rounding on any GPU: a guess."""
 
 
 class NetworkCount(Struct, frozen=True):
-    """One network on images of one shape, per image, without the head."""
+    """The counts of one network without its head, per image of one shape."""
 
     network: Network
     channels: int
@@ -54,33 +54,36 @@ class NetworkCount(Struct, frozen=True):
 
 
 def count_key(run: Run) -> tuple[Network, int, int]:
-    """What `Counted` depends on."""
+    """Return the key of a run's `NetworkCount`: the network, and the channels and size of its images."""
     info = datasets.info(run.data.name)
     return run.network, info.channels, info.size
 
 
 @cache
 def network_counts() -> dict[tuple[Network, int, int], NetworkCount]:
-    """The counts of every network of the matrices here."""
+    """Return the counts of every network of the matrices in this folder."""
     counts = msgspec.json.decode(TABLE.read_bytes(), type=list[NetworkCount])
     return {(count.network, count.channels, count.size): count for count in counts}
 
 
 def encode_counts(counts: list[NetworkCount]) -> bytes:
-    """As the table is written: a line per network."""
+    """Encode counts as `flops.json` has them, a line for each network."""
     return b"[\n" + b",\n".join(msgspec.json.encode(count) for count in counts) + b"\n]\n"
 
 
-def training_flops(run: Run, counted: NetworkCount) -> float:
-    """Floating-point operations of the whole training: forward and twice that backward for every image; each step of
-    an adversary adds a forward pass and a backward pass to the image alone. The head is left out: below 1%."""
+def training_flops(run: Run, count: NetworkCount) -> float:
+    """Return the floating-point operations of the training that the run does itself.
+
+    An image takes a forward pass and a backward pass of twice its operations. Each step of an adversary adds a forward
+    pass, and a backward pass to the image alone. The head is left out: it is below 1%.
+    """
     passes = 3 + (2 * run.adversary.steps if isinstance(run.adversary, PgdAdversary) else 0)
-    return 2.0 * counted.macs * passes * training_images(run)
+    return 2.0 * count.macs * passes * training_images(run)
 
 
-def evaluation_flops(run: Run, counted: NetworkCount, benchmarks: tuple[AnyBenchmark, ...]) -> float:
-    """Floating-point operations of the benchmarks, on all test images unless they say otherwise."""
-    return 2.0 * counted.macs * evaluation_passes(run, benchmarks)
+def evaluation_flops(run: Run, count: NetworkCount, benchmarks: tuple[AnyBenchmark, ...]) -> float:
+    """Return the floating-point operations of the benchmarks, on all test images or on their subsets."""
+    return 2.0 * count.macs * evaluation_passes(run, benchmarks)
 
 
 def evaluation_passes(run: Run, benchmarks: Iterable[AnyBenchmark]) -> float:
@@ -89,64 +92,65 @@ def evaluation_passes(run: Run, benchmarks: Iterable[AnyBenchmark]) -> float:
 
 
 def training_images(run: Run) -> float:
-    """Training images seen, repetitions counted; by what the run extends, none."""
-    return lineage.own_epochs(run) * _trained_on(run)
+    """Return the number of images that the run trains on itself, counted again in every epoch."""
+    return lineage.own_epochs(run) * images_per_epoch(run)
 
 
 def training_left(run: Run, step: int) -> float:
     """Return the share of a run's own training, in [0, 1], that is left after so many optimiser steps."""
-    epochs_done = step / max(1, _trained_on(run) // run.batch)
-    own = lineage.own_epochs(run)
-    return min(max((run.epochs - epochs_done) / own, 0.0), 1.0) if own else 0.0
+    epochs_done = step / max(1, images_per_epoch(run) // run.batch)
+    own_epochs = lineage.own_epochs(run)
+    return min(max((run.epochs - epochs_done) / own_epochs, 0.0), 1.0) if own_epochs else 0.0
 
 
-def _trained_on(run: Run) -> int:
+def images_per_epoch(run: Run) -> int:
     """Return the number of training images of an epoch."""
     return run.data.train_subset or datasets.info(run.data.name).train - (run.data.holdout or 0)
 
 
-def head_parameters(run: Run, counted: NetworkCount) -> tuple[int, int]:
-    """Parameters of the classifier and the backward encoder, and of the marginal."""
+def head_parameters(run: Run, count: NetworkCount) -> tuple[int, int]:
+    """Return the parameters of the classifier with the backward encoder, and those of the marginal."""
     classes = datasets.info(run.data.name).classes
-    linear = 0 if isinstance(run.objective, Cceb) else (counted.z_dim + 1) * classes
-    backward = (classes + 1) * counted.z_dim if isinstance(run.objective, Ceb | Cceb) else 0
+    linear = 0 if isinstance(run.objective, Cceb) else (count.z_dim + 1) * classes
+    backward = (classes + 1) * count.z_dim if isinstance(run.objective, Ceb | Cceb) else 0
     if isinstance(run.objective, Xent):
         return linear, 0
-    return linear + backward, (run.objective.marginal.components or 2 * classes) * (counted.z_dim + 1)
+    return linear + backward, (run.objective.marginal.components or 2 * classes) * (count.z_dim + 1)
 
 
-def checkpoint_bytes(run: Run, counted: NetworkCount) -> int:
-    """Size of one checkpoint: weights and the optimiser's one (SGD) or two (Adam) values for each, all in fp32."""
-    head, marginal = head_parameters(run, counted)
+def checkpoint_bytes(run: Run, count: NetworkCount) -> int:
+    """Return the size of one checkpoint: weights, and the optimiser's one (SGD) or two (Adam) values for each."""
+    head, marginal = head_parameters(run, count)
     states = 1 + _slots(run)
-    return _value_bytes(run) * ((counted.parameters + head) * states + 3 * marginal)
+    return _value_bytes(run) * ((count.parameters + head) * states + 3 * marginal)
 
 
-def memory_gib(run: Run, counted: NetworkCount, batch_per_gpu: int) -> float:
-    """An estimate of the memory of one GPU in training, in GiB:
+def memory_gib(run: Run, count: NetworkCount, batch_per_gpu: int) -> float:
+    """Return an estimate of the memory of one GPU in training, in GiB:
 
         fixed + parameters x (weight, gradient, optimiser's slots) x 4 bytes
               + images per GPU x (activations kept + 3 x the largest one) x 2 bytes in bf16, 4 in fp32
 
-    The largest ones stand for what is live in the backward pass alone: gradients coming in, going out, and on the
-    shortcut. A test compares it with what torch allocates on the CPU (`tests/jobs/engine/test_flops.py`): 0 to 25%
-    above. The head is in `parameters`. Not included: DDP's buckets, fragmentation, and what torch.compile saves.
+    The largest ones stand for the tensors that live only in the backward pass: gradients coming in, going out, and on
+    the shortcut. A test compares the estimate with torch's allocations on the CPU (`tests/jobs/engine/test_flops.py`):
+    it is 0 to 25% above. `parameters` has the head. DDP's buckets, fragmentation and the savings of torch.compile are
+    not included.
     """
-    return _GPU_FIXED_GIB + network_bytes(run, counted, batch_per_gpu) / 2**30
+    return _GPU_FIXED_GIB + network_bytes(run, count, batch_per_gpu) / 2**30
 
 
-def network_bytes(run: Run, counted: NetworkCount, batch_per_gpu: int) -> float:
-    """The part of `memory_gib` that depends on the network and the batch, in bytes."""
-    head, marginal = head_parameters(run, counted)
-    parameters = _value_bytes(run) * ((counted.parameters + head) * (2 + _slots(run)) + 4 * marginal)
-    per_image = (2 if run.precision == "bf16" else _value_bytes(run)) * (counted.activations + 3 * counted.largest)
+def network_bytes(run: Run, count: NetworkCount, batch_per_gpu: int) -> float:
+    """Return the part of `memory_gib` that depends on the network and the batch, in bytes."""
+    head, marginal = head_parameters(run, count)
+    parameters = _value_bytes(run) * ((count.parameters + head) * (2 + _slots(run)) + 4 * marginal)
+    per_image = (2 if run.precision == "bf16" else _value_bytes(run)) * (count.activations + 3 * count.largest)
     return parameters + batch_per_gpu * per_image
 
 
-def fitting_batch(run: Run, counted: NetworkCount, gib: float) -> int:
-    """The largest number of images at once that the estimate lets into this much memory; 0 if none."""
-    empty, one = memory_gib(run, counted, 0), memory_gib(run, counted, 1)
-    return max(0, int((gib - empty) / (one - empty)))
+def fitting_batch(run: Run, count: NetworkCount, gib: float) -> int:
+    """Return the largest number of images at once whose estimate fits into this much memory; 0 if none does."""
+    without_images, with_one_image = memory_gib(run, count, 0), memory_gib(run, count, 1)
+    return max(0, int((gib - without_images) / (with_one_image - without_images)))
 
 
 def _slots(run: Run) -> int:
@@ -158,31 +162,32 @@ def _value_bytes(run: Run) -> int:
 
 
 def _passes(benchmark: AnyBenchmark, run: Run) -> float:
-    """Forward passes over single images that a benchmark needs; a backward pass to the image counts as one."""
-    test = datasets.info(run.data.name).test
+    """Return the forward passes over single images of a benchmark; a backward pass to the image counts as one."""
+    images = datasets.info(run.data.name).test
     match benchmark:
         case CleanHoldout():
             return run.data.holdout or 0
         case Pgd():
-            return (benchmark.subset or test) * (2 * benchmark.steps + 1) * benchmark.restarts
+            return (benchmark.subset or images) * (2 * benchmark.steps + 1) * benchmark.restarts
         case Transfer():
-            return (benchmark.subset or test) * (2 * benchmark.steps + 1)
-        case AutoAttack():  # as if no image fell early: APGD's 100 steps, FAB's as two of them each, Square's queries;
-            # the draws of `rand` share one pass of the network
+            return (benchmark.subset or images) * (2 * benchmark.steps + 1)
+        case AutoAttack():
+            # An upper bound, as if no image were misclassified before the last attack: APGD's 100 steps, FAB's as two
+            # of them each, Square's 5,000 queries. The draws of `rand` share one pass of the network.
             steps = 2 * 100 if benchmark.version == "rand" else 100 + 9 * 100 + 2 * 9 * 100
-            return (benchmark.subset or test) * (2 * steps + (5000 if benchmark.version == "standard" else 0))
+            return (benchmark.subset or images) * (2 * steps + (5000 if benchmark.version == "standard" else 0))
         case GradientAudit():  # three losses and a huge radius; five restarts of five times the steps; Square
-            return (benchmark.subset or test) * (2 * benchmark.steps * (4 + 25) + benchmark.queries)
+            return (benchmark.subset or images) * (2 * benchmark.steps * (4 + 25) + benchmark.queries)
         case CommonCorruptions():
-            return (benchmark.subset or test) * 75
+            return (benchmark.subset or images) * 75
         case ExtraCorruptions():
-            return (benchmark.subset or test) * 20
+            return (benchmark.subset or images) * 20
         case OutOfDistribution():
-            return (benchmark.subset or test) * 2
+            return (benchmark.subset or images) * 2
         case TrainInformation():
             return benchmark.subset or run.data.train_subset or datasets.info(run.data.name).train
         case TrainingRate():  # read from the journal
             return 0
         case _:
-            other = other_test_set(benchmark)
-            return other.images if other else test
+            test_set = other_test_set(benchmark)
+            return test_set.images if test_set else images

@@ -1,7 +1,7 @@
-"""The data sets by name: shape, classes, sizes, where each comes from, and digests of both splits.
+"""The data sets by name: shape, classes, sizes, source, and digests of both splits.
 
-A digest declared here makes an evaluation's identity known before any image is at hand; whoever loads the
-images verifies it (`jobs.engine.data`).
+A digest that is declared here makes an evaluation's identity known before any image is read; `jobs.engine.data`
+verifies it when it loads the images.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Split = Literal["train", "test"]
 
 @dataclass(frozen=True)
 class DataFile:
-    """One published file, as it lies under the data folder."""
+    """One published file, by its path under the data folder."""
 
     split: Split
     path: str
@@ -42,30 +42,30 @@ class DatasetInfo:
     crop_padding: int | None
     """Zero pixels around an image before the random crop of `crop_flip`; null: a crop of random area instead."""
     flips: bool
-    """Whether `crop_flip` mirrors: not where a mirrored image is of no class, as with digits."""
+    """`crop_flip` mirrors: not where a mirrored image is of no class, as with digits."""
     train_digest: str
     digest: str
-    """Of the test images, which evaluations are made on; what exactly is hashed stands in `source`."""
+    """Of the test images. `source` says what is hashed."""
     source: str
     obtain: str
-    """How a person gets it, for messages: completes `get it with …`."""
+    """The way to get it, for messages: completes `get it with …`."""
     folder: str = ""
-    """Where it lies under the data folder; empty: nowhere, it ships with a package."""
+    """Its folder under the data folder; empty: none, it ships with a package."""
     files: tuple[DataFile, ...] = ()
     """The published files, where there are few enough to name; digests are then those of their MD5s."""
     class_names: tuple[str, ...] = ()
     """In the order of the labels, where they name folders."""
 
     def images(self, split: Split) -> int:
-        """How many images the split has."""
+        """Return the number of images of a split."""
         return self.train if split == "train" else self.test
 
     def split_digest(self, split: Split) -> str:
-        """The digest the images of the split must have."""
+        """Return the digest that the images of a split must have."""
         return self.train_digest if split == "train" else self.digest
 
     def split_files(self, split: Split) -> tuple[DataFile, ...]:
-        """The files the split is read from, in order."""
+        """Return the files of a split, in order."""
         return tuple(file for file in self.files if file.split == split)
 
 
@@ -146,8 +146,10 @@ DATASETS = {info.name: info for info in _ALL}
 
 
 def info(name: str) -> DatasetInfo:
-    """The facts of the data set of this name. InputError if the spec admits a name that has no entry here, or the
-    description of a user's own is not there."""
+    """Return the facts of a data set.
+
+    Raises InputError for a name without an entry here, or if the description of a user's own data set is missing.
+    """
     if own_dataset.is_own(name):
         return _own(name)
     if name not in DATASETS:
@@ -156,20 +158,20 @@ def info(name: str) -> DatasetInfo:
 
 
 def names() -> list[str]:
-    """Every data set there is, a user's own behind the published ones."""
+    """Return the names of the published data sets, then those of the user's own."""
     return [*DATASETS, *own_dataset.names()]
 
 
 def _own(name: str) -> DatasetInfo:
-    found = own_dataset.read(name)
+    description = own_dataset.read(name)
     return DatasetInfo(
-        name=name, classes=len(found.class_names), channels=found.channels, size=found.size,
-        train=found.train, test=found.test, mean=found.mean, std=found.std,
-        crop_padding=max(found.size // 8, 1), flips=found.flips,
-        train_digest=found.train_digest, digest=found.test_digest,
+        name=name, classes=len(description.class_names), channels=description.channels, size=description.size,
+        train=description.train, test=description.test, mean=description.mean, std=description.std,
+        crop_padding=max(description.size // 8, 1), flips=description.flips,
+        train_digest=description.train_digest, digest=description.test_digest,
         source=f"a user's own folders of images, described in {own_dataset.description_path(name)}",
         obtain="a copy of the folder that `cebctl init` was called on",
-        folder=found.folder, class_names=found.class_names,
+        folder=description.folder, class_names=description.class_names,
     )  # fmt: skip
 
 
@@ -179,15 +181,15 @@ class OtherTestSet:
 
     name: str
     folder: str
-    """Where it lies under the data folder."""
+    """Its folder under the data folder."""
     images: int
     classes: int
-    """How many of the data set's classes its images are of."""
+    """The number of the data set's classes that its images are of."""
     source: str
     obtain: str
-    """How a person gets it, for messages: completes `get it with …`."""
+    """The way to get it, for messages: completes `get it with …`."""
     labels: tuple[int, ...] = ()
-    """Which classes; none: it is not checked."""
+    """The classes of its images; empty: they are not checked."""
 
 
 _IMAGENET_A = (
@@ -247,4 +249,4 @@ _OTHER = (
     ),
 )  # fmt: skip
 
-OTHER_TEST_SETS = {one.name: one for one in _OTHER}
+OTHER_TEST_SETS = {test_set.name: test_set for test_set in _OTHER}

@@ -1,11 +1,11 @@
-"""The errors a user can cause or meet, and the exit code each maps to.
+"""The errors that a user can cause or meet, each with its exit code.
 
     CebctlError                     1
     ├── InputError                  2   the user's input is wrong
     │   └── MatrixError             2   faults in a matrix file, every one with its line and column
     └── UnreachableError            3   the cluster or the store can't be reached
 
-An exception takes facts and builds its own message; `cebctl.app` alone turns one into an exit code.
+An exception takes facts and builds its own message. Only `cebctl.app` turns one into an exit code.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from pathlib import Path
 
 
 class CebctlError(Exception):
-    """Anything this program reports in words instead of a traceback."""
+    """An error that is reported as a message instead of a traceback."""
 
     exit_code = 1
 
 
 class InputError(CebctlError):
-    """Something the user gave is wrong: `where: what is wrong; what is allowed`."""
+    """The user's input is wrong: `where: what is wrong; what is allowed`."""
 
     exit_code = 2
 
@@ -50,7 +50,7 @@ class Fault:
 
 
 class MatrixError(InputError):
-    """Every fault of one matrix file, in the order of the file, a line each."""
+    """All faults of one matrix file, in its order, a line each."""
 
     def __init__(self, file: str | Path, faults: Iterable[Fault]) -> None:
         self.file = file
@@ -59,9 +59,9 @@ class MatrixError(InputError):
         CebctlError.__init__(self, "\n".join(lines))
 
 
-def expected(allowed: Iterable[str], given: str) -> str:
-    """What would have been allowed, with the closest name first: `did you mean 'rho'? (allowed: …)`."""
+def expected(allowed: Iterable[str], text: str) -> str:
+    """Return the allowed names in words, with the one closest to `text` first: `did you mean 'rho'? (allowed: …)`."""
     names = sorted(allowed)
-    close = difflib.get_close_matches(given, names, n=1)
+    close = difflib.get_close_matches(text, names, n=1)
     listing = f"allowed: {', '.join(names)}"
     return f"did you mean {close[0]!r}? ({listing})" if close else listing

@@ -1,8 +1,8 @@
-"""The GPUs that a plan can be made for: memory, and the rate a network is assumed to train at.
+"""The GPUs that a plan can be made for: their memory, and the assumed rate of training on them.
 
 Peak rates are the makers' data sheets', dense. A network reaches a share of them: `BF16_SHARE` is that of the public
 2,470 images/s of ResNet-50 on an A100 (NVIDIA's PyTorch AMP figure; 6 x 4.09 GMAC per image), `FP32_SHARE` is a
-guess. An estimate made with these is a first orientation, good to a factor of two; a measured speed replaces it.
+guess. An estimate from these rates is good to a factor of two; a measured speed replaces it.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ CPU_CORE_FLOPS = 10e9
 
 @dataclass(frozen=True)
 class Gpu:
-    """One kind of GPU."""
+    """One model of GPU."""
 
     name: str
     memory_gib: float
     bf16_tflops: float
-    """Peak of the matrix units; without bf16 units that of fp32."""
+    """Peak of the matrix units, of a model without bf16 units that of fp32."""
     fp32_tflops: float
-    """Peak without TF32: evaluations and fp32 runs."""
+    """Peak without TF32, for evaluations and fp32 runs."""
 
     def rate(self, precision: str) -> float:
-        """Assumed floating-point operations per second."""
+        """Return the assumed floating-point operations per second."""
         bf16, fp32 = self.bf16_tflops * 1e12 * BF16_SHARE, self.fp32_tflops * 1e12 * FP32_SHARE
         # The matrix units do half as many products of TF32 as of bf16.
         return {"bf16": bf16, "tf32": max(bf16 / 2, fp32), "fp32": fp32, "fp64": fp32 / 2}[precision]
@@ -49,16 +49,15 @@ GPUS = {
         Gpu("v100-16gb", 15.8, 15.7, 15.7),
     )
 }
-"""By name, of each model the larger memory first."""
+"""By name. Of each model the larger memory is first, so that a name without a size means that one."""
 
 DEFAULT_GPU = "a100-80gb"
 
 
 def find_gpu(name: str) -> Gpu | None:
-    """The GPU that a name means: `a100`, Slurm's `a100-80gb`, the driver's `NVIDIA A100-SXM4-40GB`; None if unknown."""
+    """Return the GPU of a name: `a100`, Slurm's `a100-80gb`, the driver's `NVIDIA A100-SXM4-40GB`; None if unknown."""
     words = re.findall(r"[a-z0-9]+", name.lower().replace("geforce rtx ", "rtx"))
-    size = next((word for word in words if re.fullmatch(r"[0-9]+g(i?b)?", word)), "")
-    digits = re.sub(r"[^0-9]", "", size)
-    models = [gpu for gpu in GPUS.values() if gpu.name.split("-")[0] in words]
-    exact = [gpu for gpu in models if gpu.name.endswith(f"-{digits}gb")]
-    return next(iter(exact or models), None)
+    size = next((match[1] for word in words if (match := re.fullmatch(r"([0-9]+)g(i?b)?", word))), "")
+    candidates = [gpu for gpu in GPUS.values() if gpu.name.split("-")[0] in words]
+    of_size = [gpu for gpu in candidates if gpu.name.endswith(f"-{size}gb")]
+    return next(iter(of_size or candidates), None)

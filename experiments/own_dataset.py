@@ -1,10 +1,10 @@
-"""A user's own folders of images as a data set, described in a file under CEBCTL_DATA and named by what they hold.
+"""A user's own folders of images as a data set, described in a file under CEBCTL_DATA and named by its digest.
 
     CEBCTL_DATA/own/pets-1f3a9c0d2b7e.json     written by `cebctl init`
     data: own:pets-1f3a9c0d2b7e                in a matrix
 
-The name ends in a digest of the description, which holds those of the images. So a run's identity covers them, as it
-does those of a published set, but not where they lie.
+The name ends in a digest of the description, which has the digests of the images. So a run's identity covers the
+images, as it does those of a published set, but not the place of the folder.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from experiments.atomic_files import replacing
+from experiments.atomic_files import write_atomic
 from experiments.errors import InputError
 
 PREFIX = "own:"
@@ -27,7 +27,7 @@ CHANGED = (
     "if you changed the folder on purpose, run `cebctl init` again (a changed folder is another data set); "
     "else put the images back"
 )
-"""What to do where the images are not those described."""
+"""The advice where the images are not those of the description."""
 _NAME = re.compile(PREFIX + r"[a-z0-9_-]{1,40}-[0-9a-f]{12}")
 
 Count = Annotated[int, Meta(ge=1)]
@@ -35,15 +35,15 @@ Digest = Annotated[str, Meta(pattern=r"\Asha256:[0-9a-f]{64}\Z")]
 
 
 class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a folder of images holds."""
+    """The contents of a folder of images."""
 
     folder: str
-    """Where it lies: from the root, or from CEBCTL_DATA. The only field that may change."""
+    """Its path, absolute or below CEBCTL_DATA. The only field that may change."""
     train_folder: str
-    """Below `folder`; class folders lie in it. The test images' may be the same, empty for `folder` itself."""
+    """The folder of class folders below `folder`, empty for `folder` itself. `test_folder` may be the same."""
     test_folder: str
     test_every: Count | None
-    """Of one folder for both: image 0 and every so many-th of each class are test images, in order of name."""
+    """Of one folder for both splits: of each class, image 0 and every n-th after it are test images, by name."""
     class_names: tuple[str, ...]
     """In the order of the labels."""
     channels: Literal[1, 3]
@@ -55,63 +55,62 @@ class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Per channel, over training images in [0, 1]; `std` likewise."""
     std: tuple[float, ...]
     flips: bool
-    """Whether `crop_flip` mirrors."""
+    """`crop_flip` mirrors."""
     train_digest: Digest
     test_digest: Digest
     """Of the files, in order: `<class>/<file>`, NUL, the length in decimal, NUL, the bytes."""
 
 
 def is_own(name: str) -> bool:
-    """Whether a data set is described under CEBCTL_DATA."""
+    """Return whether a name is that of a user's own data set."""
     return name.startswith(PREFIX)
 
 
-def dataset_name(slug: str, found: Description) -> str:
-    """The name of a data set of this description."""
-    parts = {key: value for key, value in msgspec.to_builtins(found).items() if key != "folder"}
-    digest = hashlib.sha256(b"cebctl own data 1\0" + msgspec.json.encode(parts, order="sorted")).hexdigest()
+def dataset_name(slug: str, description: Description) -> str:
+    """Return the name of the data set of a description: `slug` and a digest of every field but the folder."""
+    fields = {key: value for key, value in msgspec.to_builtins(description).items() if key != "folder"}
+    digest = hashlib.sha256(b"cebctl own data 1\0" + msgspec.json.encode(fields, order="sorted")).hexdigest()
     return f"{PREFIX}{slug}-{digest[:12]}"
 
 
 def data_folder() -> Path:
-    """CEBCTL_DATA: where the data sets lie."""
+    """Return the folder of the data sets, CEBCTL_DATA."""
     return Path(os.environ.get("CEBCTL_DATA") or "data").absolute()
 
 
 def description_path(name: str) -> Path:
-    """Where the description of this name lies."""
+    """Return the path of the description of a data set."""
     return data_folder() / "own" / f"{name.removeprefix(PREFIX)}.json"
 
 
-def write(name: str, found: Description) -> Path:
-    """Keep the description where `read` finds it; its file. One of that name says the same but for the folder."""
+def write(name: str, description: Description) -> Path:
+    """Write a description for `read` and return its path. One of the same name differs in its folder at most."""
     path = description_path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as beside:
-        beside.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+    write_atomic(path, msgspec.json.format(msgspec.json.encode(description)) + b"\n")
     return path
 
 
 def names() -> list[str]:
-    """Those described under CEBCTL_DATA."""
-    found = (f"{PREFIX}{path.stem}" for path in data_folder().glob("own/*.json"))
-    return sorted(name for name in found if _NAME.fullmatch(name))
+    """Return the names of the data sets that CEBCTL_DATA has descriptions of."""
+    candidates = (f"{PREFIX}{path.stem}" for path in data_folder().glob("own/*.json"))
+    return sorted(name for name in candidates if _NAME.fullmatch(name))
 
 
 def read(name: str) -> Description:
-    """The description of this name. Raises InputError if it is missing or another one than the name says."""
+    """Return the description of a data set. Raises InputError if it is missing or its digest is not the name's."""
     return _read(name, description_path(name))
 
 
 @cache
 def _read(name: str, path: Path) -> Description:
-    again = "`cebctl init` on the folder of images writes it again"
+    advice = "`cebctl init` on the folder of images writes it again"
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Description)
+        description = msgspec.json.decode(path.read_bytes(), type=Description)
     except FileNotFoundError:
-        raise InputError(f"data set {name}", f"{path} is missing", f"{again}; is CEBCTL_DATA right?") from None
+        raise InputError(f"data set {name}", f"{path} is missing", f"{advice}; is CEBCTL_DATA right?") from None
     except (OSError, msgspec.DecodeError) as error:
-        raise InputError(path, str(error), again) from None
-    if not _NAME.fullmatch(name) or dataset_name(name.removeprefix(PREFIX)[:-13], found) != name:
-        raise InputError(path, f"describes other images than {name}", again)
-    return found
+        raise InputError(path, str(error), advice) from None
+    if not _NAME.fullmatch(name) or dataset_name(name.removeprefix(PREFIX)[:-13], description) != name:
+        raise InputError(path, f"describes other images than {name}", advice)
+    return description

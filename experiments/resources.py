@@ -1,4 +1,7 @@
-"""What a stage of a run asks of the cluster, and how training is computed. Never part of a run's identity."""
+"""The requests of one stage to the cluster, and the settings by which training is computed.
+
+They are never part of a run's identity, because they may not change the trained network.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from experiments.spec import Count
 Stage = Literal["train", "evaluate"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
-# What reaches sbatch is matched whole, so that no value can smuggle in a second option or a line.
+# Patterns match the whole value that sbatch gets, so that none can smuggle in a second option or a line.
 Name = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.+:-]{0,63}\Z", description="a name without spaces")]
 Names = Annotated[
     str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.,+:-]{0,255}\Z", description="names, with commas and no spaces")
@@ -41,24 +44,24 @@ Line = Annotated[str, Meta(pattern=r"\A[^\n\r\x00]{1,1000}\Z", description="one 
 
 
 class Retries(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How often the cluster starts a stage again by itself, for each reason; then the run has failed."""
+    """The number of times that a stage is started again, by the reason of its end; after that the run has failed."""
 
     preempted: Annotated[int, Meta(ge=0)] | Literal["unlimited"] = "unlimited"
-    """Somebody else needed the node."""
+    """Another job needed the node."""
     timeout: Annotated[int, Meta(ge=0)] = 10
-    """The time limit was reached: it goes on from its checkpoint."""
+    """The time limit was reached. The stage goes on from its checkpoint."""
     node_failure: Annotated[int, Meta(ge=0)] = 3
-    """It vanished without a word, as it does with its node."""
+    """The job vanished without a record of its end, as it does when its node fails."""
     failed: Annotated[int, Meta(ge=0)] = 0
-    """It ended by an error or was killed. A NaN, a loss that exploded and wrong input are never tried again."""
+    """The stage ended by an error or was killed. A NaN, a diverged loss and wrong input are never tried again."""
 
 
 class Execution(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How training is computed, as far as nothing but rounding depends on it. The defaults are what was the quickest
-    on a CPU (`benchmarks/README.md`); for a GPU none has been measured.
+    """Settings of the computation of training that change nothing but rounding. The defaults were the fastest on a CPU
+    (`benchmarks/README.md`); on a GPU nothing has been measured.
 
-    Not part of a run's identity, as the kind of GPU is not; `provenance.json` says how the last attempt was. An attempt
-    repeats another bit for bit only with the same settings.
+    They are no part of a run's identity, as the model of GPU is not; `provenance.json` has those of the last attempt.
+    Two attempts are equal bit for bit only with the same settings.
     """
 
     compile: Literal["off", "default", "reduce-overhead"] = "off"
@@ -70,7 +73,7 @@ class Execution(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Resources(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One stage of one run, whole: a container of `nodes` machines. Locally only the counts matter."""
+    """The request of one stage of one run, on `nodes` machines. On one machine only the counts matter."""
 
     partition: Names | None = None
     account: Name | None = None
@@ -99,12 +102,12 @@ class Resources(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def gpus(self) -> int:
-        """Over all nodes."""
+        """Return the number of GPUs over all nodes."""
         return self.nodes * self.gpus_per_node
 
 
 def format_resources(resources: Resources) -> str:
-    """Resources in words: `1 node x 8 a100, 48:00:00, partition gpu`."""
+    """Return resources in words: `1 node x 8 a100, 48:00:00, partition gpu`."""
     nodes = f"{resources.nodes} node{'s' * (resources.nodes > 1)}"
     cores = resources.cpus or 1
     gpus = f"{resources.gpus_per_node} {resources.gpu_type or 'GPU'}"
@@ -112,6 +115,6 @@ def format_resources(resources: Resources) -> str:
     parts += [value for value in (resources.memory, resources.time) if value]
     parts += [f"{key} {value}" for key in ("partition", "qos", "account", "constraint", "reservation")
               if (value := getattr(resources, key))]  # fmt: skip
-    chosen, usual = msgspec.structs.asdict(resources.execution), msgspec.structs.asdict(Execution())
-    parts += [f"{key} {value}" for key, value in chosen.items() if value != usual[key]]
+    settings, defaults = msgspec.structs.asdict(resources.execution), msgspec.structs.asdict(Execution())
+    parts += [f"{key} {value}" for key, value in settings.items() if value != defaults[key]]
     return ", ".join(parts)

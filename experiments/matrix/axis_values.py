@@ -1,4 +1,4 @@
-"""One axis of a grid or of a benchmark's parameters: a list, a range or a single value."""
+"""Read one axis of a grid or of a benchmark's parameters: a list, a range or a single value."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RANGE = {"from", "to", "by"}
 
 
 def read_axis(tree: Schema, path: Path, name: str, node: Node, faults: list[Fault]) -> list[dict[Path, Value]]:
-    """The values of one axis, each as the leaves it sets; faults are collected."""
+    """Return the values of one axis, each as the leaves that it sets, and add its faults to `faults`."""
     if isinstance(node, MappingNode) and {key.value for key, _ in node.value} == _RANGE:
         return [read_field(tree, path, item, faults) for item in _range(node, name, faults)]
     if isinstance(node, SequenceNode):
@@ -30,7 +30,7 @@ def read_axis(tree: Schema, path: Path, name: str, node: Node, faults: list[Faul
 
 
 def _range(node: MappingNode, name: str, faults: list[Fault]) -> Iterator[ScalarNode]:
-    """The values of `{from, to, by}`, both ends included, stepped exactly in decimals."""
+    """Yield the values of `{from, to, by}`, both ends included, stepped exactly in decimals."""
     bounds: dict[str, Decimal] = {}
     for key, value in node.value:
         number = yaml_nodes.plain(value)

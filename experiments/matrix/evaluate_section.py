@@ -1,15 +1,16 @@
-"""The `evaluate` section of a matrix: which benchmarks, with which parameters, on which of its runs."""
+"""Read the `evaluate` section of a matrix: benchmarks, their parameters, and the runs that each is for."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from experiments import datasets
 from experiments.benchmarks import (
     WITHOUT_DLR,
     WITHOUT_SQUARE,
@@ -24,23 +25,21 @@ from experiments.benchmarks import (
     min_image_size,
     pipelines,
 )
+from experiments.datasets import DatasetInfo
 from experiments.errors import Fault, InputError, expected
 from experiments.matrix import selection, yaml_nodes
 from experiments.matrix.axis_values import read_axis
+from experiments.matrix.planned_run import PlannedRun
 from experiments.matrix.spec_fields import TAG, describe_type, schema
 from experiments.matrix.yaml_nodes import fault_at
 from experiments.spec import Xent
-
-if TYPE_CHECKING:
-    from experiments.datasets import DatasetInfo
-    from experiments.matrix.planned_run import PlannedRun
 
 ONLY, SOURCE = "only", "source"
 
 
 @dataclass(frozen=True)
 class BenchmarkEntry:
-    """One entry of the list, read; `source` is still a selection."""
+    """One entry of the list. Its `source` is a selection until the runs are known."""
 
     node: Node
     name: str
@@ -51,121 +50,124 @@ class BenchmarkEntry:
 
 
 def read(node: Node | None, faults: list[Fault]) -> list[BenchmarkEntry]:
-    """Every entry of the section; faults are collected."""
+    """Return every entry of the section and add its faults to `faults`."""
     if node is None:
         return []
     if not isinstance(node, SequenceNode):
         faults.append(fault_at(node, "evaluate: expected a list of benchmarks"))
         return []
-    return [asked for item in node.value if (asked := _entry(item, faults))]
+    return [entry for item in node.value if (entry := _entry(item, faults))]
 
 
 def resolve(
     entries: Sequence[BenchmarkEntry], runs: Sequence[PlannedRun], faults: list[Fault]
 ) -> tuple[tuple[AnyBenchmark, ...], list[tuple[AnyBenchmark, ...]]]:
-    """All benchmarks of the matrix, and those of each run, both in the order of the file."""
+    """Return all benchmarks of the matrix and those of each run, both in the order of the file."""
     bound = [(entry, _benchmarks(entry, runs, faults)) for entry in entries]
-    restricted = [entry.only is not None or any(_source(b) for b in found) for entry, found in bound]
-    every = tuple(dict.fromkeys(benchmark for _, found in bound for benchmark in found))
-    for entry, found in bound:
-        _check_data(entry, found, runs, faults)
-    if not any(restricted):
-        if len(every) < sum(len(found) for _, found in bound):
-            _duplicates(bound, faults)
-        return every, [every] * len(runs)
-    known: dict[tuple[AnyBenchmark, ...], tuple[AnyBenchmark, ...]] = {}
-    mine = []
+    for entry, benchmarks in bound:
+        _check_data(entry, benchmarks, runs, faults)
+    matrix_benchmarks = tuple(dict.fromkeys(benchmark for _, benchmarks in bound for benchmark in benchmarks))
+    if all(entry.only is None and not any(map(_source, benchmarks)) for entry, benchmarks in bound):
+        _refuse_repeated(bound, faults)
+        return matrix_benchmarks, [matrix_benchmarks] * len(runs)
+    # Equal tuples of many runs are one object, which saves memory and comparisons.
+    shared: dict[tuple[AnyBenchmark, ...], tuple[AnyBenchmark, ...]] = {}
+    by_run = []
     for run in runs:
-        asked = [(e, b) for e, found in bound if _holds(e, run) for b in found if _source(b) != run.run_id]
-        chosen = tuple(dict.fromkeys(benchmark for _, benchmark in asked))
-        if len(chosen) < len(asked):
-            _duplicates([(entry, [benchmark]) for entry, benchmark in asked], faults)
-        mine.append(known.setdefault(chosen, chosen))
-    return every, mine
+        pairs = [
+            (entry, benchmark)
+            for entry, benchmarks in bound
+            if _is_for_run(entry, run)
+            for benchmark in benchmarks
+            if _source(benchmark) != run.run_id
+        ]
+        run_benchmarks = tuple(dict.fromkeys(benchmark for _, benchmark in pairs))
+        if len(run_benchmarks) < len(pairs):
+            _refuse_repeated([(entry, [benchmark]) for entry, benchmark in pairs], faults)
+        by_run.append(shared.setdefault(run_benchmarks, run_benchmarks))
+    return matrix_benchmarks, by_run
 
 
-def _holds(entry: BenchmarkEntry, run: PlannedRun) -> bool:
+def _is_for_run(entry: BenchmarkEntry, run: PlannedRun) -> bool:
     return entry.only is None or entry.only.matches(run.leaves)
 
 
 def _source(benchmark: AnyBenchmark) -> str:
-    """The run an attack is made on, if it is another one than it is tested on."""
+    """Return the run that an attack is made on, '' if it is made on the run that it tests."""
     return str(getattr(benchmark, SOURCE, ""))
 
 
-def _duplicates(bound: Sequence[tuple[BenchmarkEntry, Sequence[AnyBenchmark]]], faults: list[Fault]) -> None:
-    seen: set[AnyBenchmark] = set()
-    for entry, found in bound:
-        if seen.intersection(found) or len(set(found)) < len(found):
+def _refuse_repeated(bound: Sequence[tuple[BenchmarkEntry, Sequence[AnyBenchmark]]], faults: list[Fault]) -> None:
+    earlier: set[AnyBenchmark] = set()
+    for entry, benchmarks in bound:
+        if earlier.intersection(benchmarks) or len(set(benchmarks)) < len(benchmarks):
             faults.append(fault_at(entry.node, "this benchmark stands here twice for the same runs"))
-        seen.update(found)
+        earlier.update(benchmarks)
 
 
 def _check_data(
-    entry: BenchmarkEntry, found: Sequence[AnyBenchmark], runs: Sequence[PlannedRun], faults: list[Fault]
+    entry: BenchmarkEntry, benchmarks: Sequence[AnyBenchmark], runs: Sequence[PlannedRun], faults: list[Fault]
 ) -> None:
-    """Faults for runs on a data set the benchmark is not for, and for parameters that have no meaning there."""
-    from experiments import datasets
+    """Add a fault for each data set that the benchmark is not for or where its parameters have no meaning."""
 
     def fault(text: str) -> None:
         faults.append(fault_at(entry.node, f"{entry.name}: {text}"))
 
-    held = [run for run in runs if _holds(entry, run)]
-    if runs and not held:
+    matching = [run for run in runs if _is_for_run(entry, run)]
+    if runs and not matching:
         fault("only: it leaves none of the runs")
-    for name in sorted({run.run.data.name for run in held}):
+    for name in sorted({run.run.data.name for run in matching}):
         info = datasets.info(name)
-        if not _is_for(entry.kind, name):
+        if not _is_for_data(entry.kind, name):
             fault(f"it is for {', '.join(entry.kind.data_sets)}, not for {name}; {_allowed(name)}")
-        for benchmark in found:
-            for wrong in filter(None, (_wrong_images(benchmark, info), *_wrong_attack(benchmark, info))):
+        for benchmark in benchmarks:
+            for wrong in (*_image_faults(benchmark, info), *_attack_faults(benchmark, info)):
                 fault(wrong)
-    if issubclass(entry.kind, CleanHoldout) and not all(run.run.data.holdout for run in held):
+    if issubclass(entry.kind, CleanHoldout) and not all(run.run.data.holdout for run in matching):
         fault("nothing is held out of training for it; set data.holdout to how many images")
-    sampled = any(isinstance(b, AutoAttack) and b.version == "rand" for b in found)
-    if sampled and any(isinstance(run.run.objective, Xent) for run in held):
+    sampled = any(isinstance(b, AutoAttack) and b.version == "rand" for b in benchmarks)
+    if sampled and any(isinstance(run.run.objective, Xent) for run in matching):
         fault("version: rand attacks sampled z; xent has none, only: objective != xent")
 
 
-def _is_for(kind: type[Benchmark], data_set: str) -> bool:
+def _is_for_data(kind: type[Benchmark], data_set: str) -> bool:
     return not kind.data_sets or data_set in kind.data_sets
 
 
 def _allowed(data_set: str) -> str:
-    """The benchmarks that there are for a data set."""
+    """Return the names of the benchmarks for a data set, in words."""
     kinds = schema(AnyBenchmark).sections[()].kinds
-    names = (name for name, kind in kinds.items() if issubclass(kind, Benchmark) and _is_for(kind, data_set))
+    names = (name for name, kind in kinds.items() if issubclass(kind, Benchmark) and _is_for_data(kind, data_set))
     return f"allowed there: {', '.join(names)}"
 
 
-def _wrong_images(benchmark: AnyBenchmark, info: DatasetInfo) -> str:
-    """What is wrong with the images it asks for beside those of the data set; '' if nothing."""
+def _image_faults(benchmark: AnyBenchmark, info: DatasetInfo) -> Iterator[str]:
+    """Yield the faults of a benchmark whose images don't exist for the data set."""
     pipeline = getattr(benchmark, "pipeline", None)
     if pipeline is not None and pipeline not in pipelines(info):
-        return f"{info.name} has no pipeline {pipeline}; {expected(pipelines(info), pipeline)}"
+        yield f"{info.name} has no pipeline {pipeline}; {expected(pipelines(info), pipeline)}"
     if getattr(benchmark, "against", None) == info.name:
-        return f"against: {info.name} is what the runs are trained on"
-    return ""
+        yield f"against: {info.name} is what the runs are trained on"
 
 
-def _wrong_attack(benchmark: AnyBenchmark, info: DatasetInfo) -> Iterator[str]:
-    """What is wrong with an attack on images of the data set."""
+def _attack_faults(benchmark: AnyBenchmark, info: DatasetInfo) -> Iterator[str]:
+    """Yield the faults of an attack on images of the data set."""
     target = getattr(benchmark, "target", None)
     if isinstance(target, int) and target >= info.classes:
         yield f"target: {info.name} has the classes 0 to {info.classes - 1}"
     if isinstance(benchmark, Attack) and benchmark.eps > (largest := largest_eps(benchmark.norm, info)):
         wrong = f"eps: {format_eps(benchmark.eps)} is larger than the range of {info.name} in {benchmark.norm}"
         yield f"{wrong}; at most {largest:g} in [0, 1] pixel units"
-    if info.classes < (needed := min_classes(benchmark)):
-        yield f"its loss, DLR, needs {needed} classes, {info.name} has {info.classes}; {WITHOUT_DLR}"
-    if info.size < (needed := min_image_size(benchmark)):
-        yield f"in l2 its attack Square needs {needed} x {needed} pixels, {info.name} has {info.size}; {WITHOUT_SQUARE}"
+    if info.classes < (classes := min_classes(benchmark)):
+        yield f"its loss, DLR, needs {classes} classes, {info.name} has {info.classes}; {WITHOUT_DLR}"
+    if info.size < (size := min_image_size(benchmark)):
+        yield f"in l2 its attack Square needs {size} x {size} pixels, {info.name} has {info.size}; {WITHOUT_SQUARE}"
     if isinstance(benchmark, AutoAttack) and benchmark.draws and benchmark.version != "rand":
         yield "draws: standard judges mean encodings and draws no z; expected version: rand beside it"
 
 
 def _entry(item: Node, faults: list[Fault]) -> BenchmarkEntry | None:
-    """One entry: a name, or `name: {parameters}` with lists as axes."""
+    """Return one entry: a name, or `name: {parameters}` with lists as axes."""
     kinds = schema(AnyBenchmark).sections[()].kinds
     single = isinstance(item, MappingNode) and len(item.value) == 1
     name, parameters = item.value[0] if single else (item, None)
@@ -183,18 +185,20 @@ def _entry(item: Node, faults: list[Fault]) -> BenchmarkEntry | None:
     return _parameters(item, name, parameters, faults)
 
 
-def _parameters(item: Node, name: ScalarNode, given: MappingNode | None, faults: list[Fault]) -> BenchmarkEntry | None:
-    """The axes of the parameters multiplied out, and the two selections read."""
+def _parameters(
+    item: Node, name: ScalarNode, parameters: MappingNode | None, faults: list[Fault]
+) -> BenchmarkEntry | None:
+    """Return an entry with the axes of its parameters multiplied out and its two selections read."""
     tree = schema(AnyBenchmark)
     fields = tree.sections[()].fields(name.value)
-    pairs = given.value if given is not None else []
-    before = len(faults)
+    pairs = parameters.value if parameters is not None else []
+    faults_before = len(faults)
     axes: list[list[tuple[str, Any]]] = []
     selections: dict[str, tuple[selection.Selection, Node]] = {}
     for key, node in pairs:
         if key.value == ONLY or (key.value == SOURCE and SOURCE in fields):
-            if (chosen := _selection(node, faults)) is not None:
-                selections[key.value] = chosen, node
+            if (selected := _selection(node, faults)) is not None:
+                selections[key.value] = selected, node
         elif key.value not in fields:
             allowed = expected((*fields, ONLY), key.value)
             faults.append(fault_at(key, f"{name.value}: unknown parameter {key.value!r}; {allowed}"))
@@ -202,9 +206,9 @@ def _parameters(item: Node, name: ScalarNode, given: MappingNode | None, faults:
             options = read_axis(tree, (key.value,), f"{name.value}.{key.value}", node, faults)
             axes.append([(key.value, value.value) for option in options for value in option.values()])
     for key in sorted(k for k, info in fields.items() if info.required and k not in {k.value for k, _ in pairs}):
-        wanted = "a selection of one run" if key == SOURCE else describe_type(fields[key].type)
-        faults.append(fault_at(name, f"{name.value}: {key} is missing: expected {wanted}"))
-    if len(faults) > before:
+        allowed = "a selection of one run" if key == SOURCE else describe_type(fields[key].type)
+        faults.append(fault_at(name, f"{name.value}: {key} is missing: expected {allowed}"))
+    if len(faults) > faults_before:
         return None
     combinations = tuple({TAG: name.value, **dict(combination)} for combination in itertools.product(*axes))
     only = selections[ONLY][0] if ONLY in selections else None
@@ -228,10 +232,10 @@ def _selection(node: Node, faults: list[Fault]) -> selection.Selection | None:
 def _benchmarks(entry: BenchmarkEntry, runs: Sequence[PlannedRun], faults: list[Fault]) -> list[AnyBenchmark]:
     extra: dict[str, Any] = {}
     if entry.source is not None:
-        chosen, node = entry.source
-        found = [run.run_id for run in runs if chosen.matches(run.leaves)]
-        if len(found) != 1:
-            faults.append(fault_at(node, f"source: it selects {len(found)} of the {len(runs)} runs; expected one"))
+        selected, node = entry.source
+        run_ids = [run.run_id for run in runs if selected.matches(run.leaves)]
+        if len(run_ids) != 1:
+            faults.append(fault_at(node, f"source: it selects {len(run_ids)} of the {len(runs)} runs; expected one"))
             return []
-        extra[SOURCE] = found[0]
+        extra[SOURCE] = run_ids[0]
     return [msgspec.convert({**combination, **extra}, AnyBenchmark) for combination in entry.combinations]

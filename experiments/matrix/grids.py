@@ -1,4 +1,4 @@
-"""The `grids` of a matrix: products of axes, read and then multiplied out into runs."""
+"""Read the `grids` of a matrix, products of axes, and multiply them out into runs."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from experiments.spec import Run
 _WORDS = ("variants", "zip", "exclude", "include")
 
 Option = dict[Path, Value]
-"""One value of an axis: the leaves it sets."""
+"""One value of an axis: the leaves that it sets."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """One grid, read but not yet multiplied out."""
+    """One grid before it is multiplied out."""
 
     node: Node
     axes: Sequence[Sequence[Option]]
@@ -36,17 +36,17 @@ class Grid:
 
     @property
     def size(self) -> int:
-        """An upper bound of its runs."""
+        """Return an upper bound of the number of its runs."""
         return math.prod(len(axis) for axis in self.axes) + len(self.included)
 
     @property
-    def named(self) -> set[Path]:
-        """The fields that are axes of their own, not parts of a bundle."""
+    def axis_paths(self) -> set[Path]:
+        """Return the fields that are axes of their own, not parts of a variant."""
         return {path for axis in self.axes[1:] for option in axis for path in option}
 
 
 class GridReader:
-    """Reads grids; faults are collected in the list it is given."""
+    """Reads grids and adds their faults to `faults`."""
 
     def __init__(self, variants: Mapping[str, Option], seeds: Sequence[Option], faults: list[Fault]) -> None:
         self._variants = variants
@@ -54,9 +54,9 @@ class GridReader:
         self._faults = faults
 
     def read(self, node: Node | None) -> list[Grid]:
-        """Every grid of the list; an absent list is none."""
+        """Return every grid of the list, none without a list."""
         grids = []
-        for item in self._items(node, "grids: expected a list with at least one grid", some=True):
+        for item in self._items(node, "grids: expected a list with at least one grid", may_be_empty=False):
             if isinstance(item, MappingNode):
                 grids.append(self._grid(item))
             else:
@@ -70,19 +70,20 @@ class GridReader:
         words = {str(key.value): value for key, value in node.value if key.value in _WORDS}
         axes = [self._axis(key, value) for key, value in node.value if key.value not in _WORDS]
         zipped = self._zipped(words["zip"]) if "zip" in words else []
-        self._refuse_twice([*axes, *zipped])
-        axes = [self._bundles(words.get("variants")), *axes, *([_together(zipped)] if zipped else [])]
+        self._refuse_repeated([*axes, *zipped])
+        axes = [self._variant_axis(words.get("variants")), *axes, *([_zip(zipped)] if zipped else [])]
         if not any(("seed",) in option for axis in axes for option in axis):
             axes.append(list(self._seeds))
         return Grid(node, axes, self._exclusions(words.get("exclude")), self._inclusions(words.get("include")))
 
-    def _refuse_twice(self, axes: Iterable[Sequence[Option]]) -> None:
-        """A field that two axes of one layer set, under whatever names: one of its values would be lost."""
-        seen: dict[Path, Value] = {}
+    def _refuse_repeated(self, axes: Iterable[Sequence[Option]]) -> None:
+        """Add a fault for each field that two axes set, under any of its names: one of its values would be lost."""
+        earlier: dict[Path, Value] = {}
         for axis in axes:
-            mine = {path: value for option in reversed(axis) for path, value in option.items()}
-            self._faults += [set_twice(schema(Run), path, seen[path], mine[path]) for path in mine if path in seen]
-            seen = mine | seen
+            values = {path: value for option in reversed(axis) for path, value in option.items()}
+            repeated = values.keys() & earlier.keys()
+            self._faults += [set_twice(schema(Run), path, earlier[path], values[path]) for path in repeated]
+            earlier = values | earlier
 
     def _axis(self, key: Node, value: Node) -> list[Option]:
         tree = schema(Run)
@@ -94,7 +95,7 @@ class GridReader:
             return []
         return read_axis(tree, path, key.value, value, self._faults)
 
-    def _bundles(self, node: Node | None) -> list[Option]:
+    def _variant_axis(self, node: Node | None) -> list[Option]:
         if node is None:
             return [{}]
         names = [node] if isinstance(node, ScalarNode) else self._items(node, "variants: expected a list of names")
@@ -104,7 +105,7 @@ class GridReader:
         return [self._variants[name.value] for name in names if name.value in self._variants]
 
     def _zipped(self, node: Node) -> list[list[Option]]:
-        """Axes of equal length, which go together."""
+        """Return the axes of a `zip`, which must have equally many values."""
         if not isinstance(node, MappingNode) or not node.value:
             self._fault(node, "zip: expected a mapping of axes")
             return []
@@ -115,13 +116,13 @@ class GridReader:
         return columns
 
     def _exclusions(self, node: Node | None) -> list[selection.Selection]:
-        found = []
+        selections = []
         for item in self._items(node, "exclude: expected a list of selections"):
             try:
-                found.append(selection.parse(str(yaml_nodes.plain(item))))
+                selections.append(selection.parse(str(yaml_nodes.plain(item))))
             except InputError as error:
                 self._fault(item, str(error))
-        return found
+        return selections
 
     def _inclusions(self, node: Node | None) -> list[tuple[Option, Node]]:
         return [
@@ -131,46 +132,44 @@ class GridReader:
             for seed in self._seeds
         ]
 
-    def _items(self, node: Node | None, otherwise: str, *, some: bool = False) -> list[Any]:
+    def _items(self, node: Node | None, fault: str, *, may_be_empty: bool = True) -> list[Any]:
         if node is None:
             return []
-        if not isinstance(node, SequenceNode) or (some and not node.value):
-            self._fault(node, otherwise)
+        if not isinstance(node, SequenceNode) or not (node.value or may_be_empty):
+            self._fault(node, fault)
             return []
         return list(node.value)
 
 
-def _together(columns: Sequence[Sequence[Option]]) -> list[Option]:
-    """Axes of equal length as one."""
+def _zip(columns: Sequence[Sequence[Option]]) -> list[Option]:
+    """Return axes of equal length as one axis."""
+    # Not strict: unequal lengths are a fault already, and reading goes on to find the others.
     return [{path: value for option in row for path, value in option.items()} for row in zip(*columns, strict=False)]
 
 
 def expand(grid: Grid, base: LayeredLeaves, assembler: Assembler, faults: list[Fault]) -> list[tuple[Run, Node]]:
-    """The runs of one grid, in the order of its axes, the last one changing fastest; then those it includes."""
+    """Return the runs of one grid, its last axis changing fastest, then those that it includes."""
     if grid.size > MAX_RUNS:
         faults.append(fault_at(grid.node, f"a grid of more than {MAX_RUNS:,} runs"))
         return []
-    found: list[Fault] = []
     runs: list[tuple[Run, Node]] = []
-    bundles, *axes = grid.axes
+    variants, *axes = grid.axes
     layers = [[tag_layer(option, AXIS) for option in axis] for axis in axes]
-    for bundle in bundles:
-        start = base | tag_layer(bundle, VARIANT)
+    for variant in variants:
+        start = base | tag_layer(variant, VARIANT)
         for options in itertools.product(*layers):
             leaves = start.copy()
             for option in options:
                 leaves.update(option)
-            run = assembler.run(leaves, grid.node, found)
-            if run and not (grid.excluded and _excluded(grid, run)):
+            run = assembler.run(leaves, grid.node, faults)
+            if run and not (grid.excluded and _is_excluded(grid, run)):
                 runs.append((run, grid.node))
     for assignments, node in grid.included:
-        if run := assembler.run(base | tag_layer(assignments, AXIS), node, found):
+        if run := assembler.run(base | tag_layer(assignments, AXIS), node, faults):
             runs.append((run, node))
-    # The same fault of many combinations is one fault, where it stands first.
-    faults += {fault.message: fault for fault in reversed(found)}.values()
     return runs
 
 
-def _excluded(grid: Grid, run: Run) -> bool:
+def _is_excluded(grid: Grid, run: Run) -> bool:
     leaves = dict(flatten(run))
     return any(excluded.matches(leaves) for excluded in grid.excluded)

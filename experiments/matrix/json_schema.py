@@ -1,7 +1,7 @@
-"""The JSON Schema of matrix files, generated from the spec, for editors: names to complete, values to check.
+"""Generate the JSON Schema of matrix files from the spec. Editors complete names and check values by it.
 
-`load` is the judge of a matrix; the schema says what can be said without expanding it. It allows a field under
-every name that `load` allows: nested, dotted, and any unique ending of its path.
+Only `load` decides whether a matrix is valid; the schema covers the rules that need no expansion. It allows a field
+under every name that `load` allows: nested, dotted, and any unique ending of its path.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _RANGE: Json = {
 
 
 def json_schema() -> Json:
-    """The whole schema (draft 2020-12)."""
+    """Return the schema of a matrix file (draft 2020-12)."""
     run = schema(Run)
     fields = _names(run)
     axes = {name: _axis(value) for name, value in fields.items()}
@@ -72,12 +72,12 @@ def json_schema() -> Json:
 
 
 def _names(tree: Schema) -> Json:
-    """Every name of every leaf and section, with what it may be given."""
+    """Return every name of every leaf and section with the schema of its values."""
     return {name: _field(tree, path) for name, path in sorted(tree.unique_names().items())}
 
 
 def _field(tree: Schema, path: Path) -> Json:
-    """A leaf, or a section: its name, where it has one, or a mapping of its fields."""
+    """Return the schema of a leaf or of a section: its name, if it has one, or a mapping of its fields."""
     section_path = path[:-1] if path[-1] == TAG else path
     section = tree.sections.get(section_path)
     if section is None:
@@ -89,23 +89,23 @@ def _field(tree: Schema, path: Path) -> Json:
         }
         if not section.tagged:
             inner |= {name: _leaf(info.type) for name, info in section.fields(tag).items() if name == TAG}
-            found = _object(inner) | _documented(kind)
-            return {"anyOf": [inner[TAG], found]} if TAG in inner else found
+            mapping = _object(inner) | _documented(kind)
+            return {"anyOf": [inner[TAG], mapping]} if TAG in inner else mapping
     names = [{"const": tag} | _documented(kind) for tag, kind in section.kinds.items()]
     return {"anyOf": [*names, _object({TAG: {"anyOf": names}, **inner})]}
 
 
 def _axis(value: Json) -> Json:
-    """One value, a list of them, or a range where they are numbers."""
+    """Return the schema of an axis: one value, a list of them, or a range of numbers."""
     ranges = [_RANGE] if '"number"' in str(value).replace("'", '"') or "integer" in str(value) else []
     return {"anyOf": [value, {"type": "array", "minItems": 1, "items": value}, *ranges]}
 
 
 def _benchmark() -> Json:
-    """A name, or one name with its parameters."""
+    """Return the schema of a benchmark: a name, or one name with its parameters."""
     tree = schema(AnyBenchmark)
     section = tree.sections[()]
-    alone, with_parameters = [], []
+    without_parameters, with_parameters = [], []
     for tag, kind in section.kinds.items():
         fields = section.fields(tag)
         values = {n: _TEXT if n == SOURCE else _axis(_leaf(info.type)) for n, info in fields.items()}
@@ -114,8 +114,8 @@ def _benchmark() -> Json:
         parameters = _object(values) | {"required": required} | _documented(kind)
         with_parameters.append(_object({tag: parameters}) | {"required": [tag]})
         if not required:
-            alone.append({"const": tag} | _documented(kind))
-    return {"anyOf": [*alone, *with_parameters]}
+            without_parameters.append({"const": tag} | _documented(kind))
+    return {"anyOf": [*without_parameters, *with_parameters]}
 
 
 def _resources() -> Json:
@@ -126,19 +126,17 @@ def _resources() -> Json:
 
 
 def _struct(kind: type[Struct]) -> Json:
-    """A plain struct without sections."""
+    """Return the schema of a plain struct without sections."""
     values = {info.name: _leaf(info.type) for info in msgspec.structs.fields(kind)}
     return _object(values) | _documented(kind)
 
 
 def _leaf(kind: Any) -> Json:
-    """One value."""
-    found: Json = msgspec.json.schema(kind)
-    found = found if "description" in found else found | {"description": describe_type(kind)}
+    leaf: Json = {"description": describe_type(kind)} | msgspec.json.schema(kind)
     if unit(kind) == "pixels":
         ratio = {"type": "string", "pattern": r"^\s*[0-9.]+\s*(/\s*[0-9.]+|px)\s*$"}
-        found = {"anyOf": [found, ratio], "description": describe_type(kind)}
-    return found
+        return {"anyOf": [leaf, ratio], "description": describe_type(kind)}
+    return leaf
 
 
 def _object(properties: Mapping[str, Json]) -> Json:

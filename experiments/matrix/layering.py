@@ -1,8 +1,8 @@
-"""From layered leaves to one run: which leaves survive depends only on where they come from and on the tags.
+"""Merge layers of leaves into runs.
 
-A later layer (base, then variants, then axes) overrides an earlier one. A field that an earlier layer set and the
-chosen kind does not have (rho, once the objective is xent) falls away; set in the same layer as the kind it is
-an error.
+A later layer (base, then variants, then axes) overrides an earlier one. A field that an earlier layer set and that the
+chosen kind lacks (rho, once the objective is xent) is dropped; set in the same layer as the kind, it is an error.
+So the leaves that a run keeps depend only on their layers and on the tags.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BASE, VARIANT, AXIS = range(3)
 
 @dataclass(frozen=True, slots=True)
 class Layered:
-    """One leaf and the layer that set it."""
+    """A leaf's value and the layer that set it."""
 
     value: Value
     layer: int
@@ -36,42 +36,42 @@ LayeredLeaves = dict[Path, Layered]
 
 
 def tag_layer(values: Mapping[Path, Value], layer: int) -> LayeredLeaves:
-    """All of these leaves, set by one layer."""
+    """Return leaves with the layer that sets them."""
     return {path: Layered(value, layer) for path, value in values.items()}
 
 
 @dataclass(frozen=True)
 class _MergePlan:
-    """What layers and tags alone say about a run: what is wrong, or which leaves make which of its sections."""
+    """The result of merging one combination of layers and tags: its problems, or the leaves of each section."""
 
     problems: tuple[tuple[Path, str], ...]
-    """(place, message)"""
+    """Pairs (path of the leaf, message)."""
     sections: tuple[tuple[str, tuple[Path, ...]], ...]
     scalars: tuple[Path, ...]
 
 
 class Assembler:
-    """Builds runs. A recipe is worked out once for each combination of layers and tags, and equal sections of
-    different runs are one object: they are many in a large matrix, and whoever compares runs needs only look once."""
+    """Builds runs. It makes one plan for each combination of layers and tags, and one object for equal sections of
+    different runs: a large matrix has many, and comparing them by identity is quick."""
 
     def __init__(self) -> None:
-        self._recipes: dict[Any, _MergePlan] = {}
+        self._plans: dict[Any, _MergePlan] = {}
         self._sections: dict[Any, Any] = {}
 
     def run(self, leaves: LayeredLeaves, node: Node, faults: list[Fault]) -> Run | None:
-        """The run, or None and faults at the leaves that are wrong, else at `node`."""
+        """Return the run of these leaves, or None and add faults, at the wrong leaves or else at `node`."""
         key = tuple(
             [(path, item.layer, item.value.value if path[-1] == TAG else None) for path, item in leaves.items()]
         )
-        recipe = self._recipes.get(key)
-        if recipe is None:
-            recipe = self._recipes[key] = _recipe(leaves)
-        for path, message in recipe.problems:
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans[key] = _merge(leaves)
+        for path, message in plan.problems:
             faults.append(fault_at(leaves[path].value.node if path in leaves else node, message))
-        if recipe.problems:
+        if plan.problems:
             return None
-        given = {name: self._section(name, paths, leaves) for name, paths in recipe.sections}
-        run = Run(**given, **{path[0]: leaves[path].value.value for path in recipe.scalars})
+        sections = {name: self._section(name, paths, leaves) for name, paths in plan.sections}
+        run = Run(**sections, **{path[0]: leaves[path].value.value for path in plan.scalars})
         if contradiction := consistency.contradiction(run):
             path = tuple(contradiction.field.split("."))
             # A default has no place in the file: point at the kind that has the field, else at the grid.
@@ -81,15 +81,15 @@ class Assembler:
         return run
 
     def _section(self, name: str, paths: tuple[Path, ...], leaves: LayeredLeaves) -> Any:
-        """One top-level section from its leaves, whose values are of the right types already."""
+        """Return one top-level section of a run, whose leaves have values of the right types already."""
         key = (paths, *[leaves[path].value.value for path in paths])
         if key not in self._sections:
             nested: dict[str, Any] = {}
             for path in paths:
-                into = nested
+                mapping = nested
                 for part in path[1:-1]:
-                    into = into.setdefault(part, {})
-                into[path[-1]] = leaves[path].value.value
+                    mapping = mapping.setdefault(part, {})
+                mapping[path[-1]] = leaves[path].value.value
             self._sections[key] = msgspec.convert(nested, _types()[name])
         return self._sections[key]
 
@@ -99,52 +99,51 @@ def _types() -> dict[str, Any]:
     return {info.name: info.type for info in msgspec.structs.fields(Run)}
 
 
-def _recipe(leaves: LayeredLeaves) -> _MergePlan:
+def _merge(leaves: LayeredLeaves) -> _MergePlan:
+    layers = {path: item.layer for path, item in leaves.items()}
     tags = {path: item.value.value for path, item in leaves.items() if path[-1] == TAG}
-    kept, problems = _surviving({path: item.layer for path, item in leaves.items()}, tags)
+    surviving: list[Path] = []
+    problems: list[tuple[Path, str]] = []
+    _merge_section((), list(layers), layers, tags, surviving, problems)
     sections: dict[str, list[Path]] = {}
-    for path in sorted(path for path in kept if len(path) > 1):
+    for path in sorted(path for path in surviving if len(path) > 1):
         sections.setdefault(path[0], []).append(path)
-    scalars = tuple(path for path in kept if len(path) == 1)
+    scalars = tuple(path for path in surviving if len(path) == 1)
     return _MergePlan(tuple(problems), tuple((name, tuple(paths)) for name, paths in sections.items()), scalars)
 
 
-def _surviving(layers: Mapping[Path, int], tags: Mapping[Path, Any]) -> tuple[list[Path], list[tuple[Path, str]]]:
-    """Which leaves a run keeps, and what is wrong: (place, message)."""
-    kept: list[Path] = []
-    problems: list[tuple[Path, str]] = []
-    _visit((), list(layers), layers, tags, kept, problems)
-    return kept, problems
-
-
-def _visit(
+def _merge_section(
     section_path: Path,
-    mine: list[Path],
+    set_paths: list[Path],
     layers: Mapping[Path, int],
     tags: Mapping[Path, Any],
-    kept: list[Path],
+    surviving: list[Path],
     problems: list[tuple[Path, str]],
 ) -> None:
-    """One section, and those below it, of which `mine` are the leaves that are set."""
+    """Add the surviving leaves and the problems of one section and of those below it.
+
+    `set_paths` are the leaves that some layer sets in it.
+    """
     tree = schema(Run)
     section = tree.sections[section_path]
     owner = ".".join(section_path)
     tag_path = (*section_path, TAG)
     if section.tagged and tag_path not in layers:
-        what = f"{tree.short(mine[0])} is set but no {owner} is chosen"
-        problems.append((mine[0], f"{what}; {expected(section.kinds, '')}"))
+        wrong = f"{tree.short(set_paths[0])} is set but no {owner} is chosen"
+        problems.append((set_paths[0], f"{wrong}; {expected(section.kinds, '')}"))
         return
     tag = tags[tag_path] if section.tagged else ""
     fields = section.fields(tag)
     groups: dict[str, list[Path]] = {}
-    for path in mine:
+    for path in set_paths:
         groups.setdefault(path[len(section_path)], []).append(path)
     for name, paths in groups.items():
         if name in fields and (*section_path, name) in tree.sections:
-            _visit((*section_path, name), paths, layers, tags, kept, problems)
+            _merge_section((*section_path, name), paths, layers, tags, surviving, problems)
         elif name in fields or (name == TAG and section.tagged):
-            kept.extend(paths)
+            surviving.extend(paths)
         elif min(layers[path] for path in paths) >= layers[tag_path]:
+            # The layer of the kind, or a later one, sets a field that the kind lacks: no leftover of an earlier kind.
             allowed = expected(fields, name) if fields else "it has none"
             problems.append((paths[0], f"{tree.short(paths[0])}: {owner} {tag!r} has no such field; {allowed}"))
     for name, info in fields.items():

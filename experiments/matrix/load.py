@@ -1,4 +1,4 @@
-"""A matrix file: read, checked as a whole, and expanded into runs.
+"""Read a matrix file, check it as a whole, and expand it into runs.
 
     title: …                       one line for reports
     base: {…}                      fields of every run
@@ -12,10 +12,10 @@
         include: [{objective: xent}]
     seeds: [0, 1, 2]               one more axis of every grid
     evaluate: [clean, …]           benchmarks (`experiments.benchmarks`)
-    resources: {train: {…}, …}     what a stage asks of the cluster (`experiments.matrix.resources_section`)
-    report: {…}                    which table and figures (`experiments.matrix.report_section`)
+    resources: {train: {…}, …}     requests of each stage to the cluster (`experiments.matrix.resources_section`)
+    report: {…}                    the table and figures (`experiments.matrix.report_section`)
 
-`experiments/README.md` explains the language by example; what overrides what, `experiments.matrix.layering`.
+`experiments/README.md` explains the language by example, `experiments.matrix.layering` the order of overrides.
 """
 
 from __future__ import annotations
@@ -41,44 +41,20 @@ from experiments.matrix.spec_fields import Path, read_assignments, schema
 from experiments.matrix.yaml_nodes import fault_at
 from experiments.spec import Run
 
-TOP = ("title", "base", "variants", "grids", "seeds", "evaluate", "resources", "report")
-"""The fields of a matrix file."""
+SECTIONS = ("title", "base", "variants", "grids", "seeds", "evaluate", "resources", "report")
+"""The sections of a matrix file."""
 
 
 def load(path: FilePath) -> Matrix:
     """Read and expand a matrix file.
 
-    Raises InputError if the file can't be read, MatrixError with every fault found otherwise.
+    Raises InputError if the file can't be read, else MatrixError with all its faults.
     """
     return _Reader(path).matrix()
 
 
-def distinct_networks(folder: FilePath) -> list[Run]:
-    """One run for each distinct network, data set and precision of the matrices in a folder, in order of file."""
-    found: dict[Any, Run] = {}
-    for path in sorted(folder.glob("[!.]*.yaml")):
-        for planned in load(path).runs:
-            run = planned.run
-            found.setdefault((run.data.name, run.network, run.precision), run)
-    return list(found.values())
-
-
-def _names(axes: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the names of runs that have these axes. Digests that begin alike are spelled in full."""
-    short = [_name(values) for values in axes]
-    counts = Counter(short)
-    return [
-        name if counts[name] == 1 else _name(values, in_full=True) for name, values in zip(short, axes, strict=True)
-    ]
-
-
-def _name(axes: Mapping[str, Any], *, in_full: bool = False) -> str:
-    texts = {key: str(v) if in_full and isinstance(v, str) else format_value(v) for key, v in axes.items()}
-    return " ".join([texts.pop("objective"), *(f"{key}={text}" for key, text in texts.items())])
-
-
 class _Reader:
-    """Turns the composed nodes of one file into a Matrix, collecting faults on the way."""
+    """Turns the nodes of one file into a Matrix. It collects faults, so that a user sees all of them at once."""
 
     def __init__(self, path: FilePath) -> None:
         self.path = path
@@ -86,35 +62,34 @@ class _Reader:
 
     def matrix(self) -> Matrix:
         root = yaml_nodes.compose(self.path)
-        top = self._keys(root)
-        title = self._title(top.get("title"))
-        base = self._fields(top.get("base"))
-        variants = self._variants(top.get("variants"))
-        seeds = read_axis(schema(Run), ("seed",), "seeds", top["seeds"], self.faults) if "seeds" in top else [{}]
-        grids = GridReader(variants, seeds, self.faults).read(top.get("grids")) or [Grid(root, [[{}], seeds])]
-        sound = not self.faults  # else the runs would be others than those meant
-        asked = evaluate_section.read(top.get("evaluate"), self.faults)
-        rules = resources_section.read(top.get("resources"), self.faults)
-        report = self._report(top.get("report"))
-        runs = self._runs(root, grids, base) if sound else []
-        every, mine = evaluate_section.resolve(asked, runs, self.faults) if runs else ((), [])
-        self._raise()
-        if any(mine):
-            runs = [replace(run, benchmarks=own) for run, own in zip(runs, mine, strict=True)]
-        return Matrix(self.path, title, tuple(runs), every, rules, report)
-
-    def _raise(self) -> None:
+        sections = self._sections(root)
+        title = self._title(sections.get("title"))
+        base = self._fields(sections.get("base"))
+        variants = self._variants(sections.get("variants"))
+        seeds = self._seeds(sections.get("seeds"))
+        # A matrix without grids is one run for each seed.
+        grids = GridReader(variants, seeds, self.faults).read(sections.get("grids")) or [Grid(root, [[{}], seeds])]
+        # With a fault so far, the runs would be others than those that the author means.
+        is_expandable = not self.faults
+        entries = evaluate_section.read(sections.get("evaluate"), self.faults)
+        rules = resources_section.read(sections.get("resources"), self.faults)
+        report = self._report(sections.get("report"))
+        runs = self._expand(root, base, grids) if is_expandable else []
+        benchmarks, by_run = evaluate_section.resolve(entries, runs, self.faults) if runs else ((), [])
         if self.faults:
             raise MatrixError(self.path, self.faults)
+        if any(by_run):
+            runs = [replace(run, benchmarks=own) for run, own in zip(runs, by_run, strict=True)]
+        return Matrix(self.path, title, tuple(runs), benchmarks, rules, report)
 
     def _fault(self, node: Node, message: str) -> None:
         self.faults.append(fault_at(node, message))
 
-    def _keys(self, node: MappingNode) -> dict[str, Node]:
-        for key, _ in node.value:
-            if key.value not in TOP:
-                self._fault(key, f"unknown field {key.value!r} of a matrix; {expected(TOP, key.value)}")
-        return {key.value: value for key, value in node.value}
+    def _sections(self, root: MappingNode) -> dict[str, Node]:
+        for key, _ in root.value:
+            if key.value not in SECTIONS:
+                self._fault(key, f"unknown field {key.value!r} of a matrix; {expected(SECTIONS, key.value)}")
+        return {key.value: value for key, value in root.value}
 
     def _title(self, node: Node | None) -> str:
         if node is None:
@@ -135,41 +110,66 @@ class _Reader:
             return {}
         return {key.value: self._fields(value) for key, value in node.value}
 
+    def _seeds(self, node: Node | None) -> list[Option]:
+        return read_axis(schema(Run), ("seed",), "seeds", node, self.faults) if node is not None else [{}]
+
     def _report(self, node: Node | None) -> ReportSpec:
         if node is None:
             return ReportSpec()
         values = read_assignments(schema(ReportSpec), node, (), self.faults)
         return msgspec.convert({path[0]: item.value for path, item in values.items()}, ReportSpec)
 
-    def _runs(self, root: Node, grids: list[Grid], base: Option) -> list[PlannedRun]:
+    def _expand(self, root: Node, base: Option, grids: list[Grid]) -> list[PlannedRun]:
         if sum(grid.size for grid in grids) > MAX_RUNS and len(grids) > 1:
             self._fault(root, f"the grids have more than {MAX_RUNS:,} runs together")
             return []
-        wrong: list[Fault] = []
-        found: list[tuple[Run, Node]] = []
+        faults: list[Fault] = []
+        runs: list[tuple[Run, Node]] = []
         assembler, leaves = Assembler(), tag_layer(base, BASE)
         for grid in grids:
-            found += expand(grid, leaves, assembler, wrong)
-        if wrong:  # a fault in base is one fault, however many grids meet it
-            self.faults += {fault.message: fault for fault in reversed(wrong)}.values()
+            runs += expand(grid, leaves, assembler, faults)
+        if faults:
+            # Many combinations and grids meet the same fault: it is named once, at its first place.
+            self.faults += {fault.message: fault for fault in reversed(faults)}.values()
             return []
-        if not found:
+        if not runs:
             self._fault(root, "the matrix has no runs: everything is excluded")
             return []
-        return self._identified(found, {path for grid in grids for path in grid.named})
+        return self._label(runs, {path for grid in grids for path in grid.axis_paths})
 
-    def _identified(self, runs: list[tuple[Run, Node]], named: set[Path]) -> list[PlannedRun]:
-        """The runs with their identities and axes; a run that stands there twice is a fault."""
-        axes = run_axes.label_axes([run for run, _ in runs], named)
-        seen: dict[str, Node] = {}
+    def _label(self, runs: list[tuple[Run, Node]], axis_paths: set[Path]) -> list[PlannedRun]:
+        """Return the runs with their identities, names and axes; the second of two equal runs is a fault."""
+        labels = run_axes.label_axes([run for run, _ in runs], axis_paths)
+        nodes: dict[str, Node] = {}
         planned = []
-        for (run, node), name, mine in zip(runs, _names(axes), axes, strict=True):
+        for (run, node), name, axes in zip(runs, _names(labels), labels, strict=True):
             run_id = identity.run_id(run)
-            if run_id in seen:
-                first = seen[run_id].start_mark.line + 1
-                self._fault(
-                    node, f"the run {_name(mine)} stands here a second time; the first is in the grid at line {first}"
-                )
-            seen[run_id] = node
-            planned.append(PlannedRun(run, run_id, name, mine))
+            if run_id in nodes:
+                line = nodes[run_id].start_mark.line + 1
+                first = f"the first is in the grid at line {line}"
+                self._fault(node, f"the run {_name(axes)} stands here a second time; {first}")
+            nodes[run_id] = node
+            planned.append(PlannedRun(run, run_id, name, axes))
         return planned
+
+
+def _names(labels: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a name for each run from its axes. Digests that begin alike are spelled in full."""
+    names = [_name(axes) for axes in labels]
+    counts = Counter(names)
+    return [name if counts[name] == 1 else _name(axes, in_full=True) for name, axes in zip(names, labels, strict=True)]
+
+
+def _name(axes: Mapping[str, Any], *, in_full: bool = False) -> str:
+    texts = {key: value if in_full and isinstance(value, str) else format_value(value) for key, value in axes.items()}
+    return " ".join([texts.pop("objective"), *(f"{key}={text}" for key, text in texts.items())])
+
+
+def distinct_networks(folder: FilePath) -> list[Run]:
+    """Return a run for each combination of network, data set and precision in a folder's matrices, in their order."""
+    runs: dict[Any, Run] = {}
+    for path in sorted(folder.glob("[!.]*.yaml")):
+        for planned in load(path).runs:
+            run = planned.run
+            runs.setdefault((run.data.name, run.network, run.precision), run)
+    return list(runs.values())

@@ -1,4 +1,4 @@
-"""A matrix and its runs, expanded."""
+"""An expanded matrix and its runs."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ class PlannedRun:
     name: str
     """`ceb rho=3 seed=0`: for people; unique within the matrix."""
     axes: Mapping[str, Any]
-    """The fields that tell it from the matrix's other runs, under their short names, as far as it has them."""
+    """The fields that tell the run from the matrix's others, by short name. It has only those that its kinds have."""
     benchmarks: tuple[AnyBenchmark, ...] = ()
-    """What it is evaluated on."""
+    """The benchmarks that it is evaluated on."""
 
     @cached_property
     def leaves(self) -> dict[Path, Any]:
-        """Every field of the run by its path, for selections."""
+        """Return every field of the run by its path, for selections."""
         return dict(flatten(self.run))
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """A matrix, expanded. The order of runs is that of the file."""
+    """A matrix with its runs in the order of the file."""
 
     path: FilePath
     title: str
@@ -54,23 +54,24 @@ class Matrix:
         return self.path.stem
 
     def resources(self, run: PlannedRun, stage: Stage) -> Resources:
-        """What one stage of one run asks of the cluster."""
-        return self.rules.resources(run.leaves, stage) if self.rules.overrides else self.rules.resources({}, stage)
+        """Return the resources that one stage of one run requests."""
+        # Flattening a run is slow: not without a rule that looks at the leaves.
+        return self.rules.resources(run.leaves if self.rules.overrides else {}, stage)
 
     def select(self, text: str | None) -> Matrix:
-        """The matrix with the runs that a selection leaves. Raises InputError if it leaves none."""
+        """Return the matrix with the selected runs alone. Raises InputError if the selection matches none."""
         if not text:
             return self
-        chosen = selection.parse(text)
-        runs = tuple(run for run in self.runs if chosen.matches(run.leaves))
+        selected = selection.parse(text)
+        runs = tuple(run for run in self.runs if selected.matches(run.leaves))
         if not runs:
             wrong = f"selects none of the {len(self.runs)} runs of {self.path}"
-            raise InputError(f"--only {text!r}", wrong, _values_there(chosen, self.runs))
+            raise InputError(f"--only {text!r}", wrong, _existing_values(selected, self.runs))
         return replace(self, runs=runs)
 
 
 def format_value(value: Any) -> str:
-    """Return a value as a name spells it: `0.3`, `8/255`, `500,1000` for a list, the beginning of a digest.
+    """Return a value as run names spell it: `0.3`, `8/255`, `500,1000` for a list, the beginning of a digest.
 
     A number keeps every digit it needs to be read back as itself, so that two values never look like one.
     """
@@ -81,12 +82,12 @@ def format_value(value: Any) -> str:
     return format_eps(value) if isinstance(value, float) else str(value)
 
 
-def _values_there(chosen: selection.Selection, runs: Iterable[PlannedRun]) -> str:
-    """Of the first condition that no run satisfies, which values there are: `rho is 5, 3, 1 there`."""
-    every = [run.leaves for run in runs]
-    for condition in chosen.conditions:
-        if not any(condition.matches(leaves) for leaves in every):
-            values = dict.fromkeys(leaves[condition.path] for leaves in every if condition.path in leaves)
+def _existing_values(selected: selection.Selection, runs: Iterable[PlannedRun]) -> str:
+    """Return the values that the runs have in the first condition that none satisfies: `rho is 5, 3, 1 there`."""
+    leaves_by_run = [run.leaves for run in runs]
+    for condition in selected.conditions:
+        if not any(condition.matches(leaves) for leaves in leaves_by_run):
+            values = dict.fromkeys(leaves[condition.path] for leaves in leaves_by_run if condition.path in leaves)
             name = schema(Run).short(condition.path)
             if not values:
                 return f"none of them has {name}"

@@ -1,4 +1,4 @@
-"""What a matrix wants reported: which table and figures of the papers, and by which rule rho* is chosen.
+"""The `report` section of a matrix: the table and figures of the papers, and the rule that chooses rho*.
 
 report: {table: table1, published: v2, rho_star: clean, mce_baseline: alexnet, figures: [v2-3, v2-4]}
 report: {columns: [clean, pgd_l2, pgd_linf], published: v2, figures: [v2-1, v2-2]}

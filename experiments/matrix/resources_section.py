@@ -1,4 +1,4 @@
-"""What a stage of a run asks of the cluster. Never part of a run's identity: it may not change what is learned.
+"""Read the `resources` section of a matrix: the requests of each stage to the cluster.
 
     resources:
       train: {gpus_per_node: 8, gpu_type: a100, cpus_per_gpu: 12, memory: 480G, time: 48:00:00}
@@ -7,7 +7,7 @@
         - only: depth = 152, width = 2
           train: {nodes: 4}
 
-A matrix without this section asks for one CPU core of one machine.
+A matrix without this section requests one CPU core of one machine.
 """
 
 from __future__ import annotations
@@ -26,31 +26,32 @@ from experiments.matrix.yaml_nodes import fault_at
 from experiments.resources import STAGES, Resources, Stage
 
 Assigned = Mapping[Path, Any]
-"""What a mapping sets, leaf by leaf."""
+"""The values that a mapping sets, by leaf."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """The section, read: what every run asks for, and what some ask for instead."""
+    """The requests of every run, and those of some runs that override them."""
 
     base: Mapping[Stage, Assigned] = field(default_factory=dict)
     overrides: tuple[tuple[selection.Selection, Mapping[Stage, Assigned]], ...] = ()
-    _made: dict[tuple[Stage, tuple[int, ...]], Resources] = field(default_factory=dict, compare=False)
+    _cache: dict[tuple[Stage, tuple[int, ...]], Resources] = field(default_factory=dict, compare=False)
 
     def resources(self, leaves: Mapping[Path, Any], stage: Stage) -> Resources:
-        """What a run with these leaves asks for in a stage; equal resources are one object."""
-        holding = tuple(i for i, (chosen, _) in enumerate(self.overrides) if chosen.matches(leaves))
-        if (stage, holding) not in self._made:
+        """Return the resources that a run with these leaves requests in a stage; equal ones are one object."""
+        matching = tuple(index for index, (only, _) in enumerate(self.overrides) if only.matches(leaves))
+        if (stage, matching) not in self._cache:
             merged = dict(self.base.get(stage, {}))
-            for index in holding:
+            for index in matching:
                 merged |= self.overrides[index][1].get(stage, {})
-            made = msgspec.convert(_nested(merged), Resources)
-            self._made[stage, holding] = next((known for known in self._made.values() if known == made), made)
-        return self._made[stage, holding]
+            resources = msgspec.convert(_nested(merged), Resources)
+            equal = next((cached for cached in self._cache.values() if cached == resources), resources)
+            self._cache[stage, matching] = equal
+        return self._cache[stage, matching]
 
 
 def read(node: Node | None, faults: list[Fault]) -> Rules:
-    """The rules a `resources` section states; faults are collected."""
+    """Return the rules of a `resources` section and add its faults to `faults`."""
     if node is None:
         return Rules()
     if not isinstance(node, MappingNode):
@@ -65,13 +66,13 @@ def read(node: Node | None, faults: list[Fault]) -> Rules:
 
 
 def _nested(assigned: Assigned) -> dict[str, Any]:
-    whole: dict[str, Any] = {}
+    nested: dict[str, Any] = {}
     for path, value in assigned.items():
-        section = whole
+        section = nested
         for name in path[:-1]:
             section = section.setdefault(name, {})
         section[path[-1]] = value
-    return whole
+    return nested
 
 
 def _override(item: Node, faults: list[Fault]) -> tuple[selection.Selection, Mapping[Stage, Assigned]] | None:
@@ -87,8 +88,8 @@ def _override(item: Node, faults: list[Fault]) -> tuple[selection.Selection, Map
         return None
 
 
-def _stages(node: MappingNode, also: tuple[str, ...], faults: list[Fault]) -> dict[Stage, Assigned]:
-    found: dict[Stage, Assigned] = {}
+def _stages(node: MappingNode, other_keys: tuple[str, ...], faults: list[Fault]) -> dict[Stage, Assigned]:
+    stages: dict[Stage, Assigned] = {}
     for key, value in node.value:
         if key.value in STAGES:
             values: dict[Path, Value] = read_assignments(schema(Resources), value, (), faults)
@@ -98,11 +99,11 @@ def _stages(node: MappingNode, also: tuple[str, ...], faults: list[Fault]) -> di
                     for path, item in values.items()
                     if path[0] == "execution"
                 ]
-            found[key.value] = {path: item.value for path, item in values.items()}
-        elif key.value not in also:
-            allowed = (*STAGES, *also)
+            stages[key.value] = {path: item.value for path, item in values.items()}
+        elif key.value not in other_keys:
+            allowed = (*STAGES, *other_keys)
             faults.append(fault_at(key, f"unknown field {key.value!r} of resources; {expected(allowed, key.value)}"))
-    return found
+    return stages
 
 
 def _items(node: Node, faults: list[Fault]) -> list[Node]:

@@ -1,8 +1,8 @@
-"""The axes of a matrix: the fields that tell its runs apart, by which people name them.
+"""Choose the axes of a matrix: the fields that tell its runs apart and give them their names.
 
-A field that a grid names as an axis is one if it varies, the objective and rho always. Of the fields that vary
-because a bundle (a variant, an `include`) sets them, only those that tell something new are: where an adversarially
-trained run also has another optimiser and schedule, `adversary` says it all.
+The objective and rho are always axes, and so is a field that varies and that a grid names. Of the other fields that
+vary, because a variant or an `include` sets them, only those are axes that tell runs apart which no other axis does:
+where an adversarially trained run also has another optimiser and schedule, `adversary` says enough.
 """
 
 from __future__ import annotations
@@ -16,63 +16,65 @@ from experiments.matrix.spec_fields import TAG, Path, flatten, schema
 from experiments.spec import Run
 
 ALWAYS: frozenset[Path] = frozenset({("objective", TAG), ("objective", "rho")})
-_TELLING = ("adversary", "network", "data", "objective", "optimiser")
-"""Sections whose fields name a bundle best, in this order; then the others as the spec has them."""
+_BEST_SECTIONS = ("adversary", "network", "data", "objective", "optimiser")
+"""The sections whose fields describe a variant best, in this order; the others follow in the order of the spec."""
 
 
-def label_axes(runs: Sequence[Run], named: Collection[Path]) -> list[dict[str, Any]]:
-    """For each run its axes under their short names, in the order of the spec."""
+def label_axes(runs: Sequence[Run], axis_paths: Collection[Path]) -> list[dict[str, Any]]:
+    """Return for each run its axes under their short names, in the order of the spec.
+
+    `axis_paths` are the fields that grids name as axes.
+    """
     tree = schema(Run)
     columns = _Columns(runs)
     order = {path: index for index, path in enumerate(tree.leaves)}
-    found = sorted(_telling(columns, frozenset(named), order), key=order.__getitem__)
-    shorts = {path: tree.short(path) for path in found}
-    return columns.fragments(shorts)
+    paths = sorted(_choose_axes(columns, frozenset(axis_paths), order), key=order.__getitem__)
+    return columns.select({path: tree.short(path) for path in paths})
 
 
 class _Columns:
-    """The leaves of many runs by section. Equal sections are mostly one object, so each is taken apart once."""
+    """The leaves of many runs by section. Equal sections are mostly one object, and each is flattened once."""
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self._runs = runs
         self._leaves: dict[tuple[str, Any], dict[Path, Any]] = {}
-        """By field of the run and the section's id, or the value itself where the field is no section."""
+        """By the run's field and the id of its section; of a field that is no section, the value itself."""
         for name in Run.__struct_fields__:
             for value in {_key(value): value for run in runs for value in (getattr(run, name),)}.values():
                 leaves = flatten(value, (name,), unset=True) if isinstance(value, Struct) else [((name,), value)]
                 self._leaves[name, _key(value)] = dict(leaves)
 
     def varied(self) -> list[Path]:
-        """The leaves that differ among the runs that have them, and those that always count."""
+        """Return the leaves that differ among the runs that have them, and those that are always axes."""
         values: dict[Path, set[Any]] = {}
         for section in self._leaves.values():
             for path, value in section.items():
                 values.setdefault(path, set()).add(value)
-        return [path for path, seen in values.items() if len(seen) > 1 or path in ALWAYS]
+        return [path for path, distinct in values.items() if len(distinct) > 1 or path in ALWAYS]
 
-    def follows(self, path: Path, kept: Sequence[Path]) -> bool:
-        """Whether the runs' values of `kept` say what each one's value of `path` is."""
-        known: dict[tuple[Any, ...], Any] = {}
+    def is_determined(self, path: Path, by: Sequence[Path]) -> bool:
+        """Whether runs with equal values of the leaves `by` have equal values of `path`."""
+        values: dict[tuple[Any, ...], Any] = {}
         for run in self._runs:
             value = self._value(run, path)
-            if known.setdefault(tuple([self._value(run, key) for key in kept]), value) != value:
+            if values.setdefault(tuple([self._value(run, other) for other in by]), value) != value:
                 return False
         return True
 
-    def fragments(self, shorts: dict[Path, str]) -> list[dict[str, Any]]:
-        """For each run its values of these leaves, under these names, in this order."""
+    def select(self, shorts: dict[Path, str]) -> list[dict[str, Any]]:
+        """Return for each run its values of these leaves, under their short names, in this order."""
         names = list(dict.fromkeys(path[0] for path in shorts))
         parts = {
             key: {short: section[path] for path, short in shorts.items() if section.get(path, UNSET) is not UNSET}
             for key, section in self._leaves.items()
         }
-        found = []
+        labels = []
         for run in self._runs:
-            mine: dict[str, Any] = {}
+            axes: dict[str, Any] = {}
             for name in names:
-                mine.update(parts[name, _key(getattr(run, name))])
-            found.append(mine)
-        return found
+                axes.update(parts[name, _key(getattr(run, name))])
+            labels.append(axes)
+        return labels
 
     def _value(self, run: Run, path: Path) -> Any:
         return self._leaves[path[0], _key(getattr(run, path[0]))].get(path)
@@ -82,13 +84,14 @@ def _key(value: Any) -> Any:
     return id(value) if isinstance(value, Struct) else value
 
 
-def _telling(columns: _Columns, named: frozenset[Path], order: dict[Path, int]) -> list[Path]:
-    """The varied leaves without those that follow from the others (from the objective alone nothing does)."""
+def _choose_axes(columns: _Columns, axis_paths: frozenset[Path], order: dict[Path, int]) -> list[Path]:
+    """Return the varied leaves without those that follow from the others."""
     varied = columns.varied()
-    ranks = {name: rank for rank, name in enumerate(_TELLING)}
-    kept = [path for path in varied if path in named and path not in ALWAYS]
-    rest = [path for path in varied if path not in named and path not in ALWAYS]
-    for path in sorted(rest, key=lambda path: (ranks.get(path[0], len(ranks)), order[path])):
-        if not columns.follows(path, kept):
-            kept.append(path)
-    return kept + [path for path in varied if path in ALWAYS]
+    ranks = {name: rank for rank, name in enumerate(_BEST_SECTIONS)}
+    chosen = [path for path in varied if path in axis_paths and path not in ALWAYS]
+    candidates = [path for path in varied if path not in axis_paths and path not in ALWAYS]
+    for path in sorted(candidates, key=lambda path: (ranks.get(path[0], len(ranks)), order[path])):
+        if not columns.is_determined(path, chosen):
+            chosen.append(path)
+    # Last, because a field that follows from the objective or rho alone still belongs in a name.
+    return chosen + [path for path in varied if path in ALWAYS]

@@ -7,10 +7,10 @@ not even `!=`: what has no rho is not "rho other than 3".
     condition = field ( "=" | "!=" | "<" | "<=" | ">" | ">=" ) value
               | field [ "not" ] "in" "(" value { "," value } ")"
 
-A value is a scalar of YAML; of a radius also a number of grey values, `8/255` or `8px`.
+A value is a scalar of YAML. A radius may also be a number of grey values, `8/255` or `8px`.
 
-A selection of benchmarks begins with what they are called, and its conditions are on their parameters:
-`pgd, norm = linf, eps <= 4/255`. A name is the benchmark's or that of one of its columns in a report, as `pgd_linf`.
+A selection of benchmarks begins with their name, and its conditions are on their parameters:
+`pgd, norm = linf, eps <= 4/255`. The name is the benchmark's, or that of one of its columns in a report, as `pgd_linf`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
 }  # fmt: skip
 
 TRAIN = "train"
-"""Stands in the place of a benchmark for the training."""
+"""The name that selects the training in the place of a benchmark."""
 
 Leaves = Mapping[Path, Any]
 
@@ -67,12 +67,12 @@ class Selection:
     conditions: tuple[Condition, ...] = ()
 
     def matches(self, leaves: Leaves) -> bool:
-        """Whether a run's flattened leaves satisfy every condition."""
+        """Return whether a run's flattened leaves satisfy every condition."""
         return all(condition.matches(leaves) for condition in self.conditions)
 
 
 def parse(text: str) -> Selection:
-    """Parse a selection. Raises InputError naming the place in the text, what is wrong and what is allowed."""
+    """Parse a selection. Raises InputError with the place in the text, the fault and what is allowed."""
     return _Parser(text).selection()
 
 
@@ -85,20 +85,20 @@ def benchmarks(text: str, among: Sequence[AnyBenchmark]) -> list[AnyBenchmark]:
     if name == TRAIN:
         raise InputError(f"selection {text!r}", "the training has no parameters", "--only selects the runs")
     conditions = parser.selection()
-    called = [benchmark for benchmark in among if name in names(benchmark)]
-    if not called:
+    namesakes = [benchmark for benchmark in among if name in names(benchmark)]
+    if not namesakes:
         allowed = dict.fromkeys([*(name for benchmark in among for name in names(benchmark)), TRAIN])
         wrong = f"no benchmark of the matrix is called {name!r}"
         raise InputError(f"selection {text!r}", wrong, expected(allowed, name))
-    chosen = [benchmark for benchmark in called if conditions.matches(dict(flatten(benchmark)))]
-    if not chosen:
-        there = ", ".join(dict.fromkeys(_full_columns(benchmark)[0] for benchmark in called))
-        raise InputError(f"selection {text!r}", f"it holds for no {name} of the matrix", f"there are {there}")
-    return chosen
+    selected = [benchmark for benchmark in namesakes if conditions.matches(dict(flatten(benchmark)))]
+    if not selected:
+        columns = ", ".join(dict.fromkeys(_full_columns(benchmark)[0] for benchmark in namesakes))
+        raise InputError(f"selection {text!r}", f"it holds for no {name} of the matrix", f"there are {columns}")
+    return selected
 
 
 def names(benchmark: AnyBenchmark) -> list[str]:
-    """Return what a benchmark is called: by its kind, and by its columns in a report."""
+    """Return the names of a benchmark: that of its kind, and those of its columns in a report."""
     return list(dict.fromkeys([tag(benchmark), *(column(benchmark, measure) for measure in measures(benchmark))]))
 
 
@@ -129,11 +129,11 @@ class _Parser:
         return Selection(tuple(conditions))
 
     def name(self) -> str:
-        """The word that a selection of benchmarks begins with."""
-        return self._take("word", what="the name of a benchmark")[0]
+        """Return the word that a selection of benchmarks begins with."""
+        return self._take("word", description="the name of a benchmark")[0]
 
     def _condition(self) -> Condition:
-        name, position = self._take("word", what="a field")
+        name, position = self._take("word", description="a field")
         try:
             path = self._schema.resolve(name)
         except LookupError as error:
@@ -147,7 +147,7 @@ class _Parser:
             self._next += 1
             self._take("word", "in")
             return Condition(path, "not in", self._values(path))
-        symbol, _ = self._take("op", what="one of = != < <= > >= in")
+        symbol, _ = self._take("op", description="one of = != < <= > >= in")
         return Condition(path, symbol, (self._value(path),))
 
     def _values(self, path: Path) -> tuple[Any, ...]:
@@ -160,7 +160,7 @@ class _Parser:
         return tuple(values)
 
     def _value(self, path: Path) -> Any:
-        word, _ = self._take("word", what="a value")
+        word, _ = self._take("word", description="a value")
         if word[0] in "\"'":
             return word[1:-1]
         return plain(self._schema.leaves[path], ScalarNode("tag:yaml.org,2002:str", word))
@@ -168,13 +168,14 @@ class _Parser:
     def _peek(self) -> str:
         return self._tokens[self._next][1] if self._next < len(self._tokens) else ""
 
-    def _take(self, kind: str, exactly: str = "", what: str = "") -> tuple[str, int]:
-        wanted = what or repr(exactly)
+    def _take(self, kind: str, literal: str = "", description: str = "") -> tuple[str, int]:
+        """Return the next token and its position. Raises InputError if it is of another kind or another literal."""
+        allowed = f"expected {description or repr(literal)}"
         if self._next == len(self._tokens):
-            raise self._error("it ends too early", f"expected {wanted}", len(self._text))
-        found, text, position = self._tokens[self._next]
-        if found != kind or (exactly and text != exactly):
-            raise self._error(f"unexpected {text!r}", f"expected {wanted}", position)
+            raise self._error("it ends too early", allowed, len(self._text))
+        token_kind, text, position = self._tokens[self._next]
+        if token_kind != kind or (literal and text != literal):
+            raise self._error(f"unexpected {text!r}", allowed, position)
         self._next += 1
         return text, position
 

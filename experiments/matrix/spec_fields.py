@@ -1,8 +1,8 @@
-"""The fields of a tree of msgspec structs as flat dotted paths, and the reading of one YAML node into one field.
+"""Flatten a tree of msgspec structs into dotted paths, and read a YAML node into one of its fields.
 
 A tagged union is one section: its tag is the leaf `<section>.name`, and the section's own path stands for it,
-so `objective: ceb` and `objective: {name: ceb}` are the same. A leaf may be named by any suffix of its path
-that is unique: `rho` for `objective.rho`.
+so that `objective: ceb` and `objective: {name: ceb}` are the same. Any unique suffix of a leaf's path names the leaf:
+`rho` is `objective.rho`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class SchemaSection:
 
     path: Path
     kinds: Mapping[str, type[Struct]]
-    """By tag; a plain struct has the one kind ''."""
+    """By tag. A plain struct has the one kind ''."""
 
     @property
     def tagged(self) -> bool:
@@ -50,7 +50,7 @@ class Schema:
     root: Any
     sections: dict[Path, SchemaSection] = field(default_factory=dict)
     leaves: dict[Path, Any] = field(default_factory=dict)
-    """Path to type; where kinds of a section share a field name they share its type."""
+    """The type of each leaf. Where kinds of a section share a field name, they share its type."""
 
     def __post_init__(self) -> None:
         self._add((), self.root)
@@ -61,48 +61,47 @@ class Schema:
                 self._by_suffix.setdefault(".".join(path[start:]), set()).add(target)
 
     def canonical(self, path: Path) -> Path:
-        """A section that is chosen by name stands for that name."""
+        """Return the path of a field, and of a section that is chosen by name the path of that name."""
         section = self.sections.get(path)
         return (*path, TAG) if section and (*path, TAG) in self.leaves else path
 
     def resolve(self, name: str) -> Path:
-        """The path a name stands for: exact, else the only one it is a suffix of.
+        """Return the path that a name stands for: the exact one, else the only one that it is a suffix of.
 
-        Raises LookupError saying what is wrong and what is allowed.
+        Raises LookupError with the fault and the allowed names.
         """
         exact = tuple(name.split("."))
         if exact in self.leaves or exact in self.sections:
             return self.canonical(exact)
-        found = self._by_suffix.get(name, set())
-        if len(found) == 1:
-            return next(iter(found))
-        if found:
-            choices = ", ".join(sorted(".".join(path) for path in found))
+        candidates = self._by_suffix.get(name, set())
+        if len(candidates) == 1:
+            return next(iter(candidates))
+        if candidates:
+            choices = ", ".join(sorted(".".join(path) for path in candidates))
             raise LookupError(f"{name!r} could be any of {choices}; write which")
         raise LookupError(f"unknown field {name!r}; {expected(self.names(), name)}")
 
     def unique_names(self) -> dict[str, Path]:
-        """Every name that stands for one field or section, with its path."""
-        found = {name: next(iter(paths)) for name, paths in self._by_suffix.items() if len(paths) == 1}
-        return found | {".".join(path): self.canonical(path) for path in (*self.leaves, *self.sections) if path}
+        """Return every name that stands for one field or section, with its path."""
+        unique = {name: next(iter(paths)) for name, paths in self._by_suffix.items() if len(paths) == 1}
+        return unique | {".".join(path): self.canonical(path) for path in (*self.leaves, *self.sections) if path}
 
     def names(self) -> list[str]:
-        """Every field under its shortest name."""
+        """Return the shortest name of every field, sorted."""
         return sorted({self.short(path) for path in self.leaves})
 
     def short(self, path: Path) -> str:
-        """The shortest name of a leaf: `rho`, `objective`, `jump_start.steps`."""
-        plain = path[:-1] if path[-1] == TAG and len(path) > 1 else path
-        for start in range(len(plain) - 1, -1, -1):
-            name = ".".join(plain[start:])
+        """Return the shortest name of a leaf: `rho`, `objective`, `jump_start.steps`."""
+        parts = path[:-1] if path[-1] == TAG and len(path) > 1 else path
+        for start in range(len(parts) - 1, -1, -1):
+            name = ".".join(parts[start:])
             if self._by_suffix.get(name) == {path}:
                 return name
         return ".".join(path)
 
     def _add(self, path: Path, kind: Any) -> None:
         structs = _structs(kind)
-        tags = {_tag(s): s for s in structs}
-
+        tags = {_tag(struct): struct for struct in structs}
         section = SchemaSection(path, tags)
         self.sections[path] = section
         if section.tagged:
@@ -112,55 +111,55 @@ class Schema:
                 if _structs(info.type):
                     self._add((*path, name), info.type)
                 else:
-                    kind = _given(info.type)
-                    known = self.leaves.setdefault((*path, name), kind)
-                    # The same leaf in two kinds may differ in its default, or in which literals it allows.
-                    if known != kind:
-                        self.leaves[(*path, name)] = Union[known, kind]  # noqa: UP007
+                    kind = _without_unset(info.type)
+                    earlier = self.leaves.setdefault((*path, name), kind)
+                    # The same leaf in two kinds may differ in its default or in its literals.
+                    if earlier != kind:
+                        self.leaves[(*path, name)] = Union[earlier, kind]  # noqa: UP007
 
 
 @cache
 def schema(root: Any) -> Schema:
-    """The schema of a struct type or of a tagged union, built once."""
+    """Return the schema of a struct type or of a tagged union, built once."""
     return Schema(root)
 
 
 @dataclass(frozen=True)
 class Value:
-    """One leaf set by a file: what it is and where it stands."""
+    """The value of a leaf that a file sets, and the node where it stands."""
 
     value: Any
     node: Node
 
 
 def read_assignments(tree: Schema, node: Node, prefix: Path, faults: list[Fault]) -> dict[Path, Value]:
-    """The leaves that a mapping sets, nested or dotted or under short names; faults are collected."""
-    found: dict[Path, Value] = {}
+    """Return the leaves that a mapping sets, nested or dotted or by short names, and add its faults to `faults`."""
+    values: dict[Path, Value] = {}
     if not isinstance(node, MappingNode):
         faults.append(fault_at(node, f"{'.'.join(prefix) or 'here'}: expected a mapping of fields"))
-        return found
+        return values
     for key, value in node.value:
         try:
             path = tree.resolve(".".join((*prefix, key.value)))
         except LookupError as error:
-            faults.append(fault_at(key, _narrowed(tree, prefix, key.value) or str(error)))
+            faults.append(fault_at(key, _unknown_field(tree, prefix, key.value) or str(error)))
             continue
         for leaf, item in read_field(tree, path, value, faults).items():
-            if leaf in found:
-                faults.append(set_twice(tree, leaf, found[leaf], item))
-            found[leaf] = item
-    return found
+            if leaf in values:
+                faults.append(set_twice(tree, leaf, values[leaf], item))
+            values[leaf] = item
+    return values
 
 
-def set_twice(tree: Schema, leaf: Path, first: Value, again: Value) -> Fault:
-    """One leaf set by two values of which neither is meant to override the other."""
-    there = fault_at(first.node, "")
-    earlier = f"at line {there.line}, column {there.column}"
-    return fault_at(again.node, f"{tree.short(leaf)} is set twice: here, and {earlier}; leave one of them out")
+def set_twice(tree: Schema, leaf: Path, first: Value, second: Value) -> Fault:
+    """Return the fault of a leaf with two values of which neither is meant to override the other."""
+    place = fault_at(first.node, "")
+    earlier = f"at line {place.line}, column {place.column}"
+    return fault_at(second.node, f"{tree.short(leaf)} is set twice: here, and {earlier}; leave one of them out")
 
 
 def read_field(tree: Schema, path: Path, node: Node, faults: list[Fault]) -> dict[Path, Value]:
-    """The leaves set by giving `node` to the field at `path`: one, or several where a section gets a mapping."""
+    """Return the leaves that `node` sets at the field `path`: one, or several where a section has a mapping."""
     section_path = path[:-1] if path[-1] == TAG and path[:-1] in tree.sections else path
     if isinstance(node, MappingNode) and section_path in tree.sections:
         return read_assignments(tree, node, section_path, faults)
@@ -172,27 +171,23 @@ def read_field(tree: Schema, path: Path, node: Node, faults: list[Fault]) -> dic
 
 
 def read_value(kind: Any, node: Node, name: str, faults: list[Fault]) -> Value | None:
-    """The node as a value of this type, or None and a fault `name: expected …, got …`."""
+    """Return the node as a value of this type, or None and add the fault `name: expected …, got …`."""
     raw = plain(kind, node)
     try:
         value = msgspec.convert(raw, kind, strict=True)
         if isinstance(value, float) and not math.isfinite(value):  # 1e999
             raise msgspec.ValidationError
     except msgspec.ValidationError:
-        given = (
-            repr(raw) if isinstance(node, ScalarNode) else "a list" if isinstance(node, SequenceNode) else "a mapping"
-        )
-        hint = ""
+        words = {ScalarNode: repr(raw), SequenceNode: "a list", MappingNode: "a mapping"}
         literals = _literals(kind)
-        if literals and isinstance(raw, str):
-            hint = f"; {expected(literals, raw)}"
-        faults.append(fault_at(node, f"{name}: expected {_wanted(kind, raw)}, got {given}{hint}"))
+        hint = f"; {expected(literals, raw)}" if literals and isinstance(raw, str) else ""
+        faults.append(fault_at(node, f"{name}: expected {_allowed_values(kind, raw)}, got {words[type(node)]}{hint}"))
         return None
-    return Value(value + 0.0 if isinstance(value, float) else value, node)  # + 0.0: -0.0 is 0.0
+    return Value(value + 0.0 if isinstance(value, float) else value, node)  # -0.0 + 0.0 is 0.0: one id for both
 
 
 def flatten(value: Struct, prefix: Path = (), *, unset: bool = False) -> Iterator[tuple[Path, Any]]:
-    """The leaves of a struct value, tags included; those that are unset only if asked for."""
+    """Yield the leaves of a struct value, tags included; with `unset` also those that are unset."""
     if _tag(type(value)):
         yield (*prefix, TAG), _tag(type(value))
     for name in value.__struct_fields__:
@@ -203,14 +198,14 @@ def flatten(value: Struct, prefix: Path = (), *, unset: bool = False) -> Iterato
             yield (*prefix, name), item
 
 
-def _wanted(kind: Any, raw: object) -> str:
-    """What to say was expected: where text stands for a number, that it is none; the bounds say nothing more."""
+def _allowed_values(kind: Any, raw: object) -> str:
+    """Return a type in words, without its bounds where text stands in the place of a number: they would not help."""
     plain_number = get_origin(kind) is Annotated and get_args(kind)[0] in (int, float) and not unit(kind)
     return describe_type(get_args(kind)[0] if plain_number and isinstance(raw, str) else kind)
 
 
 def describe_type(kind: Any) -> str:
-    """A type in words: `a number > 0`, `one of linf, l2`, `a list of numbers`."""
+    """Return a type in words: `a number > 0`, `one of linf, l2`, `a list of numbers`."""
     literals = _literals(kind)
     if literals:
         return f"one of {', '.join(literals)}"
@@ -236,8 +231,8 @@ def _bounds(meta: Meta) -> str:
     return (" " + " and ".join(bounds) if bounds else "") + unit
 
 
-def _narrowed(tree: Schema, prefix: Path, name: str) -> str:
-    """For a name unknown inside a section: what that section allows."""
+def _unknown_field(tree: Schema, prefix: Path, name: str) -> str:
+    """Return the fault of a name that is unknown in a section, with the section's fields; '' outside of sections."""
     if not prefix or prefix not in tree.sections:
         return ""
     section = tree.sections[prefix]
@@ -248,13 +243,13 @@ def _narrowed(tree: Schema, prefix: Path, name: str) -> str:
 
 
 def plain(kind: Any, node: Node) -> object:
-    """The node as plain Python, where a value of this type stands: a radius may be written in grey values."""
+    """Return the node as plain Python for a value of this type: a radius may be written in grey values."""
     raw = yaml_nodes.plain(node)
     return _pixels(raw) if unit(kind) == "pixels" and isinstance(raw, str) else raw
 
 
 def _pixels(text: str) -> object:
-    """`8/255` and `8 px` as [0, 1] pixel units; anything else as it is."""
+    """Return `8/255` and `8 px` in [0, 1] pixel units, and any other text as it is."""
     number = r"\s*([0-9]+(?:\.[0-9]+)?)\s*"
     if match := re.fullmatch(rf"{number}/{number}", text):
         return float(match[1]) / float(match[2]) if float(match[2]) else text
@@ -264,12 +259,12 @@ def _pixels(text: str) -> object:
 
 
 def unit(kind: Any) -> str:
-    """The unit that a type's `Meta` states, as in `experiments.spec.Pixels`; empty without one."""
+    """Return the unit that a type's `Meta` states, as in `experiments.spec.Pixels`; '' without one."""
     if get_origin(kind) in (Union, types.UnionType):
-        return next((found for arg in get_args(kind) if (found := unit(arg))), "")
+        return next(filter(None, map(unit, get_args(kind))), "")
     if get_origin(kind) is Annotated:
         metas = (meta for meta in get_args(kind)[1:] if isinstance(meta, Meta))
-        return next((found for meta in metas if (found := _meta_unit(meta))), "")
+        return next(filter(None, map(_meta_unit, metas)), "")
     return ""
 
 
@@ -280,7 +275,7 @@ def _meta_unit(meta: Meta) -> str:
 def _literals(kind: Any) -> tuple[str, ...]:
     if get_origin(kind) is Literal:
         return tuple(str(value) for value in get_args(kind))
-    if get_origin(kind) is Annotated:  # names that are listed, and others of a pattern
+    if get_origin(kind) is Annotated:  # listed names, and others of a pattern
         metas = (meta for meta in get_args(kind)[1:] if isinstance(meta, Meta))
         return next((tuple(meta.extra["names"]) for meta in metas if meta.extra and "names" in meta.extra), ())
     if get_origin(kind) in (Union, types.UnionType) and all(_literals(arg) for arg in get_args(kind)):
@@ -288,18 +283,18 @@ def _literals(kind: Any) -> tuple[str, ...]:
     return ()
 
 
-def _given(kind: Any) -> Any:
-    """What a file may give for a leaf of this type: that it may be left unset is no value."""
+def _without_unset(kind: Any) -> Any:
+    """Return the type of the values that a file may set: unset is none of them."""
     if get_origin(kind) not in (Union, types.UnionType):
         return kind
     return Union[tuple(arg for arg in get_args(kind) if arg is not UnsetType)]  # noqa: UP007
 
 
 def _structs(kind: Any) -> tuple[type[Struct], ...]:
-    """The structs of a struct type or of a union of them; () for a leaf type."""
+    """Return the structs of a struct type or of a union of them, () for a leaf type."""
     if get_origin(kind) in (Union, types.UnionType):
-        found = tuple(s for arg in get_args(kind) for s in _structs(arg))
-        return found if len(found) == len(get_args(kind)) else ()
+        structs = tuple(struct for arg in get_args(kind) for struct in _structs(arg))
+        return structs if len(structs) == len(get_args(kind)) else ()
     return (kind,) if isinstance(kind, type) and issubclass(kind, Struct) else ()
 
 

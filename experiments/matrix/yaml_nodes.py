@@ -1,7 +1,7 @@
-"""YAML, read strictly: composed nodes that know their line and column, and YAML 1.2's scalars.
+"""Read YAML strictly into nodes that know their line and column, with the scalars of YAML 1.2.
 
 PyYAML reads YAML 1.1, where `1e-3` is a string, `24:00:00` is 86400 and `no` is false. Matrices follow the
-YAML 1.2 core schema instead, so a scalar means what it looks like. Nothing is ever constructed from a tag.
+YAML 1.2 core schema instead, so that a scalar means what it looks like. Nothing is ever constructed from a tag.
 """
 
 from __future__ import annotations
@@ -31,11 +31,13 @@ _WORDS: dict[str, bool | None] = {
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
 }  # fmt: skip
 
+_PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:str")
+
 Scalar = None | bool | int | float | str
 
 
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml's where PyYAML was built with it: ten times faster, which is what refuses a hostile file in time."""
+"""libyaml's where PyYAML was built with it: ten times faster, so that a hostile file is refused in time."""
 
 
 class _ComposeOnly(_SafeLoader):  # type: ignore[misc]
@@ -46,12 +48,12 @@ _ComposeOnly.yaml_implicit_resolvers = {}
 
 
 def fault_at(node: Node, message: str) -> Fault:
-    """A fault at the place where `node` starts."""
+    """Return a fault at the place where `node` starts."""
     return Fault(node.start_mark.line + 1, node.start_mark.column + 1, message)
 
 
 def scalar(node: ScalarNode) -> Scalar:
-    """The value of a scalar node under the YAML 1.2 core schema (numbers in decimal only)."""
+    """Return the value of a scalar node under the YAML 1.2 core schema (numbers in decimal only)."""
     text: str = node.value
     if node.style in ("'", '"', "|", ">"):
         return text
@@ -65,7 +67,7 @@ def scalar(node: ScalarNode) -> Scalar:
 
 
 def plain(node: Node) -> object:
-    """The whole node as plain Python: scalars by YAML 1.2, lists, and dicts in the order of the file."""
+    """Return a node as plain Python: scalars by YAML 1.2, lists, and dicts in the order of the file."""
     if isinstance(node, MappingNode):
         return {str(key.value): plain(value) for key, value in node.value}
     if isinstance(node, SequenceNode):
@@ -88,8 +90,9 @@ def compose(path: Path) -> MappingNode:
     except UnicodeDecodeError as error:
         raise InputError(path, f"byte {error.start} is not UTF-8") from None
     except OSError as error:
-        beside = {str(one) for one in path.parent.glob("[!.]*.yaml")} if isinstance(error, FileNotFoundError) else ()
-        raise InputError(path, error.strerror or str(error), expected(beside, str(path)) if beside else "") from None
+        siblings = [*path.parent.glob("[!.]*.yaml")] if isinstance(error, FileNotFoundError) else []
+        allowed = expected(map(str, siblings), str(path)) if siblings else ""
+        raise InputError(path, error.strerror or str(error), allowed) from None
     try:
         _refuse_bulk(path, text)
         root = yaml.compose(text, Loader=_ComposeOnly)
@@ -112,7 +115,7 @@ def compose(path: Path) -> MappingNode:
 
 
 def _refuse_bulk(path: Path, text: str) -> None:
-    """Raise MatrixError for what is too deep or too much to be composed, reading no further than needed."""
+    """Raise MatrixError for a text that is too deep or too long to compose, and parse it no further than needed."""
     depth = count = 0
     for event in yaml.parse(text, Loader=_ComposeOnly):
         if isinstance(event, yaml.NodeEvent):
@@ -129,51 +132,47 @@ def _refuse_bulk(path: Path, text: str) -> None:
 
 
 class _Walk:
-    """One pass over all nodes that refuses what YAML allows and a matrix must not use."""
+    """One pass over all nodes that refuses the parts of YAML that a matrix must not use."""
 
     def __init__(self) -> None:
         self._count = 0
-        self._open: set[int] = set()
-        self._found: list[Fault] = []
+        self._ancestors: set[int] = set()
+        self._faults: list[Fault] = []
 
     def faults(self, root: Node) -> list[Fault]:
         try:
             self._visit(root)
         except RecursionError:
-            self._found.append(fault_at(root, "nested too deeply"))
-        return self._found
+            self._faults.append(fault_at(root, "nested too deeply"))
+        return self._faults
 
     def _visit(self, node: Node) -> None:
         self._count += 1
         if self._count > MAX_NODES:
             if self._count == MAX_NODES + 1:
-                self._found.append(fault_at(node, f"more than {MAX_NODES:,} nodes once aliases are expanded"))
+                self._faults.append(fault_at(node, f"more than {MAX_NODES:,} nodes once aliases are expanded"))
             return
-        if id(node) in self._open:
-            self._found.append(fault_at(node, "an anchor that contains itself"))
+        if id(node) in self._ancestors:
+            self._faults.append(fault_at(node, "an anchor that contains itself"))
             return
-        if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.rpartition(":")[2] not in (
-            "map",
-            "seq",
-            "str",
-        ):
-            self._found.append(fault_at(node, f"the tag {node.tag.rpartition(':')[2]!r} is not allowed here"))
+        if node.tag not in _PLAIN_TAGS:
+            self._faults.append(fault_at(node, f"the tag {node.tag.rpartition(':')[2]!r} is not allowed here"))
             return
-        self._open.add(id(node))
+        self._ancestors.add(id(node))
         if isinstance(node, MappingNode):
             self._visit_mapping(node)
         elif isinstance(node, SequenceNode):
             for item in node.value:
                 self._visit(item)
-        self._open.discard(id(node))
+        self._ancestors.discard(id(node))
 
     def _visit_mapping(self, node: MappingNode) -> None:
-        seen: set[str] = set()
+        names: set[str] = set()
         for key, value in node.value:
             if not isinstance(key, ScalarNode):
-                self._found.append(fault_at(key, "a key must be a plain name"))
+                self._faults.append(fault_at(key, "a key must be a plain name"))
                 continue
-            if key.value in seen:
-                self._found.append(fault_at(key, f"the key {key.value!r} stands here twice"))
-            seen.add(key.value)
+            if key.value in names:
+                self._faults.append(fault_at(key, f"the key {key.value!r} stands here twice"))
+            names.add(key.value)
             self._visit(value)
