@@ -1,4 +1,4 @@
-"""What a trained network is measured on: the resolved spec of one evaluation, and the measures it yields.
+"""The benchmarks of a trained network: the resolved spec of one evaluation, and its measures.
 
 In a matrix a benchmark is a name, or a name with its parameters. A list of values is one benchmark for each;
 `only` restricts the benchmark to some of the runs, in the selection language:
@@ -9,8 +9,8 @@ In a matrix a benchmark is a name, or a name with its parameters. A list of valu
       - pgd: {norm: linf, eps: 8/255, steps: 50, only: rho = 0}
       - transfer: {source: rho = 5, norm: linf, eps: 8/255, only: rho = 0}
 
-A benchmark may be declared before its evaluator is built, so that the matrices are complete: `runnable` says
-which can run, and nothing submits the others.
+A benchmark may be declared before its evaluator exists, so that the matrices are complete. `is_runnable` tells them
+apart, and only runnable ones are submitted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from experiments.spec import Count, Pixels
 Norm = Literal["linf", "l2"]
 Loss = Literal["cross_entropy", "margin", "dlr"]
 RunId = Annotated[str, Meta(pattern="^r[0-9a-f]{16}$", extra={"unit": "run"})]
-"""One run of the same matrix; a matrix writes a selection that leaves this run alone."""
+"""A run of the same matrix. A matrix has in its place a selection of one run."""
 
 EOT_DRAWS = 20
 """Draws of z for each gradient of AutoAttack's `rand`, as its authors set it."""
@@ -50,7 +50,7 @@ class Benchmark(Struct, frozen=True, forbid_unknown_fields=True, tag_field="name
     """One benchmark with its parameters."""
 
     data_sets: ClassVar[tuple[str, ...]] = ()
-    """The data sets it is defined for; none named: all."""
+    """The data sets that it is defined for; empty: all."""
 
 
 class Clean(Benchmark, frozen=True, tag="clean"):
@@ -74,8 +74,8 @@ class Information(Benchmark, frozen=True, tag="information"):
 
 
 class TrainInformation(Benchmark, frozen=True, tag="information_train"):
-    """The same on the training images, as they are without augmentation; what stands against `information` tells how
-    much of it is particular to them."""
+    """The measures of `information` on the training images, without augmentation. The difference from those on the test
+    images shows how much information is particular to the training images."""
 
     samples: Count = 8
     """Draws of z per image."""
@@ -84,7 +84,7 @@ class TrainInformation(Benchmark, frozen=True, tag="information_train"):
 
 
 class Calibration(Benchmark, frozen=True, tag="calibration"):
-    """Whether confidence is right, over mean encodings: the expected calibration error (Guo et al., 2017), the negative
+    """Calibration of confidence, over mean encodings: the expected calibration error (Guo et al., 2017), the negative
     log likelihood in nats, and the Brier score (the squared distance of the probabilities from the label's, 0 to 2)."""
 
     bins: Count = 15
@@ -92,11 +92,11 @@ class Calibration(Benchmark, frozen=True, tag="calibration"):
 
 
 class OutOfDistribution(Benchmark, frozen=True, tag="ood"):
-    """How well the largest class probability tells test images from those of another set (Hendrycks & Gimpel, 2017):
-    the area under the ROC curve, and the share of the others taken for test images where 95% of those are found."""
+    """Detection of another set's images by the largest class probability (Hendrycks & Gimpel, 2017): the area under the
+    ROC curve, and the share of these images that is taken for test images where 95% of the test images are."""
 
     against: Literal["digits", "cifar10", "cifar10-jpeg", "fashion_mnist", "imagenet-sample", "photographs"]
-    """Whose test images are the others, resized and coloured as the network needs them. `imagenet-sample`: one real
+    """The other set, resized and coloured as the network needs its images. `imagenet-sample`: one real
     image of each ImageNet class; `photographs`: 520 windows of the two photographs that scikit-learn ships."""
     subset: Count | None = None
     """At most this many images of either set, drawn evenly from the classes in a fixed order; null: all."""
@@ -127,8 +127,8 @@ class Pgd(Benchmark, frozen=True, tag="pgd"):
     section 3.1, the images right on clean that become the target over the images right on clean (images of the
     target class itself are in neither)."""
     loss: Loss = "cross_entropy"
-    """What is climbed: the cross-entropy, the margin (Carlini & Wagner, 2017) or the difference-of-logits ratio
-    (Croce & Hein, 2020)."""
+    """The loss that the attack climbs: the cross-entropy, the margin (Carlini & Wagner, 2017) or the
+    difference-of-logits ratio (Croce & Hein, 2020)."""
     restarts: Count = 1
     """Random starts of each image, which counts as right if it is right at the end of every one."""
 
@@ -172,9 +172,9 @@ class AutoAttack(Benchmark, frozen=True, tag="autoattack"):
 
 
 class GradientAudit(Benchmark, frozen=True, tag="gradient_audit"):
-    """Whether the gradients that attacks follow say anything: PGD against itself with another loss, more steps and
-    restarts or a huge radius, and against a black-box attack. `cebctl.report.audit_verdict` makes a verdict of
-    what it finds. Of two classes there is no DLR: the other loss is the margin alone."""
+    """A test of the gradients that attacks follow: PGD against itself with another loss, more steps and restarts or a
+    huge radius, and against a black-box attack. `cebctl.report.audit_verdict` makes a verdict of the results. Two
+    classes have no DLR: there the other loss is the margin alone."""
 
     norm: Norm
     eps: Pixels
@@ -187,7 +187,7 @@ class GradientAudit(Benchmark, frozen=True, tag="gradient_audit"):
 
 class CommonCorruptions(Benchmark, frozen=True, tag="common_corruptions"):
     """Errors under the 15 corruptions at 5 severities (Hendrycks & Dietterich, 2019): ImageNet-C, CIFAR-10-C, or any
-    test images, corrupted here. `pipelines` says which there are for a data set."""
+    test images, corrupted here. `pipelines` lists those of a data set."""
 
     pipeline: Pipeline
     """`official`: the published files as they are; `official-recrop`: with the evaluation crop on top; `regenerated`:
@@ -230,7 +230,7 @@ class ImagenetV2(Benchmark, frozen=True, tag="imagenet_v2"):
     """A new test set of 10,000 images (Recht et al., 2019)."""
 
     version: Literal["matched-frequency", "threshold-0.7", "top-images"] = "matched-frequency"
-    """How its images were selected among the candidates."""
+    """The rule that selected its images among the candidates."""
 
     data_sets: ClassVar[tuple[str, ...]] = ("imagenet",)
 
@@ -250,22 +250,22 @@ AnyBenchmark = (
     | ImagenetSketch | ImagenetV2 | Cifar101
 )  # fmt: skip
 Attack = Pgd | Transfer | AutoAttack | GradientAudit
-"""Those with a norm and a radius."""
+"""The benchmarks with a norm and a radius."""
 
 NO_EVALUATOR: tuple[type[Benchmark], ...] = ()
-"""Declared, but without an evaluator in `jobs.engine.evaluation.evaluators`: building one takes its line from here."""
+"""Declared benchmarks without an evaluator in `jobs.engine.evaluation.evaluators`."""
 
 NOT_RUNNABLE = "no evaluator in this version"
-"""Why such a benchmark has no result, in the words of every output."""
+"""The reason that such a benchmark has no result, in the words of every output."""
 
 
 def is_runnable(benchmark: AnyBenchmark) -> bool:
-    """Whether this version has an evaluator that runs the benchmark."""
+    """Return whether this version has an evaluator that runs the benchmark."""
     return not isinstance(benchmark, NO_EVALUATOR)
 
 
 def other_test_set(benchmark: AnyBenchmark) -> OtherTestSet | None:
-    """The published images that the benchmark takes instead of the test images, if it does; not for corruptions."""
+    """Return the published images that replace the test images, None if none do or if they are corrupted ones."""
     match benchmark:
         case ImagenetA() | ImagenetR() | ImagenetSketch():
             return OTHER_TEST_SETS[tag(benchmark).replace("_", "-")]
@@ -278,21 +278,24 @@ def other_test_set(benchmark: AnyBenchmark) -> OtherTestSet | None:
 
 
 def pipelines(info: DatasetInfo) -> tuple[Pipeline, ...]:
-    """How corrupted images of a data set can be had."""
+    """Return the pipelines that make corrupted images of a data set."""
     published: dict[str, tuple[Pipeline, ...]] = {
         "imagenet": ("official", "official-recrop", "regenerated"),
         "cifar10": ("official",),
         "cifar10-jpeg": ("official",),
     }
     in_memory: tuple[Pipeline, ...] = ("in-memory",) if info.size in PUBLISHED_SIZES else ()
-    ours: tuple[Pipeline, ...] = ("ours",) if info.size > 1 else ()  # a single pixel can't be zoomed
-    return (*published.get(info.name, ()), *in_memory, *ours)
+    any_size: tuple[Pipeline, ...] = ("ours",) if info.size > 1 else ()  # a single pixel can't be zoomed
+    return (*published.get(info.name, ()), *in_memory, *any_size)
 
 
 def min_classes(benchmark: AnyBenchmark) -> int:
-    """The fewest classes for which what an attack climbs is defined: the difference-of-logits ratio (DLR) divides by
-    the distance of the largest logit to the third, the targeted one by that to the mean of the third and the fourth.
-    AutoAttack's authors name nothing to take its place, so that of fewer classes there is no AutoAttack."""
+    """Return the smallest number of classes for which an attack's loss is defined.
+
+    The difference-of-logits ratio (DLR) divides by the distance of the largest logit to the third, the targeted one by
+    that to the mean of the third and the fourth. AutoAttack's authors name no substitute, so that there is no
+    AutoAttack for fewer classes.
+    """
     match benchmark:
         case Pgd(loss="dlr", target="none") | AutoAttack(version="rand"):
             return 3
@@ -303,7 +306,7 @@ def min_classes(benchmark: AnyBenchmark) -> int:
 
 
 def judged_draws(benchmark: AutoAttack) -> int:
-    """Return over how many draws of z the classifier averages that `rand` judges."""
+    """Return the number of draws of z that the classifier averages which `rand` judges."""
     return EOT_DRAWS if isinstance(benchmark.draws, UnsetType) else benchmark.draws
 
 
@@ -318,35 +321,34 @@ def min_image_size(benchmark: AnyBenchmark) -> int:
 
 
 WITHOUT_SQUARE = "for smaller ones there is pgd"
-"""What to ask for instead."""
+"""The advice for images that are too small for Square."""
 
 WITHOUT_DLR = "for fewer there are pgd: {loss: margin} and gradient_audit"
-"""What to ask for instead."""
+"""The advice for data sets with too few classes for DLR."""
 
 
 def tag(benchmark: AnyBenchmark) -> str:
-    """The benchmark's name in a matrix: `pgd`."""
+    """Return the benchmark's name in a matrix: `pgd`."""
     return str(type(benchmark).__struct_config__.tag)
 
 
 def column(benchmark: AnyBenchmark, measure: str) -> str:
-    """The report's column of a measure, without parameters: `clean`, `rate`, `pgd_linf`, `pgd_linf_success`, …"""
+    """Return a measure's column in a report, without parameters: `clean`, `rate`, `pgd_linf`, `pgd_linf_success`, …"""
     if not isinstance(benchmark, Pgd | Transfer | AutoAttack) or measure.endswith("share"):
         return measure
     return f"{tag(benchmark)}_{benchmark.norm}" + ("_success" if measure.endswith("success") else "")
 
 
 def full_column(benchmark: AnyBenchmark, measure: str) -> str:
-    """The column with the parameters spelt out, for a matrix that holds several: `pgd_linf@eps=8/255,n=20`."""
-    given = parameters(benchmark)
-    return f"{column(benchmark, measure)}@{given}" if given else column(benchmark, measure)
+    """Return the column with its parameters, for a matrix that has several: `pgd_linf@eps=8/255,n=20`."""
+    suffix = parameters(benchmark)
+    return f"{column(benchmark, measure)}@{suffix}" if suffix else column(benchmark, measure)
 
 
 def parameters(benchmark: AnyBenchmark) -> str:
-    """What tells a benchmark from others of its kind: `eps=8/255,n=20,target=random`; empty where there is nothing.
+    """Return the parameters that tell a benchmark from others of its kind: `eps=8/255,n=20,target=random`, or ''.
 
-    The radius and the number of steps of an attack are always there, as far as it has them, other parameters where
-    they differ from the default.
+    These are the radius and the number of steps of an attack, and other parameters that differ from the default.
     """
     parts: list[str] = []
     if isinstance(benchmark, Attack):
@@ -361,13 +363,13 @@ def parameters(benchmark: AnyBenchmark) -> str:
 
 
 def describe(benchmark: AnyBenchmark) -> str:
-    """The benchmark in the words of a plan: `pgd linf eps=8/255,n=20`."""
+    """Return the benchmark in the words of a plan: `pgd linf eps=8/255,n=20`."""
     norm = benchmark.norm if isinstance(benchmark, Attack) else ""
     return " ".join(part for part in (tag(benchmark), norm, parameters(benchmark)) if part)
 
 
 def format_eps(eps: float) -> str:
-    """A radius as people write it, `0.1`, `8/255` or `0.5/255`, whichever is short; read again, it is the same."""
+    """Return the shorter of a radius as a decimal and over 255: `0.1`, `8/255`. Read again, it is the same number."""
     decimal = f"{eps:g}" if float(f"{eps:g}") == eps else repr(eps).removesuffix(".0")
     in_255 = f"{eps * 255:.4f}".rstrip("0").rstrip(".")
     exact = float(in_255) / 255 == eps
@@ -375,12 +377,12 @@ def format_eps(eps: float) -> str:
 
 
 def largest_eps(norm: Norm, info: DatasetInfo) -> float:
-    """The radius of the ball that holds every image, whatever the one in its centre."""
+    """Return the radius of a ball around any image that contains every image."""
     return 1.0 if norm == "linf" else math.sqrt(info.channels * info.size**2)
 
 
 def measures(benchmark: AnyBenchmark) -> tuple[str, ...]:
-    """The measures of a benchmark that a report has a column for, in order."""
+    """Return the measures of a benchmark that a report has a column for, in order."""
     match benchmark:
         case Information():
             return ("rate", "residual_information", "conditional_entropy")
@@ -402,13 +404,13 @@ def measures(benchmark: AnyBenchmark) -> tuple[str, ...]:
             return (column(benchmark, "accuracy"), column(benchmark, "success"))
         case Pgd() | Transfer() | AutoAttack():
             return (column(benchmark, "accuracy"),)
-        case GradientAudit():  # a report tells its verdict in words
+        case GradientAudit():  # a report has its verdict in words
             return ()
         case _:
             return (tag(benchmark),)
 
 
 def _defaults(kind: type[Benchmark]) -> tuple[object, ...]:
-    """Each field's default, or something that equals nothing."""
+    """Return each field's default, and for a required one an object that equals no value."""
     required = len(kind.__struct_fields__) - len(kind.__struct_defaults__)
     return (*(object() for _ in range(required)), *kind.__struct_defaults__)

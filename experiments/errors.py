@@ -32,12 +32,12 @@ class InputError(CebctlError):
 
 
 class UnreachableError(CebctlError):
-    """The cluster or the store can't be reached: `what: why`."""
+    """The cluster or the store can't be reached: `target: reason`."""
 
     exit_code = 3
 
-    def __init__(self, what: str, why: str) -> None:
-        super().__init__(f"{what}: {why}")
+    def __init__(self, target: str, reason: str) -> None:
+        super().__init__(f"{target}: {reason}")
 
 
 @dataclass(frozen=True, order=True)

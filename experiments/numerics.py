@@ -1,9 +1,9 @@
-"""The numerics versions: one for each part of the engine that makes numbers, and which of them a number depends on.
+"""The numerics versions: one for each part of the engine that makes numbers, and those that a number depends on.
 
-A version is raised when, and only when, the numbers that its part makes change; comments, names and faster code leave
-it. `tests/jobs/engine/golden_versions.json` pins the numbers of every version, and `jobs/engine/README.md` says how to
+A version is raised if and only if the numbers of its part change, not for comments, names or faster code.
+`tests/jobs/engine/golden_versions.json` pins the numbers of every version, and `jobs/engine/README.md` explains how to
 raise one. Attempts and results record the versions that they were made with (`jobs.journal.records.Started`,
-`Result`), so that reports can mark a number whose part has changed since, or whose training has.
+`Result`), so that reports can mark a number whose part, or whose training, has changed since then.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ VERSIONS: dict[str, int] = {
     "augment.crop_offsets": 1,
     "augment.cutout": 1,
     "augment.fill": 1,
-    # What begins a run.
+    # Initialisation.
     "init.streams": 1,
     "init.weights_file": 1,
     # Networks, their initialisation included, and the distributions over z on top of them.
@@ -169,7 +169,7 @@ VERSIONS: dict[str, int] = {
     "evaluator.pgd": 1,
     "evaluator.transfer": 1,
     "evaluator.autoattack_standard": 1,
-    "evaluator.autoattack_rand": 2,  # what `evaluator.autoattack` made of it was its version 1
+    "evaluator.autoattack_rand": 2,  # version 1 was a part of `evaluator.autoattack`
     "evaluator.gradient_audit": 1,
     "evaluator.common_corruptions": 1,
     "evaluator.extra_corruptions": 1,
@@ -178,24 +178,24 @@ VERSIONS: dict[str, int] = {
     "evaluator.imagenet_sketch": 1,
     "evaluator.imagenet_v2": 1,
     "evaluator.cifar10_1": 1,
-    # What training reports of itself; `training_rate` alone is made of it.
+    # Metrics of training; only `training_rate` is computed from them.
     "metrics.epoch": 1,
     "metrics.diagnostics": 2,
     "metrics.operations": 1,
 }
-"""The version of every part today."""
+"""The present version of every part."""
 
 RETIRED: frozenset[str] = frozenset({"attack.autoattack", "evaluator.autoattack"})
-"""Parts that were taken out of VERSIONS: a number made with one is not of a newer cebctl."""
+"""Parts that VERSIONS no longer has: without this list, their numbers would seem to be of a newer cebctl."""
 
 NO_RESULT = ("metrics.diagnostics", "metrics.operations")
 """Parts on which no result depends."""
 
 FIRST = 1
-"""The version that a part begins with, and that of a part which a record does not name."""
+"""The version that a part begins with, and that of a part that a record does not name."""
 
 ENGINES: dict[str, dict[str, int]] = {"82611ebf35b1da7a": {}}
-"""The versions of engines that recorded none, by the digest that they recorded instead: all of them FIRST."""
+"""The versions of engines that recorded a digest instead, by this digest; an empty one means that all are FIRST."""
 
 
 def training_versions(run: Run) -> dict[str, int]:
@@ -264,47 +264,43 @@ def evaluation_versions(run: Run, benchmark: AnyBenchmark) -> dict[str, int]:
     return _versions(parts)
 
 
-def of_result(run: Run, benchmark: AnyBenchmark) -> dict[str, int]:
-    """Return the versions of all parts that a benchmark's result on a run depends on: its training's too."""
-    return training_versions(run) | evaluation_versions(run, benchmark)
-
-
 def count_versions(network: Network) -> dict[str, int]:
     """Return the versions of the parts that the count of a network's operations depends on."""
     return _versions({f"network.{_tag(network)}", "metrics.operations"})
 
 
 def measure_versions(versions: Mapping[str, int], measure: str) -> dict[str, int]:
-    """Return the versions of an evaluation that one of its measures depends on: of the corruptions its own alone."""
+    """Return the versions that one measure of an evaluation depends on: of the corruptions only its own."""
     corruption = corruption_name(measure)
     if not corruption:
         return dict(versions)
-    own = f"corruption.{corruption}"
-    return {part: version for part, version in versions.items() if part == own or not part.startswith("corruption.")}
+    own_part = f"corruption.{corruption}"
+    return {
+        part: version for part, version in versions.items() if part == own_part or not part.startswith("corruption.")
+    }
 
 
 def corruption_name(measure: str) -> str:
-    """Return the corruption that a measure is of, `fog` of `fog/3`; empty for one that is of none or of several."""
+    """Return the corruption of a measure, `fog` of `fog/3`; '' for a measure of none or of several."""
     corruption = measure.partition("/")[0]
     return corruption if corruption in (*CORRUPTIONS, *EXTRA_CORRUPTIONS) else ""
 
 
 def recorded_versions(versions: Mapping[str, int], engine: str | None) -> Mapping[str, int] | None:
-    """Return the versions that a record states, or those of the engine that made it where it states none; None where
-    neither is known."""
+    """Return the versions of a record, or else those of the engine that made it; None if neither is known."""
     return versions or ENGINES.get(engine or "")
 
 
 @dataclass(frozen=True)
 class VersionDifference:
-    """How the versions that a number was made with differ from today's, in names of parts."""
+    """The parts whose versions differ between a number's record and this checkout."""
 
     raised: tuple[str, ...] = ()
-    """Parts whose numbers have changed since."""
+    """Parts whose numbers have changed since then."""
     newer: tuple[str, ...] = ()
-    """Parts that this checkout knows an earlier version of, or none: a newer cebctl made the number."""
+    """Parts that this checkout has in an earlier version or lacks: a newer cebctl made the number."""
     unrecorded: bool = False
-    """The number was made by an engine that recorded no versions, and that is not in ENGINES."""
+    """The engine that made the number recorded no versions and is not in ENGINES."""
 
     def __bool__(self) -> bool:
         return bool(self.raised or self.newer or self.unrecorded)
@@ -317,21 +313,23 @@ class VersionDifference:
         )
 
 
-def compare_versions(made: Mapping[str, int] | None, needed: Iterable[str]) -> VersionDifference:
-    """Return how the versions of a record differ from today's, over the parts that it names and those that are
-    `needed` today; `made` as `recorded` returns it."""
-    if made is None:
+def compare_versions(recorded: Mapping[str, int] | None, needed: Iterable[str]) -> VersionDifference:
+    """Return the differences between recorded versions and the present ones.
+
+    They are over the recorded parts and those that are `needed` now. `recorded` is the value of `recorded_versions`.
+    """
+    if recorded is None:
         return VersionDifference(unrecorded=True)
-    parts = sorted({*made, *needed} - RETIRED)
-    today = {part: VERSIONS.get(part, 0) for part in parts}
+    parts = sorted({*recorded, *needed} - RETIRED)
+    present = {part: VERSIONS.get(part, 0) for part in parts}
     return VersionDifference(
-        tuple(part for part in parts if made.get(part, FIRST) < today[part]),
-        tuple(part for part in parts if made.get(part, FIRST) > today[part]),
+        tuple(part for part in parts if recorded.get(part, FIRST) < present[part]),
+        tuple(part for part in parts if recorded.get(part, FIRST) > present[part]),
     )
 
 
 def _classifier(run: Run) -> set[str]:
-    """The parts that make logits of images."""
+    """Return the parts that make logits of images."""
     parts = {f"network.{_tag(run.network)}", "head.normalise"}
     return parts | (
         {"head.consistent", "head.backward_encoder"} if isinstance(run.objective, Cceb) else {"head.linear"}
@@ -339,13 +337,13 @@ def _classifier(run: Run) -> set[str]:
 
 
 def _densities(run: Run) -> set[str]:
-    """The parts that make log densities of z."""
+    """Return the parts that make log densities of z."""
     parts = set() if isinstance(run.objective, Xent) else {"head.marginal"}
     return parts | ({"head.backward_encoder"} if isinstance(run.objective, Ceb | Cceb) else set())
 
 
 def _images(data: Data, *, augmented: bool) -> set[str]:
-    """The parts that make the pixels of a data set: in training, `augmented`, or in evaluation."""
+    """Return the parts that make the pixels of a data set: `augmented` in training, else in evaluation."""
     parts = {"data.own" if own_dataset.is_own(data.name) else f"data.{data.name}"}
     in_folders = data.name in DATASETS and DATASETS[data.name].crop_padding is None
     augment = data.augment if augmented else NoAugment()
@@ -363,12 +361,12 @@ def _images(data: Data, *, augmented: bool) -> set[str]:
 
 
 def _tested_images(run: Run, benchmark: AnyBenchmark) -> set[str]:
-    """The parts that make the images of a benchmark."""
+    """Return the parts that make the images of a benchmark."""
     parts = _images(run.data, augmented=False)
     if getattr(benchmark, "subset", None) or tag(benchmark) in ("clean_holdout", "information_train"):
         parts.add("data.subset")
-    if declared := other_test_set(benchmark):
-        parts.add(f"data.{declared.name}")
+    if test_set := other_test_set(benchmark):
+        parts.add(f"data.{test_set.name}")
     if isinstance(benchmark, OutOfDistribution):
         parts |= {f"data.{benchmark.against}", "resize.fitted"}
     if isinstance(benchmark, CommonCorruptions | ExtraCorruptions):

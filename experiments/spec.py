@@ -1,16 +1,16 @@
 """The resolved *scientific* spec of one run: everything that may change a trained network, nothing else.
 
-The canonical JSON of `Run` is what a run's identity is the hash of (`experiments.identity`). Left out on purpose,
-because they may not change what is learned, only where and how fast:
+A run's identity is the hash of its canonical JSON (`experiments.identity`). Left out on purpose, because they may
+change where and how fast a run trains but not the trained network:
 
-- resources (nodes, GPUs, CPUs, memory, time, partition) and how many workers load data
+- resources (nodes, GPUs, CPUs, memory, time, partition) and the number of workers that load data
 - paths (CEBCTL_HOME, CEBCTL_DATA, CEBCTL_STORE)
-- how often a checkpoint or a journal line is written
-- what the trained network is evaluated on (`experiments.benchmarks`; an evaluation has its own identity)
+- the intervals of checkpoints and journal lines
+- the benchmarks (`experiments.benchmarks`; an evaluation has its own identity)
 
 A field without effect does not exist: the objective, network, optimiser, … are tagged unions, so `xent` has
-no rho to differ in. All fields are resolved and hashed, defaults included; a field that runs had no need of before
-it came (`Data.holdout`) is absent where it is unset, so that their identities stay.
+no rho to differ in. All fields are resolved and hashed, defaults included. A later field that earlier runs do not need
+(`Data.holdout`) is absent where it is unset, so that their identities stay.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Pixels = Annotated[float, Meta(gt=0, le=1000, extra={"unit": "pixels"})]
 
 
 class Section(Struct, frozen=True, forbid_unknown_fields=True, tag_field="name"):
-    """A group of fields; where several kinds exist, `name` says which."""
+    """A group of fields. Where several kinds exist, `name` is the kind."""
 
 
 # --- data ---
@@ -65,9 +65,9 @@ class AutoAugment(Section, frozen=True, tag="autoaugment"):
     """`crop_flip`, then a policy of AutoAugment (Cubuk et al., 2018) drawn per image."""
 
     policy: Literal["cifar10", "imagenet"]
-    """Which published policy."""
+    """The published policy."""
     family: Literal["torchvision", "v0", "cifar10_authors", "imagenet_authors"] = "torchvision"
-    """Whose statement of it: `torchvision`'s lists are those printed in the AutoAugment paper, its magnitudes its own.
+    """The source of its lists: `torchvision` has those printed in the AutoAugment paper, with magnitudes of its own.
     `cifar10_authors` and `imagenet_authors` are the two public codes of the authors' group (tensorflow/models
     research/autoaugment; tensorflow/tpu efficientnet, policy_v0), lists, magnitudes and Pillow's arithmetic. `v0` is
     the second by the loader `dali`, which has its operations itself, rounded otherwise."""
@@ -75,16 +75,16 @@ class AutoAugment(Section, frozen=True, tag="autoaugment"):
     """Unset: crop and flip, then the policy. `policy_first`: the policy, then crop and flip, as in the authors' CIFAR
     code. `cutout` is last in both."""
     crop_offsets: Count | UnsetType = UNSET
-    """How many offsets the crop has in each direction. Unset: every one, 0 to twice the padding; the authors' CIFAR
-    code leaves the last one out: 8, for 0 to 7."""
+    """The number of offsets of the crop in each direction. Unset: all, 0 to twice the padding; the authors' CIFAR code
+    leaves the last one out: 8, for 0 to 7."""
     cutout: Annotated[int, Meta(ge=2, le=1024, multiple_of=2)] | UnsetType = UNSET
     """Side in pixels of a square that is removed from every image (DeVries & Taylor, 2017), its centre anywhere in the
     image. Unset: none; 16 in the authors' CIFAR code."""
     fill: Literal["mean"] | UnsetType = UNSET
-    """The colour of the padding, of what a move of the policy leaves empty, and of what Cutout removes. Unset: black,
-    grey 128 and black. `mean`: the data set's mean colour, 0 behind normalisation, as in the authors' CIFAR code. An
-    operation behind a move still sees black there, and where that code converts to RGB (AutoContrast, Equalize, Invert,
-    Posterize, Solarize) what it makes of the black remains."""
+    """The colour of the padding, of the area that a move of the policy leaves empty, and of Cutout's square. Unset:
+    black, grey 128 and black. `mean`: the data set's mean colour, 0 behind normalisation, as in the authors' CIFAR
+    code. An operation behind a move still sees black there, and where that code converts to RGB (AutoContrast,
+    Equalize, Invert, Posterize, Solarize) its result on the black remains."""
 
 
 class Data(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -101,8 +101,8 @@ class Data(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `clean_holdout`). They are the last of each class, `train_subset` takes the first: with and without a holdout, a
     small subset is the same."""
     loader: Literal["dali"] | UnsetType = UNSET
-    """Who decodes and crops images that lie in folders. Unset: torchvision, with Pillow; `dali`: NVIDIA DALI, the extra
-    of that name, on the GPU where there is one. Crops are the same, but for roundings (`experiments.consistency`)."""
+    """The library that decodes and crops images in folders. Unset: torchvision, with Pillow; `dali`: NVIDIA DALI, the
+    extra of that name, on the GPU where there is one. Their crops differ in rounding only."""
 
 
 # --- network ---
@@ -269,16 +269,16 @@ class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     and schedules count epochs and steps from the first run's start, so that on a CPU it ends, bit for bit, as the run
     of as many epochs that extends nothing."""
     weights: Sha256 | UnsetType = UNSET
-    """Begin with the weights of this file, which `cebctl import` took into the home, optimisers and schedules anew;
-    with `epochs: 0` they are evaluated as they are, and what says how to train may say how they were."""
+    """Begin with the weights of this file, which `cebctl import` took into the home, with new optimisers and schedules.
+    With `epochs: 0` the weights are evaluated as they are, and the settings of training may describe their origin."""
     batch: Count
     """Images per optimiser step over all GPUs and accumulation steps."""
     replica_batch: Count | UnsetType = UNSET
-    """How many of them are computed at a time, by one GPU: BatchNorm's statistics are over so many, whatever the number
+    """The number of images that one GPU computes at a time. BatchNorm's statistics are over them, whatever the number
     of GPUs, and gradients are added up. Unset: each GPU's share of the batch at once."""
     batch_norm: Literal["sync"] | UnsetType = UNSET
     """`sync`: BatchNorm's statistics are over the whole batch, whatever the number of GPUs (SyncBatchNorm). Unset: over
-    what a GPU computes at a time, as in the papers."""
+    the images that a GPU computes at a time, as in the papers."""
     precision: Literal["fp32", "tf32", "bf16", "fp64"] = "fp32"
     """Of the network; the head and the loss are fp32 at least. `tf32` is fp32 whose products, the head's too, are of
     factors rounded to 10 bits: on GPUs alone."""

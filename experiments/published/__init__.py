@@ -7,8 +7,8 @@
     disputes("v2")                                 where the paper contradicts itself
     reasons_not_comparable(run, benchmark, "mce", matrix.report)
 
-The YAML files here hold the numbers as printed; everything returned is in fractions and [0, 1] pixel units.
-They are read on first use.
+The YAML files here have the numbers as printed and are read on first use. All functions return fractions and [0, 1]
+pixel units.
 """
 
 from __future__ import annotations

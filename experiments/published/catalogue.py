@@ -1,4 +1,4 @@
-"""The published numbers, read once, and the look-ups in them."""
+"""Read the published numbers once and look them up."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from experiments.spec import Run
 if TYPE_CHECKING:
     from experiments.published.files import DisputeData
 
-_ANY = (("objective", "rho"), ("data", "train_subset"))
+_FREE_FIELDS = (("objective", "rho"), ("data", "train_subset"))
+"""Fields whose values `prints_number` does not compare."""
 
 _TEXTS = ("cifar10.yaml", "imagenet.yaml", "fashion_mnist.yaml", "settings.yaml")
 
@@ -40,14 +41,14 @@ class PaperModel(Struct, frozen=True, kw_only=True):
     subject: str
     """A name that is unique in the table: `ResNet152x2 cCEB`."""
     heads: tuple[str, ...]
-    """What the paper prints above it, one for each of the table's heads."""
+    """The printed heads of the column, one for each of the table's heads."""
     architecture: str
     """Models of one architecture are printed side by side, `-aa` without AutoAugment."""
     objective: str
     rho_star: float | None
     """None for the baseline."""
     where: str
-    """The runs it is about, in the selection language."""
+    """The runs of the column, in the selection language."""
     cells: Mapping[str, PublishedNumber]
     """By column, in the printed order."""
 
@@ -64,7 +65,7 @@ class PaperTable(Struct, frozen=True, kw_only=True):
     models: tuple[PaperModel, ...]
     rho_star: RhoStar
     pipeline: str
-    """How the corrupted images were made, with what that is known from in `pipeline_note`."""
+    """The pipeline of the corrupted images. `pipeline_note` has the evidence for it."""
     pipeline_note: str
 
 
@@ -74,7 +75,7 @@ class Dispute(Struct, frozen=True, kw_only=True):
     name: str
     says: str
     cells: tuple[tuple[str, str], ...]
-    """(subject, column) of the numbers concerned."""
+    """The disputed numbers, as pairs (subject, column)."""
     readings: tuple[Reading, ...]
 
 
@@ -98,29 +99,32 @@ class _Entry:
 
     @cached_property
     def study(self) -> selection.Selection | None:
-        """The runs it would be about at any rho, and on all the training images."""
+        """Return the selection of its runs at any rho and on any number of training images."""
         if self.where is None:
             return None
-        return selection.Selection(tuple(c for c in self.where.conditions if c.path not in _ANY))
+        return selection.Selection(tuple(c for c in self.where.conditions if c.path not in _FREE_FIELDS))
 
 
 def lookup(paper: Paper, axes: Mapping[str, object], column: str) -> PublishedNumber | None:
-    """What a version of the paper prints for a run in a column of the report, or None.
+    """Return the number that a version of the paper prints for a run in a column of the report, or None.
 
-    `axes` are all the fields of a run by any unique name (`axes_of(run)`, or short names); those that the published
-    number doesn't depend on are ignored. Or they are `{"subject": name}` for one of the names in our files.
-    `column` is `clean`, `mce`, `gaussian_noise`, …; `pgd_linf@eps=8/255,n=20` finds a number for that threat model
-    only (`,target=random` for random targets), bare `pgd_linf` for any. Where a run is in Table 1 and in a statement
-    on several runs, the table is returned. Raises InputError for an unknown version or unreadable parameters.
+    `axes` are all the fields of a run by any unique name (`run_fields(run)`, or short names); fields that the published
+    number doesn't depend on are ignored. Or they are `{"subject": name}` with a name of our files.
+    `column` is `clean`, `mce`, `gaussian_noise`, …; `pgd_linf@eps=8/255,n=20` is a number for this threat model only
+    (`,target=random` for random targets), `pgd_linf` for any. If a run is in Table 1 and in a statement on several
+    runs, the number of the table is returned. Raises InputError for an unknown version or unreadable parameters.
     """
     name, _, parameters = column.partition("@")
-    entries = _index(_known(paper)).get(name, ())
+    entries = _index(_check_version(paper)).get(name, ())
     subject = axes.get("subject")
     leaves = {} if subject is not None else {_path(key): value for key, value in axes.items()}
     for entry in entries:
-        found = entry.number.subject == subject if subject is not None else entry.where and entry.where.matches(leaves)
+        if subject is not None:
+            is_about = entry.number.subject == subject
+        else:
+            is_about = entry.where is not None and entry.where.matches(leaves)
         attack = entry.number.attack
-        if found and (attack.fits(parameters) if attack else not parameters):
+        if is_about and (attack.fits(parameters) if attack else not parameters):
             return entry.number
     return None
 
@@ -131,28 +135,30 @@ def prints_number(
     column: str,
     fits: Callable[[PrintedAttack | None], bool] = lambda attack: True,
 ) -> bool:
-    """Return whether the paper prints a number in this column, without parameters, for such a run at any rho, under an
-    attack that fits."""
+    """Return whether the paper has a number for such a run at any rho, in this column and for an attack that fits.
+
+    `column` has no parameters.
+    """
     leaves = {_path(key): value for key, value in axes.items()}
     entries = _index(paper).get(column, ())
     return any(entry.study and entry.study.matches(leaves) and fits(entry.number.attack) for entry in entries)
 
 
 def run_fields(run: Run) -> dict[str, Any]:
-    """Every field of a run by its dotted path: the axes that `lookup` takes."""
+    """Return every field of a run by its dotted path, the axes for `lookup`."""
     return {".".join(path): value for path, value in flatten(run)}
 
 
 def all_numbers(paper: Paper) -> Iterator[tuple[str, PublishedNumber]]:
-    """(column, number) of everything a version prints: Table 1, then the text."""
-    for entry in _entries(_known(paper)):
+    """Yield the pairs (column, number) of a version: those of Table 1, then those of the text."""
+    for entry in _entries(_check_version(paper)):
         yield entry.column, entry.number
 
 
 @cache
 def table(paper: Paper) -> PaperTable:
-    """Table 1 of a version, in the printed layout. Raises InputError for an unknown version."""
-    data = _table_file(_known(paper))
+    """Return Table 1 of a version, in the printed layout. Raises InputError for an unknown version."""
+    data = _table_file(_check_version(paper))
     models = tuple(_model(data, index, model) for index, model in enumerate(data.models))
     return PaperTable(
         paper=data.paper,
@@ -170,31 +176,31 @@ def table(paper: Paper) -> PaperTable:
 
 @cache
 def disputes(paper: Paper) -> tuple[Dispute, ...]:
-    """Where a version contradicts itself. Raises InputError for an unknown version."""
-    return tuple(_dispute(data) for data in _disputes_file().disputes if data.paper == _known(paper))
+    """Return the contradictions within a version. Raises InputError for an unknown version."""
+    return tuple(_dispute(data) for data in _disputes_file().disputes if data.paper == _check_version(paper))
 
 
 @cache
 def normaliser(name: str) -> Normaliser:
-    """`alexnet` (ImageNet) or `robustbench-standard` (CIFAR-10, a stand-in). Raises InputError for another name."""
-    found = {data.name: data for data in files.read("normalisers.yaml", files.NormalisersFile).normalisers}
-    if name not in found:
-        raise InputError("normaliser", f"unknown {name!r}", expected(found, name))
-    data = found[name]
+    """Return `alexnet` (ImageNet) or `robustbench-standard` (CIFAR-10, a stand-in). InputError for another name."""
+    by_name = {data.name: data for data in files.read("normalisers.yaml", files.NormalisersFile).normalisers}
+    if name not in by_name:
+        raise InputError("normaliser", f"unknown {name!r}", expected(by_name, name))
+    data = by_name[name]
     errors = {corruption: in_units(error, data.unit) for corruption, error in data.errors.items()}
     return Normaliser(name=name, data=data.data, stand_in=data.stand_in, source=data.source, errors=errors)
 
 
-def _known(paper: str) -> Paper:
-    for known in get_args(Paper):
-        if paper == known:
-            return cast(Paper, known)
+def _check_version(paper: str) -> Paper:
+    # A caller without type checks, such as a notebook, may pass any text.
+    if paper in get_args(Paper):
+        return cast(Paper, paper)
     raise InputError("paper", f"unknown version {paper!r}", expected(get_args(Paper), paper))
 
 
 @cache
 def _path(name: str) -> Path:
-    """The field a name stands for; what is no field of a run is no condition of any number either."""
+    """Return the path of a field, and of any other name a path that no number has a condition on."""
     try:
         return schema(Run).resolve(name)
     except LookupError:
@@ -227,9 +233,9 @@ def _text_entries(file: str, paper: Paper) -> Iterator[_Entry]:
         for value in subject.values:
             if paper in value.source:
                 for column in (value.column, *value.also):
-                    found = _readings(paper).get((subject.name, column), ())
+                    disputed = _readings(paper).get((subject.name, column), ())
                     yield _Entry(
-                        column, where, published_number(value, paper, value.source[paper], subject.name, found)
+                        column, where, published_number(value, paper, value.source[paper], subject.name, disputed)
                     )
 
 
@@ -276,12 +282,12 @@ def _dispute(data: DisputeData) -> Dispute:
 
 @cache
 def _readings(paper: Paper) -> dict[tuple[str, str], tuple[Reading, ...]]:
-    """The readings of each disputed cell, those of several disputes one after the other."""
-    found: dict[tuple[str, str], tuple[Reading, ...]] = {}
+    """Return the readings of each disputed cell, in the order of the disputes."""
+    readings: dict[tuple[str, str], tuple[Reading, ...]] = {}
     for dispute in disputes(paper):
         for cell in dispute.cells:
-            found[cell] = (*found.get(cell, ()), *dispute.readings)
-    return found
+            readings[cell] = (*readings.get(cell, ()), *dispute.readings)
+    return readings
 
 
 def _joined(*selections: str) -> str:

@@ -1,4 +1,4 @@
-"""Why one of our numbers may not stand beside a published one: the one predicate, for tables, figures and rho*."""
+"""Decide whether one of our numbers may stand beside a published one, in tables and figures and for rho*."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ SETTINGS = (
     "epochs", "batch", "lr", "factor", "drops.1", "drops.2", "drops.3", "start_rho", "hold_rho", "threshold",
     "jump_start.steps", "jump_start.epochs",
 )  # fmt: skip
-"""The printed settings (`settings.yaml`) that are fields of a run: it is the paper's where it has them."""
+"""The printed settings (`settings.yaml`) that are fields of a run. A run with all of them is the paper's."""
 
-_MADE_ALIKE = {
+_EQUIVALENT_PIPELINES = {
     "official": ("official", "regenerated"),
     "official-recrop": ("official-recrop",),
     "in-memory": ("in-memory",),
 }
-"""By the paper's pipeline for ImageNet, those of ours that make the same images. CIFAR-10-C was made in memory, at the
-size that its images have."""
+"""By the paper's pipeline for ImageNet: the pipelines of ours that make the same images. CIFAR-10 needs none, because
+CIFAR-10-C was made in memory at the size of its images."""
 
 
 def reasons_not_comparable(run: Run, benchmark: AnyBenchmark, measure: str, report: ReportSpec) -> str:
-    """Return why this measure of the run may not be compared with the numbers of the report's paper; '' if it may, or
-    if the paper has none for such a run, whatever its rho."""
+    """Return the reasons not to compare this measure of the run with the numbers of the report's paper.
+
+    '' if they may be compared, or if the paper has no number for such a run at any rho.
+    """
     reasons: list[str] = []
     if isinstance(benchmark, CommonCorruptions):
         reasons += _corrupted(run, benchmark, measure, report)
@@ -52,7 +54,7 @@ def reasons_not_comparable(run: Run, benchmark: AnyBenchmark, measure: str, repo
 
 
 def attack_differences(benchmark: Pgd | None, printed: PrintedAttack | None) -> str:
-    """Return in what an attack is not the printed one; '' if it is, as far as that is printed."""
+    """Return the differences of an attack from the printed one, '' if there are none in the printed parameters."""
     if benchmark is None or printed is None:
         return ""
     eps = benchmark.eps if printed.eps is None else printed.eps
@@ -78,7 +80,7 @@ def _corrupted(run: Run, benchmark: CommonCorruptions, measure: str, report: Rep
     if run.data.name not in ("imagenet", "cifar10"):
         yield f"data {run.data.name}"
     paper = table(report.published).pipeline
-    if run.data.name == "imagenet" and benchmark.pipeline not in _MADE_ALIKE[paper]:
+    if run.data.name == "imagenet" and benchmark.pipeline not in _EQUIVALENT_PIPELINES[paper]:
         yield f"pipeline {benchmark.pipeline}, {report.published}'s is {paper}, as far as its numbers tell"
     if not benchmark.pipeline.startswith("official") and measure in ("frost", "average_ce", "mce"):
         yield "frost is drawn, not photographed"
@@ -89,13 +91,13 @@ def _corrupted(run: Run, benchmark: CommonCorruptions, measure: str, report: Rep
 
 @lru_cache(maxsize=4096)
 def _axes(run: Run) -> dict[str, Any]:
-    """Return the fields by which numbers about the original images are found, whatever the run's were saved as."""
+    """Return the fields for `lookup`. Images saved as JPEG count as the original ones."""
     return run_fields(run) | {"data.name": run.data.name.removesuffix("-jpeg")}
 
 
 @lru_cache(maxsize=4096)
 def _trained_otherwise(run: Run, paper: Paper) -> tuple[str, ...]:
-    """Return how the run's images or training differ from what is printed."""
+    """Return the differences of the run's images and training from the printed settings."""
     reasons = []
     if run.data.name.endswith("-jpeg"):
         reasons.append(f"data {run.data.name}")
@@ -104,7 +106,7 @@ def _trained_otherwise(run: Run, paper: Paper) -> tuple[str, ...]:
     if run.data.holdout:
         reasons.append(f"trained without {run.data.holdout:,} held-out images")
     if run.weights and not run.epochs:
-        return tuple(reasons)  # it was trained elsewhere, as the matrix declares
+        return tuple(reasons)  # its training is not ours, and the matrix declares it
     leaves = dict(flatten(run))
     for name in SETTINGS:
         field, _, index = name.partition(".") if name.startswith("drops") else (name, "", "")
@@ -112,7 +114,7 @@ def _trained_otherwise(run: Run, paper: Paper) -> tuple[str, ...]:
         if index and value is not None:
             value = value[int(index) - 1] if len(value) >= int(index) else None
         elif value is None:
-            continue  # what has no rho has no jump-start
+            continue  # the run's kinds lack the field, as xent has no jump-start
         if printed is not None and (value is None or not math.isclose(float(value), printed.value)):
             reasons.append(f"{name} {'none' if value is None else f'{value:g}'}, not {printed.value:g}")
     return tuple(reasons)

@@ -1,4 +1,4 @@
-"""The strict schema of the YAML files in this folder, and their reading: an unknown field is an error."""
+"""Read the YAML files in this folder by a strict schema: an unknown field is an error."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ FOLDER = Path(__file__).parent
 
 Paper = Literal["v1", "v2"]
 Measure = Literal["accuracy", "error", "relative_error", "difference", "ratio", "nats", "setting"]
-"""`relative_error` is mCE: a mean of ratios of errors. `difference` is of two accuracies. `setting` is no result."""
+"""`relative_error` is mCE, a mean of ratios of errors. `difference` is of two accuracies. `setting` is no result."""
 Unit = Literal[
     "percent", "points", "nats", "times", "count", "epochs", "steps", "pixels", "side", "divisor", "sign", "none"
 ]
-"""As printed. `pixels` are of the 0-255 scale; `side` is an image's width; `divisor` is what a rate is divided by."""
+"""As printed. `pixels` are of the scale 0-255, `side` is an image's width, and a `divisor` divides a rate."""
 Relation = Literal["equal", "about", "above", "below", "range"]
 Number = int | float
-"""int or float as it stands in the file, so that the decimals printed are known."""
+"""int or float as it stands in the file, so that the number of printed decimals is known."""
 
 T = TypeVar("T")
 
@@ -33,16 +33,16 @@ class _File(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AttackData(_File, frozen=True, kw_only=True):
-    """PGD as the text gives it; null is what the text doesn't say."""
+    """PGD with the parameters that the text prints; null: not printed."""
 
     eps: Number | None = None
     scale: Literal[1, 255]
-    """What eps and step_size are divided by to be in [0, 1] pixel units."""
+    """The divisor that brings eps and step_size to [0, 1] pixel units."""
     steps: int
     step_size: Number | None = None
     target: Literal["none", "random"] = "none"
     guess: str = ""
-    """What of this is our reading."""
+    """The parameters that are our reading."""
 
 
 class ValueData(_File, frozen=True, kw_only=True):
@@ -50,7 +50,7 @@ class ValueData(_File, frozen=True, kw_only=True):
 
     column: str
     also: tuple[str, ...] = ()
-    """Other columns that this number stands for."""
+    """Other columns of the same number."""
     value: Number
     upper: Number | None = None
     relation: Relation = "equal"
@@ -59,11 +59,11 @@ class ValueData(_File, frozen=True, kw_only=True):
     attack: AttackData | None = None
     note: str = ""
     source: dict[Paper, str]
-    """Where each version prints it."""
+    """The place in each version that prints it."""
 
 
 class SubjectData(_File, frozen=True, kw_only=True):
-    """What numbers are about: the runs that `where` selects, or, without it, something that is no run of ours."""
+    """The subject of numbers: the runs that `where` selects, or without it something that is no run of ours."""
 
     name: str
     where: str | None = None
@@ -74,7 +74,7 @@ class SubjectsFile(_File, frozen=True, kw_only=True):
     """The numbers of the running text and the captions."""
 
     where: str = ""
-    """Conditions common to every subject that has conditions."""
+    """Conditions of every subject that has conditions."""
     subjects: tuple[SubjectData, ...]
 
 
@@ -100,7 +100,7 @@ class RowData(_File, frozen=True, kw_only=True):
 
 
 class Tie(_File, frozen=True, kw_only=True):
-    """A tie the text decides: which of equally accurate models was taken."""
+    """A tie that the text decides: the chosen one among equally accurate models."""
 
     subject: str
     chosen: Number
@@ -108,7 +108,7 @@ class Tie(_File, frozen=True, kw_only=True):
 
 
 class RhoStar(_File, frozen=True, kw_only=True):
-    """How rho* was chosen: of the values whose `column` is within `within` points of the best, `prefer`."""
+    """The choice of rho*: among the values whose `column` is within `within` points of the best, `prefer`."""
 
     column: str
     best: Literal["lowest"]
@@ -191,19 +191,19 @@ class NormalisersFile(_File, frozen=True, kw_only=True):
     normalisers: tuple[NormaliserData, ...]
 
 
-# Our own files need none of the care that a user's matrix gets at reading (tests/ give it to them), and libyaml is
-# ten times as fast as PyYAML's own parser.
+# A user's matrix is read with checks that our own files don't need, because tests/ check them. libyaml is ten times as
+# fast as PyYAML's own parser.
 _FastLoader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_FastLoader):  # type: ignore[misc, valid-type]
-    """Composes only; scalars are read by `yaml12`."""
+    """Leaves scalars as text, for `yaml_nodes` to read."""
 
     yaml_implicit_resolvers: ClassVar[dict[str, object]] = {}
 
 
 def read(name: str, kind: type[T]) -> T:
-    """A file of this folder. Raises InputError naming the file and the place in it that the schema refuses."""
+    """Read a file of this folder. Raises InputError with the file and the place in it that the schema refuses."""
     path = FOLDER / name
     try:
         root = yaml.compose(path.read_text("utf-8"), Loader=_Loader)

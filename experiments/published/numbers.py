@@ -1,4 +1,4 @@
-"""One published number: its value, how exactly it is stated, where, and what else the paper says of it."""
+"""One published number: its value and unit, its precision, its source, and other readings of it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SUFFIX: dict[Unit, str] = {
 
 
 class PrintedAttack(Struct, frozen=True, kw_only=True):
-    """The threat model of a published PGD number. Radius and step in [0, 1] pixel units; None: not printed."""
+    """The threat model of a published PGD number. Radius and step are in [0, 1] pixel units; None: not printed."""
 
     eps: float | None
     steps: int
@@ -32,29 +32,29 @@ class PrintedAttack(Struct, frozen=True, kw_only=True):
     target: str
     """`none` (untargeted) or `random`."""
     guess: str
-    """What of this is not printed but our reading."""
+    """The parameters that are our reading, because they are not printed."""
 
     def fits(self, parameters: str) -> bool:
-        """Whether a column's parameters, `eps=8/255,n=20`, name this attack; a bare column ('') fits any.
+        """Return whether a column's parameters, `eps=8/255,n=20`, name this attack; '' names any.
 
-        An unprinted eps fits no stated one, and no `target` means untargeted. Raises InputError if unreadable.
+        An eps that is not printed fits no eps, and no `target` means untargeted. Raises InputError if unreadable.
         """
         if not parameters:
             return True
-        given = dict(_split(part, parameters) for part in parameters.split(","))
-        target = given.pop("target", "none")
-        eps, steps = given.pop("eps", None), given.pop("n", None)
-        step = given.pop("step_size", None)
+        values = dict(_split(part, parameters) for part in parameters.split(","))
+        target = values.pop("target", "none")
+        eps, steps = values.pop("eps", None), values.pop("n", None)
+        step = values.pop("step_size", None)
         fits_step = step is None or (
             self.step_size is not None and math.isclose(_radius(step, parameters), self.step_size)
         )
         fits_eps = eps is None or (self.eps is not None and math.isclose(_radius(eps, parameters), self.eps))
         fits_steps = steps in (None, str(self.steps))
-        return fits_eps and fits_step and fits_steps and target == self.target and not given
+        return fits_eps and fits_step and fits_steps and target == self.target and not values
 
 
 class Reading(Struct, frozen=True, kw_only=True):
-    """One of several readings of a disputed number; `value` is None where the dispute is about words."""
+    """One of several readings of a disputed number. `value` is None where the dispute is about words."""
 
     says: str
     source: str
@@ -72,28 +72,28 @@ class PublishedNumber(Struct, frozen=True, kw_only=True):
     upper: float | None
     """Upper end of a range."""
     relation: Relation
-    """`equal`, or that the paper says about, above or below `value`, or gives a range."""
+    """`equal`, or one of about, above and below as the paper says, or `range`."""
     measure: Measure
     unit: Unit
     """As printed."""
     decimals: int
-    """Printed after the point."""
+    """The number of printed decimals."""
     source: str
     """`v2 Table 1`."""
     subject: str
-    """What it is about, by the name in our files."""
+    """Its subject, by the name in our files."""
     attack: PrintedAttack | None
     note: str
     disputed: tuple[Reading, ...] = ()
-    """Every reading, this one among them, where the paper contradicts itself."""
+    """All readings, this one included, where the paper contradicts itself."""
 
     @property
     def text(self) -> str:
-        """For people, in the printed unit: `80.9%`, `> 80%`, `93.9–95.1%`, `2.3 nats`."""
+        """Return the number in the printed unit: `80.9%`, `> 80%`, `93.9–95.1%`, `2.3 nats`."""
         return _text(self.value, self.upper, self.relation, self.unit, self.decimals)
 
     def as_measure(self, measure: str) -> PublishedNumber | None:
-        """The same number as another measure (an error as an accuracy or back), or None if it isn't one."""
+        """Return the number as another measure (an error as an accuracy or back), None if that is impossible."""
         if measure == self.measure:
             return self
         if _COMPLEMENT.get(self.measure) != measure:
@@ -111,7 +111,7 @@ class PublishedNumber(Struct, frozen=True, kw_only=True):
 def published_number(
     data: ValueData, paper: str, place: str, subject: str, disputed: tuple[Reading, ...]
 ) -> PublishedNumber:
-    """A number of a file as one of one version's."""
+    """Return a number of a file as that of one version of the paper."""
     return PublishedNumber(
         value=in_units(data.value, data.unit),
         upper=None if data.upper is None else in_units(data.upper, data.unit),
@@ -128,7 +128,7 @@ def published_number(
 
 
 def reading(data: ReadingData) -> Reading:
-    """A reading of a file; its number in fractions."""
+    """Return a reading of a file, with its number in fractions."""
     if data.value is None or data.unit is None:
         return Reading(says=data.says, source=data.source, value=None, upper=None, measure=None, text="")
     value, upper = in_units(data.value, data.unit), None if data.upper is None else in_units(data.upper, data.unit)
@@ -137,7 +137,7 @@ def reading(data: ReadingData) -> Reading:
 
 
 def in_units(printed: Number, unit: Unit) -> float:
-    """A printed number in our units: percent and points as fractions, pixels of 0-255 in [0, 1], a divisor inverted."""
+    """Return a printed number in our units: percent and points as fractions, pixels in [0, 1], a divisor inverted."""
     if unit in ("percent", "points"):
         return float(Decimal(repr(printed)).scaleb(-2))  # exact: 60.1 is 0.601, not 0.6010000000000001
     if unit == "pixels":
