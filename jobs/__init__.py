@@ -1,1 +1,1 @@
-"""How it runs: submission, the job entry point, run directories, journals, checkpoints and the engine."""
+"""The execution of runs: executors, attempts, journals, checkpoints, data sets and the engine."""

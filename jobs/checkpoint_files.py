@@ -1,7 +1,7 @@
 """Checkpoint files, without torch: written beside and renamed, checksummed, the newest two kept.
 
-A file is `<step>.<first 16 hex digits of its SHA-256>.pt`: the rename makes content, step and checksum
-appear at once, and any reader can tell a broken file from its name alone.
+A file is `<step>.<first 16 hex digits of its SHA-256>.pt`. The rename makes content, step and checksum appear at once,
+and a reader detects a broken file by its name alone.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 KEPT = 2
+"""The second is the fallback where the newest is damaged."""
 
 
 @dataclass(frozen=True, order=True)
 class CheckpointFile:
-    """One complete file, perhaps damaged since."""
+    """A file that was written completely, perhaps damaged since."""
 
     step: int
     path: Path
 
     def read(self) -> bytes | None:
-        """The bytes as they were written, or None if they are not those any more.
+        """Return the bytes as they were written, or None if the file is damaged.
 
-        Raises InputError if they are somebody's who is not believed.
+        Raises InputError if its owner is not trusted.
         """
         try:
             with self.path.open("rb") as file:
@@ -46,8 +47,7 @@ class CheckpointFile:
         return data if _name(hashlib.sha256(data)) == self.path.name.split(".")[1] else None
 
     def set_aside(self) -> None:
-        """Rename a broken file, so that it no longer counts among those kept: it may be newer than the next one
-        written, which would be dropped in its favour."""
+        """Rename a broken file, so that it does not count among the newest two and push out a whole one."""
         self.path.rename(self.path.with_suffix(".broken"))
 
 
@@ -63,7 +63,7 @@ def write(folder: Path, step: int, dump: Callable[[BinaryIO], None]) -> Path:
         path = folder / f"{step:09d}.{_name(file.digest)}.pt"
         beside.rename(path)
     except BaseException:
-        beside.unlink(missing_ok=True)  # on a full disk it would be in the way of what is written next
+        beside.unlink(missing_ok=True)  # on a full disk it would take the room of the next write
         raise
     fsync_folder(folder)
     _prune(folder)
@@ -71,12 +71,12 @@ def write(folder: Path, step: int, dump: Callable[[BinaryIO], None]) -> Path:
 
 
 def newest_first(folder: Path) -> Iterator[CheckpointFile]:
-    """The complete checkpoints of a folder, from the newest on; a caller falls back by going on."""
+    """Return the complete checkpoints of a folder, the newest first; a caller falls back to the next ones."""
     return iter(sorted(_files(folder), reverse=True))
 
 
 def leftovers(folder: Path) -> list[Path]:
-    """Broken checkpoints that were set aside, and what killed writers left unfinished."""
+    """Return broken checkpoints that were set aside, and unfinished files of killed writers."""
     return sorted([*folder.glob("*.broken"), *folder.glob(".*.part")])
 
 
@@ -88,12 +88,12 @@ def _prune(folder: Path) -> None:
     for old in sorted(_files(folder), reverse=True)[KEPT:]:
         old.path.unlink(missing_ok=True)
     for part in folder.glob(".*.part"):
-        if is_abandoned(part):  # another attempt's, whose node is cut off, may be at work at its own
+        if is_abandoned(part):  # an attempt whose node is cut off may still be writing its own
             part.unlink(missing_ok=True)
 
 
 class _Digested(io.BufferedWriter):
-    """A new file, and the digest of what was written into it: the widest states are gigabytes, to be held once."""
+    """A new file that digests its content as it is written: the widest states are gigabytes, too large for a copy."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(io.FileIO(path, "w"))

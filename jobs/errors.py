@@ -1,4 +1,4 @@
-"""How a stage can end other than by success, in the words of its journal (`Failed.kind`)."""
+"""Ends of a stage other than success, with the `Failed.kind` that its journal records."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ class CodeChangedError(CebctlError):
 
     kind = "code"
 
-    def __init__(self, folder: object, submitted: str, found: str) -> None:
-        super().__init__(f"{folder}: the code has digest {found}, the submission was made with {submitted}")
+    def __init__(self, folder: object, submitted: str, running: str) -> None:
+        super().__init__(f"{folder}: the code has digest {running}, the submission was made with {submitted}")

@@ -1,7 +1,7 @@
-"""Whose files are believed: those of this user, of root, and of whoever owns the folder they lie in.
+"""File ownership in a home: only files of this user, of root and of the folder's owner are trusted.
 
-A home is private by default, so that nobody else can write there. CEBCTL_SHARED=group opens a new home to the
-user's group, whose members are then believed too.
+Jobs unpickle checkpoints and run code from the home, so that a file of another user could do harm. A home is private
+by default. CEBCTL_SHARED=group opens a new home to the user's group, whose members are then trusted too.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ GROUP = "group"
 
 
 def is_shared() -> bool:
-    """Whether the user's group works in this home. Raises InputError if CEBCTL_SHARED says neither."""
-    given = os.environ.get("CEBCTL_SHARED", "")
-    if given not in ("", GROUP):
-        raise InputError("CEBCTL_SHARED", f"is {given!r}", f"allowed: {GROUP}, or nothing for a private home")
-    return given == GROUP
+    """Whether the user's group works in this home. Raises InputError for an unknown value of CEBCTL_SHARED."""
+    setting = os.environ.get("CEBCTL_SHARED", "")
+    if setting not in ("", GROUP):
+        raise InputError("CEBCTL_SHARED", f"is {setting!r}", f"allowed: {GROUP}, or nothing for a private home")
+    return setting == GROUP
 
 
 def restrict_umask(home: Path) -> None:
-    """From now on this process creates files for the user alone, or for the group too where the home is shared;
-    the home's folder is made if there is none."""
+    """Make this process create files for the user alone, or for the group too where the home is shared.
+
+    Creates the home's folder if it does not exist.
+    """
     if not is_shared():
         os.umask(0o077)
         home.mkdir(parents=True, exist_ok=True)
@@ -33,17 +35,17 @@ def restrict_umask(home: Path) -> None:
     os.umask(0o007)
     if not home.exists():
         home.mkdir(parents=True)
-        home.chmod(0o2770)  # what is made inside belongs to the same group
+        home.chmod(0o2770)  # setgid: new files inside belong to the same group
 
 
 def share_umask() -> None:
-    """Where the home is shared, this process too creates files that the group can write, whatever the user's umask."""
+    """Let the group write what this process creates, where the home is shared, whatever the user's umask."""
     if is_shared():
         os.umask(os.umask(0) & ~0o070)
 
 
 def check_owner(path: Path, owner: int) -> None:
-    """Raise InputError if the file's owner, a user's number, is somebody who is not believed."""
+    """Raise InputError if the file's owner, a numeric user id, is not trusted."""
     if owner in (os.geteuid(), 0) or is_shared():
         return
     folder_owner = path.parent.stat().st_uid

@@ -9,18 +9,19 @@ from jobs.paths import Home, data_folder
 from jobs.provenance import Snapshot
 
 SLURM_PREFIXES = ("SBATCH_", "SRUN_", "SALLOC_", "SQUEUE_", "SINFO_", "SACCT_", "SCANCEL_", "SLURM_")
-"""How the variables begin by which Slurm's commands change their ways."""
+"""Prefixes of the variables that change how Slurm's commands behave."""
 
-_INHERITED_PREFIXES = ("PYTHON", "SUBMITIT_", "CEBCTL_", "VIRTUAL_ENV", *SLURM_PREFIXES)
+_DROPPED_PREFIXES = ("PYTHON", "SUBMITIT_", "CEBCTL_", "VIRTUAL_ENV", *SLURM_PREFIXES)
 
 
 def job_environment(home: Home, snapshot: Snapshot) -> dict[str, str]:
-    """A clean environment: the caller's without what would leak into a job, and the code from the snapshot alone."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(_INHERITED_PREFIXES)}
-    return kept | _set_in_jobs(home, snapshot) | {"OMP_NUM_THREADS": "1"}
+    """Return the caller's environment without what would leak into a job, with the code from the snapshot alone."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(_DROPPED_PREFIXES)}
+    return inherited | job_variables(home, snapshot) | {"OMP_NUM_THREADS": "1"}
 
 
-def _set_in_jobs(home: Home, snapshot: Snapshot) -> dict[str, str]:
+def job_variables(home: Home, snapshot: Snapshot) -> dict[str, str]:
+    """Return the variables that every job needs, on whichever executor."""
     return {
         "PYTHONPATH": str(snapshot.folder),
         "PYTHONSAFEPATH": "1",

@@ -19,11 +19,11 @@ from experiments.resources import Stage as Stage
 
 _JOURNAL = re.compile(r"(train|evaluate)\.(0|[1-9][0-9]{0,8})\.jsonl", re.ASCII)
 _LAST_ATTEMPT = 999_999_999
-"""Of those that a journal can be called by."""
+"""The largest attempt number that fits the name of a journal."""
 
 
 def attempt_of(journal: str) -> tuple[Stage, int] | None:
-    """Return the stage and the attempt that a journal is called by, as in `train.2.jsonl`; None for any other name."""
+    """Return the stage and the attempt that a journal's name tells, as in `train.2.jsonl`; None for any other name."""
     match = _JOURNAL.fullmatch(journal)
     return (cast(Stage, match[1]), int(match[2])) if match else None
 
@@ -34,14 +34,14 @@ class RunPaths:
 
     folder: Path
     generation: int = 1
-    """Of the training that is meant: `submit --again train` makes another beside the ones before it."""
+    """The generation of the training: `submit --again train` begins a new one beside the earlier ones."""
 
     @property
     def run_id(self) -> str:
         return self.folder.name
 
     def beside(self, run_id: str) -> RunPaths:
-        """The directory of another run of the same home."""
+        """Return the directory of another run of the same home."""
         return RunPaths(self.folder.with_name(run_id))
 
     @property
@@ -56,7 +56,7 @@ class RunPaths:
 
     @property
     def checkpoints(self) -> Path:
-        """Those of this generation of the training."""
+        """The folder of this generation's checkpoints."""
         return self.folder / ("checkpoints" if self.generation == 1 else f"checkpoints.{self.generation}")
 
     def generations(self) -> list[RunPaths]:
@@ -65,30 +65,30 @@ class RunPaths:
         return [RunPaths(self.folder, int(number)) for number in sorted(numbers) if number.isdecimal()]
 
     def weights(self, digest: str) -> Path:
-        """As in `Home`."""
+        """Return the imported file, as `Home.weights` does."""
         return self.home.weights(digest)
 
     @property
     def partial(self) -> Path:
-        """What evaluations that are under way have found so far; empty once they are done."""
+        """Partial results of evaluations that are under way; empty once they are done."""
         return self.folder / "partial"
 
     def partial_of(self, generation: int) -> Path:
-        """Those of one generation: no number is made of two."""
+        """Return the folder of one generation's partial results: no number is made of two generations."""
         return self.partial if generation == 1 else self.partial / str(generation)
 
     def journal(self, stage: Stage, attempt: int) -> Path:
         return self.folder / "journal" / f"{stage}.{attempt}.jsonl"
 
     def log(self, stage: Stage, attempt: int) -> Path:
-        """What the job printed, standard output and errors together."""
+        """Return the file of the job's standard output and errors together."""
         return self.folder / "logs" / f"{stage}.{attempt}.log"
 
     def lease(self, stage: Stage) -> Path:
         return self.folder / f"{stage}.lease"
 
     def attempts(self, stage: Stage) -> list[int]:
-        """The numbers of the attempts that have a journal, oldest first; files by other names are none."""
+        """Return the numbers of the attempts that have a journal, oldest first; files of other names don't count."""
         names = [attempt_of(path.name) for path in self.folder.glob(f"journal/{stage}.*.jsonl")]
         return sorted(name[1] for name in names if name and name[0] == stage)
 
@@ -130,7 +130,7 @@ class Home:
         return self.folder / "code"
 
     def weights(self, digest: str) -> Path:
-        """The imported file with this digest, `sha256:…`."""
+        """Return the imported file with this digest, `sha256:…`."""
         return self.folder / "weights" / f"{digest.removeprefix('sha256:')}.pt"
 
     @property
@@ -143,24 +143,24 @@ class Home:
 
     @property
     def queue(self) -> Path:
-        """The cluster's queue as it was last seen: see `cebctl.status.slurm_queue`."""
+        """The last answer of the cluster's queue: see `cebctl.status.slurm_queue`."""
         return self.folder / "queue.json"
 
     def workers(self, submission: str) -> Path:
-        """submitit's folder of a submission: batch scripts and logs of arrays, pickles and logs of local workers."""
+        """Return the folder of a submission's executor: batch scripts and logs of arrays, pickles of local workers."""
         return self.folder / "workers" / submission
 
     def array_log(self, submission: str, job: str) -> Path:
-        """What an element printed before its attempt had a log, by Slurm's id of it."""
+        """Return the log of an array task, by Slurm's id of it: all that it prints before its attempt has a log."""
         return self.workers(submission) / f"{job}_0_log.out"
 
     def run(self, run_id: str, generation: int = 1) -> RunPaths:
-        """The directory of a run, with the generation of its training that is meant."""
+        """Return the directory of a run, with a generation of its training."""
         return RunPaths(self.runs / run_id, generation)
 
     @property
     def ids(self) -> Path:
-        """The home's own id, and below it those of homes whose runs were brought into it on purpose."""
+        """The file of the home's own id, and below it those of homes whose runs a user brought into it."""
         return self.folder / "home-id"
 
     def identities(self) -> tuple[str, ...]:
@@ -188,17 +188,17 @@ class Home:
         return next(iter(self.identities()), "")
 
     def journals(self) -> Iterator[Path]:
-        """Every journal there is, those of submissions first, each group in order of name."""
+        """Yield every journal, those of submissions first, each group in order of name."""
         yield from sorted(self.submissions.glob("*.jsonl"))
         yield from sorted(self.runs.glob("*/journal/*.jsonl"))
 
 
 TIME = "%Y%m%d-%H%M%S"
-"""How the name of a submission begins: names are in the order of time."""
+"""The format of the time that a submission's name begins with: names sort by time."""
 
 
 def new_submission() -> str:
-    """A name that no other submission has."""
+    """Return a new name for a submission; the random end makes it unique within a second."""
     return f"{time.strftime(TIME, time.gmtime())}-{secrets.token_hex(2)}"
 
 

@@ -1,6 +1,7 @@
 """Correct or not, image by image, as a short text in a journal: base64 of zlib of packed bits.
 
-Two networks are compared on the same images by these (McNemar, paired bootstrap). Without numpy.
+Paired tests (McNemar, paired bootstrap) compare two networks on the same images by these flags. Without numpy, so that
+the command line can read them quickly.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ from collections.abc import Iterable
 
 
 def pack(correct: Iterable[bool]) -> str:
-    """One bit for each image in data set order, the first in the highest bit of the first byte."""
-    text = "".join("1" if right else "0" for right in correct)
+    """Return one bit for each image in data set order, the first in the highest bit of the first byte."""
+    text = "".join("1" if flag else "0" for flag in correct)
     text += "0" * (-len(text) % 8)
     packed = int(text or "0", 2).to_bytes(len(text) // 8, "big")
     return base64.b64encode(zlib.compress(packed, 9)).decode("ascii")
 
 
 def unpack(packed: str, count: int) -> list[bool]:
-    """The first `count` flags of what `pack` made; ValueError if it is damaged or holds another number."""
+    """Return the `count` flags that `pack` encoded. Raises ValueError if the text is damaged or of another length."""
     try:
         content = zlib.decompress(base64.b64decode(packed, validate=True))
     except zlib.error as error:

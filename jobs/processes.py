@@ -1,4 +1,4 @@
-"""Which process is meant, beyond its number: numbers are reused, the pair of boot and start time is not."""
+"""Processes by an identity that is never reused: number, boot and start time. Also settings of a job's own process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Process:
 
     @classmethod
     def from_pid(cls, pid: int) -> Process | None:
-        """The process that has this number on this machine now, or None; a zombie has ended."""
+        """Return the process that has this number on this machine now, or None; a zombie has ended."""
         try:
             stat = Path(f"/proc/{pid}/stat").read_text()
         except OSError:
@@ -41,7 +41,7 @@ class Process:
 
     @classmethod
     def parse(cls, text: str) -> Process | None:
-        """The inverse of `str`; None for text that names no process."""
+        """Invert `str`; return None for text that names no process."""
         parts = text.split("/")
         if len(parts) != 4 or not parts[2].isdecimal() or not parts[3].isdecimal():
             return None
@@ -51,7 +51,7 @@ class Process:
         return f"{self.host}/{self.boot}/{self.pid}/{self.started}"
 
     def is_alive(self) -> bool | None:
-        """Whether it still runs; None if it belongs to another machine, where this one can't look."""
+        """Whether it still runs; None if it belongs to another machine, whose processes can't be seen from here."""
         if self.host != socket.gethostname():
             return None
         return Process.from_pid(self.pid) == self
@@ -66,16 +66,16 @@ def die_with_parent() -> None:
 
 
 def describe_signal(signum: int) -> str:
-    """What killed a process, in words."""
+    """Return the cause of a process's death for a message."""
     hint = " (out of memory?)" if signum == signal.SIGKILL else ""
     return f"killed by signal {signum}, {signal.Signals(signum).name}{hint}"
 
 
 def keep_memory() -> None:
-    """Have this process keep what it frees, for what it allocates next, where the C library is glibc.
+    """Let this process keep freed memory for its next allocations, where the C library is glibc.
 
-    By itself glibc gives large blocks back to the kernel, which clears them page by page when they are wanted again:
-    for the tensors of a network on a CPU a tenth to a quarter of each step.
+    By default glibc returns large blocks to the kernel, which clears them page by page at the next allocation. For the
+    tensors of a network on a CPU that costs a tenth to a quarter of each step.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
@@ -88,7 +88,7 @@ def _boot() -> str:
 
 
 def redirect_output(log: Path) -> None:
-    """From now on this process prints, output and errors together, into this file."""
+    """Send the output and the errors of this process into one file from now on."""
     log.parent.mkdir(parents=True, exist_ok=True)
     fd = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o664)
     for stream in (1, 2):

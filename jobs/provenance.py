@@ -1,8 +1,8 @@
-"""Where a number comes from: the code frozen at submission, and the machine and libraries of the job.
+"""The origin of a number: the code frozen at submission, and the machine and libraries of the job.
 
-Functions are pickled by reference, so a job would run whatever the checkout holds when it starts. `freeze`
-copies the code a job imports under CEBCTL_HOME, named by its content; jobs import from there, and
-`verify` stops one whose code is not what was submitted.
+A job in the queue would run whatever the checkout holds when it starts. `freeze` copies the code that jobs import to
+CEBCTL_HOME, into a folder named by its content. Jobs import from that snapshot, and `verify` stops a job whose code
+differs from its submission's.
 """
 
 from __future__ import annotations
@@ -36,10 +36,15 @@ _JOB_PACKAGES = ("experiments", "jobs")
 _ENGINE = (
     "experiments/benchmarks.py",
     "experiments/datasets.py",
-    "experiments/spec.py",
+    "experiments/jump_start_checks.py",
     "experiments/lineage.py",
+    "experiments/own_dataset.py",
+    "experiments/spec.py",
+    "jobs/datasets/image_folder.py",
     "jobs/engine",
 )
+"""The files and folders that make numbers. Their digest is evidence beside a result, and the key under which partial
+evaluations are kept: after a change an evaluation begins anew."""
 _LIBRARIES = (
     "torch",
     "torchvision",
@@ -56,7 +61,7 @@ _LIBRARIES = (
 
 
 Sources = dict[Path, bytes]
-"""The content of code by its path below a root."""
+"""The content of source files by their path below a root."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +74,9 @@ class Snapshot:
 
 
 def freeze(home: Home) -> Snapshot:
-    """Copy the code under CEBCTL_HOME unless this content is there already; concurrent calls are safe.
+    """Copy the code to CEBCTL_HOME unless a snapshot of this content exists; concurrent calls are safe.
 
-    Raises InputError if what is there is somebody else's or not this content: jobs would run it.
+    Raises InputError if the existing snapshot is another user's or has other content: jobs would run it.
     """
     sources = _sources(ROOT, _JOB_PACKAGES)
     digest = _digest(sources)
@@ -89,14 +94,14 @@ def freeze(home: Home) -> Snapshot:
                     (beside / path).write_bytes(content)
                 (beside / "origin.json").write_bytes(msgspec.json.format(msgspec.json.encode(origin)))
         except OSError:
-            if not folder.exists():  # else another submission was quicker with the same content
+            if not folder.exists():  # else another submission has just written the same content
                 raise
     _check(folder, sources)
     return Snapshot(digest, folder, commit)
 
 
 def _sweep(folder: Path) -> None:
-    """Remove the beginnings of snapshots that were never finished, those of earlier versions as well."""
+    """Remove snapshots that were never finished, those of earlier versions of cebctl as well."""
     sweep(folder)
     for path in folder.glob(".*"):
         if is_abandoned(path):
@@ -104,7 +109,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _check(folder: Path, sources: Sources) -> None:
-    """Raise InputError unless a snapshot is this user's, and holds these sources and no others."""
+    """Raise InputError unless a snapshot belongs to a trusted user and holds exactly these sources."""
     for path in (folder.parent, folder, *folder.rglob("*")):
         file_ownership.check_owner(path, path.lstat().st_uid)
     if _sources(folder, _JOB_PACKAGES) != sources:
@@ -119,18 +124,20 @@ def verify(submitted: str) -> None:
 
 
 def code_digest() -> str:
-    """Digest of the code this process imports: what a job may run, engine or not."""
+    """Return the digest of all code that a job may import, engine or not."""
     return _digest(_sources(ROOT, _JOB_PACKAGES))
 
 
 def engine_digest() -> str:
-    """Return the digest of the part of the code that may change a number: evidence, where `experiments.numerics` is the
-    verdict."""
+    """Return the digest of the code that may change a number.
+
+    It is evidence only: `experiments.numerics` decides whether two results are comparable.
+    """
     return _digest(_sources(ROOT, _ENGINE))
 
 
 def environment() -> dict[str, Any]:
-    """Machine and libraries, for `provenance.json`."""
+    """Return code, machine and libraries, for `provenance.json`."""
     return {
         "code": code_digest(),
         "engine": engine_digest(),
@@ -144,32 +151,35 @@ def environment() -> dict[str, Any]:
 
 
 def origin(run: Run, paths: RunPaths) -> dict[str, Any]:
-    """What the weights of a run come from if not from its seed, for `provenance.json`: the imported file, or the run
-    that it extends and that run's checkpoint, whose name has its digest. Once it trains, as it was when it began."""
-    if (before := read(paths)) and any(checkpoint_files.newest_first(paths.checkpoints)):
-        return {"origin": before["origin"]} if "origin" in before else {}
-    if extended := lineage.parent_id(run):
-        last = next(checkpoint_files.newest_first(history.newest_complete(paths.beside(extended)).checkpoints), None)
-        return {"origin": {"run": extended, "checkpoint": last.path.name if last else None}}
+    """Return the origin of a run's first weights if it is not the seed, for `provenance.json`.
+
+    It is an imported file, or a checkpoint of the run that it extends, whose name has its digest. A training that
+    resumes keeps the origin that its first attempt recorded: the parent may have newer checkpoints since.
+    """
+    if (recorded := read(paths)) and any(checkpoint_files.newest_first(paths.checkpoints)):
+        return {"origin": recorded["origin"]} if "origin" in recorded else {}
+    if parent := lineage.parent_id(run):
+        last = next(checkpoint_files.newest_first(history.newest_complete(paths.beside(parent)).checkpoints), None)
+        return {"origin": {"run": parent, "checkpoint": last.path.name if last else None}}
     return {"origin": {"weights": run.weights}} if run.weights else {}
 
 
-def write(paths: RunPaths, found: dict[str, Any]) -> None:
+def write(paths: RunPaths, content: dict[str, Any]) -> None:
     """Write `provenance.json`, whole or not at all."""
-    write_atomic(paths.provenance, msgspec.json.format(msgspec.json.encode({"run_id": paths.run_id} | found)))
+    write_atomic(paths.provenance, msgspec.json.format(msgspec.json.encode({"run_id": paths.run_id} | content)))
 
 
 def read(paths: RunPaths) -> dict[str, Any]:
-    """Return what `provenance.json` says; nothing where there is none, or it is damaged or another run's."""
+    """Return the content of `provenance.json`; empty where it is missing, damaged or another run's."""
     try:
-        found = msgspec.json.decode(paths.provenance.read_bytes())
+        content = msgspec.json.decode(paths.provenance.read_bytes())
     except (OSError, msgspec.DecodeError):
         return {}
-    return found if isinstance(found, dict) and found.get("run_id", paths.run_id) == paths.run_id else {}
+    return content if isinstance(content, dict) and content.get("run_id", paths.run_id) == paths.run_id else {}
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of the packages that may change a number, as far as they are installed."""
+    """Return the versions of the installed packages that may change a number."""
     installed = {}
     for name in _LIBRARIES:
         with suppress(metadata.PackageNotFoundError):
@@ -178,16 +188,21 @@ def library_versions() -> dict[str, str]:
 
 
 def _digest(sources: Sources) -> str:
-    whole = hashlib.sha256(b"cebctl code 1")
+    digest = hashlib.sha256(b"cebctl code 1")
     for path, content in sources.items():
-        whole.update(f"\0{path.as_posix()}\0{len(content)}\0".encode() + content)
-    return whole.hexdigest()[:16]
+        digest.update(f"\0{path.as_posix()}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:16]
 
 
 def _sources(root: Path, parts: tuple[str, ...]) -> Sources:
-    """Return the Python files below these folders or files, sorted within each."""
+    """Return the Python files below these folders or files, sorted within each.
+
+    Raises InputError for a part that does not exist: without it a digest would not notice a moved file.
+    """
     sources: Sources = {}
     for part in parts:
+        if not (root / part).exists():
+            raise InputError(root / part, "is a part of the code and is missing", "install cebctl again")
         paths = [root / part] if part.endswith(".py") else sorted((root / part).rglob("*.py"))
         for path in (path.relative_to(root) for path in paths if path.is_file()):
             if _is_code(path):
@@ -196,22 +211,23 @@ def _sources(root: Path, parts: tuple[str, ...]) -> Sources:
 
 
 def _is_code(path: Path) -> bool:
-    """Whether an import statement can name it: a notebook's checkpoint, an editor's lock, a swap file are hidden or
-    have names that it can't."""
+    """Whether an import statement can name it: not so a notebook's checkpoint, an editor's lock or a swap file."""
     return all(name.isidentifier() and name != "__pycache__" for name in path.with_suffix("").parts)
 
 
 def _commit() -> str | None:
-    """Return the commit that this code stands in; None where there is none, or where a repository around it (of the
-    folder it was unpacked in) does not hold it."""
-    holds_it = _git("cat-file", "-e", "HEAD:./jobs/provenance.py") is not None
-    return _git("rev-parse", "--verify", "HEAD") if holds_it else None
+    """Return the commit of this code; None without a repository, or in one that does not contain this code.
+
+    The code may have been unpacked inside the folder of another project, whose commit would mislead.
+    """
+    is_tracked = _git("cat-file", "-e", "HEAD:./jobs/provenance.py") is not None
+    return _git("rev-parse", "--verify", "HEAD") if is_tracked else None
 
 
 def _git(*arguments: str) -> str | None:
-    """Return what git prints of the repository that ROOT lies in, whatever bytes that are; None if it fails.
+    """Return the output of git in the repository of ROOT, whatever its bytes; None if it fails.
 
-    Every hook of git sets GIT_DIR, which would be asked in its place.
+    Git's variables are removed: its hooks set GIT_DIR, which would name another repository.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:

@@ -1,4 +1,4 @@
-"""The resolved spec in a run's folder, which says itself whose folder it may lie in."""
+"""The resolved spec in a run's folder, whose identity has to be the folder's name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jobs.paths import RunPaths
 
 
 def read(paths: RunPaths) -> Run:
-    """Read the spec of a run. Raises InputError if it is not there, is damaged or is another run's."""
+    """Read the spec of a run. Raises InputError if it is missing, is damaged or is another run's."""
     try:
         run = msgspec.json.decode(paths.spec.read_bytes(), type=Run)
     except OSError as error:
@@ -22,7 +22,7 @@ def read(paths: RunPaths) -> Run:
 
 
 def check_run_id(run: Run, paths: RunPaths) -> Run:
-    """Return the spec. Raises InputError if its identity is not the name of the folder."""
+    """Return the spec itself. Raises InputError if its identity is not the name of the folder."""
     if (identity := run_id(run)) != paths.run_id:
         raise InputError(paths.folder, f"is given the spec of run {identity}", "remove the spec, or move it there")
     return run

@@ -1,8 +1,8 @@
 """The lease of a run's stage: one attempt at a time, and an older attempt can tell that a newer one took over.
 
-The kernel's file lock makes it exclusive and gives it up when the holder dies, however it dies. A node that is cut
+The kernel's file lock makes it exclusive and releases it when the holder dies, however it dies. A node that is cut
 off but alive still holds its lock, so that a newer start of the same job may put a new file in its place: the older
-attempt sees another number there and stops. The file says who holds it, so that others need not touch the lock.
+attempt reads another attempt's number there and stops. The file names its holder, so that readers need no lock.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ _CHECK_SECONDS = 2.0
 
 
 class Holder(Struct, frozen=True, omit_defaults=True):
-    """What the lease file says."""
+    """The content of a lease file."""
 
     attempt: int
     process: str
+    """As `jobs.processes.Process` writes itself."""
     submission: str = ""
     restart: int = 0
     run_id: str = ""
@@ -34,7 +35,7 @@ class Holder(Struct, frozen=True, omit_defaults=True):
 
     @property
     def start_order(self) -> tuple[str, int]:
-        """What orders starts: the name of a submission begins with its time."""
+        """The key by which starts are ordered: the name of a submission begins with its time."""
         return self.submission, self.restart
 
 
@@ -53,16 +54,16 @@ class Lease:
         os.ftruncate(self._fd, len(text))
 
     def is_superseded(self) -> bool:
-        """Whether a newer attempt wrote itself into the file; looked up at most every two seconds."""
+        """Whether a newer attempt wrote itself into the file; read at most every two seconds."""
         if time.monotonic() - self._checked < _CHECK_SECONDS:
             return False
         return self.is_taken_over()
 
     def is_taken_over(self) -> bool:
-        """The same, looked up now."""
+        """Whether a newer attempt wrote itself into the file, read now."""
         self._checked = time.monotonic()
-        now = read_holder(self._path)
-        return now is not None and now.attempt > self._attempt
+        holder = read_holder(self._path)
+        return holder is not None and holder.attempt > self._attempt
 
     def release(self) -> None:
         os.close(self._fd)
@@ -71,20 +72,22 @@ class Lease:
 def acquire(path: Path, newer_than: Callable[[Holder], bool] = lambda _: False) -> Lease | None:
     """Take the lease, or return None if a living process holds it that this one is not `newer_than`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _one_at_a_time(path):
+    with _acquisition_lock(path):
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664)
-        if _locked(fd):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return Lease(path, fd)
-        os.close(fd)
-        now = read_holder(path)
-        if now is None or not newer_than(now):
+        except BlockingIOError:
+            os.close(fd)
+        holder = read_holder(path)
+        if holder is None or not newer_than(holder):
             return None
-        return Lease(path, _put_in_place(path))
+        return Lease(path, _replace_file(path))
 
 
 @contextmanager
-def _one_at_a_time(path: Path) -> Iterator[None]:
-    """A lock held for the moment of the taking, because two may want to replace the file."""
+def _acquisition_lock(path: Path) -> Iterator[None]:
+    """Let one process at a time acquire: two newer starts may both want to replace the file."""
     fd = os.open(path.with_suffix(".taking"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
@@ -93,16 +96,8 @@ def _one_at_a_time(path: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def _locked(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _put_in_place(path: Path) -> int:
-    """A new file, locked before it is seen, in the place of one whose lock can't be had."""
+def _replace_file(path: Path) -> int:
+    """Put a new file in the place of one that another process has locked; it is locked before it gets its name."""
     beside = path.with_suffix(f".{os.getpid()}.new")
     fd = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664)
     fcntl.flock(fd, fcntl.LOCK_EX)
@@ -111,16 +106,16 @@ def _put_in_place(path: Path) -> int:
 
 
 def read_holder(path: Path) -> Holder | None:
-    """Who wrote the lease file last; None if nobody did, if it is being written, or if it is another run's."""
+    """Return the holder that a lease file names; None if there is none, if it is incomplete or another run's."""
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Holder)
+        holder = msgspec.json.decode(path.read_bytes(), type=Holder)
     except (OSError, msgspec.DecodeError):
         return None
-    return found if found.run_id in ("", path.parent.name) else None
+    return holder if holder.run_id in ("", path.parent.name) else None
 
 
 def is_held(path: Path) -> bool | None:
     """Whether the holder lives; None if it runs on another machine."""
-    now = read_holder(path)
-    process = Process.parse(now.process) if now else None
+    holder = read_holder(path)
+    process = Process.parse(holder.process) if holder else None
     return process.is_alive() if process else False

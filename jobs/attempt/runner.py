@@ -1,6 +1,6 @@
-"""The job: one attempt of one stage of one run, from its lease to its terminal record.
+"""One attempt of one stage of one run, from its lease to its terminal record.
 
-Torch and the engine are imported inside, so that what surrounds them can be tested without.
+Torch and the engine are imported inside the functions, so that tests of the rest need no torch.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ End = Succeeded | Failed | Preempted | Died
 
 @dataclass(frozen=True)
 class JobStart:
-    """Which start of which job of an executor an attempt is; by default a local worker's, which is the only one."""
+    """The start of an executor's job that makes an attempt; by default the only start of a local worker."""
 
     job: str = ""
-    """The executor's id of the job; a worker's has none."""
+    """The executor's id of the job; empty for a local worker's."""
     restart: int = 0
     stop_request: StopRequest = field(default_factory=StopRequest)
 
     def is_newer_than(self, submission: str, holder: lease.Holder) -> bool:
-        """Whether the holder of the lease is an earlier start, whose node is cut off: a worker takes nobody's."""
+        """Whether the lease's holder is an earlier start, whose node is cut off. A local worker replaces nobody."""
         return bool(self.job) and (submission, self.restart) > holder.start_order
 
 
@@ -54,37 +54,39 @@ def run_attempt(
     work: Work | None = None,
     start: JobStart | None = None,
 ) -> End | None:
-    """Run one attempt of a stage and write how it ended, which is returned.
+    """Run one attempt of a stage; write and return its end.
 
-    Nothing happens, and None is returned, while another attempt holds the lease, or if this submission already
-    tried this stage: a second try is for the next submission to decide, or for the executor that starts it again.
+    Returns None, and does nothing, while another attempt holds the lease, or if a local worker of this submission
+    already tried the stage: the next submission decides on a second try.
     """
     start = start or JobStart()
     paths = home.run(claim.run_id, claim.training)
-    held = lease.acquire(paths.lease(stage), lambda holder: start.is_newer_than(submission.name, holder))
-    if held is None:
+    stage_lease = lease.acquire(paths.lease(stage), lambda holder: start.is_newer_than(submission.name, holder))
+    if stage_lease is None:
         return None
-    if not start.job and _tried(paths, stage, submission.name):
-        held.release()
+    if not start.job and _already_attempted(paths, stage, submission.name):
+        stage_lease.release()
         return None
     attempt = paths.next_attempt(stage)  # under the lock: two attempts never get one number
-    held.write_holder(attempt, submission.name, start.restart)
+    stage_lease.write_holder(attempt, submission.name, start.restart)
     with Journal(paths.journal(stage, attempt)) as journal:
         head = start_record(paths, stage, attempt, submission, claim)
-        resumed = _goes_on_from(stage, claim, paths)
+        resumed = _resume_step(stage, claim, paths)
         journal.write(msgspec.structs.replace(head, job=start.job, restart=start.restart, resumed_step=resumed))
-        end = _end(stage, submission, claim, paths, journal, held, start.stop_request, work)
+        end = _run_work(stage, submission, claim, paths, journal, stage_lease, start.stop_request, work)
         journal.write(end)
-    held.release()
+    stage_lease.release()
     return end
 
 
-def join_attempt(submission: Submitted, claim: Claim, stage: Stage, paths: RunPaths, asked: StopRequest) -> bool:
-    """The part of every process of a job but its first: the same work, without lease and journal; whether it went
-    well. What went wrong is printed, and is for the first to tell."""
+def join_attempt(submission: Submitted, claim: Claim, stage: Stage, paths: RunPaths, stop_request: StopRequest) -> bool:
+    """Do the work of an attempt in another process of its job, without lease and journal; return whether it succeeded.
+
+    Errors are printed. The job's first process alone records how the attempt ended.
+    """
     try:
         provenance.verify(submission.code)
-        _WORK[stage](claim, paths, None, asked)
+        _WORK[stage](claim, paths, None, stop_request)
     except Stopped:
         return True
     except Exception:
@@ -94,7 +96,7 @@ def join_attempt(submission: Submitted, claim: Claim, stage: Stage, paths: RunPa
 
 
 def start_record(paths: RunPaths, stage: Stage, attempt: int, submission: Submitted, claim: Claim) -> Started:
-    """The first record of an attempt, by this process."""
+    """Return the first record of an attempt, made by this process."""
     process = Process.current()
     return Started(
         run_id=paths.run_id,
@@ -102,7 +104,7 @@ def start_record(paths: RunPaths, stage: Stage, attempt: int, submission: Submit
         attempt=attempt,
         home=ensure_home_id(paths.home),
         submission=submission.name,
-        host=os.environ.get("SLURMD_NODENAME") or process.host,  # as the cluster calls it
+        host=os.environ.get("SLURMD_NODENAME") or process.host,  # the name that sbatch's --exclude takes
         pid=process.pid,
         code=submission.code,
         engine=provenance.engine_digest(),
@@ -113,8 +115,10 @@ def start_record(paths: RunPaths, stage: Stage, attempt: int, submission: Submit
 
 
 def _numerics(claim: Claim) -> dict[str, int]:
-    """Return the versions of the parts that the claimed stage makes its numbers with; none for a spec that makes no
-    sense, of which the stage itself will complain."""
+    """Return the versions of the engine's parts that the claimed stage computes with.
+
+    An invalid spec has none: the stage itself will fail with the message.
+    """
     try:
         run = _spec(claim)
     except msgspec.ValidationError:
@@ -125,49 +129,49 @@ def _numerics(claim: Claim) -> dict[str, int]:
     return {part: version for versions in made_with for part, version in versions.items()}
 
 
-def _end(
+def _run_work(
     stage: Stage,
     submission: Submitted,
     claim: Claim,
     paths: RunPaths,
     journal: Journal,
-    held: lease.Lease,
-    asked: StopRequest,
+    stage_lease: lease.Lease,
+    stop_request: StopRequest,
     work: Work | None,
 ) -> End:
-    """Do the work; how it ended."""
+    """Do the work and return how it ended."""
     superseded = False
 
     def should_stop() -> bool:
         nonlocal superseded
-        superseded = superseded or held.is_superseded()
-        return asked() or superseded
+        superseded = superseded or stage_lease.is_superseded()
+        return stop_request() or superseded
 
     try:
         provenance.verify(submission.code)
         (work or _WORK[stage])(claim, paths, journal, should_stop)
     except Stopped:
-        return Preempted(reason="superseded" if superseded and not asked() else asked.reason())
+        return Preempted(reason="superseded" if superseded and not stop_request() else stop_request.reason())
     except Exception as error:
-        if held.is_taken_over():  # what goes wrong for an attempt whose node was cut off says nothing of the run
+        if stage_lease.is_taken_over():  # an error of an attempt whose node was cut off says nothing about the run
             return Preempted(reason="superseded")
-        if asked() and not isinstance(error, CebctlError):  # the signals reach the processes that it had started, too
-            return Preempted(reason=asked.reason())
+        if stop_request() and not isinstance(error, CebctlError):  # the signals also reach this process's children
+            return Preempted(reason=stop_request.reason())
         return _failure(error)
     return Succeeded()
 
 
 def _failure(error: Exception) -> Failed | Died:
-    """How an attempt ended whose work raised this."""
+    """Return the end of an attempt whose work raised this error."""
     if isinstance(error, PeerLostError):
         return Died(reason=str(error))
     if isinstance(error, CebctlError):
         kind = getattr(error, "kind", "input" if error.exit_code == 2 else "error")
-        cause = isinstance(error.__cause__, ExceptionGroup)  # of an evaluation: errors that nobody foresaw
-        return Failed(error=str(error), kind=kind, traceback=_traceback(error) if cause else "")
-    first = str(error).strip().splitlines()
-    text = f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
-    # Python's own, and torch's OutOfMemoryError, which is known here by name only.
+        is_group = isinstance(error.__cause__, ExceptionGroup)  # of an evaluation: unforeseen errors
+        return Failed(error=str(error), kind=kind, traceback=_traceback(error) if is_group else "")
+    lines = str(error).strip().splitlines()
+    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    # Python's MemoryError, and torch's OutOfMemoryError by its name, since torch may not be imported.
     kind = "memory" if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ else "error"
     return Failed(error=text, traceback=_traceback(error), kind=kind)
 
@@ -182,10 +186,10 @@ def _train(claim: Claim, paths: RunPaths, journal: Journal | None, should_stop: 
 
     run = spec_file.check_run_id(_spec(claim), paths)
     if journal is not None:
-        found = provenance.environment() | {"gpu": _gpu(), "execution": claim.execution} | provenance.origin(run, paths)
-        provenance.write(paths, found)
+        made_on = {"gpu": _gpu(), "execution": claim.execution}
+        provenance.write(paths, provenance.environment() | made_on | provenance.origin(run, paths))
     with distributed.joined():
-        loop.train(run, paths, journal, data_folder(), _ready(), should_stop, execution=claim.execution)
+        loop.train(run, paths, journal, data_folder(), _prepare_device(), should_stop, execution=claim.execution)
 
 
 def _evaluate(claim: Claim, paths: RunPaths, journal: Journal | None, should_stop: Callable[[], bool]) -> None:
@@ -199,7 +203,7 @@ def _evaluate(claim: Claim, paths: RunPaths, journal: Journal | None, should_sto
             paths,
             journal,
             data_folder(),
-            _ready(),
+            _prepare_device(),
             should_stop,
             provenance.engine_digest(),
             generation=claim.generation,
@@ -209,27 +213,27 @@ def _evaluate(claim: Claim, paths: RunPaths, journal: Journal | None, should_sto
 _WORK: dict[Stage, Work] = {"train": _train, "evaluate": _evaluate}
 
 
-def _goes_on_from(stage: Stage, claim: Claim, paths: RunPaths) -> int | None:
-    """The step of the checkpoint that training begins with, by its name; None if there is none."""
+def _resume_step(stage: Stage, claim: Claim, paths: RunPaths) -> int | None:
+    """Return the step of the checkpoint that training begins with, by its name; None if there is none."""
     if stage != "train":
         return None
-    before = extended_run(claim, paths)
-    folders = [paths.checkpoints, *([before.checkpoints] if before else [])]
+    parent = extended_run(claim, paths)
+    folders = [paths.checkpoints, *([parent.checkpoints] if parent else [])]
     return next((file.step for folder in folders for file in checkpoint_files.newest_first(folder)), None)
 
 
 def extended_run(claim: Claim, paths: RunPaths) -> RunPaths | None:
-    """The run that this one extends, beside it."""
-    before = parent_id(_spec(claim)) if "extends" in claim.spec else None
-    return newest_complete(paths.beside(before)) if before else None
+    """Return the run that this one extends, in the same home; None if it extends none."""
+    parent = parent_id(_spec(claim)) if "extends" in claim.spec else None
+    return newest_complete(paths.beside(parent)) if parent else None
 
 
 def _spec(claim: Claim) -> Run:
     return msgspec.convert(claim.spec, Run)
 
 
-def _ready() -> str:
-    """The device to compute on, and this process made ready for it."""
+def _prepare_device() -> str:
+    """Prepare this process for its device and return the device's name."""
     import torch
 
     if torch.cuda.is_available():
@@ -239,12 +243,12 @@ def _ready() -> str:
 
 
 def _gpu() -> str | None:
-    """The name of the device that trains, by which a measured speed is known to be a GPU's."""
+    """Return the name of the GPU that trains, to which a measured speed belongs; None on a CPU."""
     import torch
 
     return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
-def _tried(paths: RunPaths, stage: Stage, submission: str) -> bool:
+def _already_attempted(paths: RunPaths, stage: Stage, submission: str) -> bool:
     heads = (read_head(paths, stage, attempt) for attempt in paths.attempts(stage))
     return any(head is not None and head.submission == submission for head in heads)

@@ -1,1 +1,1 @@
-"""Files of data sets: downloads and image folders."""
+"""Files of data sets: downloads and folders of images."""

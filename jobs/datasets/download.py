@@ -1,8 +1,8 @@
-"""Fetching data sets: resumed where it broke off, verified before it counts, and renamed into place at once.
+"""Download of data sets: resumed after an interruption, verified, and then renamed into place.
 
     part file  ──verified──►  renamed (or, of an archive, each member verified and renamed)
 
-Two at once don't disturb each other: the part file is locked while it grows. Without torch.
+A lock on the part file keeps two downloads apart. Without torch.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from experiments.errors import InputError, UnreachableError, expected
 from jobs.datasets import image_folder
 
 Progress = Callable[[str, int, int | None], None]
-"""Called with the file's name, the bytes at hand and the bytes there are, where the server says so."""
+"""Called with the file's name, the bytes received and the size, None if the server does not tell it."""
 
 RETRIES = 4
-"""Attempts that may fail in a row without a byte more; any progress starts the count anew."""
+"""Attempts that may fail in a row without a single byte; any progress restarts the count."""
 TIMEOUT_SECONDS = 30.0
 _CHUNK = 1 << 20
 
@@ -45,7 +45,7 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class DownloadSource:
-    """Where a data set is published: either its files themselves, or one archive that holds them."""
+    """The published address of a data set: its files themselves, or one archive that contains them."""
 
     base: str
     files: tuple[RemoteFile, ...]
@@ -68,19 +68,19 @@ SOURCES = {
 
 @dataclass(frozen=True)
 class DatasetStatus:
-    """What lies under the data folder of one data set."""
+    """The state of one data set under the data folder."""
 
     name: str
     state: Literal["ready", "damaged", "missing"]
     detail: str
-    """For people: where it lies and how far that was checked, or what is wrong and how to get it."""
+    """For people: the place and how far it was checked, or the fault and how to get the data set."""
 
 
 def fetch(name: str, root: Path, progress: Progress = lambda *_: None, base: str | None = None) -> Path:
-    """Bring a data set under `root` and return its folder; does nothing if it is there and whole.
+    """Download a data set to `root` and return its folder; do nothing if it is already whole.
 
-    `base` replaces the address it is published at (a mirror; ends in a slash). Raises InputError if there is no
-    such set, it can't be fetched or `root` can't be written, UnreachableError if the server does not deliver it.
+    `base` replaces the published address (a mirror; ends in a slash). Raises InputError for an unknown data set, one
+    that can't be downloaded or a `root` that can't be written, and UnreachableError if the server does not deliver.
     """
     info = _info(name)
     source = SOURCES.get(name)
@@ -108,7 +108,7 @@ def fetch(name: str, root: Path, progress: Progress = lambda *_: None, base: str
 
 
 def dataset_status(name: str, root: Path) -> DatasetStatus:
-    """Whether a data set is there: published files are verified, folders of images looked at only."""
+    """Return the state of a data set: published files are verified by checksum, folders of images only counted."""
     if own_dataset.is_own(name):
         return _own(name, root)
     info = _info(name)
@@ -133,7 +133,7 @@ _MOVED = "put it back, or run `cebctl init` on it where it lies now: it is the s
 
 
 def _own(name: str, root: Path) -> DatasetStatus:
-    """A user's folders of images: counted."""
+    """Return the state of a user's folders of images by the number of images."""
     description_path = own_dataset.description_path(name)
     if not description_path.exists():
         return DatasetStatus(name, "missing", f"{description_path} does not exist; `cebctl init` writes it")
@@ -147,18 +147,18 @@ def _own(name: str, root: Path) -> DatasetStatus:
         if not folder.is_dir():
             return DatasetStatus(info.name, "missing", f"{folder} does not exist; {_MOVED}")
         if len(listed) != info.images(split):
-            wrong = f"{folder} holds {len(listed):,} of {info.images(split):,} {split} images"
-            return DatasetStatus(info.name, "damaged", f"{wrong}; {own_dataset.CHANGED}")
+            fault = f"{folder} holds {len(listed):,} of {info.images(split):,} {split} images"
+            return DatasetStatus(info.name, "damaged", f"{fault}; {own_dataset.CHANGED}")
     return DatasetStatus(info.name, "ready", f"{root / info.folder}, verified when it is read")
 
 
 def _faults(info: DatasetInfo, root: Path) -> list[str]:
-    """What is wrong with the files, or the folders of images, under `root`."""
+    """Return the faults of the files, or of the folders of images, under `root`."""
     faults = []
     for file in info.files:
-        found = _md5(root / file.path)
-        if found != file.md5:
-            faults.append(f"{root / file.path} is {'missing' if found is None else 'truncated or changed'}")
+        md5 = _md5(root / file.path)
+        if md5 != file.md5:
+            faults.append(f"{root / file.path} is {'missing' if md5 is None else 'truncated or changed'}")
     for split in () if info.files else ("train", "val" if info.name == "imagenet" else "test"):
         folder = root / info.folder / split
         classes = sum(entry.is_dir() for entry in folder.iterdir()) if folder.is_dir() else 0
@@ -181,7 +181,7 @@ def _new_md5() -> hashlib._Hash:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[BinaryIO]:
-    """The part file, opened without truncating it, while nobody else fetches into it."""
+    """Open the part file without truncating it, and hold its lock. Raises InputError if another process holds it."""
     with path.open("ab+") as part:
         try:
             fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -191,22 +191,22 @@ def _locked(path: Path) -> Iterator[BinaryIO]:
 
 
 class _TransferError(Exception):
-    """The connection failed in a way that may pass."""
+    """The connection failed in a way that another attempt may cure."""
 
 
 def _download(url: str, part: BinaryIO, remote: RemoteFile, progress: Progress) -> None:
     """Complete the part file; on return it has the published MD5 and is on the disk."""
     resumed = _size(part) > 0
     _transfer_with_retries(url, part, remote, progress)
-    found = _part_md5(part)
-    if found != remote.md5 and resumed:  # what lay there may have been the beginning of something else
+    md5 = _part_md5(part)
+    if md5 != remote.md5 and resumed:  # the old part may have been of another version of the file
         part.truncate(0)
         _transfer_with_retries(url, part, remote, progress)
-        found = _part_md5(part)
-    if found != remote.md5:
+        md5 = _part_md5(part)
+    if md5 != remote.md5:
         size = _size(part)
         part.truncate(0)
-        raise UnreachableError(url, f"sent {size:,} bytes with MD5 {found}, but {remote.md5} was published")
+        raise UnreachableError(url, f"sent {size:,} bytes with MD5 {md5}, but {remote.md5} was published")
     part.flush()
     os.fsync(part.fileno())
 
@@ -229,11 +229,11 @@ def _pause(failures: int) -> float:
 
 
 def _transfer(url: str, part: BinaryIO, remote: RemoteFile, progress: Progress) -> None:
-    """One connection: append what the part file lacks."""
+    """Append the missing bytes to the part file, over one connection."""
     start = _size(part)
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     with _opened(request, url) as response:
-        if response is None:  # nothing lies behind `start`: it is all there
+        if response is None:  # no bytes behind `start`: the part is complete
             return
         if response.status != 206:  # the server sends it from the beginning
             part.truncate(0)
@@ -277,7 +277,7 @@ def _received(response: http.client.HTTPResponse) -> bytes:
 
 
 def _unpack(part: BinaryIO, info: DatasetInfo, root: Path) -> None:
-    """Bring the named members of the archive into place, each verified; nothing else is taken out of it."""
+    """Bring the named members of the archive into place, each verified; extract nothing else."""
     part.seek(0)
     with tarfile.open(fileobj=part) as archive:
         for file in info.files:

@@ -1,4 +1,4 @@
-"""Folders of images, `<class>/<file>`: what they hold, and each image as a network sees it. Without torch."""
+"""Folders of images, `<class>/<file>`: their files and labels, and each image as a network gets it. Without torch."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", "
 
 
 def class_folders(folder: Path) -> list[str]:
-    """The names of the folders in it that hold images, in order. Raises InputError if it can't be read."""
+    """Return the names of its subfolders that hold images, in order. Raises InputError if it can't be read."""
     try:
-        inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        subfolders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     except OSError as error:
         raise InputError(folder, error.strerror or str(error)) from None
-    return [path.name for path in inside if image_names(path)]
+    return [path.name for path in subfolders if image_names(path)]
 
 
 def image_names(folder: Path) -> list[str]:
-    """The names of the images in it, in order."""
+    """Return the names of a folder's images, in order. Raises InputError if it can't be read."""
     try:
         return sorted(
             path.name for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
@@ -41,24 +41,23 @@ def image_names(folder: Path) -> list[str]:
 def list_images(
     folder: Path, class_names: Sequence[str], split: Split, test_every: int | None
 ) -> list[tuple[str, int]]:
-    """The images of a split, as `<class>/<file>` with the label, in order; `test_every` as in `Description`."""
-    found = []
+    """Return the images of a split, as `<class>/<file>` with the label, in order; `test_every` as in `Description`."""
+    images = []
     for label, class_name in enumerate(class_names):
         for number, name in enumerate(image_names(folder / class_name) if (folder / class_name).is_dir() else []):
             if test_every is None or (number % test_every == 0) == (split == "test"):
-                found.append((f"{class_name}/{name}", label))
-    return found
+                images.append((f"{class_name}/{name}", label))
+    return images
 
 
 def list_split(root: Path, described: Description, split: Split) -> tuple[Path, list[tuple[str, int]]]:
-    """The folder of a split under the data folder `root`, and its images."""
-    below = described.test_folder if split == "test" else described.train_folder
-    folder = root / described.folder / below
+    """Return the folder of a split under the data folder `root`, and its images."""
+    folder = root / described.folder / (described.test_folder if split == "test" else described.train_folder)
     return folder, list_images(folder, described.class_names, split, described.test_every)
 
 
 def read_files(folder: Path, names: Sequence[str]) -> Iterator[bytes]:
-    """The files, one by one. Raises InputError if one can't be read."""
+    """Yield the content of the files, in order. Raises InputError if one can't be read."""
     for name in names:
         try:
             yield (folder / name).read_bytes()
@@ -67,7 +66,7 @@ def read_files(folder: Path, names: Sequence[str]) -> Iterator[bytes]:
 
 
 class SplitDigest:
-    """The digest of a split, file by file: see `Description.test_digest`."""
+    """The digest of a split, computed file by file: see `Description.test_digest`."""
 
     def __init__(self) -> None:
         self._sum = hashlib.sha256()
@@ -82,14 +81,14 @@ class SplitDigest:
 
 
 def decode_image(content: bytes, path: Path, channels: int, size: int) -> NDArray[np.uint8]:
-    """The image, of shape (size, size, channels): its short side resized bicubically to `size`, the central square
-    cut out. Raises InputError, naming `path`, if it is no image."""
+    """Return the image, of shape (size, size, channels): its short side resized bicubically to `size`, then the central
+    square cut out. Raises InputError, naming `path`, if it is no image."""
     import numpy as np
     from PIL import Image, ImageOps
 
     try:
         with Image.open(io.BytesIO(content)) as opened:
-            if opened.mode.startswith(("I", "F")):  # converting would clip, not scale
+            if opened.mode.startswith(("I", "F")):  # Pillow would clip these pixels to 8 bits, not scale them
                 raise ValueError(f"{opened.mode} pixels, more than 8 bits a channel")
             image = ImageOps.exif_transpose(opened).convert("L" if channels == 1 else "RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

@@ -1,1 +1,1 @@
-"""Journals: append-only JSON lines, the record of what happened."""
+"""Journals: append-only JSON lines, the only record of what jobs and submissions did."""

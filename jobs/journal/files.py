@@ -14,16 +14,15 @@ from jobs.journal.records import DECODE_ERRORS, AnyRecord, Heartbeat, Metrics, P
 SYNC_SECONDS = 5.0
 """A line may wait this long for its fsync, unless it is a state or a result."""
 
-
 _MAY_WAIT = (Heartbeat, Metrics, Partial)
-"""Not worth an fsync of their own."""
+"""Frequent records whose loss costs little: each fsync would stall training on a slow file system."""
 
 
 class Journal:
     """The writer of one journal file.
 
-    Every line is one `write` to a file opened for appending, so it is either whole or the torn last one; what is
-    written behind a torn one, on a disk that has room again, begins a new line.
+    Every line is one `write` to a file opened for appending, so that only the last one can be torn. The next record
+    behind a torn line, on a disk that has room again, begins a new line.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,7 +32,7 @@ class Journal:
         self._torn = bool(size) and os.pread(self._fd, 1, size - 1) != b"\n"
         self._synced = time.monotonic()
         self.seconds = 0.0
-        """Spent in writing so far: more than a moment is a file system that is slow."""
+        """Time spent in writing so far: more than a moment means a slow file system."""
         fsync_folder(path.parent)
 
     def write(self, *records: AnyRecord) -> None:
@@ -44,8 +43,8 @@ class Journal:
         while lines:
             lines = lines[os.write(self._fd, lines) :]
         self._torn = False
-        due = time.monotonic() - self._synced > SYNC_SECONDS
-        if due or not all(isinstance(record, _MAY_WAIT) for record in records):
+        is_overdue = time.monotonic() - self._synced > SYNC_SECONDS
+        if is_overdue or not all(isinstance(record, _MAY_WAIT) for record in records):
             os.fsync(self._fd)
             self._synced = time.monotonic()
         self.seconds += time.monotonic() - before
@@ -63,21 +62,23 @@ class Journal:
 
 @dataclass(frozen=True)
 class Chunk:
-    """What a reader got: the records, where to go on, and how many whole lines made no sense."""
+    """The whole lines of one piece of a journal."""
 
     records: list[AnyRecord]
     offset: int
+    """The byte at which the next piece begins."""
     damaged: int
+    """The number of whole lines that are no records."""
 
 
 def read(path: Path, offset: int = 0, limit: int = 64 << 20) -> Chunk:
-    """Read whole lines from a byte offset, at most about `limit` bytes; an unfinished last line is left."""
+    """Read whole lines from a byte offset, at most about `limit` bytes; an unfinished last line is not consumed."""
     with path.open("rb") as file:
         return read_open(file, offset, limit)
 
 
 def read_open(file: BinaryIO, offset: int, limit: int) -> Chunk:
-    """`read`, of a file that is open already. Raises InputError if it is somebody's who is not believed."""
+    """Read as `read` does, from an open file. Raises InputError if its owner is not trusted."""
     file_ownership.check_owner(Path(file.name), os.fstat(file.fileno()).st_uid)
     file.seek(offset)
     data = file.read(limit)

@@ -1,4 +1,4 @@
-"""How a stage of a run ended, by its journals alone."""
+"""Past attempts and claims of a run, from the journals alone: a job does not read the store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def is_trained(paths: RunPaths) -> bool:
 
 
 def newest_complete(paths: RunPaths) -> RunPaths:
-    """Return the run with the newest generation of its training that is complete; with the first where none is."""
+    """Return the run with the newest complete generation of its training, or with the first where none is complete."""
     numbers = {_generation(paths, attempt) for attempt in paths.attempts("train")}
     generations = (replace(paths, generation=number) for number in sorted(numbers, reverse=True))
     return next((run for run in generations if is_trained(run)), replace(paths, generation=1))
@@ -37,20 +37,17 @@ def _generation(paths: RunPaths, attempt: int) -> int:
 
 
 def is_claim_released(home: Home, submission: str, run_id: str, stage: str) -> bool:
-    """Whether a submission's claim was given back, by itself or by a later one, whose name begins with a later time,
-    give or take the clocks of two machines."""
-    since = _ten_minutes_before(submission)
+    """Whether a submission's claim was given back, by that submission or by a later one.
+
+    Only later submissions are read, by the time in their names, less ten minutes for the clocks of two machines.
+    """
+    try:
+        since = (datetime.strptime(submission[:15], TIME) - timedelta(minutes=10)).strftime(TIME)
+    except ValueError:  # a name without a time: read all
+        since = ""
     return any(
         isinstance(record, Released) and (record.submission, record.run_id, record.stage) == (submission, run_id, stage)
         for path in sorted(home.submissions.glob("*.jsonl"))
         if path.stem >= since
         for record in submission_records(home, path.stem)
     )
-
-
-def _ten_minutes_before(submission: str) -> str:
-    """The beginning of the names of that time."""
-    try:
-        return (datetime.strptime(submission[:15], TIME) - timedelta(minutes=10)).strftime(TIME)
-    except ValueError:
-        return ""

@@ -16,27 +16,28 @@ from jobs.paths import Home, RunPaths
 
 @dataclass
 class Owner:
-    """Whose records a journal is to hold, by its path; and whether those being read are another's.
+    """The owner of a journal by its path, and whether the records being read belong to another.
 
-    A journal that was copied, or appended to another, says so where an attempt or a submission begins: what follows
-    is foreign until one begins whose journal this is. Earlier commits did not say; theirs are taken at their path's
-    word.
+    A journal may have been copied, or appended to another. The first record of an attempt or of a submission names its
+    owner: the records behind it are foreign until one names the owner of this journal. Journals of earlier commits
+    name none, and count as their path's.
     """
 
     homes: tuple[str, ...]
-    """The ids of the home; empty: it has none to hold a record against."""
+    """The ids of the home; empty for a home without one, which is compared with nothing."""
     job: tuple[str, str, int] | None = None
-    """The run, the stage and the attempt whose journal it is, or else …"""
+    """The run, stage and attempt; None for the journal of a submission."""
     submission: str = ""
-    """… the submission."""
+    """The name of the submission; empty for the journal of an attempt."""
     foreign: bool = False
+    """Whether the last records read belong to another owner."""
 
     @classmethod
     def of_attempt(cls, paths: RunPaths, stage: Stage, attempt: int) -> Owner:
         return cls(paths.home.identities(), (paths.run_id, stage, attempt))
 
     def sift(self, records: Iterable[AnyRecord]) -> list[AnyRecord]:
-        """Return the records that belong here; called for one piece of the journal after the other."""
+        """Return the records of this owner; call it for one piece of the journal after the other."""
         own = []
         for record in records:
             kind = type(record)
@@ -47,7 +48,7 @@ class Owner:
         return own
 
     def mismatch(self, head: AnyRecord) -> str:
-        """Return what a record says that it belongs to, if that is something else; else nothing."""
+        """Return the owner that a record names if it is another one, else an empty text."""
         if isinstance(head, Submitted) and self.submission and head.name != self.submission:
             return f"submission {head.name}"
         if isinstance(head, Started) and self.job and head.run_id:
@@ -60,7 +61,7 @@ class Owner:
 
 
 def iter_records(path: Path, owner: Owner | None = None) -> Iterator[AnyRecord]:
-    """Every record of a journal that belongs to its owner (None: every one), however long it is."""
+    """Yield the records of a journal that belong to its owner (None: all), piece by piece."""
     offset = 0
     while (chunk := read(path, offset)).offset > offset:
         yield from owner.sift(chunk.records) if owner else chunk.records
@@ -68,24 +69,24 @@ def iter_records(path: Path, owner: Owner | None = None) -> Iterator[AnyRecord]:
 
 
 def attempt_records(paths: RunPaths, stage: Stage, attempt: int) -> Iterator[AnyRecord]:
-    """Every record that belongs to an attempt."""
+    """Yield the records that belong to an attempt."""
     return iter_records(paths.journal(stage, attempt), Owner.of_attempt(paths, stage, attempt))
 
 
 def read_head(paths: RunPaths, stage: Stage, attempt: int) -> Started | None:
-    """The record with which an attempt began; None where it has none or the journal is another's."""
+    """Return the record that an attempt began with; None where it has none or the journal is another's."""
     first = read(paths.journal(stage, attempt), limit=4096).records[:1]
     own = Owner.of_attempt(paths, stage, attempt).sift(first)
     return next((record for record in own if isinstance(record, Started)), None)
 
 
 def submission_records(home: Home, name: str) -> Iterator[AnyRecord]:
-    """Every record that belongs to a submission."""
+    """Yield the records that belong to a submission."""
     return iter_records(home.submission(name), Owner(home.identities(), submission=name))
 
 
 def ensure_home_id(home: Home) -> str:
-    """Return the id of a home; one that has none takes on those that its journals name, the most frequent first."""
+    """Return the id of a home; one without an id takes those that its journals name, the most frequent first."""
     if identities := home.identities():
         return identities[0]
     heads = (read(path, limit=4096).records[:1] for path in home.journals() if path.is_file())

@@ -1,1 +1,1 @@
-"""Workers on the local machine."""
+"""The local executor: workers on this machine."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import subprocess
 import sys
@@ -16,21 +17,22 @@ from jobs.journal.records import Launched
 from jobs.paths import Home
 from jobs.processes import Process
 from jobs.provenance import Snapshot
-from jobs.slurm.sbatch import _log
+
+_log = logging.getLogger(__name__)
 
 _NO_TIMEOUT_MINUTES = 60 * 24 * 365
+"""submitit demands a time limit; a year stands for none."""
 
 
 def launch_local(home: Home, snapshot: Snapshot, submission: str, workers: int) -> list[Launched]:
     """Start local workers that outlive this process and its terminal, each on its share of the GPUs if there are any.
 
-    A process of its own, in a session of its own, makes the submitit call: submitit keeps its children in
-    the caller's process group, where a Ctrl-C meant for `submit --wait` would stop them.
-    Raises UnreachableError if they can't be started.
+    A separate process in its own session calls submitit: submitit's children stay in the caller's process group, where
+    a Ctrl-C that ends `submit --wait` would also stop them. Raises UnreachableError if they can't be started.
     """
     command = [sys.executable, "-m", "jobs.local.launch", str(home.folder), submission, str(workers)]
     _log.debug("starting %d local workers: %s", workers, shlex.join(command))
-    # Files, not pipes: the workers inherit these streams, and a pipe would stay open as long as they live.
+    # Files, not pipes: the workers inherit these streams, and reading a pipe would last as long as they live.
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         code = subprocess.run(
             command,
@@ -58,9 +60,9 @@ def _start_workers(home: Home, submission: str, workers: int) -> list[Launched]:
     gpus = local_gpus()
     launched = []
     for index in range(workers):
-        mine = gpus[index::workers] or gpus[index % len(gpus) :][:1] if gpus else []
+        share = gpus[index::workers] or gpus[index % len(gpus) :][:1] if gpus else []
         executor.update_parameters(
-            timeout_min=_NO_TIMEOUT_MINUTES, gpus_per_node=len(mine), visible_gpus=mine, stderr_to_stdout=True
+            timeout_min=_NO_TIMEOUT_MINUTES, gpus_per_node=len(share), visible_gpus=share, stderr_to_stdout=True
         )
         job = executor.submit(worker.work, str(home.folder), submission)
         process = Process.from_pid(int(job.job_id))
@@ -69,7 +71,7 @@ def _start_workers(home: Home, submission: str, workers: int) -> list[Launched]:
 
 
 def local_gpus() -> list[int]:
-    """The indices of this machine's NVIDIA GPUs."""
+    """Return the indices of this machine's NVIDIA GPUs."""
     try:
         listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20).stdout
     except (OSError, subprocess.TimeoutExpired):

@@ -1,7 +1,7 @@
 """A local worker: imports torch once, then runs the claims of a submission in forked children, one by one.
 
-Several workers of one submission walk the same list; the leases divide it among them. A child that dies
-takes nothing with it: the worker notes the death in the child's journal and goes on.
+Several workers of a submission go through the same list, and the leases divide it among them. If a child dies, the
+worker records the death in the child's journal and continues with the next run.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from jobs.journal.records import Claim, Died, Submitted
 from jobs.paths import STAGES, Home, Stage
 from jobs.signals import StopRequest
 
-_STAGES_OF_ONE_RUN = dict[Stage, Claim]
+RunClaims = dict[Stage, Claim]
+"""The claims of one run, by stage."""
 
 
 def work(home_folder: str, submission_name: str) -> None:
-    """Run every claim of the submission that no other worker has taken."""
+    """Run every claim of the submission that no other worker has taken; submitit calls this."""
     home = Home(Path(home_folder))
     file_ownership.restrict_umask(home.folder)
     submission, runs = _claims(home, submission_name)
@@ -40,24 +41,25 @@ def work(home_folder: str, submission_name: str) -> None:
         _, status = os.waitpid(child, 0)
         begun = [path for path in _journals(home, run_id) if path not in before]
         if os.WIFSIGNALED(status) and begun:
-            _note_death(begun[-1], os.WTERMSIG(status))
+            with Journal(begun[-1]) as journal:
+                journal.write(Died(reason=processes.describe_signal(os.WTERMSIG(status))))
 
 
-def _claims(home: Home, name: str) -> tuple[Submitted, dict[str, _STAGES_OF_ONE_RUN]]:
-    """What was submitted, and its claims by run in the order of the submission."""
-    found = list(submission_records(home, name))
-    submission = next((record for record in found if isinstance(record, Submitted)), None)
+def _claims(home: Home, name: str) -> tuple[Submitted, dict[str, RunClaims]]:
+    """Return the first record of a submission, and its claims by run in the order of the submission."""
+    records = list(submission_records(home, name))
+    submission = next((record for record in records if isinstance(record, Submitted)), None)
     if submission is None:
         raise InputError(home.submission(name), f"does not begin submission {name}", "`cebctl submit` begins another")
-    runs: dict[str, _STAGES_OF_ONE_RUN] = {}
-    for record in found:
+    runs: dict[str, RunClaims] = {}
+    for record in records:
         if isinstance(record, Claim):
             runs.setdefault(record.run_id, {})[record.stage] = record
     return submission, runs
 
 
-def _child(home: Home, submission: Submitted, claims: _STAGES_OF_ONE_RUN) -> None:
-    """The forked child: the claimed stages of one run, in order, as far as they succeed. Never returns."""
+def _child(home: Home, submission: Submitted, claims: RunClaims) -> None:
+    """Run the claimed stages of one run in the forked child, and exit: this function never returns."""
     status = 1
     try:
         processes.die_with_parent()
@@ -71,7 +73,8 @@ def _child(home: Home, submission: Submitted, claims: _STAGES_OF_ONE_RUN) -> Non
         os._exit(status)
 
 
-def _run(home: Home, submission: Submitted, claims: _STAGES_OF_ONE_RUN) -> None:
+def _run(home: Home, submission: Submitted, claims: RunClaims) -> None:
+    """Run the stages in order, as far as they succeed."""
     for stage in STAGES:
         if stage not in claims:
             continue
@@ -92,9 +95,3 @@ def _stop_request(home: Home, submission: Submitted, run_id: str, stage: Stage) 
 def _journals(home: Home, run_id: str) -> list[Path]:
     paths = home.run(run_id)
     return [paths.journal(stage, attempt) for stage in STAGES for attempt in paths.attempts(stage)]
-
-
-def _note_death(path: Path, signum: int) -> None:
-    """Say in the journal of the attempt that just ran how its process ended."""
-    with Journal(path) as journal:
-        journal.write(Died(reason=processes.describe_signal(signum)))

@@ -1,1 +1,1 @@
-"""Slurm: arrays, queue, accounting, cluster."""
+"""Slurm: submission of job arrays, their tasks, queue, accounting and the cluster's limits."""

@@ -1,7 +1,7 @@
-"""Asking Slurm and telling it: every call has a time limit, and what it does not answer is not known.
+"""Calls of Slurm's commands, each with a time limit. Without an answer nothing is assumed about any job.
 
-Jobs are found by their unique names, never by their numbers alone, which a controller that lost its memory
-gives out again; one that was renamed is found by its number and its batch script together.
+Jobs are identified by their unique names, never by their numbers alone: a controller that lost its state gives numbers
+out again. A job that was renamed is identified by its number and its batch script together.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from jobs.job_environment import SLURM_PREFIXES
 _log = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 20.0
-"""How long a call may take."""
+"""The time limit of a call."""
 _NAMES_AT_ONCE = 200
+"""Names in one command line, whose length is limited."""
 
 FINAL_STATES = frozenset(
     ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "PREEMPTED",
      "REVOKED")
 )  # fmt: skip
-"""The states in which a job will not run again. Every other one, known here or not, counts as alive."""
+"""The states in which a job will not run again. Every other one, also of a newer Slurm, counts as alive."""
 WAITING_STATES = frozenset(("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "CONFIGURING"))
 """The states before a start."""
 
@@ -73,12 +74,12 @@ _ENDED = {
 
 
 class TaskStatus(Struct, frozen=True):
-    """What Slurm says of one element of an array."""
+    """Slurm's answer about one task of an array."""
 
     name: str
     index: int
     job: str
-    """Slurm's id of it: `4711_3`."""
+    """Slurm's id of the task: `4711_3`."""
     state: str
     reason: str = ""
     restarts: int = 0
@@ -90,7 +91,7 @@ class TaskStatus(Struct, frozen=True):
 
     @property
     def is_ending(self) -> bool:
-        """Whether it was told to end, and its processes are being stopped."""
+        """Whether Slurm is stopping its processes."""
         return self.state == "COMPLETING"
 
     @property
@@ -99,7 +100,7 @@ class TaskStatus(Struct, frozen=True):
 
     @property
     def has_failed_launch(self) -> bool:
-        """Whether Slurm holds it because it could not be launched, and nobody else wants it held."""
+        """Whether Slurm holds it because it could not be launched; not if a person holds it."""
         return self.is_waiting and self._reason in _LAUNCH_FAILED
 
     @property
@@ -108,7 +109,7 @@ class TaskStatus(Struct, frozen=True):
 
     @property
     def description(self) -> str:
-        """Why it waits or how it ended; empty where there is nothing to say."""
+        """The reason of its waiting, or the manner of its end; empty for a task that simply runs or is complete."""
         if self.is_final:
             return _ENDED.get(self.state, "")
         if not self.is_waiting:
@@ -117,57 +118,57 @@ class TaskStatus(Struct, frozen=True):
 
 
 def query_squeue(names: Iterable[str]) -> list[TaskStatus]:
-    """What the controller knows of the arrays of these names, whosever they are; a finished job it forgets.
+    """Return the tasks of the arrays of these names, of any user; the controller forgets finished jobs after a while.
 
     Raises UnreachableError if it does not answer: then nothing is known.
     """
     form = "JobArrayID:|,Name:|,State:|,Reason:|,RestartCnt:|,NodeList:|"
-    lines = _by_names(["squeue", "-h", "-r", "-a", "-t", "all", "-O", form], names)
-    return [element for line in lines if (element := _queued(line))]
+    lines = _call_by_names(["squeue", "-h", "-r", "-a", "-t", "all", "-O", form], names)
+    return [task for line in lines if (task := _parse_squeue(line))]
 
 
 def query_squeue_by_ids(ids: Mapping[str, str]) -> list[TaskStatus]:
-    """Return what the controller knows of arrays by Slurm's ids of them, given by name, whatever they are called now.
+    """Return the tasks of arrays by Slurm's ids of the arrays, whose original names are the keys: they may be renamed.
 
-    A number that was given out again is told by the name of its batch script, which `jobs.slurm.sbatch` calls as the
-    array. Raises UnreachableError if it does not answer.
+    The name of the batch script, which `jobs.slurm.sbatch` calls as the array, tells a number that was given out again.
+    Raises UnreachableError if the controller does not answer.
     """
     form = "JobArrayID:|,State:|,Reason:|,RestartCnt:|,NodeList:|,Command:|"
-    wanted = sorted(set(ids.values()))
+    job_ids = sorted(set(ids.values()))
     lines: list[str] = []
-    for first in range(0, len(wanted), _NAMES_AT_ONCE):
-        jobs = ",".join(wanted[first : first + _NAMES_AT_ONCE])
+    for first in range(0, len(job_ids), _NAMES_AT_ONCE):
+        jobs = ",".join(job_ids[first : first + _NAMES_AT_ONCE])
         try:
             lines += call(["squeue", "-h", "-r", "-a", "-t", "all", "-O", form, "-j", jobs]).splitlines()
         except UnreachableError as error:
-            if "Invalid job id" not in str(error):  # which it says of a single one that it does not know
+            if "Invalid job id" not in str(error):  # squeue's error for a single unknown id; of several it skips it
                 raise
-    elements = []
+    tasks = []
     for line in lines:
         job, state, reason, restarts, nodes, command = (*line.split("|"), *[""] * 6)[:6]
         name = Path(command.strip()).stem
-        element = _queued("|".join([job, name, state, reason, restarts, nodes]))
-        if element and ids.get(name) == element.job.partition("_")[0]:
-            elements.append(element)
-    return elements
+        task = _parse_squeue("|".join([job, name, state, reason, restarts, nodes]))
+        if task and ids.get(name) == task.job.partition("_")[0]:
+            tasks.append(task)
+    return tasks
 
 
 def query_sacct(names: Iterable[str], days: int = 60) -> list[TaskStatus] | None:
-    """The same from the accounting, which does not forget; None where there is none.
+    """Return the tasks of the arrays of these names from the accounting, which forgets none; None without accounting.
 
     Raises UnreachableError if it does not answer.
     """
     command = ["sacct", "-n", "-X", "-D", "-P", "-a", "-S", f"now-{days}days", "-o", "JobID,JobName,State,NodeList"]
     try:
-        lines = _by_names(command, names)
+        lines = _call_by_names(command, names)
     except UnreachableError as error:
         if "accounting storage is disabled" in str(error).lower():
             return None
         raise
-    return [element for line in lines if (element := _accounted(line))]
+    return [task for line in lines if (task := _parse_sacct(line))]
 
 
-def _queued(line: str) -> TaskStatus | None:
+def _parse_squeue(line: str) -> TaskStatus | None:
     fields = [field.strip() for field in line.split("|")]
     if len(fields) < 6:
         return None
@@ -177,7 +178,7 @@ def _queued(line: str) -> TaskStatus | None:
     return TaskStatus(name, int(index), job, state, reason, count, nodes) if index.isdecimal() else None
 
 
-def _accounted(line: str) -> TaskStatus | None:
+def _parse_sacct(line: str) -> TaskStatus | None:
     fields = [field.strip() for field in line.split("|")]
     if len(fields) < 4 or not fields[2]:
         return None
@@ -188,14 +189,14 @@ def _accounted(line: str) -> TaskStatus | None:
 
 
 def job_state(job: str) -> tuple[str, int, int | None]:
-    """State, restarts and the seconds left of one job, for the job itself. Raises UnreachableError."""
+    """Return state, restarts and remaining seconds of one job, for the job itself. Raises UnreachableError."""
     lines = call(["squeue", "-h", "-a", "-j", job, "-O", "State:|,RestartCnt:|,TimeLeft:|"], limit=5).splitlines()
     state, restarts, left = [field.strip() for field in lines[0].split("|")[:3]] if lines else ("", "", "")
     return state, int(restarts) if restarts.isdecimal() else 0, parse_time(left)
 
 
 def is_preempted(job: str) -> bool:
-    """Whether a job that is being ended was preempted; no where this Slurm can't say."""
+    """Whether a job that is being ended was preempted; False where this version of Slurm can't tell."""
     try:
         return any(char.isdigit() for char in call(["squeue", "-h", "-a", "-j", job, "-O", "PreemptTime"], limit=5))
     except UnreachableError:
@@ -203,24 +204,27 @@ def is_preempted(job: str) -> bool:
 
 
 def requeue(job: str) -> None:
-    """Have a running job start again. Raises UnreachableError if Slurm does not take the order."""
+    """Requeue a running job. Raises UnreachableError if Slurm refuses."""
     call(["scontrol", "requeue", job], limit=15)
 
 
 def cancel(jobs: Sequence[str]) -> None:
-    """End jobs, named by Slurm's ids; one that is gone already is no error. Raises UnreachableError."""
+    """Cancel jobs by Slurm's ids; one that has ended already is no error. Raises UnreachableError."""
     for first in range(0, len(jobs), _NAMES_AT_ONCE):
         call(["scancel", *jobs[first : first + _NAMES_AT_ONCE]])
 
 
 def release(job: str) -> None:
-    """Have a held job wait for its start again. Raises UnreachableError if Slurm does not take the order."""
+    """Release a held job. Raises UnreachableError if Slurm refuses."""
     call(["scontrol", "release", job])
 
 
 def call(command: Sequence[str], limit: float = TIMEOUT_SECONDS) -> str:
-    """What a command of Slurm's prints. Raises UnreachableError, NoAnswerError if it may have acted,
-    and NotConfiguredError if there is no cluster."""
+    """Return the output of a Slurm command.
+
+    Raises UnreachableError if it fails, NoAnswerError if it may have taken effect all the same, and NotConfiguredError
+    if no cluster is configured.
+    """
     environment = {k: v for k, v in os.environ.items() if not k.startswith(SLURM_PREFIXES) or k == "SLURM_CONF"}
     environment["SLURM_TIME_FORMAT"] = "%s"
     if (conf := environment.get("SLURM_CONF")) and not Path(conf).exists():  # which Slurm waits a minute for
@@ -246,7 +250,7 @@ def call(command: Sequence[str], limit: float = TIMEOUT_SECONDS) -> str:
 
 
 class NotConfiguredError(UnreachableError):
-    """Slurm is installed, and no cluster is to be found."""
+    """Slurm is installed, but no cluster is configured."""
 
     def __init__(self) -> None:
         where = "SLURM_CONF names its slurm.conf, `--on local` runs jobs on this machine"
@@ -254,7 +258,7 @@ class NotConfiguredError(UnreachableError):
 
 
 class NoAnswerError(UnreachableError):
-    """The controller did not answer in time: what was asked of it may happen yet."""
+    """The controller did not answer in time: the request may still take effect."""
 
 
 _TIMEOUT_PATTERN = re.compile(
@@ -262,18 +266,18 @@ _TIMEOUT_PATTERN = re.compile(
 )
 
 
-def _by_names(command: list[str], names: Iterable[str]) -> list[str]:
-    wanted = sorted(set(names))
+def _call_by_names(command: list[str], names: Iterable[str]) -> list[str]:
+    unique = sorted(set(names))
     lines: list[str] = []
-    for first in range(0, len(wanted), _NAMES_AT_ONCE):
-        lines += call([*command, "--name=" + ",".join(wanted[first : first + _NAMES_AT_ONCE])]).splitlines()
+    for first in range(0, len(unique), _NAMES_AT_ONCE):
+        lines += call([*command, "--name=" + ",".join(unique[first : first + _NAMES_AT_ONCE])]).splitlines()
     return lines
 
 
 def parse_time(left: str) -> int | None:
-    """`1-02:03:04` in seconds; None for what is no time."""
-    found = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", left)
-    if not found:
+    """Return a time such as `1-02:03:04` in seconds; None for a text that is no time."""
+    match = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", left)
+    if not match:
         return None
-    days, hours, minutes, rest = (int(part or 0) for part in found.groups())
-    return ((days * 24 + hours) * 60 + minutes) * 60 + rest
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds

@@ -1,7 +1,7 @@
-"""What a Slurm cluster consists of and allows, as its controller and its accounting describe it now.
+"""Partitions, nodes and limits of a Slurm cluster, as its controller and its accounting report them.
 
-A handful of calls, each with a time limit. Sites differ, and so do versions of Slurm: a value that is absent or odd
-reads as "no limit" or "none", and nothing that Slurm prints raises.
+A handful of calls, each with a time limit. Sites and versions of Slurm differ: an absent or unreadable value counts as
+"no limit" or "none", and no output of Slurm raises.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Node:
 
     name: str
     host: str
-    """What it calls itself."""
+    """Its own host name."""
     state: str
     """As in `IDLE+DRAIN`."""
     cpus: int
@@ -44,13 +44,13 @@ class Node:
 
     @property
     def is_in_service(self) -> bool:
-        """Whether it takes jobs, or will once those it has are done."""
+        """Whether it accepts jobs, now or after its current ones."""
         return not self.state.endswith("*") and _OUT_OF_SERVICE.isdisjoint(re.findall(r"\w+", self.state))
 
 
 @dataclass(frozen=True)
 class Partition:
-    """One queue, and what a job in it may ask for."""
+    """One queue, and the limits of its jobs."""
 
     name: str
     state: str
@@ -58,14 +58,14 @@ class Partition:
     max_time: float
     """Seconds."""
     default_time: float
-    """Seconds that a job gets which asks for none."""
+    """Seconds for a job that requests no time."""
     max_nodes: float
     min_nodes: float
     max_cpus_per_node: float
     max_memory_per_node: float
     """Megabytes."""
     default_memory: tuple[str, float] | None
-    """Megabytes per `cpu`, `gpu` or `node` that a job gets which asks for none; None: all of the node."""
+    """Megabytes per `cpu`, `gpu` or `node` for a job that requests no memory; None: all of the node's."""
     allow_accounts: frozenset[str] | None
     """None: every one."""
     deny_accounts: frozenset[str]
@@ -76,22 +76,22 @@ class Partition:
     grace_time: float
     """Seconds between a preemption's signal and its end."""
     whole_nodes: bool
-    """A job takes its nodes whole, whatever it asks for."""
+    """Whether a job gets whole nodes, whatever it requests."""
     qos: str
-    """The QOS whose limits hold for all jobs in it; empty: none."""
+    """The QOS whose limits apply to all jobs in it; empty: none."""
 
 
 @dataclass(frozen=True)
 class Qos:
-    """A quality of service: limits, and what it may preempt."""
+    """A quality of service: its limits, and the ones that it may preempt."""
 
     name: str
     max_time: float = UNLIMITED
     max_jobs_submitted: float = UNLIMITED
     """Per user, waiting and running."""
     job_limits: Mapping[str, float] = field(default_factory=dict)
-    """What one job may have, by Slurm's names (`node`, `cpu`, `mem` in megabytes, `gres/gpu`, `gres/gpu:a100`): the
-    least of what it allows a job, a user and all together."""
+    """Limits of one job by Slurm's names (`node`, `cpu`, `mem` in megabytes, `gres/gpu`, `gres/gpu:a100`): the least of
+    the limits per job, per user and in total."""
     preempts: frozenset[str] = frozenset()
     preempt_mode: str = "cluster"
     grace_time: float = 0.0
@@ -115,7 +115,7 @@ class Association:
 
 @dataclass(frozen=True)
 class Accounting:
-    """What slurmdbd knows of this user, and of every QOS."""
+    """The associations of this user and every QOS, from slurmdbd."""
 
     associations: tuple[Association, ...]
     qos: Mapping[str, Qos]
@@ -133,9 +133,9 @@ class ClusterInfo:
     """None: the cluster has none, or slurmdbd did not answer (`accounting_error`)."""
     accounting_error: str = ""
     answered_in: float = 0.0
-    """Seconds that the controller took for the first question."""
+    """Seconds that the controller took for the first answer."""
     clock_ahead: float = 0.0
-    """Seconds that the controller's clock shows more than this machine's."""
+    """Seconds by which the controller's clock is ahead of this machine's."""
 
     @property
     def default_partition(self) -> str | None:
@@ -152,12 +152,12 @@ class ClusterInfo:
 
     @property
     def max_jobs(self) -> float:
-        """How many jobs, array elements included, the controller holds for everybody."""
+        """The number of jobs, array tasks included, that the controller holds for all users."""
         return _number(self.config.get("MaxJobCount"), 10_000)
 
     @property
     def enforced(self) -> frozenset[str]:
-        """What accounting enforces: associations, limits, qos, …"""
+        """The rules that accounting enforces: associations, limits, qos, …"""
         return frozenset(self.config.get("AccountingStorageEnforce", "").lower().split(",")) - {"none", ""}
 
     @property
@@ -167,7 +167,7 @@ class ClusterInfo:
 
     @property
     def min_job_age(self) -> float:
-        """Seconds for which the controller still knows a job that has ended."""
+        """Seconds after which the controller forgets a job that has ended."""
         return _number(self.config.get("MinJobAge"), 300)
 
     def nodes_of(self, partition: str) -> list[Node]:
@@ -175,9 +175,9 @@ class ClusterInfo:
 
 
 def query(user: str | None = None) -> ClusterInfo:
-    """The cluster that this machine's Slurm commands talk to.
+    """Return the cluster that this machine's Slurm commands talk to.
 
-    Raises UnreachableError if they are not there or the controller does not answer.
+    Raises UnreachableError if they are not installed or the controller does not answer.
     """
     before = time.time()
     text = client.call(["scontrol", "show", "config"])
@@ -206,20 +206,20 @@ def query(user: str | None = None) -> ClusterInfo:
 
 
 def _ahead(shown: int, before: float, after: float) -> float:
-    """How far a clock that showed whole seconds at some time between two others is certain to be ahead of them."""
+    """Return the certain lead of a clock that showed whole seconds at some time between two readings of ours."""
     return shown - after if shown > after else min(shown + 1 - before, 0.0)
 
 
 def parse_megabytes(text: str) -> float:
-    """Slurm's amounts of memory, `64G` or `500M`, in megabytes; a bare number is in megabytes."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)B?", text.strip().upper())
-    return float(found[1]) * _UNITS[found[2]] if found else UNLIMITED
+    """Return an amount of memory such as `64G` or `500M` in megabytes; a bare number is in megabytes."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)B?", text.strip().upper())
+    return float(match[1]) * _UNITS[match[2]] if match else UNLIMITED
 
 
 def format_time(seconds: float) -> str:
-    """A time as Slurm and matrices write it: `2-12:00:00`."""
-    days, rest = divmod(int(seconds), 86_400)
-    text = f"{rest // 3600:02}:{rest % 3600 // 60:02}:{rest % 60:02}"
+    """Return a time as Slurm and matrices write it: `2-12:00:00`."""
+    days, in_day = divmod(int(seconds), 86_400)
+    text = f"{in_day // 3600:02}:{in_day % 3600 // 60:02}:{in_day % 60:02}"
     return f"{days}-{text}" if days else text
 
 
@@ -234,20 +234,21 @@ def _accounting(user: str) -> Accounting:
         Qos(name, _seconds(wall), _number(jobs), _least(*limits), _names(preempts) or frozenset(), mode, _grace(grace))
         for name, wall, jobs, preempts, mode, grace, *limits in _rows("qos", fields)
     ]
-    return Accounting(tuple(associations), {one.name: one for one in qos})
+    return Accounting(tuple(associations), {service.name: service for service in qos})
 
 
 def _least(*limits: str) -> dict[str, float]:
-    """Of limits such as `cpu=16,gres/gpu=4,mem=64G`, the least of each."""
-    found: dict[str, float] = {}
+    """Return the least limit of each name, from texts such as `cpu=16,gres/gpu=4,mem=64G`."""
+    least: dict[str, float] = {}
     for name, _, amount in (limit.partition("=") for limit in ",".join(limits).split(",") if limit):
         most = parse_megabytes(amount) if name == "mem" else _number(amount)
-        found[name] = min(most, found.get(name, UNLIMITED))
-    return found
+        least[name] = min(most, least.get(name, UNLIMITED))
+    return least
 
 
-def _rows(what: str, fields: str, *where: str) -> Iterator[list[str]]:
-    for line in client.call(["sacctmgr", "-nP", "show", what, *where, f"format={fields}"]).splitlines():
+def _rows(entity: str, fields: str, *conditions: str) -> Iterator[list[str]]:
+    """Yield the rows of sacctmgr; a row of another number of fields, as by a `|` in a name, is left out."""
+    for line in client.call(["sacctmgr", "-nP", "show", entity, *conditions, f"format={fields}"]).splitlines():
         values = line.split("|")
         if len(values) == fields.count(",") + 1:
             yield values
@@ -258,18 +259,18 @@ def _records(command: list[str]) -> list[dict[str, str]]:
 
 
 def _pairs(line: str) -> dict[str, str]:
-    """`Key=Value Key=Value …`; values may hold blanks, and the first of two equal keys counts."""
-    found: dict[str, str] = {}
+    """Parse `Key=Value Key=Value …`; values may contain blanks, and the first of two equal keys counts."""
+    pairs: dict[str, str] = {}
     marks = list(_PAIR.finditer(line))
     ends = [mark.start() for mark in marks[1:]] + [len(line)]
     for mark, end in zip(marks, ends, strict=False):
-        found.setdefault(mark[1], line[mark.end() : end].strip())
-    return found
+        pairs.setdefault(mark[1], line[mark.end() : end].strip())
+    return pairs
 
 
 def _config(text: str) -> dict[str, str]:
-    found = (re.match(r"(\w+)\s*= (.*)", line) for line in text.splitlines())
-    return {match[1]: match[2].strip() for match in found if match}
+    matches = (re.match(r"(\w+)\s*= (.*)", line) for line in text.splitlines())
+    return {match[1]: match[2].strip() for match in matches if match}
 
 
 def _node(record: Mapping[str, str]) -> Node:
@@ -290,14 +291,13 @@ def _node(record: Mapping[str, str]) -> Node:
 
 def _partition(record: Mapping[str, str], config: Mapping[str, str]) -> Partition:
     limit = _seconds(record.get("MaxTime"))
-    asked = _seconds(record.get("DefaultTime"))
     most = _number(record.get("MaxMemPerNode"))
     return Partition(
         name=record.get("PartitionName", ""),
         state=record.get("State", "UNKNOWN"),
         default=record.get("Default") == "YES",
         max_time=limit,
-        default_time=min(asked, limit),
+        default_time=min(_seconds(record.get("DefaultTime")), limit),
         max_nodes=_number(record.get("MaxNodes")),
         min_nodes=_number(record.get("MinNodes"), 0),
         max_cpus_per_node=_number(record.get("MaxCPUsPerNode")),
@@ -316,7 +316,7 @@ def _partition(record: Mapping[str, str], config: Mapping[str, str]) -> Partitio
 
 
 def _default_memory(record: Mapping[str, str]) -> tuple[str, float] | None:
-    """JobDefaults holds the one per GPU: `DefMemPerGPU=8000`."""
+    """Return the unit and the megabytes; JobDefaults holds those per GPU: `DefMemPerGPU=8000`."""
     per_gpu = re.search(r"DefMemPerGPU=(\d+)", record.get("JobDefaults", ""))
     if per_gpu:
         return "gpu", float(per_gpu[1])
@@ -328,24 +328,24 @@ def _default_memory(record: Mapping[str, str]) -> tuple[str, float] | None:
 
 
 def _names(text: str | None) -> frozenset[str] | None:
-    """A list of names; None for all, none given or nothing readable."""
+    """Return a list of names; None for all, for none named and for an unreadable text."""
     if text is None or text.strip() in ("", "ALL", "(null)", "N/A"):
         return None
     return frozenset(name.strip() for name in text.split(",") if name.strip())
 
 
 def _number(text: str | None, otherwise: float = UNLIMITED) -> float:
-    """The number that a text begins with, as in `300 sec`."""
-    found = re.match(r"\s*(\d+)", text or "")
-    return float(found[1]) if found else otherwise
+    """Return the number that a text begins with, as in `300 sec`."""
+    match = re.match(r"\s*(\d+)", text or "")
+    return float(match[1]) if match else otherwise
 
 
 def _seconds(text: str | None) -> float:
-    """`1-00:00:00` in seconds; UNLIMITED for what is no time."""
-    found = client.parse_time((text or "").strip())
-    return UNLIMITED if found is None else float(found)
+    """Return a time such as `1-00:00:00` in seconds; UNLIMITED for a text that is no time."""
+    seconds = client.parse_time((text or "").strip())
+    return UNLIMITED if seconds is None else float(seconds)
 
 
 def _grace(text: str | None) -> float:
-    """A grace time, which is seconds in partitions and a time in a QOS."""
+    """Return a grace time in seconds: partitions have it in seconds, a QOS as a time."""
     return _seconds(text) if ":" in (text or "") else _number(text, 0.0)

@@ -330,7 +330,7 @@ def follow(
             raise error
 
     monkeypatch.setitem(elements.runner._WORK, "train", payload)
-    monkeypatch.setattr(elements, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(elements, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(elements, "LAST_WORDS_SECONDS", 0.01)
     return elements.run_other_rank(element, asked or StopRequest(), 1), given
 
