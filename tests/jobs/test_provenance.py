@@ -173,3 +173,30 @@ def test_a_planted_snapshot_is_looked_at_before_anything_runs_it(tmp_path: Path)
         os.chown(snapshot.folder / "jobs" / "engine", 64_001, -1)
         with pytest.raises(InputError, match="engine: belongs to user 64001"):
             provenance.freeze(home)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "experiments/benchmarks.py",
+        "experiments/datasets.py",
+        "experiments/jump_start_checks.py",
+        "experiments/lineage.py",
+        "experiments/own_dataset.py",
+        "experiments/spec.py",
+        "jobs/datasets/image_folder.py",
+        "jobs/engine/training/loop.py",
+    ],
+)
+def test_the_engine_digest_covers_what_makes_numbers(checkout: Path, path: str) -> None:
+    before = provenance.engine_digest()
+    with (checkout / path).open("a") as file:
+        file.write("\n")
+    assert provenance.engine_digest() != before
+
+
+@pytest.mark.parametrize("path", ["experiments/lineage.py", "jobs/datasets/image_folder.py", "jobs/engine"])
+def test_a_part_that_is_missing_is_an_error(checkout: Path, path: str) -> None:
+    (checkout / path).rename(checkout / "elsewhere")
+    with pytest.raises(InputError, match=f"{path}: is a part of the code and is missing"):
+        provenance.engine_digest()
