@@ -1,6 +1,6 @@
-"""What happened: the store, ingest of the journals into it, and the queries over it.
+"""The store: a database of past runs, its ingest from the journals, and the queries.
 
-`open_store` is for notebooks; whoever writes to a store opens it by `store.connect`.
+`open_store` is the read-only interface for notebooks; `store.connect` opens a store to write.
 """
 
 from store.notebook import open_store

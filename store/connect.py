@@ -26,20 +26,20 @@ from store.backends.sqlite import Sqlite, is_at_rest
 from store.tables import SCHEMA, journals
 
 _SENSELESS = (json.JSONDecodeError, msgspec.DecodeError, UnicodeDecodeError)
-"""What is raised for JSON and text of the store that are none."""
+"""The exceptions for invalid JSON and text in the store."""
 _CURE = "`cebctl status` sets it aside and reads the journals again"
 _ALLOWED = "allowed: sqlite:////FOLDER/FILE.sqlite or postgresql://USER@HOST/DATABASE"
 
 
 class Store:
-    """What happened, as far as the journals were read. `store.ingest` fills it, `store.queries` asks it."""
+    """The content of the journals in a database. `store.ingest` fills it, `store.queries` reads it."""
 
     def __init__(self, backend: Backend, home: Home | None = None) -> None:
         self.backend = backend
         self.home = home
-        """Whose journals it holds; None: whoever's they are."""
+        """The home of its journals; None: any."""
         self.warnings: list[str] = []
-        """What a person should be shown, one line each: that a store was set aside."""
+        """Messages for the user, one line each: that a store was set aside."""
         self._exclusive = False
 
     @property
@@ -49,13 +49,13 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that sees one state; for `store.queries`."""
+        """Begin a transaction that sees one state; for `store.queries`."""
         with self._renewed(), self.backend.reading() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """The one transaction that writes; for `store.ingest`."""
+        """Begin the one transaction that writes; for `store.ingest`."""
         if self.backend.read_only:
             raise UnreachableError(self.where, "was opened only to be read")
         with self._renewed(), self.backend.writing() as connection:
@@ -63,9 +63,9 @@ class Store:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Let one process at a time decide what to submit: inside, `ingest` and ask, then write the claims.
+        """Let one process at a time submit: inside, it ingests, queries the store and writes its claims.
 
-        Others may go on reading journals into the store meanwhile, but not come in here.
+        Other processes may ingest meanwhile.
         """
         if self._exclusive:
             raise RuntimeError("exclusive() inside exclusive() would wait for itself")
@@ -78,38 +78,40 @@ class Store:
 
     @contextmanager
     def _renewed(self) -> Iterator[None]:
-        """Set aside a store that turns out to be damaged; RenewedError says that the journals have to be read again."""
+        """Set aside a store that turns out to be damaged, and raise RenewedError: it has to be filled again."""
         try:
             yield
         except (UnusableError, *_SENSELESS) as caught:
             error = caught if isinstance(caught, UnusableError) else DamagedError(self.where, f"holds {caught}")
-            if error.what != self.where or self.backend.in_memory:  # of another store, which is compared with this one
+            # `verify` reads two stores at a time: an error of the other one is not this one's.
+            if error.where != self.where or self.backend.in_memory:
                 raise
             if self.backend.read_only:
-                raise type(error)(self.where, f"{error.why}; {_CURE}") from error
+                raise type(error)(self.where, f"{error.problem}; {_CURE}") from error
             self.replace(error)
-            raise RenewedError(self.where, f"{error.past}; set aside: try again to rebuild it") from error
+            raise RenewedError(self.where, f"{error.summary}; set aside: try again to rebuild it") from error
 
     def replace(self, reason: UnusableError) -> None:
-        """Set the store aside, unless another process just did, and create an empty one in its place.
+        """Set the store aside, unless another process has just done so, and create an empty one in its place.
 
-        Nobody who decides what to submit is left with an empty store in the middle of it: they are waited for.
+        Waits for a process that submits, which must not find an empty store in the middle of its work.
         """
         with nullcontext() if self._exclusive else self.backend.exclusive(), self.backend.opening():
             if self.backend.is_current():
                 self._refuse_another_home()
-                aside = self.backend.replace(reason.name)
-                deed = f"set aside as {aside} and rebuilt from the journals"
+                aside = self.backend.replace(reason.label)
+                action = f"set aside as {aside} and rebuilt from the journals"
             else:
-                deed = "another cebctl has set it aside"
+                action = "another cebctl has set it aside"
             self.backend.close()
-            self.warnings.append(f"{self.where}: {reason.past}; {deed}")
+            self.warnings.append(f"{self.where}: {reason.summary}; {action}")
         self.prepare(last=isinstance(reason, DamagedError))
 
     def prepare(self, last: bool = False) -> None:
         """Create the store where there is none, and set it aside where it is unusable.
 
-        A store that is usable costs one query and no lock. `last`: not once more, if it is damaged again.
+        A usable store costs one query and no lock. `last`: raise instead, so that a new store that is damaged too does
+        not set aside one after the other.
         """
         try:
             self.backend.set_journal_mode()
@@ -132,7 +134,7 @@ class Store:
         try:
             with self.backend.reading() as connection:
                 paths = connection.scalars(sa.select(journals.c.path)).all()
-        except (UnreachableError, SQLAlchemyError):  # it is too damaged to tell
+        except (UnreachableError, SQLAlchemyError):  # too damaged to compare
             return
         if paths and not any((self.home.folder / path).exists() for path in paths):
             raise another_home_error(self, self.home)
@@ -159,19 +161,19 @@ def another_home_error(store: Store, home: Home) -> InputError:
 
 
 def open_store(url: str, home: Home | None = None) -> Store:
-    """Open a store to read and write, to hold the journals of `home`; create it where there is none.
+    """Open a store to read and write the journals of `home`; create it where there is none.
 
-    One that is damaged or of an older schema is set aside, and an empty one takes its place: see `Store.warnings`.
-    Raises InputError for an address that can't be one or if the store to be set aside is another home's, and
-    UnreachableError where the database can't be used or was written by a newer cebctl.
+    A store that is damaged or of an older schema is set aside, and an empty one takes its place: see `Store.warnings`.
+    Raises InputError for an invalid address or if the store to be set aside is another home's, and UnreachableError
+    if the database can't be used or was written by a newer cebctl.
     """
     return _prepared(Store(_backend(url), home))
 
 
 def recreate_store(url: str, home: Home | None = None) -> Store:
-    """Open an empty store: one that is there, whatever its state, is set aside as `Store.warnings` says.
+    """Open an empty store; an existing one is set aside, whatever its state: see `Store.warnings`.
 
-    Raises as `open_store` does; another program's database and a newer cebctl's store are refused and left alone.
+    Raises as `open_store` does; refuses another program's database and a newer cebctl's store, and leaves both alone.
     """
     store = Store(_backend(url), home)
     try:
@@ -192,9 +194,9 @@ def recreate_store(url: str, home: Home | None = None) -> Store:
 
 
 def open_existing(url: str) -> Store | None:
-    """Open a store only to read it, and change nothing, not even the schema; None if there is none.
+    """Open a store to read it, and change nothing, not even the schema; return None if there is none.
 
-    Raises as `open_store` does, and UnusableError where the store is damaged or of an older schema.
+    Raises as `open_store` does, and UnusableError if the store is damaged or of an older schema.
     """
     address = _parse(url)
     backend: Backend
@@ -217,7 +219,7 @@ def open_existing(url: str) -> Store | None:
         _refuse_other_schemas(backend, schema)
     except UnusableError as error:
         backend.close()
-        raise type(error)(backend.where, f"{error.why}; {_CURE}") from error
+        raise type(error)(backend.where, f"{error.problem}; {_CURE}") from error
     except BaseException:
         backend.close()
         raise
@@ -225,7 +227,7 @@ def open_existing(url: str) -> Store | None:
 
 
 def open_memory() -> Store:
-    """A store that ends with the process."""
+    """Open an empty store in memory."""
     return _prepared(Store(Sqlite(None)))
 
 
@@ -249,6 +251,7 @@ def _refuse_other_schemas(backend: Backend, schema: int) -> None:
 
 
 def _refuse_foreign(backend: Backend) -> None:
+    """Raise InputError for another program's database."""
     with backend.reading() as connection:
         tables = sorted(backend.foreign_tables(connection))
     if tables:
@@ -282,7 +285,7 @@ def _parse(url: str) -> URL:
 
 
 def _file(address: URL) -> Path | None:
-    """The file of a SQLite address; None for one in memory."""
+    """Return the file of a SQLite address; None for one in memory."""
     if not address.database or address.database == ":memory:":
         return None
     return Path(address.database).absolute()

@@ -1,4 +1,4 @@
-"""Where journals are damaged or another run's, line by line; for `cebctl doctor`."""
+"""The lines of a journal that are damaged or belong to another run; for `cebctl doctor`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from store import journal_scan, projection
 from store.journal_scan import JournalFile
 
 LONGEST = 64 << 20
-"""Bytes of a line that are looked at."""
+"""Bytes of a line that are decoded."""
 
 
 @dataclass(frozen=True)
 class BadLine:
-    """A line that was counted and skipped."""
+    """A line that the ingest counted as damaged and skipped."""
 
     number: int
     """From 1."""
@@ -37,7 +37,7 @@ def _bad_lines(source: JournalFile) -> Iterator[BadLine]:
     with source.path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
-                return  # on its way
+                return  # its writer is still at it, or was killed
             if not line.strip(b"\n"):
                 continue
             try:

@@ -1,9 +1,8 @@
-"""Fewer points of a curve for a plot, so that nothing that the eye looks for is lost.
+"""Fewer points of a curve for a plot, by min/max decimation.
 
-The points are cut, in the order of their steps, into pieces of equal count (but for one); of each piece the
-lowest, the highest and the first value that was not finite are kept, and the first and the last point of the
-curve. So the curve keeps its ends, its range, and the range of each piece: no spike and no divergence
-disappears, which means over pieces, or every n-th point, would do. Each point kept is one that was measured.
+The points are cut, in the order of their steps, into pieces of equal count (give or take one). Of each piece the
+lowest, the highest and the first value that was not finite stay, and so do the ends of the curve. The curve keeps the
+range of each piece: no spike and no divergence disappears, as it would with means or with every n-th point.
 """
 
 from __future__ import annotations
@@ -17,18 +16,20 @@ FEWEST = 5
 
 
 def minmax_decimate(points: Sequence[MetricPoint], at_most: int) -> list[MetricPoint]:
-    """At most so many of the points of one curve, which come in the order of their steps; all of them if they are
-    no more than that. Raises ValueError for fewer than `FEWEST`."""
+    """Return at most `at_most` points of one curve, whose points come in the order of their steps.
+
+    Raises ValueError for an `at_most` below `FEWEST`.
+    """
     if at_most < FEWEST:
         raise ValueError(f"a curve can't be thinned to {at_most} points, at least {FEWEST} are needed")
     if len(points) <= at_most:
         return list(points)
-    of_each = 2 if all(point.value is not None for point in points) else 3
-    pieces = (at_most - 2) // of_each
-    kept = {0, len(points) - 1}
+    per_piece = 2 if all(point.value is not None for point in points) else 3
+    pieces = (at_most - 2) // per_piece
+    indices = {0, len(points) - 1}
     for piece in range(pieces):
-        kept.update(_extremes(points, range(len(points) * piece // pieces, len(points) * (piece + 1) // pieces)))
-    return [points[index] for index in sorted(kept)]
+        indices.update(_extremes(points, range(len(points) * piece // pieces, len(points) * (piece + 1) // pieces)))
+    return [points[index] for index in sorted(indices)]
 
 
 def _extremes(points: Sequence[MetricPoint], piece: range) -> Iterator[int]:

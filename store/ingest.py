@@ -1,8 +1,8 @@
 """Read the journals into the store, each line exactly once.
 
-The rows of a piece of a journal and the offset behind it are committed together, by one writer at a time, who
-looks at the offset again once it is its turn: killed anywhere or run by several at once, nothing is lost or
-doubled. What the store then holds is a function of the files, whatever the order they were read in.
+One transaction writes the rows of a piece of a journal together with the offset behind it. There is one writer at a
+time, and each reads the offset again inside its transaction. So nothing is lost or doubled if an ingest is killed, or
+if several run at once. The content of the store is a function of the files, in whatever order they were read.
 """
 
 from __future__ import annotations
@@ -27,41 +27,42 @@ from store.connect import Store, another_home_error
 from store.journal_scan import JournalFile
 
 PIECE_BYTES = 4 << 20
-"""About how much is read within one transaction: half a second of work, some 100 MB of memory."""
+"""The amount read within one transaction: half a second of work, some 100 MB of memory."""
 
 _PASSES = 20
+"""Scans of an ingest before it gives up, each after a journal was replaced during the one before."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Ingested:
-    """What one ingest read."""
+    """The amount that one ingest read."""
 
     files: int
     records: int
     damaged: dict[str, int]
-    """Lines that made no sense, by journal (relative to CEBCTL_HOME); `queries.damaged` has those of all time."""
+    """New damaged lines by journal (relative to CEBCTL_HOME); `queries.damaged_journals` has all of them."""
 
 
 def ingest(store: Store, home: Home) -> Ingested:
-    """Read what is new in the journals of the home.
+    """Read the new lines in the journals of the home.
 
     Raises UnreachableError if a journal or the store can't be used, InputError if the store belongs to another
     home or one run_id was claimed with two specs. A damaged store is set aside and rebuilt at once.
     """
     began = time.monotonic()
     try:
-        found = _ingest(store, home)
-    except RenewedError:  # an empty store is in its place: see `Store.warnings`
-        found = _ingest(store, home)
-    _log.debug("%s: %d new records (%.2f s)", store.where, found.records, time.monotonic() - began)
-    return found
+        ingested = _ingest(store, home)
+    except RenewedError:  # an empty store has taken its place: see `Store.warnings`
+        ingested = _ingest(store, home)
+    _log.debug("%s: %d new records (%.2f s)", store.where, ingested.records, time.monotonic() - began)
+    return ingested
 
 
 @dataclass
 class Count:
-    """What was read so far."""
+    """The running totals of an ingest."""
 
     files: set[str] = field(default_factory=set)
     records: int = 0
@@ -79,18 +80,19 @@ def _ingest(store: Store, home: Home) -> Ingested:
     count = Count()
     for _ in range(_PASSES):
         with store.reading() as connection:
-            seen = journal_scan.scan(connection, home)
-        if seen.vanished and len(seen.vanished) == seen.known and not store.backend.is_inside(home.folder):
+            scan = journal_scan.scan(connection, home)
+        # Without any journal of the store under this home, the store is another home's.
+        if scan.vanished and len(scan.vanished) == scan.stored and not store.backend.is_inside(home.folder):
             raise another_home_error(store, home)
-        if seen.replaced or seen.vanished:
-            _forget(store, seen.replaced + seen.vanished)
-        elif read_all(store, seen.grown, count):
+        if scan.replaced or scan.vanished:
+            _delete_rows(store, scan.replaced + scan.vanished)
+        elif read_all(store, scan.grown, count):
             return Ingested(len(count.files), count.records, dict(count.damaged))
     raise UnreachableError(str(home.folder), "its journals are being replaced faster than they can be read")
 
 
 def read_all(store: Store, sources: Iterable[JournalFile], count: Count | None = None) -> bool:
-    """Read the journals to their ends; False if one turned out to be replaced."""
+    """Read the journals to their ends; return False if one was replaced meanwhile."""
     count = count or Count()
     waiting = deque(sources)
     clean = True
@@ -107,22 +109,22 @@ def read_all(store: Store, sources: Iterable[JournalFile], count: Count | None =
 
 
 def _read_piece(backend: Backend, connection: Connection, source: JournalFile, count: Count) -> _Piece | None:
-    """Read on where the store stands; None if the journal is another by now."""
-    known = journal_scan.read_position(connection, source)
+    """Read one piece from the store's position on; return None if the journal was replaced."""
+    position = journal_scan.read_position(connection, source)
     try:
         with source.path.open("rb") as file:
-            if journal_scan.fingerprint(file, known.offset) != known.fingerprint:
+            if journal_scan.fingerprint(file, position.offset) != position.fingerprint:
                 return None
             now = os.fstat(file.fileno())
-            chunk = files.read_open(file, known.offset, PIECE_BYTES)
-            if chunk.offset == known.offset:
+            chunk = files.read_open(file, position.offset, PIECE_BYTES)
+            if chunk.offset == position.offset:
                 return _Piece(0, more=False)
             fingerprint = journal_scan.fingerprint(file, chunk.offset)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise journal_scan.unreadable(source, error) from error
-    owner = source.owner(known.foreign)
+    owner = source.owner(position.foreign)
     own = owner.sift(chunk.records)
     write = _write_job if source.job else _write_submission
     damaged = chunk.damaged + len(chunk.records) - len(own) + write(backend, connection, source, own)
@@ -131,7 +133,7 @@ def _read_piece(backend: Backend, connection: Connection, source: JournalFile, c
         "byte_offset": chunk.offset,
         "fingerprint": fingerprint,
         "mtime_ns": now.st_mtime_ns,
-        "damaged": known.damaged + damaged,
+        "damaged": position.damaged + damaged,
         "foreign": owner.foreign,
     }
     backend.upsert(connection, tables.journals, [entry])
@@ -139,11 +141,11 @@ def _read_piece(backend: Backend, connection: Connection, source: JournalFile, c
     count.records += len(chunk.records)
     if damaged:
         count.damaged[source.name] += damaged
-    return _Piece(chunk.offset - known.offset, more=now.st_size - known.offset > PIECE_BYTES)
+    return _Piece(chunk.offset - position.offset, more=now.st_size - position.offset > PIECE_BYTES)
 
 
 def _write_job(backend: Backend, connection: Connection, source: JournalFile, records: list[journal.AnyRecord]) -> int:
-    """Write what the records of an attempt amount to; the number of those that are none of a job's."""
+    """Write the rows of an attempt's records; return the number of records that no job writes."""
     assert source.job
     before = connection.execute(sa.select(tables.jobs).where(_is_job(source))).mappings().first()
     rows = projection.fold_job(source.job, dict(before) if before else None, records)
@@ -151,8 +153,9 @@ def _write_job(backend: Backend, connection: Connection, source: JournalFile, re
         backend.upsert(connection, tables.jobs, [rows.job])
     backend.write_metrics(connection, rows.metrics)
     if rows.results:
-        again = tables.results.c.evaluation_id.in_(rows.results)
-        connection.execute(sa.delete(tables.results).where(_is_job(source, tables.results), again))
+        # A repeated result may have fewer measures: an upsert alone would leave the old ones.
+        repeated = tables.results.c.evaluation_id.in_(rows.results)
+        connection.execute(sa.delete(tables.results).where(_is_job(source, tables.results), repeated))
         backend.upsert(connection, tables.results, [row for result in rows.results.values() for row in result])
     return rows.misplaced
 
@@ -160,7 +163,7 @@ def _write_job(backend: Backend, connection: Connection, source: JournalFile, re
 def _write_submission(
     backend: Backend, connection: Connection, source: JournalFile, records: list[journal.AnyRecord]
 ) -> int:
-    """Write what a submission decided; the number of records that are none of a submission's."""
+    """Write the rows of a submission's records; return the number of records that no submission writes."""
     assert source.submission
     if not records:
         return 0
@@ -176,7 +179,10 @@ def _write_submission(
 
 
 def _newest_runs(connection: Connection, source: JournalFile, rows: projection.SubmissionRows) -> list[projection.Row]:
-    """The runs to write: those that are new, or that this submission is the newest to name."""
+    """Return the runs to write: the new ones, and those that no newer submission has named.
+
+    Raises InputError if a run was claimed with two specs.
+    """
     runs = tables.runs
     ids = sorted(rows.runs)
     stored: dict[str, sa.Row[tuple[str, str, projection.Row]]] = {}
@@ -193,14 +199,14 @@ def _newest_runs(connection: Connection, source: JournalFile, rows: projection.S
     return [row for i, row in rows.runs.items() if i not in stored or row["submission"] >= stored[i].submission]
 
 
-def _forget(store: Store, sources: Iterable[JournalFile]) -> None:
-    """Delete what came from journals that were cut, replaced or removed, unless another process just did.
+def _delete_rows(store: Store, sources: Iterable[JournalFile]) -> None:
+    """Delete the rows of journals that were cut, replaced or removed, unless another process has just done so.
 
-    Submissions share runs, so that they are forgotten, and then read, together: they are small.
+    Submissions share runs, so that all of them are deleted, and then read, together: they are small.
     """
     with store.writing() as connection:
         for source in sources:
-            if _intact(connection, source):
+            if _is_intact(connection, source):
                 continue
             if source.job:
                 # Metrics and results go with their job.
@@ -209,17 +215,18 @@ def _forget(store: Store, sources: Iterable[JournalFile]) -> None:
                 continue
             for table in (tables.releases, tables.workers, tables.claims, tables.runs, tables.submissions):
                 connection.execute(sa.delete(table))
-            theirs = tables.journals.c.path.startswith("submissions/")
-            connection.execute(sa.delete(tables.journals).where(theirs))
+            of_submissions = tables.journals.c.path.startswith("submissions/")
+            connection.execute(sa.delete(tables.journals).where(of_submissions))
 
 
-def _intact(connection: Connection, source: JournalFile) -> bool:
-    known = journal_scan.read_position(connection, source)
+def _is_intact(connection: Connection, source: JournalFile) -> bool:
+    """Whether the journal still begins with the bytes that the store has read."""
+    position = journal_scan.read_position(connection, source)
     try:
         with source.path.open("rb") as file:
-            return journal_scan.fingerprint(file, known.offset) == known.fingerprint
+            return journal_scan.fingerprint(file, position.offset) == position.fingerprint
     except FileNotFoundError:
-        return known.offset == 0
+        return position.offset == 0
     except OSError as error:
         raise journal_scan.unreadable(source, error) from error
 

@@ -1,8 +1,8 @@
-"""Which journals there are, and whether what was read of one is still what it holds.
+"""The journals under a home, and the comparison of each with the position up to which the store has read it.
 
-A journal only grows. One that shrank, or whose bytes before the offset are others, was cut or replaced: all
-that came from it is forgotten and it is read again. The fingerprint covers the first and the last 4 KiB before
-the offset; records carry the time, so a journal that was cut and has grown past the offset again differs there.
+A journal only grows. One that shrank, or whose bytes before the offset changed, was cut or replaced: its rows are
+deleted and it is read again. The fingerprint covers the first and the last 4 KiB before the offset. That detects a
+journal that was cut and has grown past the offset again, because its records carry the time.
 """
 
 from __future__ import annotations
@@ -21,31 +21,32 @@ from jobs.journal.ownership import Owner
 from jobs.paths import Home, attempt_of
 from store.tables import journals
 
-_ENDS = 4096
+_FINGERPRINT_BYTES = 4096
+"""The length of each of the two pieces that a fingerprint covers."""
 
 
 @dataclass(frozen=True)
 class JournalFile:
-    """A journal: where it is, and whose."""
+    """A journal's path and its owner."""
 
     path: Path
     name: str
     """Its path relative to CEBCTL_HOME."""
     submission: str | None
-    """The submission whose journal it is, or else …"""
+    """The submission that writes it; None for the journal of an attempt."""
     job: tuple[str, str, int] | None
-    """… the run, stage and attempt."""
+    """The run, stage and attempt; None for the journal of a submission."""
     homes: tuple[str, ...] = ()
-    """The ids of the home that it lies in."""
+    """The ids of its home."""
 
     def owner(self, foreign: bool = False) -> Owner:
-        """Return whom its records are held against; `foreign`: those before the next head are another's."""
+        """Return the owner to compare records with; `foreign`: the last record before the offset was another's."""
         return Owner(self.homes, self.job, self.submission or "", foreign)
 
 
 @dataclass(frozen=True)
 class ReadPosition:
-    """What the store remembers of a journal."""
+    """The position up to which the store has read a journal, and its findings so far."""
 
     offset: int = 0
     fingerprint: str = ""
@@ -56,42 +57,42 @@ class ReadPosition:
 
 @dataclass(frozen=True)
 class ScanResult:
-    """What an ingest has to look at."""
+    """The journals that differ from the store."""
 
     grown: list[JournalFile]
     replaced: list[JournalFile]
     vanished: list[JournalFile]
-    known: int
-    """How many journals the store knows."""
+    stored: int
+    """The number of journals in the store."""
 
 
 def scan(connection: Connection, home: Home) -> ScanResult:
-    """Compare the store with the files. A journal that was read to its end and not touched is not opened."""
-    known = _known(connection)
+    """Compare the store with the files. A journal that was read to its end and is unchanged is not opened."""
+    positions = {path: ReadPosition(*values) for path, *values in connection.execute(_POSITIONS)}
     grown, replaced, present = [], [], set()
     for source in journal_files(home):
-        before = known.get(source.name, ReadPosition())
+        position = positions.get(source.name, ReadPosition())
         try:
             now = source.path.stat()
             present.add(source.name)
-            if now.st_size == before.offset and now.st_mtime_ns == before.mtime_ns:
+            if now.st_size == position.offset and now.st_mtime_ns == position.mtime_ns:
                 continue
             with source.path.open("rb") as file:
-                intact = fingerprint(file, before.offset) == before.fingerprint
+                intact = fingerprint(file, position.offset) == position.fingerprint
         except FileNotFoundError:
             continue
         except OSError as error:
             raise unreadable(source, error) from error
         if not intact:
             replaced.append(source)
-        elif now.st_size > before.offset:
+        elif now.st_size > position.offset:
             grown.append(source)
-    missing = [parsed for name in known.keys() - present if (parsed := journal_file(home, name))]
-    return ScanResult(grown, replaced, [source for source in missing if _gone(source)], len(known))
+    unlisted = [journal for name in positions.keys() - present if (journal := journal_file(home, name))]
+    return ScanResult(grown, replaced, [journal for journal in unlisted if _is_missing(journal)], len(positions))
 
 
 def journal_files(home: Home) -> Iterator[JournalFile]:
-    """Every journal under the home; a file by another name is none."""
+    """Yield every journal under the home; a file of another name is none."""
     homes = home.identities()
     for path in home.journals():
         source = journal_file(home, path.relative_to(home.folder).as_posix(), homes)
@@ -100,14 +101,14 @@ def journal_files(home: Home) -> Iterator[JournalFile]:
 
 
 def stray_files(home: Home) -> Iterator[Path]:
-    """Every file that lies among the journals and is none by its name."""
+    """Yield every file in the folders of journals whose name is not a journal's."""
     for path in home.journals():
         if journal_file(home, path.relative_to(home.folder).as_posix()) is None:
             yield path
 
 
 def journal_file(home: Home, name: str, homes: tuple[str, ...] = ()) -> JournalFile | None:
-    """The journal of this relative path; None if journals are not called so."""
+    """Return the journal of a path relative to the home; None if the name is not a journal's."""
     if not name.isprintable():
         return None
     match name.split("/"):
@@ -120,16 +121,16 @@ def journal_file(home: Home, name: str, homes: tuple[str, ...] = ()) -> JournalF
 
 
 def read_position(connection: Connection, source: JournalFile) -> ReadPosition:
-    """What the store remembers of one journal."""
-    row = connection.execute(_KNOWN.where(journals.c.path == source.name)).first()
+    """Return the position up to which the store has read a journal."""
+    row = connection.execute(_POSITIONS.where(journals.c.path == source.name)).first()
     return ReadPosition(*row[1:]) if row else ReadPosition()
 
 
 def fingerprint(file: BinaryIO, offset: int) -> str:
-    """Of the bytes before the offset; empty for none. A file that is shorter has another one."""
+    """Return a digest of the bytes before the offset; empty for offset 0. A shorter file has another fingerprint."""
     if not offset:
         return ""
-    length = min(offset, _ENDS)
+    length = min(offset, _FINGERPRINT_BYTES)
     file.seek(0)
     digest = hashlib.blake2b(file.read(length), digest_size=8)
     file.seek(offset - length)
@@ -138,20 +139,17 @@ def fingerprint(file: BinaryIO, offset: int) -> str:
 
 
 def unreadable(source: JournalFile, error: OSError) -> UnreachableError:
+    """Return the error for a journal that can't be read."""
     return UnreachableError(str(source.path), f"can't be read: {error.strerror}")
 
 
-_KNOWN = sa.select(
+_POSITIONS = sa.select(
     *[journals.c[name] for name in ("path", "byte_offset", "fingerprint", "mtime_ns", "damaged", "foreign")]
 )
 
 
-def _known(connection: Connection) -> dict[str, ReadPosition]:
-    return {path: ReadPosition(*rest) for path, *rest in connection.execute(_KNOWN)}
-
-
-def _gone(source: JournalFile) -> bool:
-    """Whether it is certain that the journal is there no more; a folder that can't be searched is not."""
+def _is_missing(source: JournalFile) -> bool:
+    """Whether the journal does not exist. Raises UnreachableError if its folder can't be searched."""
     try:
         return not source.path.exists()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What the store needs to know of files: locks between processes, and whose file system they lie on."""
+"""File locks between processes, and the kind of file system that a path lies on."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ NETWORK_FILE_SYSTEMS = frozenset(
 )
 
 _ESCAPED = re.compile(r"\\([0-7]{3})")
-"""How the kernel writes a blank, a tab, a newline and a backslash."""
+"""The kernel's octal escapes of a blank, a tab, a newline and a backslash."""
 
 
 def network_file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str | None:
-    """The kind of network file system a path lies on (`nfs4`, `lustre`, `gpfs`, …); None if it is local."""
+    """Return the kind of network file system of a path (`nfs4`, `lustre`, `gpfs`, …); None if it is local."""
     kind = file_system(path, mounts)
     return kind if kind in NETWORK_FILE_SYSTEMS else None
 
 
 def file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str | None:
-    """The kind of file system a path lies on (`ext4`, `tmpfs`, …); None if it can't be told.
+    """Return the kind of file system of a path (`ext4`, `tmpfs`, …); None if it is unknown.
 
-    A path that does not exist yet is judged by the folder it would lie in. Format: proc_pid_mountinfo(5).
+    A path that does not exist yet has the kind of its folder. Format: proc_pid_mountinfo(5).
     """
     place = path.absolute().resolve()
     best, kind = -1, None
@@ -46,7 +46,7 @@ def file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str 
 
 @contextmanager
 def hold_lock(path: Path, patience: float) -> Iterator[None]:
-    """Hold the lock file `path`; the system gives it back when the process ends, however it ends.
+    """Hold the lock file `path`; the system releases it when the process ends, however it ends.
 
     Raises UnreachableError if another process still holds it after `patience` seconds.
     """

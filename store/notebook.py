@@ -1,10 +1,10 @@
-"""For notebooks: what happened as tables, with the names and columns of `cebctl export`.
+"""The interface for notebooks: past runs as tables, with the names and columns of `cebctl export`.
 
     from store import open_store
 
     open_store().results(matrix="imagenet").to_frame()
 
-Nothing is written and nothing is held open between questions; each sees the store as it is then.
+Nothing is written, and no connection stays open: each call reads the store's current state.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     import pandas
 
 Axes = Mapping[str, Any]
-"""The fields that tell a matrix's runs apart, under their short names: `{"objective": "ceb", "rho": 3.0}`. Empty where
-no matrix was named."""
+"""The fields in which a matrix's runs differ, under their short names: `{"objective": "ceb", "rho": 3.0}`. Empty
+without a matrix."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run of the matrix, whether it was ever submitted or not; without a matrix, one that was."""
+    """A run of the matrix, submitted or not; without a matrix, a submitted run."""
 
     run_id: str
     name: str
@@ -47,7 +47,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """A scalar at a step; of a step that was run twice, as it was last run."""
+    """A scalar at a step; a step that ran twice has the value of its last run."""
 
     run_id: str
     axes: Axes
@@ -67,14 +67,14 @@ class Result:
     run_id: str
     axes: Axes
     column: str
-    """The report's name of it: `clean`, `pgd_linf@eps=8/255,n=20`."""
+    """The name of its column in the report: `clean`, `pgd_linf@eps=8/255,n=20`."""
     name: str
     unit: str
-    """`accuracy`, `error`, `nats`, …: what `value` is."""
+    """The unit of `value`: `accuracy`, `error`, `nats`, …"""
     total: int
-    """Images."""
+    """Number of images."""
     correct: int | None
-    """None where it is no count."""
+    """None for a mean."""
     value: float | None
     """A count as a fraction in [0, 1]."""
     std: float | None
@@ -91,33 +91,32 @@ class Result:
     """Seconds since the epoch."""
     seconds: float
     generation: int
-    """Counts the times that it was measured anew."""
+    """The count of the times that it was measured anew."""
     numerics: Mapping[str, int] | None
-    """Versions of the parts of the engine that made it (`experiments.numerics`); None where it did not say."""
+    """Versions of the parts of the engine that made it (`experiments.numerics`); None if not recorded."""
     libraries: Mapping[str, str] | None
-    """Versions of the packages that made it; None where it did not say."""
+    """Versions of the packages that made it; None if not recorded."""
 
 
-_OF_A_ROW = [field.name for field in fields(Result) if field.name in ResultRow.__slots__]
+_RESULT_COLUMNS = [field.name for field in fields(Result) if field.name in ResultRow.__slots__]
 
 Row = TypeVar("Row", Run, Metric, Result)
 
-
-_HEADS = 4
-"""Columns that a table names when it is only looked at."""
+_SHOWN_COLUMNS = 4
+"""The number of columns in a table's `repr`."""
 
 
 @dataclass(frozen=True, repr=False)
 class Table(Generic[Row]):
-    """Rows of one kind: walk it, or `rows`, for typed ones."""
+    """Rows of one kind; iterating yields typed rows."""
 
     kind: type[Row]
     rows: tuple[Row, ...]
 
     def __repr__(self) -> str:
-        """`<Table of 12 results: run_id, objective, rho, column, …>`: its rows are for `to_frame`."""
+        """Return `<Table of 12 results: run_id, objective, rho, column, …>`; `to_frame` shows the rows."""
         kind = self.kind.__name__.lower() + "s" * (len(self) != 1)
-        return f"<Table of {len(self):,} {kind}: {', '.join(self.columns[:_HEADS])}, …>"
+        return f"<Table of {len(self):,} {kind}: {', '.join(self.columns[:_SHOWN_COLUMNS])}, …>"
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)
@@ -127,14 +126,16 @@ class Table(Generic[Row]):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The export's, and behind `run_id` the axes."""
-        varied: dict[str, None] = dict.fromkeys(axis for row in self.rows for axis in row.axes)
-        first, *others = (field.name for field in fields(self.kind) if field.name != "axes")
-        return (first, *varied, *others)
+        """The names of the export's columns, with the axes behind `run_id`."""
+        axes: dict[str, None] = dict.fromkeys(axis for row in self.rows for axis in row.axes)
+        run_id, *columns = (field.name for field in fields(self.kind) if field.name != "axes")
+        return (run_id, *axes, *columns)
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """A dictionary for each row with every column; None where the run has no such field. Specs and benchmarks are
-        JSON, as in the export."""
+        """Return a dictionary of all columns for each row, with None for fields that the run does not have.
+
+        Specs and benchmarks are JSON, as in the export.
+        """
         columns = self.columns
         return [
             {name: row.axes.get(name) if name in row.axes else _plain(getattr(row, name, None)) for name in columns}
@@ -142,39 +143,39 @@ class Table(Generic[Row]):
         ]
 
     def to_frame(self) -> pandas.DataFrame:
-        """A pandas frame of `to_dicts`. Raises InputError if pandas is not installed."""
+        """Return a pandas frame of `to_dicts`. Raises InputError if pandas is not installed."""
         try:
             import pandas
         except ModuleNotFoundError as error:
             if error.name != "pandas":
                 raise
-            wrong = "needs the package pandas"
-            raise InputError("to_frame()", wrong, "install the extra: `pip install -e '.[notebook]'`") from None
+            remedy = "install the extra: `pip install -e '.[notebook]'`"
+            raise InputError("to_frame()", "needs the package pandas", remedy) from None
         return pandas.DataFrame(self.to_dicts(), columns=list(self.columns))
 
 
 @dataclass(frozen=True)
 class Reader:
-    """What happened in one home.
+    """The past runs of one home.
 
     `matrix` is the file of a matrix, or the name of one that was submitted from the home or comes with cebctl; None:
-    all runs that were ever submitted. `only` selects some of its runs, as the command line's `--only`. Raises
-    InputError for a matrix that is not there or wrong, and UnreachableError where the store can't be read.
+    all runs that were ever submitted. `only` selects some of its runs, as the command line's `--only` does. The methods
+    raise InputError for a missing or invalid matrix, and UnreachableError if the store can't be read.
     """
 
     home: Home
 
     def runs(self, matrix: str | Path | None = None, only: str | None = None) -> Table[Run]:
-        """The runs, in the order of the matrix. Whether each is queued or running, `cebctl status --json` tells."""
+        """Return the runs, in the order of the matrix. Their states are in `cebctl status --json`."""
         with read_only(self.home) as store:
             return Table(Run, tuple(self._runs(store, matrix, only)))
 
     def metrics(
         self, matrix: str | Path | None = None, only: str | None = None, names: Collection[str] | None = None
     ) -> Table[Metric]:
-        """The metrics of these names (None: all) by run, stage, name and step.
+        """Return the metrics of these names (None: all), in order of run, stage, name and step.
 
-        Raises InputError for a name that no run of the store has, if any has metrics yet.
+        Raises InputError for a name that no run of the store has, if any run has metrics yet.
         """
         with read_only(self.home) as store:
             rows = tuple(
@@ -182,14 +183,14 @@ class Reader:
                 for run in self._runs(store, matrix, only)
                 for row in queries.metrics(store, run.run_id, names)
             )
-            unseen = set(names or ()) - {row.name for row in rows}
-            known = queries.metric_names(store) if unseen else []
-        for name in sorted(unseen - set(known) if known else ()):
-            raise InputError(f"names: {name!r}", "no run has a metric of this name", expected(known, name))
+            unmatched = set(names or ()) - {row.name for row in rows}
+            metric_names = queries.metric_names(store) if unmatched else []
+        for name in sorted(unmatched - set(metric_names) if metric_names else ()):
+            raise InputError(f"names: {name!r}", "no run has a metric of this name", expected(metric_names, name))
         return Table(Metric, rows)
 
     def results(self, matrix: str | Path | None = None, only: str | None = None) -> Table[Result]:
-        """The newest result of every evaluation, those of benchmarks that the matrix no longer asks for too."""
+        """Return the newest result of every evaluation, also of benchmarks that the matrix no longer requests."""
         with read_only(self.home) as store:
             runs = {run.run_id: run for run in self._runs(store, matrix, only)}
             order = {run_id: number for number, run_id in enumerate(runs)}
@@ -200,7 +201,7 @@ class Reader:
                 Result(
                     axes=runs[row.run_id].axes,
                     column=full_column(row.benchmark, row.name),
-                    **{name: getattr(row, name) for name in _OF_A_ROW} | {"value": row.number},
+                    **{name: getattr(row, name) for name in _RESULT_COLUMNS} | {"value": row.number},
                 )
                 for row in rows
             ),
@@ -219,28 +220,28 @@ class Reader:
 
 
 def open_store(home: str | Path | None = None) -> Reader:
-    """The store of a home, to be read alone; by default that of the command line: CEBCTL_HOME or ./.cebctl, and
-    CEBCTL_STORE where it is set.
+    """Open the store of a home to read it; by default the command line's: CEBCTL_HOME or ./.cebctl, and CEBCTL_STORE.
 
-    Raises InputError if there is nothing.
+    Raises InputError if the home does not exist.
     """
-    found = Home.from_environment() if home is None else Home(Path(home).absolute())
-    if not found.folder.is_dir() and not found.has_own_store:
-        raise InputError(found.folder, "there is no home", "name one: open_store(FOLDER), or set CEBCTL_HOME")
-    return Reader(found)
+    chosen = Home.from_environment() if home is None else Home(Path(home).absolute())
+    if not chosen.folder.is_dir() and not chosen.has_own_store:
+        raise InputError(chosen.folder, "there is no home", "name one: open_store(FOLDER), or set CEBCTL_HOME")
+    return Reader(chosen)
 
 
-def _matrix(given: str | Path, store: Store) -> Matrix:
-    """The matrix of this file or name: of the newest submission of that name, else of those that come with cebctl."""
-    if isinstance(given, Path) or "/" in given or given.endswith((".yaml", ".yml")):
-        return load(Path(given))
+def _matrix(matrix: str | Path, store: Store) -> Matrix:
+    """Load a matrix by file or by name: that of the newest submission of this name, else one that comes with cebctl."""
+    if isinstance(matrix, Path) or "/" in matrix or matrix.endswith((".yaml", ".yml")):
+        return load(Path(matrix))
     submitted = {row.matrix: Path(row.matrix_path) for row in queries.submissions(store)}
-    ours = {path.stem: path for path in Path(experiments.__file__).parent.glob("[!.]*.yaml")}
-    known = ours | {name: path for name, path in submitted.items() if path.is_file()}
-    if given not in known:
-        gone = f"its file {submitted[given]} is not here; name a copy of it" if given in submitted else ""
-        raise InputError(f"matrix {given!r}", gone or "no matrix of this name", "" if gone else expected(known, given))
-    return load(known[given])
+    shipped = {path.stem: path for path in Path(experiments.__file__).parent.glob("[!.]*.yaml")}
+    files = shipped | {name: path for name, path in submitted.items() if path.is_file()}
+    if matrix in files:
+        return load(files[matrix])
+    if matrix in submitted:
+        raise InputError(f"matrix {matrix!r}", f"its file {submitted[matrix]} is not here; name a copy of it")
+    raise InputError(f"matrix {matrix!r}", "no matrix of this name", expected(files, matrix))
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,6 @@
-"""From records to rows. What a journal amounts to depends on its lines alone, in their order.
+"""The projection of records to rows: it depends on a journal's lines alone, in their order.
 
-A journal is read in pieces, so that each fold starts from the row that the pieces before it left.
+A journal is read in pieces. So each fold continues the row that the pieces before it left.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ Row = dict[str, Any]
 
 @dataclass
 class JobRows:
-    """What the journal of one attempt says."""
+    """The rows of records of one attempt."""
 
     job: Row
     metrics: list[tuple[object, ...]] = field(default_factory=list)
     """In the order of the table's columns."""
     results: dict[str, list[Row]] = field(default_factory=dict)
-    """By evaluation: the measures of its last result."""
+    """The measures of the last result, by evaluation."""
     misplaced: int = 0
-    """Records that do not belong into such a journal."""
+    """The number of records that don't belong in the journal of an attempt."""
 
 
 def fold_job(key: tuple[str, str, int], before: Row | None, records: list[AnyRecord]) -> JobRows:
-    """Continue the row of an attempt (None: it has none yet) with more of its records."""
+    """Continue the row of an attempt (None: it has none yet) with its next records."""
     run_id, stage, attempt = key
     job = before or dict.fromkeys(jobs.c.keys()) | {
         "run_id": run_id,
@@ -60,7 +60,7 @@ def fold_job(key: tuple[str, str, int], before: Row | None, records: list[AnyRec
     rows = JobRows(job)
     points = rows.metrics
     for record in records:
-        if type(record) is Metrics:  # nearly all are
+        if type(record) is Metrics:  # nearly all records are: the quickest test comes first
             step, epoch = record.step, record.epoch
             points += [(run_id, stage, attempt, name, step, epoch, v) for name, v in record.values.items()]
         elif isinstance(record, Result):
@@ -73,7 +73,7 @@ def fold_job(key: tuple[str, str, int], before: Row | None, records: list[AnyRec
 
 
 def _apply(job: Row, record: AnyRecord) -> bool:
-    """Change the row as the record says; False if the record is not one of a job."""
+    """Apply a record to the row of its attempt; return False for a record that no job writes."""
     match record:
         case Started():
             job.update(
@@ -110,7 +110,7 @@ def _apply(job: Row, record: AnyRecord) -> bool:
         case Failed():
             job.update(state="failed", error=record.error, error_kind=record.kind, traceback=record.traceback or None)
         case Died():
-            # The watcher's word counts only where the job did not get to its own last one.
+            # The process may be killed after its own terminal record, which counts then.
             if job["state"] not in ("succeeded", "failed"):
                 job.update(state="died", error=record.reason, error_kind="died")
         case _:
@@ -138,7 +138,7 @@ def _measures(key: tuple[str, str, int], result: Result) -> list[Row]:
     return [
         common
         | msgspec.structs.asdict(measure)
-        # The images one by one belong to the counts; a mean has none.
+        # The flags of the images belong to the counts; a mean has none.
         | {"per_sample": result.per_sample if measure.correct is not None else None}
         for measure in result.measures
     ]
@@ -146,7 +146,7 @@ def _measures(key: tuple[str, str, int], result: Result) -> list[Row]:
 
 @dataclass
 class SubmissionRows:
-    """What a piece of one submission's journal says."""
+    """The rows of records of one submission."""
 
     submission: Row | None = None
     runs: dict[str, Row] = field(default_factory=dict)
@@ -154,17 +154,18 @@ class SubmissionRows:
     workers: list[Row] = field(default_factory=list)
     releases: list[Row] = field(default_factory=list)
     conflicts: list[str] = field(default_factory=list)
-    """Runs that this piece claims under two different specs."""
+    """Runs that these records claim with two different specs."""
     misplaced: int = 0
+    """The number of records that don't belong in the journal of a submission."""
 
 
 def fold_submission(name: str, first: bool, records: list[AnyRecord]) -> SubmissionRows:
-    """The rows of more records of a submission; `first`: they are the journal's first."""
+    """Return the rows of the next records of a submission; `first`: they are the journal's first."""
     rows = SubmissionRows(submission=_UNKNOWN | {"name": name} if first else None)
     for record in records:
         match record:
             case PlannedArray():
-                pass  # for the jobs themselves; its claims name it
+                pass  # read by the jobs alone; the rows of its claims name it
             case Submitted():
                 rows.submission = _submission(name, record)
             case Claim() if not is_misnamed(record):
@@ -189,7 +190,7 @@ def fold_submission(name: str, first: bool, records: list[AnyRecord]) -> Submiss
 
 
 _UNKNOWN: Row = dict.fromkeys(submissions.c.keys(), "") | {"git_commit": None, "submitted_at": None}
-"""A submission whose first line was damaged."""
+"""The row of a submission whose first line was damaged."""
 
 
 def _submission(name: str, record: Submitted) -> Row:
@@ -207,7 +208,7 @@ def _submission(name: str, record: Submitted) -> Row:
 
 
 def is_misnamed(claim: Claim) -> bool:
-    """Whether the spec of a claim is none, or has another identity than the claim says."""
+    """Whether the spec of a claim is invalid, or has another identity than the claim says."""
     try:
         return is_run_id(claim.run_id) and run_id(msgspec.convert(claim.spec, Run)) != claim.run_id
     except msgspec.ValidationError:

@@ -1,4 +1,4 @@
-"""The questions asked of the store. Each is one consistent reading; rows come in the order of their keys."""
+"""The queries. Each reads one consistent state; rows come in the order of their keys."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from store.tables import latest_results
 from store.tables import open_claims as open_claims_view
 
 _IDS_AT_ONCE = 500
-"""How many ids one statement holds: databases limit the number of its variables."""
+"""The number of ids in one statement: databases limit its variables."""
 
 
 def runs(store: Store, prefix: str | None = None) -> list[RunRow]:
-    """The runs that were ever claimed; with a prefix, those whose id begins so."""
+    """Return the runs that were ever claimed; with a prefix, those whose id begins with it."""
     query = sa.select(tables.runs).order_by(tables.runs.c.run_id)
     if prefix is not None:
         query = query.where(sa.func.substr(tables.runs.c.run_id, 1, len(prefix)) == prefix)
@@ -33,22 +33,22 @@ def runs(store: Store, prefix: str | None = None) -> list[RunRow]:
 
 
 def submissions(store: Store) -> list[SubmissionRow]:
-    """Every submission, in order of name."""
+    """Return every submission, in order of name."""
     query = sa.select(tables.submissions).order_by(tables.submissions.c.name)
     with store.reading() as connection:
         return [SubmissionRow(**row) for row in connection.execute(query).mappings()]
 
 
 def attempts(store: Store, run_ids: Collection[str] | None = None) -> list[AttemptRow]:
-    """Every attempt of the runs (None: of all), in order of run, stage and attempt."""
+    """Return every attempt of the runs (None: of all), in order of run, stage and attempt."""
     query = sa.select(*[tables.jobs.c[name] for name in AttemptRow.__slots__])
     with store.reading() as connection:
-        found = [AttemptRow(*row) for row in _of_runs(connection, query, tables.jobs.c.run_id, run_ids)]
-    return sorted(found, key=lambda row: (row.run_id, row.stage, row.attempt))
+        rows = [AttemptRow(*row) for row in _select_in(connection, query, tables.jobs.c.run_id, run_ids)]
+    return sorted(rows, key=lambda row: (row.run_id, row.stage, row.attempt))
 
 
 def open_claims(store: Store, run_ids: Collection[str] | None = None) -> list[ClaimRow]:
-    """The claims on the runs (None: on all) that nobody gave back, finished or not."""
+    """Return the claims on the runs (None: on all) that were not released, finished or not."""
     claim, submission = open_claims_view.c, tables.submissions.c
     # As text: thousands of claims share few lists of benchmarks.
     own = [sa.cast(c, sa.Text).label(c.name) if c.name == "benchmarks" else c for c in claim]
@@ -56,68 +56,70 @@ def open_claims(store: Store, run_ids: Collection[str] | None = None) -> list[Cl
         tables.submissions, submission.name == claim.submission
     )
     with store.reading() as connection:
-        rows = [row._asdict() for row in _of_runs(connection, query, claim.run_id, run_ids)]
+        rows = [row._asdict() for row in _select_in(connection, query, claim.run_id, run_ids)]
         workers = _workers(connection)
-    found = [
+    claims = [
         ClaimRow(**row | {"benchmarks": _benchmarks(row["benchmarks"])}, workers=workers.get(row["submission"], ()))
         for row in rows
     ]
-    return sorted(found, key=lambda row: (row.run_id, row.stage, row.submission))
+    return sorted(claims, key=lambda row: (row.run_id, row.stage, row.submission))
 
 
 def claimed_benchmarks(store: Store, submissions: Collection[str]) -> list[tuple[str, str, tuple[AnyBenchmark, ...]]]:
-    """Return run, its name then and the benchmarks of every claim that these submissions ever made, the oldest first,
-    whether it was given back since or not."""
+    """Return run, its name then and the benchmarks of every claim that these submissions made, the oldest first,
+    released or not."""
     claim = tables.claims.c
     query = sa.select(claim.submission, claim.run_id, claim.label, sa.cast(claim.benchmarks, sa.Text).label("text"))
     with store.reading() as connection:
-        rows = list(_of_runs(connection, query, claim.submission, submissions))
+        rows = list(_select_in(connection, query, claim.submission, submissions))
     rows.sort(key=lambda row: (row.submission, row.run_id))
     return [(row.run_id, row.label, _benchmarks(row.text)) for row in rows]
 
 
 def renewals(store: Store, run_ids: Collection[str]) -> list[Renewal]:
-    """The claims by which something of the runs was to be done anew, also where they were given back since."""
+    """Return the claims that begin a new generation of something of the runs, released or not."""
     claim = tables.claims.c
     query = sa.select(claim.run_id, claim.stage, claim.generation, sa.cast(claim.benchmarks, sa.Text))
     query = query.where(claim.generation > 1)
     with store.reading() as connection:
-        rows = list(_of_runs(connection, query, claim.run_id, run_ids))
+        rows = list(_select_in(connection, query, claim.run_id, run_ids))
     return [Renewal(run_id, stage, number, _benchmarks(text)) for run_id, stage, number, text in rows]
 
 
 def failed_benchmarks(
-    store: Store, run_ids: Collection[str], wanted: Callable[[str, AnyBenchmark], int] = lambda *_: 1
+    store: Store, run_ids: Collection[str], valid_generation: Callable[[str, AnyBenchmark], int] = lambda *_: 1
 ) -> dict[str, set[AnyBenchmark]]:
-    """What attempts at evaluations that failed were to measure, by run; also where the claim was given back since. Of
-    each benchmark, those of generations before the one that is `wanted` do not count."""
+    """Return the benchmarks of failed attempts at evaluations, by run, also where the claim was released since.
+
+    `valid_generation` returns the generation of a run's benchmark that counts: attempts of earlier ones are ignored.
+    """
     claim, job = tables.claims.c, tables.jobs.c
     failed = sa.and_(job.run_id == claim.run_id, job.stage == claim.stage, job.submission == claim.submission)
     columns = claim.run_id, job.generation, sa.cast(claim.benchmarks, sa.Text)
     query = sa.select(*columns).select_from(tables.claims).join(tables.jobs, failed)
     query = query.where(claim.stage == "evaluate", job.state == "failed")
-    found: dict[str, set[AnyBenchmark]] = defaultdict(set)
+    failures: dict[str, set[AnyBenchmark]] = defaultdict(set)
     with store.reading() as connection:
-        for run_id, generation, text in _of_runs(connection, query, claim.run_id, run_ids):
-            found[run_id].update(b for b in _benchmarks(text) if generation >= wanted(run_id, b))
-    return found
+        for run_id, generation, text in _select_in(connection, query, claim.run_id, run_ids):
+            failures[run_id].update(b for b in _benchmarks(text) if generation >= valid_generation(run_id, b))
+    return failures
 
 
 def results(store: Store, run_ids: Collection[str]) -> list[ResultRow]:
-    """Every measure of the newest attempt that finished each evaluation of the runs."""
+    """Return every measure of the newest attempt that finished each evaluation of the runs."""
     query = sa.select(*[latest_results.c[name] for name in ResultRow.__slots__])
     # As text: thousands of rows share few benchmarks and versions.
     query = query.with_only_columns(
         *[sa.cast(c, sa.Text).label(c.name) if c.name in _DECODERS else c for c in query.selected_columns]
     )
     with store.reading() as connection:
-        rows = [row._asdict() for row in _of_runs(connection, query, latest_results.c.run_id, run_ids)]
-    found = [ResultRow(**row | {name: decode(row[name]) for name, decode in _DECODERS.items()}) for row in rows]
-    return sorted(found, key=lambda row: (row.run_id, row.evaluation_id, row.name))
+        rows = [row._asdict() for row in _select_in(connection, query, latest_results.c.run_id, run_ids)]
+    decoded = [ResultRow(**row | {name: decode(row[name]) for name, decode in _DECODERS.items()}) for row in rows]
+    return sorted(decoded, key=lambda row: (row.run_id, row.evaluation_id, row.name))
 
 
 def per_sample(store: Store, run_id: str, evaluation_id: str) -> str | None:
-    """Correct or not for each image, as `jobs.journal.records.Result.per_sample` has it; None if it was not kept."""
+    """Return correct or not for each image, encoded by `jobs.per_sample`; None if it was not recorded."""
     query = sa.select(latest_results.c.per_sample).where(
         latest_results.c.run_id == run_id, latest_results.c.evaluation_id == evaluation_id
     )
@@ -132,12 +134,11 @@ def metrics(
     at_most: int | None = None,
     ancestors: Sequence[str] = (),
 ) -> list[MetricPoint]:
-    """The metrics of a run (None: all), by stage, name and step; a step run twice counts as last run. Of a training
-    that was done anew, those of its newest generation that is complete, as the results are.
+    """Return the metrics of these names (None: all) of a run, in order of stage, name and step.
 
-    `ancestors`: the runs that it extends, the first one first, whose training is the beginning of its own; one that the
-    store does not know is left out. For a plot, no more than `at_most` points of each curve, by the rule of
-    `store.downsample`; at least `thin.FEWEST`.
+    A step that ran twice has the values of its last run. Of a training that was done anew, the newest complete
+    generation counts, as for results. `ancestors` are the runs that it extends, the first one first: their training is
+    the beginning of its own. `at_most` limits the points of each curve for a plot: see `store.downsample`.
     """
     table = tables.metrics.c
     query = sa.select(*[table[name] for name in MetricPoint.__slots__]).order_by(table.attempt)
@@ -145,21 +146,20 @@ def metrics(
         query = query.where(table.name.in_(names))
     newest: dict[tuple[str, str, int], MetricPoint] = {}
     with store.reading() as connection:
-        for one in (*ancestors, run_id):
-            others = _of_other_generations(connection, one)
-            whose = query.where(table.run_id == one, sa.or_(table.stage != "train", table.attempt.not_in(others)))
-            for row in connection.execute(whose if one == run_id else whose.where(table.stage == "train")):
+        for source in (*ancestors, run_id):
+            outdated = _outdated_trainings(connection, source)
+            points = query.where(table.run_id == source, sa.or_(table.stage != "train", table.attempt.not_in(outdated)))
+            for row in connection.execute(points if source == run_id else points.where(table.stage == "train")):
                 newest[row.stage, row.name, row.step] = MetricPoint(*row)
-    points = [newest[key] for key in sorted(newest)]
+    ordered = [newest[key] for key in sorted(newest)]
     if at_most is None:
-        return points
-    curves = groupby(points, key=lambda point: (point.stage, point.name))
+        return ordered
+    curves = groupby(ordered, key=lambda point: (point.stage, point.name))
     return [point for _, curve in curves for point in downsample.minmax_decimate(list(curve), at_most)]
 
 
 def last_metrics(store: Store, name: str, run_ids: Collection[str] | None = None) -> dict[str, MetricPoint]:
-    """Return the point of the last step of a training metric, by run (None: of all); a step run twice counts as last
-    run. Of a training that was done anew, that of its newest generation that is complete, as in `metrics`."""
+    """Return the point of the last step of a training metric, by run (None: of all); generations as in `metrics`."""
     table, job = tables.metrics.c, tables.jobs.c
     trainings = sa.select(
         job.run_id,
@@ -187,43 +187,45 @@ def last_metrics(store: Store, name: str, run_ids: Collection[str] | None = None
         .order_by(points.c.attempt)
     )
     with store.reading() as connection:
-        return {run_id: MetricPoint(*point) for *point, run_id in _of_runs(connection, query, points.c.run_id, run_ids)}
+        rows = _select_in(connection, query, points.c.run_id, run_ids)
+        return {run_id: MetricPoint(*point) for *point, run_id in rows}
 
 
-def _of_other_generations(connection: Connection, run_id: str) -> list[int]:
-    """The attempts at a training that are not of the generation that counts."""
+def _outdated_trainings(connection: Connection, run_id: str) -> list[int]:
+    """Return the attempts at a training whose generation is not the valid one: the newest complete one, if any."""
     job = tables.jobs.c
     query = sa.select(job.attempt, job.generation, job.state).where(job.run_id == run_id, job.stage == "train")
     rows = list(connection.execute(query))
     complete = [generation for _, generation, state in rows if state == "succeeded"]
-    counts = max(complete or [generation for _, generation, _ in rows], default=1)
-    return [attempt for attempt, generation, _ in rows if generation != counts]
+    valid = max(complete or [generation for _, generation, _ in rows], default=1)
+    return [attempt for attempt, generation, _ in rows if generation != valid]
 
 
 def metric_names(store: Store) -> list[str]:
-    """The names of all metrics that any run has, in order."""
+    """Return the names of all metrics of any run, in order."""
     query = sa.select(tables.metrics.c.name).distinct().order_by(tables.metrics.c.name)
     with store.reading() as connection:
         return list(connection.execute(query).scalars())
 
 
 def damaged_journals(store: Store) -> dict[str, int]:
-    """Journals (relative to CEBCTL_HOME) with lines that made no sense, and how many."""
+    """Return the number of damaged lines of each journal that has any (relative to CEBCTL_HOME)."""
     journals = tables.journals.c
     query = sa.select(journals.path, journals.damaged).where(journals.damaged > 0).order_by(journals.path)
     with store.reading() as connection:
         return {row.path: row.damaged for row in connection.execute(query)}
 
 
-def _of_runs(
-    connection: Connection, query: Select[Any], column: ColumnElement[str], run_ids: Collection[str] | None
+def _select_in(
+    connection: Connection, query: Select[Any], column: ColumnElement[str], values: Collection[str] | None
 ) -> Iterator[Any]:
-    if run_ids is None:
+    """Yield the query's rows whose column has one of the values (None: all rows)."""
+    if values is None:
         yield from connection.execute(query)
         return
-    ids = sorted(set(run_ids))
-    for first in range(0, len(ids), _IDS_AT_ONCE):
-        yield from connection.execute(query.where(column.in_(ids[first : first + _IDS_AT_ONCE])))
+    ordered = sorted(set(values))
+    for first in range(0, len(ordered), _IDS_AT_ONCE):
+        yield from connection.execute(query.where(column.in_(ordered[first : first + _IDS_AT_ONCE])))
 
 
 def _workers(connection: Connection) -> dict[str, tuple[WorkerRow, ...]]:
@@ -252,4 +254,4 @@ def _versions(text: str | None) -> dict[str, Any] | None:
 
 
 _DECODERS: dict[str, Callable[[Any], Any]] = {"benchmark": _benchmark, "numerics": _versions, "libraries": _versions}
-"""Of the JSON columns of a result."""
+"""The decoders of a result's JSON columns."""

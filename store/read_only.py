@@ -1,4 +1,4 @@
-"""A store that is read and left as it is."""
+"""Read a store without changing it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from store.ingest import ingest
 
 @contextmanager
 def read_only(home: Home) -> Iterator[Store]:
-    """The store as it is, unchanged; where there is none, the journals are read into one in memory.
+    """Open the store as it is; where there is none, read the journals into one in memory.
 
-    So they are where it is damaged or of an older schema, which the next command that may write sets aside. Raises
-    UnreachableError for such a store where there are no journals to read instead.
+    The journals also replace a store that is damaged or of an older schema: only a command that may write sets it
+    aside. Raises UnreachableError for such a store where there are no journals either.
     """
     try:
         existing = open_existing(home.store_url)

@@ -1,4 +1,4 @@
-"""What the queries return: plain values, no sessions behind them."""
+"""The rows that queries return: plain values without a database session."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ State = Literal["started", "preempted", "succeeded", "failed", "died"]
 class RunRow:
     run_id: str
     label: str
-    """As the newest submission names it."""
+    """The name in the newest submission."""
     submission: str
-    """That submission."""
+    """The newest submission."""
     spec: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class SubmissionRow:
-    """One `cebctl submit`; texts are empty and the time None where its first line was damaged."""
+    """One `cebctl submit`; texts are empty and the time is None if its first line was damaged."""
 
     name: str
     matrix: str
@@ -50,7 +50,7 @@ class WorkerRow:
 
 @dataclass(frozen=True, slots=True)
 class ClaimRow:
-    """A claim that nobody gave back, finished or not, with who was to work on it."""
+    """A claim that was not released, finished or not, with its submission's executor and workers."""
 
     submission: str
     run_id: str
@@ -66,12 +66,12 @@ class ClaimRow:
     array_index: int | None
     workers: tuple[WorkerRow, ...]
     generation: int = 1
-    """In which it does its stage."""
+    """The generation of its stage."""
 
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """A claim on something that was to be done anew, given back or not."""
+    """A claim that begins a new generation, released or not."""
 
     run_id: str
     stage: Stage
@@ -81,7 +81,7 @@ class Renewal:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
-    """One attempt of one stage: what its journal said last."""
+    """One attempt of one stage, as of the last record in its journal."""
 
     run_id: str
     stage: Stage
@@ -95,7 +95,7 @@ class AttemptRow:
     traceback: str | None
     started_at: float | None
     updated_at: float
-    """When its last record was written, by its own clock."""
+    """The time of its last record, by its own clock."""
     step: int | None
     steps: int | None
     epoch: float | None
@@ -105,7 +105,7 @@ class AttemptRow:
     activity: str | None
     resumed_step: int | None
     checkpoint_step: int | None
-    """Of the newest checkpoint, whose file is the next field."""
+    """The step of the newest checkpoint, whose file is the next field."""
     checkpoint_file: str | None
     code: str | None
     engine: str | None
@@ -114,11 +114,11 @@ class AttemptRow:
     restart: int | None
     """How often the executor had started it before; None for never."""
     numerics: dict[str, int] | None
-    """Versions of the parts of the engine that make its numbers, by part; None where it did not say."""
+    """Versions of the parts of the engine that make its numbers, by part; None if not recorded."""
     libraries: dict[str, str] | None
-    """Versions of the packages it imports; None where it did not say."""
+    """Versions of the packages it imports; None if not recorded."""
     generation: int
-    """Counts the times that the stage was begun anew."""
+    """The count of the times that the stage was begun anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +156,11 @@ class ResultRow:
     """As in `AttemptRow`."""
     libraries: dict[str, str] | None
     generation: int
-    """Counts the times that it was measured anew; these rows are of the newest."""
+    """The count of the times that it was measured anew; these rows are of the newest."""
 
     @property
     def number(self) -> float | None:
-        """The value, or of a count the fraction that was correct."""
+        """The value, or the correct fraction of a count."""
         if self.correct is None:
             return self.value
         return self.correct / self.total if self.total else None

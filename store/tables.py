@@ -1,7 +1,7 @@
-"""The tables of the store as they are now; `store/README.md` says them in words.
+"""The tables of the store; `store/README.md` describes them.
 
-Every row comes out of exactly one journal, so that a journal which was replaced can be forgotten and read
-again. Times are seconds since the epoch by the clock of whoever wrote the record: for people, never for order.
+Every row comes from exactly one journal, so that the rows of a replaced journal can be deleted and read again. Times
+are seconds since the epoch by the clock of the record's writer: for people, never for ordering.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from sqlalchemy import (
 )
 
 SCHEMA = 4
-"""The number of this schema: raise it with every change of this file. The first two were written `0001` and `0002`."""
+"""The number of this schema: raise it with every change of the tables. The first two were written `0001` and `0002`."""
 
 VERSION_TABLE = "cebctl_schema"
-"""Holds one row, the number of the schema. Its name and its column stay: every cebctl has to see whose store it is."""
+"""The table with the number of the schema. Its name and its column stay: every version of cebctl has to read them."""
 
 metadata = sa.MetaData(
     naming_convention={
@@ -192,11 +192,11 @@ results = Table(
 
 views = sa.MetaData()
 latest_results = results.to_metadata(views, name="latest_results")
-"""A view: of each evaluation, the measures of the newest attempt of the newest generation that finished it. What was
-measured before the newest training that is complete does not count."""
+"""A view: of each evaluation the measures of the newest attempt of its newest generation. Measures of a generation
+before that of the newest complete training don't count."""
 
 open_claims = claims.to_metadata(views, name="open_claims")
-"""A view: the claims that nobody gave back."""
+"""A view: the claims that were not released."""
 
 _QUERIES = {
     latest_results: """FROM results AS result
@@ -218,7 +218,7 @@ _QUERIES = {
 version_table = Table(VERSION_TABLE, sa.MetaData(), Column("version_num", Integer, nullable=False))
 
 NAMES = (*metadata.tables, *views.tables, VERSION_TABLE)
-"""Of everything that a store holds in its database."""
+"""The names of all tables and views of a store."""
 
 
 def create(connection: Connection) -> None:

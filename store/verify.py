@@ -1,6 +1,6 @@
-"""Does the store say what its journals say? Every journal is read again, and every row compared.
+"""Verification of a store: every journal is read again, and every row compared.
 
-The journals are read a few at a time into stores in memory, so that a large home needs little of it.
+The journals are read a few at a time into stores in memory, so that a large home needs little memory.
 """
 
 from __future__ import annotations
@@ -18,20 +18,19 @@ from store.ingest import read_all
 from store.journal_scan import JournalFile
 
 _BYTES_AT_ONCE = 32 << 20
-_OF_SUBMISSIONS = (tables.submissions, tables.runs, tables.claims, tables.releases, tables.workers)
-_OF_A_JOB = (tables.jobs, tables.metrics, tables.results)
+_SUBMISSION_TABLES = (tables.submissions, tables.runs, tables.claims, tables.releases, tables.workers)
+_ATTEMPT_TABLES = (tables.jobs, tables.metrics, tables.results)
 
 
 def disagreements(store: Store, home: Home) -> list[str]:
-    """The journals (relative to CEBCTL_HOME) whose rows are not those that a rebuild would give, and the keys of
-    rows that come from no journal. Journals that were not read to their end, or grow meanwhile, are passed over.
+    """Return the journals (relative to CEBCTL_HOME) whose rows differ from those of a rebuild, or that have rows but
+    were never read. Journals that were not read to their end, or that grow meanwhile, are skipped.
     """
     sources = list(journal_scan.journal_files(home))
-    submissions = [source for source in sources if source.submission]
-    found = _compare(store, submissions)
+    names = _compare(store, [source for source in sources if source.submission])
     for group in _groups(source for source in sources if source.job):
-        found += _compare(store, group)
-    return found + _orphans(store)
+        names += _compare(store, group)
+    return names + _orphans(store)
 
 
 def _groups(sources: Iterable[JournalFile]) -> Iterator[list[JournalFile]]:
@@ -50,33 +49,30 @@ def _groups(sources: Iterable[JournalFile]) -> Iterator[list[JournalFile]]:
 def _compare(store: Store, sources: list[JournalFile]) -> list[str]:
     with open_memory() as fresh:
         read_all(fresh, sources)
-        with store.reading() as ours, fresh.reading() as theirs:
-            same = [
-                s
-                for s in sources
-                if journal_scan.read_position(ours, s).offset == journal_scan.read_position(theirs, s).offset
-            ]
+        with store.reading() as stored, fresh.reading() as rebuilt:
+            offsets = [[journal_scan.read_position(side, s).offset for s in sources] for side in (stored, rebuilt)]
+            same = [source for source, before, now in zip(sources, *offsets, strict=True) if before == now]
             if sources and sources[0].submission:
                 # Submissions share runs: they are compared together or not at all.
-                if len(same) == len(sources) and any(_differ(ours, theirs, table) for table in _OF_SUBMISSIONS):
+                if len(same) == len(sources) and any(_differ(stored, rebuilt, table) for table in _SUBMISSION_TABLES):
                     return ["submissions/"]
                 return []
-            return [s.name for s in same if any(_differ(ours, theirs, table, s) for table in _OF_A_JOB)]
+            return [s.name for s in same if any(_differ(stored, rebuilt, table, s) for table in _ATTEMPT_TABLES)]
 
 
-def _differ(ours: Connection, theirs: Connection, table: Table, source: JournalFile | None = None) -> bool:
+def _differ(stored: Connection, rebuilt: Connection, table: Table, source: JournalFile | None = None) -> bool:
     query = sa.select(table)
     if source is not None:
         assert source.job
         for name, value in zip(("run_id", "stage", "attempt"), source.job, strict=True):
             query = query.where(table.c[name] == value)
-    # Rows begin with their key, so that the values behind it, null or JSON, are never put in order.
-    one, other = (sorted(map(_plain, side.execute(query))) for side in (ours, theirs))
-    return one != other
+    # Rows begin with their key, so that sorting never compares the values behind it, which may be null or JSON.
+    rows, rebuilt_rows = (sorted(map(_plain, side.execute(query))) for side in (stored, rebuilt))
+    return rows != rebuilt_rows
 
 
 def _plain(row: Iterable[Any]) -> tuple[Any, ...]:
-    """PostgreSQL can't hold a NUL: see `store.backends.postgresql`."""
+    """Replace NUL characters, as `store.backends.postgresql` does: its text can't hold one."""
     return tuple(value.replace("\0", "\ufffd") if isinstance(value, str) else value for value in row)
 
 

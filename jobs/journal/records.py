@@ -1,8 +1,11 @@
-"""Journals: append-only JSON lines, one writer per file, the only thing a job reports through.
+"""The records of the journals: append-only files of JSON lines with one writer each.
 
-A line is one record, a tagged object (`type`). A torn last line is legal: its writer was killed. The next
-writer of the same file begins on a new line, and a reader never consumes a line without its newline.
-The store is rebuilt from these files alone, so what is not in a journal has not happened.
+A line is one record, an object with its tag in `type`. A torn last line is legal: its writer was killed. The next
+writer of the same file begins on a new line, and a reader never consumes a line without its newline. Jobs report
+through journals only, and the store is rebuilt from them alone: an event without a record has not happened.
+
+Old journals are read for ever. So tags and fields keep their names, a new field needs a default, and values at their
+default are not written.
 """
 
 from __future__ import annotations
@@ -17,71 +20,71 @@ from experiments.benchmarks import AnyBenchmark
 from experiments.resources import Execution, Resources, Stage
 
 Natural = Annotated[int, Meta(ge=0, le=10**15)]
-"""A count that fits every store and every float; a line with any other makes no sense."""
+"""A count that fits every database and is exact as a float; a line with a larger one counts as damaged."""
 Restart = Annotated[int, Meta(ge=0, le=10**9)]
-
-
 Time = Annotated[float, Meta(ge=0, le=2.5e11)]
-"""Seconds since the epoch, as far as calendars go."""
+"""Seconds since the epoch, within Python's calendar."""
 Amount = Annotated[float, Meta(ge=0, le=1e15)]
-"""A duration, an epoch, a speed: below zero or beyond this it makes no sense."""
+"""A duration, an epoch or a speed."""
 Value = Annotated[float, Meta(ge=-1e39, le=1e39)]
-"""What was measured: everything that a float32 holds."""
+"""A measured value: the range of a float32."""
 
 
 class Record(Struct, kw_only=True, tag_field="type", omit_defaults=True):
-    """What every record carries."""
+    """The base of all records."""
 
     time: Time = field(default_factory=time.time)
-    """Seconds since the epoch by the writer's clock; for people, never for ordering."""
+    """The writer's clock; for people, never for ordering: machines' clocks differ."""
 
 
 # --- written by a job, into journal/<stage>.<attempt>.jsonl ---
 
 
 class Started(Record, tag="started"):
-    """The attempt holds its lease and begins. What it belongs to is empty in journals of earlier commits."""
+    """The attempt holds its lease and begins. Journals of earlier commits don't name its owner."""
 
     run_id: str = ""
     stage: str = ""
     attempt: Natural = 0
     home: str = ""
-    """`Home.identities` says which."""
+    """The home's id, see `Home.identities`."""
     submission: str = ""
     host: str = ""
     pid: Natural = 0
     code: str = ""
     """Digest of the code snapshot the job runs from."""
     engine: str = ""
-    """Digest of the code that may change a number: experiments' spec and jobs/engine."""
+    """Digest of the code that may change a number: `jobs.provenance.engine_digest`."""
     resumed_step: Natural | None = None
     job: str = ""
     """The executor's id of the job, such as Slurm's `4711_3`; empty for a local worker's."""
     restart: Restart = 0
     """How often the executor had started this job before."""
     numerics: dict[str, int] = {}
-    """Versions of the parts of the engine that make its numbers, by part."""
+    """Versions of the parts of the engine that make its numbers, by part (`experiments.numerics`)."""
     libraries: dict[str, str] = {}
     """Versions of the packages that it imports."""
     generation: Natural = 1
-    """Counts the times that the stage was begun anew; the newest generation is the one that counts."""
+    """The count of the times that `submit --again` began the stage anew; the newest generation is valid."""
 
 
 class Checkpointed(Record, tag="checkpointed"):
+    """A checkpoint is complete on the disk."""
+
     step: Natural
     file: str
     seconds: Amount
-    """How long the write took."""
+    """The duration of the write."""
     held_seconds: Amount = 0.0
-    """How long training stood still for it: for the copy, and where the next one or the end waited for its write."""
+    """The time that training stood still: for the copy, and waiting for the write at the next checkpoint or the end."""
 
 
 class Preempted(Record, tag="preempted"):
-    """The job was asked to stop and wrote a checkpoint; not terminal: it comes back."""
+    """The job was asked to stop and wrote a checkpoint; not terminal: the stage can be resumed."""
 
     step: Natural | None = None
     reason: str = ""
-    """Why, as far as it could be told: `timeout`, `preempted`, `cancelled`, `superseded`."""
+    """`timeout`, `preempted`, `cancelled` or `superseded`; empty if unknown."""
 
 
 class Succeeded(Record, tag="succeeded"):
@@ -95,17 +98,17 @@ class Failed(Record, tag="failed"):
     """One line, for people."""
     traceback: str = ""
     kind: str = "error"
-    """`error`, `nan`, `exploded`, `input`."""
+    """`error`, or the `kind` of the exception: `nan`, `exploded`, `input`, `code`, `memory`, `retries`, …"""
 
 
 class Died(Record, tag="died"):
-    """Written by the worker that watched the process vanish without a terminal record."""
+    """The process ended without a terminal record; written by the worker or the batch script that started it."""
 
     reason: str
 
 
 class Heartbeat(Record, tag="heartbeat"):
-    """Where the job stands."""
+    """The progress of a job that is at work."""
 
     step: Natural
     steps: Natural
@@ -114,11 +117,11 @@ class Heartbeat(Record, tag="heartbeat"):
     images_per_second: Amount | None = None
     memory_mb: Amount | None = None
     activity: str = ""
-    """For people: `training`, or the benchmark being run."""
+    """For people: `training`, or the benchmark that runs."""
 
 
 class Metrics(Record, tag="metrics"):
-    """Scalars of one step; a value that is not finite is written as null."""
+    """Scalars of one step; a value that is not finite is null."""
 
     step: Natural
     epoch: Amount
@@ -126,7 +129,7 @@ class Metrics(Record, tag="metrics"):
 
 
 class Measure(Struct, kw_only=True, omit_defaults=True):
-    """One measured number. Accuracies and successes are counts; others are a mean over `total` with its spread."""
+    """One measured number: a count of `correct` among `total` images, or a mean over `total` images with its spread."""
 
     name: str
     unit: str
@@ -138,13 +141,13 @@ class Measure(Struct, kw_only=True, omit_defaults=True):
     """Standard deviation over the images, for a mean."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for more images that are correct than there are."""
+        """Raise ValueError if more images are correct than there are images."""
         if self.correct is not None and self.correct > self.total:
             raise ValueError(f"{self.correct} of {self.total} images are correct")
 
 
 class Result(Record, tag="result"):
-    """Everything one benchmark found, in one line: half a benchmark never counts."""
+    """All measures of one benchmark, in one line, so that no part of a benchmark can count without the rest."""
 
     evaluation_id: str
     benchmark: AnyBenchmark
@@ -153,43 +156,43 @@ class Result(Record, tag="result"):
     engine: str
     measures: list[Measure]
     per_sample: str | None = None
-    """Correct or not for each image in data set order: base64 of zlib of packed bits."""
+    """Correct or not for each image in data set order, encoded by `jobs.per_sample`."""
     seconds: Amount = 0.0
     libraries: dict[str, str] = {}
     """Versions of the packages that made the numbers."""
     numerics: dict[str, int] = {}
     """Versions of the parts of the engine that made them, by part."""
     generation: Natural = 1
-    """Counts the times that it was measured anew."""
+    """The count of the times that it was measured anew."""
 
 
-# --- written by a job, into partial/<evaluation_id>.<share>.jsonl, and no business of the store's ---
+# --- written by a job, into partial/<evaluation_id>.<share>.jsonl; the store does not read these ---
 
 
 class Piece(Struct, kw_only=True):
-    """One number for each of some images: arrays as zlib of their bytes, little-endian."""
+    """One number for each of some images; the arrays are zlib of their little-endian bytes."""
 
     name: str
     unit: str
     kind: Literal["bool", "float32", "float64"]
     samples: bytes
-    """Their indices, int64."""
+    """The indices of the images, int64."""
     values: bytes
-    """Of `kind`."""
+    """The numbers, of type `kind`."""
 
 
 class Partial(Record, tag="partial", kw_only=True):
-    """All that an evaluation found on one batch: an attempt that follows does not measure it again."""
+    """The numbers of an evaluation on one batch, so that the next attempt does not measure them again."""
 
     origin: str
-    """What made it: numbers of another origin are not mixed with it."""
+    """Identifies code, checkpoint and settings: numbers of different origins are never mixed."""
     data_digest: str
     part: str
-    """Which of the image sets of the evaluation, where there are several; else empty."""
+    """The image set, where the evaluation has several; else empty."""
     batch: Natural
     pieces: list[Piece] = []
     corrupt: dict[int, str] = {}
-    """Why images could not be decoded, by index."""
+    """The errors of images that could not be decoded, by index."""
     seconds: Amount = 0.0
 
 
@@ -197,7 +200,7 @@ class Partial(Record, tag="partial", kw_only=True):
 
 
 NOBODY = "none"
-"""The executor of a submission that only gives claims back: a cancellation."""
+"""The executor of a submission that only releases claims: a cancellation."""
 
 
 class Submitted(Record, tag="submitted"):
@@ -216,18 +219,21 @@ class Submitted(Record, tag="submitted"):
 
 
 class PlannedArray(Record, tag="array"):
-    """An array of jobs is about to be sent; the claims that name it are its elements."""
+    """A job array is about to be submitted; the claims that name it are its tasks.
+
+    Written before `sbatch` runs, so that the array is identified by its name even if this process dies meanwhile.
+    """
 
     job: str
-    """Its unique name, by which it is found again."""
+    """Its unique name."""
     stage: Stage
     resources: Resources
     after: list[str] = []
-    """The names of the arrays it waits for."""
+    """The names of the arrays that it waits for."""
 
 
 class Claim(Record, tag="claim"):
-    """This submission, and no other, will run this stage of this run."""
+    """The exclusive right of this submission to run one stage of one run, until it is released."""
 
     run_id: Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_-]{0,79}$")]
     """The name of a folder."""
@@ -236,33 +242,34 @@ class Claim(Record, tag="claim"):
     spec: dict[str, Any]
     benchmarks: list[AnyBenchmark] = []
     execution: Execution = Execution()
-    """How to train it."""
+    """Settings of the training that don't change the run's identity."""
     generation: Natural = 1
-    """Counts how often the run was submitted again (`submit --again`): what is claimed is done anew in this one."""
+    """The count of the times that the run was submitted with `--again`: the claimed work is done anew in this one."""
     training: Natural = 1
-    """The generation of the training that is made, or measured."""
+    """The generation of the training that is made, or evaluated."""
     extended: Natural = 1
-    """That of the training of the run that this one extends: it is not begun before that is complete."""
+    """The generation of the parent's training, for a run that `extends` another: it waits until that is complete."""
     job: str | None = None
-    """The array that works on it; None: any worker of the submission."""
+    """The name of the array that works on it; None: any local worker of the submission."""
     index: Natural | None = None
-    """Of its element."""
+    """The index of its task in the array."""
 
 
 class Launched(Record, tag="launched"):
-    """A job that will work on the claims reached the executor."""
+    """The executor accepted a job that will work on the claims."""
 
     job: str
     """Its unique name."""
     executor_id: str
-    """What the executor knows it by: Slurm's job id, or the process of a local worker (`jobs.processes`)."""
+    """The executor's id of it: Slurm's job id, or the process of a local worker (`jobs.processes`)."""
     pid: Natural | None = None
 
 
 class Released(Record, tag="released"):
-    """A claim of some submission given back, because nothing will run it any more."""
+    """A claim is given back, because nothing will run it any more: the next submission may claim the stage."""
 
     submission: str
+    """The submission that made the claim, which may be an earlier one."""
     run_id: str
     stage: Stage
     reason: str
@@ -275,14 +282,14 @@ AnyRecord = JobRecord | SubmissionRecord | Partial
 TERMINAL = (Succeeded, Failed)
 
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What `decode` raises for a line that is no record."""
+"""The exceptions of `decode` for a line that is no record."""
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(AnyRecord)
 
 
 def encode(record: AnyRecord) -> bytes:
-    """Return a record as the line of a journal, without its end."""
+    """Return the line of a record, without its newline."""
     return _encoder.encode(record)
 
 

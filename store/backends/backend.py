@@ -1,4 +1,8 @@
-"""What a database has to offer the store. Two do: `store.backends.sqlite` and `store.backends.postgresql`."""
+"""The interface of the store to its database, which `store.backends.sqlite` and `store.backends.postgresql` implement.
+
+A backend provides transactions, locks between processes, and the replacement of a whole store. The journals can rebuild
+any store, so that a damaged one is never repaired: it is renamed ("set aside") and an empty one takes its place.
+"""
 
 from __future__ import annotations
 
@@ -17,50 +21,50 @@ from experiments.errors import CebctlError, UnreachableError
 from store.tables import VERSION_TABLE
 
 PATIENCE_SECONDS = 600.0
-"""How long to wait for another process that writes, before saying so and giving up."""
+"""The time to wait for another process that writes, before giving up with an error."""
 
 
 class UnusableError(UnreachableError):
-    """The store has to be set aside and read again from the journals."""
+    """The store has to be set aside and rebuilt from the journals."""
 
-    name = "replaced"
-    """What the name begins with under which it is set aside."""
-    past = "was replaced"
-    """What is said of it then."""
+    label = "replaced"
+    """The beginning of the name under which the store is set aside."""
+    summary = "was replaced"
+    """The reason in the user's warning."""
 
-    def __init__(self, what: str, why: str) -> None:
-        super().__init__(what, why)
-        self.what, self.why = what, why
+    def __init__(self, where: str, problem: str) -> None:
+        super().__init__(where, problem)
+        self.where, self.problem = where, problem
 
 
 class DamagedError(UnusableError):
-    """The database makes no sense any more."""
+    """The database or its content is damaged."""
 
-    name = "damaged"
-    past = "was damaged"
+    label = "damaged"
+    summary = "was damaged"
 
 
 class OlderError(UnusableError):
-    """The store was made by an earlier cebctl."""
+    """The store has the schema of an earlier cebctl."""
 
-    name = "older"
-    past = "was made by an earlier cebctl"
+    label = "older"
+    summary = "was made by an earlier cebctl"
 
 
 class RenewedError(UnreachableError):
-    """The store was set aside just now, and a new one is in its place: the journals have to be read again."""
+    """The store has just been set aside, and an empty one is in its place: the journals have to be read again."""
 
 
 def to_json(value: object) -> str:
-    """As every JSON column is written: keys sorted, so that equal values are equal texts."""
+    """Return the text of a JSON column: keys are sorted, so that equal values are equal texts."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 class Backend(ABC):
-    """One database, and what differs between databases."""
+    """One store in one database: all operations that differ between databases."""
 
     where: str
-    """How messages name it; without a password."""
+    """The file or the address, without a password, for messages."""
     engine: Engine
     read_only = False
     in_memory = False
@@ -68,77 +72,77 @@ class Backend(ABC):
 
     @abstractmethod
     def reading(self) -> AbstractContextManager[Connection]:
-        """A transaction that sees one state of the store."""
+        """Begin a transaction that sees one state of the store."""
 
     @abstractmethod
     def writing(self) -> AbstractContextManager[Connection]:
-        """The one transaction that writes; a second writer waits for the first."""
+        """Begin the one transaction that writes; a second writer waits for the first."""
 
     @abstractmethod
     def create(self) -> None:
-        """Create the schema in a place that is empty."""
+        """Create the schema in an empty database."""
 
     @abstractmethod
     def opening(self) -> AbstractContextManager[None]:
-        """Held by the process that creates or sets aside."""
+        """Hold the lock of the process that creates the store or sets it aside."""
 
     @abstractmethod
     def exclusive(self) -> AbstractContextManager[None]:
-        """Held by the one process that decides what to submit."""
+        """Hold the lock of the process that submits: two must not claim the same stage."""
 
     @abstractmethod
     def set_journal_mode(self) -> None:
-        """Make what is there fit the place where it lies now."""
+        """Set the database's own journal to suit its file system, which may have changed if the store was moved."""
 
     @abstractmethod
     def is_inside(self, folder: Path) -> bool:
-        """Whether the store lies in this folder, and so belongs to it."""
+        """Whether the store is a file in this folder, so that it can't belong to another home."""
 
     @abstractmethod
     def foreign_tables(self, connection: Connection) -> set[str]:
-        """Tables in the place of ours, in a database without our version table."""
+        """Return the tables that are in the way, in a database without the version table of cebctl."""
 
     @abstractmethod
     def remember_identity(self, connection: Connection) -> None:
-        """Remember which store this is, where its address does not tell it from one that takes its place."""
+        """Remember the identity of this store for `is_current`, where it has one besides its address."""
 
     @abstractmethod
     def is_current(self) -> bool:
-        """Whether the store that was opened is still the one at this address; False if another took its place."""
+        """Whether the opened store is still the one at its address; False if it was set aside."""
 
     @abstractmethod
     def replace(self, name: str) -> str:
-        """Rename the store, inside `opening`, and create an empty one in its place.
+        """Rename the store and create an empty one in its place; call it inside `opening`.
 
         Returns the new name, which begins with `name` and ends with a number.
         """
 
     @abstractmethod
     def upsert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Insert rows; a row whose key is there already replaces it."""
+        """Insert rows; replace rows of the same key."""
 
     @abstractmethod
     def write_metrics(self, connection: Connection, rows: Sequence[tuple[object, ...]]) -> None:
-        """`upsert` of rows of `metrics` in the order of its columns, as fast as the driver goes."""
+        """Upsert rows of `metrics`, in the order of its columns, at the full speed of the driver."""
 
     @abstractmethod
     def user_error(self, error: Exception) -> CebctlError | None:
-        """What an error of the driver means to a person; None: it is our own mistake."""
+        """Return the error to show for a driver's error; None for a bug of cebctl, which is raised as it is."""
 
     @contextmanager
     def translate_errors(self) -> Iterator[None]:
-        """Turn the driver's errors into ours."""
+        """Raise the driver's errors as errors of cebctl."""
         try:
             yield
         except self.driver_errors as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
-            words = self.user_error(cause) if isinstance(cause, Exception) else None
-            if words is None:
+            translated = self.user_error(cause) if isinstance(cause, Exception) else None
+            if translated is None:
                 raise
-            raise words from error
+            raise translated from error
 
     def schema(self) -> int | None:
-        """The number of the schema; None if nothing was created yet. Raises DamagedError where there is no number."""
+        """Return the number of the schema; None before `create`. Raises DamagedError if the number is unreadable."""
         with self.reading() as connection:
             if not sa.inspect(connection).has_table(VERSION_TABLE):
                 return None

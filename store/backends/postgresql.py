@@ -1,8 +1,8 @@
-"""A team's choice: a PostgreSQL database.
+"""The store in PostgreSQL, for a team.
 
-Advisory locks stand for SQLite's one writer and for its lock files; they end with the connection that holds
-them. A store is set aside by renaming its tables, indexes and views, which needs no more rights than its owner has;
-what was granted on them is granted on those in their place. Backups are the server's business.
+Advisory locks take the part of SQLite's single writer and of its lock files; they end with their connection. A store is
+set aside by renaming its tables, indexes and views, which only needs the owner's rights; the new ones get the same
+grants. Backups are left to the server.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Postgresql(Backend):
         self.where = url.render_as_string(hide_password=True)
         self.read_only = read_only
         self._opened: int | None = None
-        """PostgreSQL's number of the version table, which a table in its place does not have."""
+        """The oid of the version table, which tells this store from one that takes its place."""
         try:
             self.engine = sa.create_engine(
                 url.set(drivername="postgresql+psycopg"),
@@ -64,9 +64,9 @@ class Postgresql(Backend):
             yield connection
 
     def _check(self, connection: Connection) -> None:
-        """Raise UnusableError if the store was replaced since; otherwise it is not until the transaction ends.
+        """Raise UnusableError if the store was set aside; else keep it from being so until the transaction ends.
 
-        Queries name tables, and would find those of the new store, still empty.
+        Queries name tables, and would read those of the new store, which are still empty.
         """
         if self._opened is not None and connection.scalar(_NUMBER_OF_ROW) != self._opened:
             raise UnusableError(self.where, "was set aside by another cebctl meanwhile")
@@ -85,7 +85,7 @@ class Postgresql(Backend):
             try:
                 yield
             finally:
-                connection.invalidate()  # ends the session, and the lock with it
+                connection.invalidate()  # ends the session, and with it the lock
 
     def set_journal_mode(self) -> None:
         pass
@@ -100,7 +100,7 @@ class Postgresql(Backend):
         self._opened = None
         try:
             return super().schema()
-        except DamagedError:  # or replaced between the look at its tables and the reading of the number
+        except DamagedError:  # perhaps it was set aside between the two queries
             return super().schema()
 
     def remember_identity(self, connection: Connection) -> None:
@@ -117,17 +117,17 @@ class Postgresql(Backend):
     def replace(self, name: str) -> str:
         self._opened = None
         with self.writing() as connection:
-            ours = {"names": list(NAMES)}
-            # The version table first, as everybody does.
-            tables = sorted(connection.scalars(_TABLES, ours), key=lambda table: table != VERSION_TABLE)
+            names = {"names": list(NAMES)}
+            # The version table first, as every transaction locks it first: another order could deadlock.
+            tables = sorted(connection.scalars(_TABLES, names), key=lambda table: table != VERSION_TABLE)
             connection.exec_driver_sql(f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE")
             owner, member = connection.execute(_OWNER, {"name": tables[0]}).one()
             if not member:
                 raise UnreachableError(self.where, f"only {owner}, whose it is, can set it aside: by `cebctl status`")
             connection.exec_driver_sql(f"SET LOCAL ROLE {owner}")
-            grants = connection.execute(_GRANTS, ours).all()
+            grants = connection.execute(_GRANTS, names).all()
             aside = f"cebctl_{name}_{connection.scalar(_NEXT, {'name': name, 'beside': tables[0]})}"
-            for kind, relation in connection.execute(_RELATIONS, ours).all():
+            for kind, relation in connection.execute(_RELATIONS, names).all():
                 connection.exec_driver_sql(f"ALTER {kind} {relation} RENAME TO {aside}_{relation}")
             create(connection)
             for privilege, relation, role in grants:
@@ -138,10 +138,10 @@ class Postgresql(Backend):
         if not rows:
             return
         statement = insert(table)
-        others = {name: statement.excluded[name] for name in rows[0] if not table.c[name].primary_key}
+        values = {name: statement.excluded[name] for name in rows[0] if not table.c[name].primary_key}
         keys = list(table.primary_key.columns)
         clean = [{name: _without_nul(value) for name, value in row.items()} for row in rows]
-        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=others), clean)
+        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values), clean)
 
     def write_metrics(self, connection: Connection, rows: Sequence[tuple[object, ...]]) -> None:
         if rows:
@@ -161,7 +161,7 @@ class Postgresql(Backend):
 
 
 def _damages() -> tuple[type[Exception], ...]:
-    """Return what the server says where a table, a view or a column of ours is missing or its file is damaged."""
+    """Return the server's errors for a table, view or column that is missing, or whose file is damaged."""
     from psycopg import errors
 
     return errors.UndefinedTable, errors.UndefinedColumn, errors.DataCorrupted, errors.IndexCorrupted
@@ -169,7 +169,7 @@ def _damages() -> tuple[type[Exception], ...]:
 
 _NUMBER = sa.text(f"SELECT to_regclass('{VERSION_TABLE}')::oid")
 _NUMBER_OF_ROW = sa.text(f"SELECT tableoid FROM {VERSION_TABLE}")
-"""The same, holding the table for the rest of the transaction."""
+"""The same number, by reading the table, which locks it for the rest of the transaction."""
 _TABLES = sa.text(
     "SELECT relname FROM pg_class WHERE relname = ANY(:names) AND relkind = 'r' AND pg_table_is_visible(oid)"
 )
@@ -191,7 +191,7 @@ _NEXT = sa.text(r"""
     SELECT 1 + coalesce(max(substring(relname FROM '^cebctl_[a-z]+_(\d+)_')::bigint), 0)
     FROM pg_class WHERE relname ~ ('^cebctl_' || :name || '_\d+_')
     AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass(:beside))""")
-"""The number after the highest of those set aside under a name."""
+"""The number after the highest one of the stores set aside under a name."""
 
 
 def _wait_for(connection: Connection, function: str, key: int) -> None:
@@ -200,5 +200,5 @@ def _wait_for(connection: Connection, function: str, key: int) -> None:
 
 
 def _without_nul(value: object) -> object:
-    """PostgreSQL's text cannot hold a NUL."""
+    """Replace NUL characters, which PostgreSQL's text can't hold."""
     return value.replace("\0", "\ufffd") if isinstance(value, str) else value

@@ -1,11 +1,11 @@
-"""The embedded default: one SQLite file.
+"""The default store: one SQLite file.
 
-Readers never wait and writers wait for each other (write-ahead log); on a network file system, where the log's
-shared memory does not work, SQLite's rollback journal is used and readers may wait for a writer. Which of the two
-is chosen whenever a store is opened, since it may have been moved. A transaction
-is begun here, not by the driver: `BEGIN IMMEDIATE` where it will write, since a reader that turns writer in the
-middle cannot wait. Written with `synchronous=NORMAL`: a machine that loses power may forget the last commits,
-which the journals still hold, and never tears one.
+With the write-ahead log readers never wait, and writers wait for each other. The log's shared memory does not work on a
+network file system: there SQLite's rollback journal is used, and readers may wait for a writer. The choice is made at
+each opening, since a store may have been moved. Transactions are begun explicitly, not by the driver: one that will
+write begins with `BEGIN IMMEDIATE`, since a reader that becomes a writer in the middle cannot wait. With
+`synchronous=NORMAL` a machine that loses power may lose the last commits, which the journals still hold, but never
+leaves half of one.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from store.locks import hold_lock, network_file_system
 from store.tables import VERSION_TABLE, create, metrics
 
 SUFFIXES = (".sqlite", ".sqlite3", ".db")
-"""A file that is no database is taken for a damaged store only under one of these."""
+"""A file that is no database counts as a damaged store only if it has one of these suffixes."""
 
 _SENSELESS = ("no such table", "no such column", "unsupported file format", "Could not decode to UTF-8")
-"""How messages begin of an error without a code of its own that damage explains."""
+"""Beginnings of the messages of damage for which SQLite has no error code of its own."""
 
 JournalMode = Literal["WAL", "DELETE"]
 
@@ -47,9 +47,9 @@ _METRICS = (
 
 
 class Sqlite(Backend):
-    """A SQLite file, or a database in memory where `path` is None.
+    """A SQLite file, or a database in memory if `path` is None.
 
-    `ro` changes nothing but may need the log's side files; `immutable` touches nothing, not even those.
+    The mode `ro` changes no data but may create the log's side files; `immutable` touches nothing at all.
     """
 
     driver_errors = (DBAPIError, sqlite3.Error)
@@ -94,10 +94,11 @@ class Sqlite(Backend):
                     driver.execute("BEGIN IMMEDIATE")
                 else:
                     driver.execute("BEGIN")
-                    driver.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()  # fixes what is seen
+                    # SQLite takes its snapshot at the first read, not at BEGIN.
+                    driver.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
                 return
             except sqlite3.OperationalError as error:
-                # SQLite waits by itself, but not for everything: not while a log is being recovered or removed.
+                # SQLite itself does not wait while a log is being recovered or removed.
                 if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
                     raise
                 if driver.in_transaction:
@@ -117,14 +118,14 @@ class Sqlite(Backend):
             name, uri=True, isolation_level=None, timeout=PATIENCE_SECONDS, check_same_thread=False
         )
         self._opened_inode = self._inode()
-        if self._opened_inode != before:  # replaced just now: which of the two was opened?
+        if self._opened_inode != before:  # set aside at this moment: either of the two may be open
             driver.close()
             return self._connect()
         driver.execute("PRAGMA synchronous=NORMAL")
         driver.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
         return driver
 
-    # --- where it lies ---
+    # --- its file system ---
 
     def set_journal_mode(self) -> None:
         if self.path is None or self.read_only or not self.path.is_file() or not self.path.stat().st_size:
@@ -132,7 +133,7 @@ class Sqlite(Backend):
         mode = self._journal_mode_here()
         if _journal_mode_of(self.path) == mode:
             return
-        # A rollback journal is right everywhere: a store that is in use, or can't be written, may keep it.
+        # A rollback journal is right on every file system: a store in use, or one that can't be written, may keep it.
         with suppress(UnreachableError) if mode == "WAL" else nullcontext(), self.opening(), self.translate_errors():
             self._change_journal_mode(mode)
 
@@ -142,13 +143,11 @@ class Sqlite(Backend):
 
     def _change_journal_mode(self, mode: JournalMode) -> None:
         with closing(self._connect()) as driver:
-            # Alone, a log can be read without the shared memory that a network file system lacks; and a store
-            # that is in use is not waited for, if there is no need to.
+            # In exclusive mode SQLite reads a log without shared memory, which a network file system lacks.
             driver.execute("PRAGMA locking_mode=EXCLUSIVE")
             if mode == "WAL":
                 driver.execute("PRAGMA busy_timeout=0")
-            ours = driver.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (VERSION_TABLE,)).fetchone()
-            if ours:
+            if driver.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (VERSION_TABLE,)).fetchone():
                 driver.execute(f"PRAGMA journal_mode={mode}")
 
     # --- between processes ---
@@ -157,7 +156,7 @@ class Sqlite(Backend):
         return self._locked("opening")
 
     def exclusive(self) -> AbstractContextManager[None]:
-        # Not a long transaction: `status` may go on reading journals while another process submits.
+        # A lock file, not a long transaction: `status` may ingest while another process submits.
         return self._locked("submitting")
 
     def _locked(self, purpose: str) -> AbstractContextManager[None]:
@@ -174,14 +173,14 @@ class Sqlite(Backend):
         return set(sa.inspect(connection).get_table_names())
 
     def create(self) -> None:
-        if self.path:  # a new file has no mode yet
+        if self.path:  # a new file has no journal mode yet
             with self.translate_errors(), self.engine.connect() as connection:
                 _driver(connection).execute(f"PRAGMA journal_mode={self._journal_mode_here()}")
         with self.writing() as connection:
             create(connection)
 
     def remember_identity(self, connection: Connection) -> None:
-        pass  # the file is remembered when it is opened
+        pass  # `_connect` remembers the inode
 
     def is_current(self) -> bool:
         return self._inode() == self._opened_inode
@@ -199,8 +198,8 @@ class Sqlite(Backend):
         number = 1
         while (aside := self.path.with_name(f"{self.path.name}.{name}-{number}")).exists():
             number += 1
-        # The log goes first: without it the file is an older store, without the file the log is nothing. Who still
-        # has the file open neither writes back nor removes a log: SQLite sees that it was renamed.
+        # The log goes first: a file without its log is an older store, a log without its file is useless. A process
+        # that still has the file open neither writes back nor removes a log: SQLite notices the new name.
         for suffix in ("-wal", "-shm", ""):
             part = self.path.with_name(self.path.name + suffix)
             if part.exists():
@@ -209,7 +208,7 @@ class Sqlite(Backend):
         return aside.name
 
     def _fold_log(self) -> None:
-        """Write the log into the file, so that there is one file to rename; not where it is in use or damaged."""
+        """Write the log into the file, so that there is one file to rename; skip one that is in use or damaged."""
         with suppress(sqlite3.Error), closing(self._connect()) as driver:
             driver.execute("PRAGMA busy_timeout=0")
             driver.execute("PRAGMA journal_mode=DELETE")
@@ -220,8 +219,8 @@ class Sqlite(Backend):
         if not rows:
             return
         statement = insert(table)
-        others = {name: statement.excluded[name] for name in rows[0] if not table.c[name].primary_key}
-        connection.execute(statement.on_conflict_do_update(set_=others), rows)
+        values = {name: statement.excluded[name] for name in rows[0] if not table.c[name].primary_key}
+        connection.execute(statement.on_conflict_do_update(set_=values), rows)
 
     def write_metrics(self, connection: Connection, rows: Sequence[tuple[object, ...]]) -> None:
         if rows:
@@ -250,10 +249,10 @@ def _driver(connection: Connection) -> sqlite3.Connection:
 
 
 def is_at_rest(path: Path) -> bool:
-    """Whether the file alone is the whole store, and opening it as usual would only add the log's side files.
+    """Whether the file alone is the complete store, so that opening it would only add the log's side files.
 
-    False where something is in the log (the store is in use, or its last user was killed) and for a store
-    without one, whose readers add no file and have to heed locks.
+    False for a log with content (the store is in use, or its last process was killed), and for a store without a log,
+    whose readers add no file and have to respect locks.
     """
     has_log = _journal_mode_of(path) == "WAL"
     try:
@@ -263,15 +262,15 @@ def is_at_rest(path: Path) -> bool:
 
 
 def _create(path: Path) -> None:
-    """An empty file that the group may write if the umask lets it: one that SQLite makes is its owner's alone to write.
+    """Create an empty file that the group may write if the umask allows: in SQLite's own files only the owner writes.
 
-    Only where there is none: to close a file drops every lock that this process has on it, SQLite's too.
+    An existing file is not opened: closing it would drop all locks of this process on it, SQLite's too.
     """
-    with suppress(OSError):  # it is there, or can't be made, which SQLite then says
+    with suppress(OSError):  # it exists, or can't be created: SQLite reports that
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o664))
 
 
 def _journal_mode_of(path: Path) -> JournalMode:
-    """By the versions of the format in the header: sqlite.org/fileformat.html, 1.3.3."""
+    """Return the mode by the format versions in the file's header: sqlite.org/fileformat.html, 1.3.3."""
     with path.open("rb") as file:
         return "WAL" if file.read(20)[18:] == b"\2\2" else "DELETE"
