@@ -1,4 +1,4 @@
-"""The command line: commands by name, and the one place where an error becomes a line and an exit code.
+"""The command line: the commands by name, and the only place where an error becomes a line and an exit code.
 
 Exit codes: 0 done, 1 some runs failed, 2 the user's input is wrong, 3 the cluster or the store can't be
 reached, 4 (`plan --detailed-exitcode`) something would be submitted, 130 Ctrl-C.
@@ -30,7 +30,7 @@ from cebctl.commands import (
 )
 from cebctl.commands.completion import rejoin_words
 from cebctl.commands.global_options import everywhere
-from cebctl.interrupts import InterruptedByUserError, insist
+from cebctl.interrupts import InterruptedByUserError, reraise_in_main_thread
 from cebctl.render import output_mode
 from experiments.errors import CebctlError
 
@@ -45,11 +45,11 @@ app = typer.Typer(
 
 
 _UsageError: Any = typer.BadParameter.__base__
-"""Click's, from wherever this version of Typer has its Click."""
+"""Click's UsageError, from wherever this version of Typer has its Click."""
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         typer.echo(f"cebctl {__version__}")
         raise typer.Exit
 
@@ -63,7 +63,7 @@ def _main(
 
 
 INTERRUPTED = 130
-"""The exit code of what Ctrl-C ended."""
+"""The exit code of a command that Ctrl-C ended."""
 
 _STUDY, _RUNS, _AROUND = "A study, from matrix to table", "Single runs", "What it stands on"
 
@@ -84,12 +84,12 @@ app.command(rich_help_panel=_AROUND)(everywhere(doctor.doctor))
 
 def main() -> None:
     """Run the command line and exit."""
-    insist()
+    reraise_in_main_thread()
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line and return its exit code; errors are written to stderr, a line each."""
+    """Run one command line and return its exit code. Errors go to stderr, a line each."""
     rejoin_words()
     output_mode.begin()
     output_mode.ask(verbose=False, quiet=False, plain="--plain" in arguments, debug=False)  # help is asked for early
@@ -97,7 +97,7 @@ def run(arguments: list[str]) -> int:
     try:
         code = app(arguments, prog_name="cebctl", standalone_mode=False)
         if code == INTERRUPTED:  # before the command began
-            _say("interrupted")
+            _print_error("interrupted")
         return code if isinstance(code, int) else 0
     except typer.Exit as error:
         return error.exit_code
@@ -107,20 +107,20 @@ def run(arguments: list[str]) -> int:
     except (Exception, KeyboardInterrupt) as error:
         if output_mode.NOW.debug:
             traceback.print_exc()
-        line, code = _said(error)
+        line, code = _error_line(error)
         if line:
-            _say(line)
+            _print_error(line)
         return code
 
 
-def _say(line: str) -> None:
+def _print_error(line: str) -> None:
     from cebctl.render.console import err
 
     err().print(line, markup=False)
 
 
-def _said(error: BaseException) -> tuple[str, int]:
-    """The line for an error, and its exit code."""
+def _error_line(error: BaseException) -> tuple[str, int]:
+    """Return the line for an error, and its exit code."""
     if isinstance(error, CebctlError):
         return str(error), error.exit_code
     if isinstance(error, _UsageError):
@@ -128,7 +128,7 @@ def _said(error: BaseException) -> tuple[str, int]:
         message = error.format_message().rstrip(".")
         message += "" if message.endswith("?") else ";"
         return f"{command}: {message} see `{command} --help`" if message != ";" else "", 2  # empty: it was help
-    if isinstance(error, OSError):  # a disk that is full or read-only, wherever it was met
+    if isinstance(error, OSError):  # such as a disk that is full or read-only
         return f"{error.filename2 or error.filename or 'cebctl'}: {error.strerror or error}", 3
     if isinstance(error, (typer.Abort, KeyboardInterrupt, InterruptedByUserError)):
         return " ".join(map(str, error.args)) or "interrupted", INTERRUPTED

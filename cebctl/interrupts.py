@@ -1,4 +1,4 @@
-"""Ctrl-C: what a command says when it is interrupted, and the few steps that it may not be interrupted in."""
+"""Ctrl-C: the message of an interrupted command, and the few steps that must not be interrupted."""
 
 from __future__ import annotations
 
@@ -11,38 +11,40 @@ from types import FrameType
 
 
 class InterruptedByUserError(Exception):
-    """A command was ended by Ctrl-C; the words say where that left things."""
+    """A command was ended by Ctrl-C; the message says what that left undone."""
 
 
-def insist() -> None:
-    """Have a Ctrl-C come again that Python drops: in a callback, such as the import system's, it is printed and
-    forgotten, and the command would go on."""
-    before, main = sys.unraisablehook, threading.main_thread().ident
+def reraise_in_main_thread() -> None:
+    """Send a Ctrl-C again that Python drops.
 
-    def again(dropped: sys.UnraisableHookArgs) -> None:
+    In a callback, such as the import system's, a KeyboardInterrupt is printed and forgotten, and the command goes on.
+    """
+    original, main = sys.unraisablehook, threading.main_thread().ident
+
+    def resend(dropped: sys.UnraisableHookArgs) -> None:
         if isinstance(dropped.exc_value, KeyboardInterrupt) and main is not None:
             threading.Timer(0.01, signal.pthread_kill, (main, signal.SIGINT)).start()  # once the callback is over
         else:
-            before(dropped)
+            original(dropped)
 
-    sys.unraisablehook = again
+    sys.unraisablehook = resend
 
 
 @contextmanager
-def saying(words: str) -> Iterator[None]:
-    """A Ctrl-C that nobody inside has words for says these."""
+def interrupt_message(message: str) -> Iterator[None]:
+    """Give a Ctrl-C inside this message, unless it has one already."""
     try:
         yield
     except KeyboardInterrupt as error:
-        raise KeyboardInterrupt(*(error.args or (words,))) from None
+        raise KeyboardInterrupt(*(error.args or (message,))) from None
 
 
 @contextmanager
-def uninterrupted(words: str) -> Iterator[None]:
-    """A Ctrl-C inside is heeded at the end of the block, with these words; a second one at once.
+def defer_interrupts(message: str) -> Iterator[None]:
+    """Raise a Ctrl-C inside at the end of the block, with this message; a second one at once.
 
-    For what is journalled first and done then: interrupted in between, nobody would know whether it was. Signals come
-    to the main thread alone, so elsewhere there is nothing to do.
+    For steps that are journalled before they are done: after an interruption in between, nobody would know whether
+    they were. Only the main thread gets signals, so that in other threads nothing has to be deferred.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -52,12 +54,12 @@ def uninterrupted(words: str) -> Iterator[None]:
     def remember(number: int, frame: FrameType | None) -> None:
         nonlocal interrupted
         interrupted = True
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, original)
 
-    before = signal.signal(signal.SIGINT, remember)
+    original = signal.signal(signal.SIGINT, remember)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, original)
     if interrupted:
-        raise KeyboardInterrupt(words)
+        raise KeyboardInterrupt(message)

@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from cebctl.commands.options import WHICH, MatrixArgument, Only
-from cebctl.interrupts import saying, uninterrupted
+from cebctl.interrupts import defer_interrupts, interrupt_message
 
 ASKED_FROM = 11
 """Runs from which on a question is asked."""
 
 
-@saying("interrupted: nothing was cancelled")
+@interrupt_message("interrupted: nothing was cancelled")
 def cancel(
     matrix: MatrixArgument,
     only: Only = None,
@@ -49,5 +49,5 @@ def cancel(
                     raise InputError("cebctl cancel", f"asks before it cancels {len(runs)} runs, and nobody is there "
                                      "to answer", "pass --yes")  # fmt: skip
                 typer.confirm(f"Cancel {len(runs)} runs?", abort=True, err=True)
-        with uninterrupted("interrupted, but first everything was cancelled"):
+        with defer_interrupts("interrupted, but first everything was cancelled"):
             cancel_view.show(chosen, cancelling.cancel(chosen, store, home, others=others))

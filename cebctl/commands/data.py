@@ -8,7 +8,7 @@ import typer
 
 from cebctl.commands.completion import fetchable
 from cebctl.commands.global_options import everywhere
-from cebctl.interrupts import saying
+from cebctl.interrupts import interrupt_message
 
 app = typer.Typer(help="See which data sets are at hand; fetch what can be had.", no_args_is_help=True)
 
@@ -36,7 +36,7 @@ def list_() -> None:
 
 @app.command()
 @everywhere
-@saying("interrupted: the same command goes on from here")
+@interrupt_message("interrupted: the same command goes on from here")
 def fetch(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A data set, such as cifar10.", autocompletion=fetchable)],
 ) -> None:

@@ -9,10 +9,10 @@ import typer
 
 from cebctl.commands.completion import matrices
 from cebctl.commands.options import AsJson
-from cebctl.interrupts import saying
+from cebctl.interrupts import interrupt_message
 
 
-@saying("interrupted; no journal was touched")
+@interrupt_message("interrupted; no journal was touched")
 def doctor(
     matrix: Annotated[
         Path | None,

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cebctl.commands.options import MatrixArgument, Only
-from cebctl.interrupts import saying
+from cebctl.interrupts import interrupt_message
 
 
 class Target(StrEnum):
@@ -21,7 +21,7 @@ class Target(StrEnum):
     mlflow = "mlflow"
 
 
-@saying("interrupted: nothing was exported")
+@interrupt_message("interrupted: nothing was exported")
 def export(
     matrix: MatrixArgument,
     to: Annotated[Target, typer.Option("--to", help="The format.")],

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cebctl.commands.options import MatrixArgument, Only
-from cebctl.interrupts import saying
+from cebctl.interrupts import interrupt_message
 
 
 class Keep(StrEnum):
@@ -19,7 +19,7 @@ class Keep(StrEnum):
     none = "none"
 
 
-@saying("interrupted: what is not removed yet stays until the next `cebctl gc`")
+@interrupt_message("interrupted: what is not removed yet stays until the next `cebctl gc`")
 def gc(
     matrix: MatrixArgument,
     keep: Annotated[
@@ -47,7 +47,7 @@ def gc(
     chosen = load(matrix).select(only)
     home = Home.from_environment()
     with open_home(home) as store:
-        found = collecting.collect(chosen, store, home, keep.value)
+        found = collecting.plan_removals(chosen, store, home, keep.value)
         gc_view.show(chosen, found, "would free" if dry_run or not yes else "to free")
         if dry_run or not found.removals:
             return

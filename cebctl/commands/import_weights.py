@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from cebctl.interrupts import saying
+from cebctl.interrupts import interrupt_message
 
 
-@saying("interrupted: nothing was imported")
+@interrupt_message("interrupted: nothing was imported")
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What torch.save(model.state_dict(), FILE) wrote.")],
     key: Annotated[
@@ -37,7 +37,7 @@ def import_(
     from cebctl.render import console
     from jobs.paths import Home
 
-    taken = import_weights.take(file, Home.from_environment(), key)
+    taken = import_weights.import_file(file, Home.from_environment(), key)
     typer.echo(f"weights: {taken.digest}")
     what = f"{console.many(taken.tensors, 'tensor')}, {taken.parameters:,} values" + (f" under {key}" if key else "")
     console.news().print(f"{file}: {what}, taken into {taken.path.parent}", markup=False)

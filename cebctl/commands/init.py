@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cebctl.interrupts import saying
+from cebctl.interrupts import interrupt_message
 
 
 class Network(StrEnum):
@@ -19,7 +19,7 @@ class Network(StrEnum):
     resnet = "resnet"
 
 
-@saying("interrupted: nothing was written")
+@interrupt_message("interrupted: nothing was written")
 def init(
     matrix: Annotated[Path, typer.Argument(metavar="MATRIX", help="The file to write, such as pets.yaml.")],
     data: Annotated[
@@ -63,12 +63,12 @@ def init(
         raise InputError(matrix, "is there already", "name another file")
     if not matrix.parent.is_dir():
         raise InputError(matrix.parent, "no such folder")
-    found = scan_images.look(data, own_dataset.data_folder(), size)
-    name = own_dataset.dataset_name(found.slug, found.described)
-    chosen = network.value if network else matrix_template.suited(found.described.size)
-    described = own_dataset.write(name, found.described)
+    found = scan_images.scan(data, own_dataset.data_folder(), size)
+    name = own_dataset.dataset_name(found.slug, found.description)
+    chosen = network.value if network else matrix_template.network_for(found.description.size)
+    described = own_dataset.write(name, found.description)
     with replacing(matrix) as beside:
-        beside.write_text(matrix_template.text(name, found.slug, found.described, chosen), "utf-8")
+        beside.write_text(matrix_template.render_matrix(name, found.slug, found.description, chosen), "utf-8")
     wants_gpu = chosen != Network.small_cnn and not launch.local_gpus()
-    first_try = matrix_template.first_try(matrix, data, found.described.size) if wants_gpu else ""
+    first_try = matrix_template.small_trial_command(matrix, data, found.description.size) if wants_gpu else ""
     init_view.show(matrix, found, described, chosen, first_try)

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from cebctl.commands.options import RunArgument
-from cebctl.interrupts import saying
+from cebctl.interrupts import interrupt_message
 
 
-@saying("stopped reading; the run goes on as it did")
+@interrupt_message("stopped reading; the run goes on as it did")
 def logs(
     run: RunArgument,
     follow: Annotated[

@@ -8,7 +8,7 @@ import typer
 
 from cebctl.commands.completion import gpu_names
 from cebctl.commands.options import OUTPUT, Again, AsJson, MaybeMatrix, Only, RetryFailed
-from cebctl.interrupts import saying
+from cebctl.interrupts import interrupt_message
 from experiments.errors import InputError
 
 COST = "What the cost is of"
@@ -50,7 +50,7 @@ DetailedExitcode = Annotated[
 ]
 
 
-@saying("interrupted; plan changes nothing")
+@interrupt_message("interrupted; plan changes nothing")
 def plan(
     matrix: MaybeMatrix = None,
     only: Only = None,

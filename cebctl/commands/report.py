@@ -10,7 +10,7 @@ import typer
 
 from cebctl.commands.completion import run_names
 from cebctl.commands.options import OUTPUT, AsJson, MatrixArgument, Only
-from cebctl.interrupts import saying
+from cebctl.interrupts import interrupt_message
 
 if TYPE_CHECKING:
     from cebctl.report.cells import Report
@@ -80,7 +80,7 @@ Detect = Annotated[
 ]
 
 
-@saying("interrupted: what was being written is not there")
+@interrupt_message("interrupted: what was being written is not there")
 def report(
     matrix: MatrixArgument,
     only: Only = None,

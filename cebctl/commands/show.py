@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from cebctl.commands.options import AsJson, RunArgument
-from cebctl.interrupts import saying
+from cebctl.interrupts import interrupt_message
 
 
-@saying("interrupted; the run is as it was")
+@interrupt_message("interrupted; the run is as it was")
 def show(run: RunArgument, json: AsJson = False) -> None:
     """Show a run: its spec, attempts, results and where its files are.
 

@@ -9,10 +9,10 @@ import typer
 
 from cebctl.commands.completion import matrices
 from cebctl.commands.options import OUTPUT, AsJson, Only
-from cebctl.interrupts import saying
+from cebctl.interrupts import interrupt_message
 
 
-@saying("interrupted; the runs are as they were")
+@interrupt_message("interrupted; the runs are as they were")
 def status(
     matrix: Annotated[
         Path | None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cebctl.commands.options import WHERE, Again, MatrixArgument, Only, RetryFailed
-from cebctl.interrupts import saying
+from cebctl.interrupts import interrupt_message
 
 if TYPE_CHECKING:
     from cebctl.status.matrix_status import MatrixStatus
@@ -76,7 +76,7 @@ Unchecked = Annotated[
 Wait = Annotated[bool, typer.Option("--wait", help="Stay and show progress until every run has ended.")]
 
 
-@saying("interrupted: nothing was submitted")
+@interrupt_message("interrupted: nothing was submitted")
 def submit(
     matrix: MatrixArgument,
     only: Only = None,
@@ -139,7 +139,7 @@ def submit(
             _release_held(before)
         executor = _executor(store, site, workers, max_parallel)
         submission, status = submit_to(chosen, store, home, executor, retry_failed=retry_failed, again=anew)
-        with saying(UNDER_WAY.format(chosen.path)):
+        with interrupt_message(UNDER_WAY.format(chosen.path)):
             if anew and submission:
                 _tell_what_stays(submission, chosen, status, store)
             _announce(submission, chosen, status, home)
@@ -173,7 +173,7 @@ def _check(
     prerequisites.check_prerequisites(matrix, status.runs, store, home, retry_failed=retry_failed, again=again)
     if (on or (ExecutorName.slurm if shutil.which("sbatch") else ExecutorName.local)) == ExecutorName.local:
         return None
-    return slurm_checks.check(matrix, status.runs, retry_failed=retry_failed, heed=heed, again=again)
+    return slurm_checks.check_cluster(matrix, status.runs, retry_failed=retry_failed, heed=heed, again=again)
 
 
 def _executor(store: Store, site: ClusterInfo | None, workers: int | None, max_parallel: int | None) -> Executor:

@@ -1,9 +1,8 @@
-"""Is everything in order? Looks at the home, the store, the work under way, and what they stand on."""
+"""The checks of `cebctl doctor`: the home, the store, the work under way, and the machine."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import Any
 
 from cebctl.diagnostics import environment_checks, slurm_checks
 from cebctl.diagnostics.findings import Finding
@@ -24,9 +23,9 @@ from store.tables import SCHEMA
 from store.verify import disagreements
 
 REBUILD = "`cebctl doctor --rebuild` sets the store aside and rebuilds it from the journals"
-_LINES = 3
-"""Of a damaged journal that are named."""
-AGAIN = "put right what keeps the store from being read or written, then `cebctl doctor` again"
+RETRY = "put right what keeps the store from being read or written, then `cebctl doctor` again"
+_MAX_LINES = 3
+"""The damaged lines of a journal that are named."""
 
 
 def rebuild(home: Home) -> Ingested:
@@ -43,30 +42,45 @@ def rebuild(home: Home) -> Ingested:
 
 
 def examine(home: Home, matrix: Matrix | None = None) -> list[Finding]:
-    """Everything that can be found without changing anything, but that new journal lines are read as ever; and what
-    would keep the jobs of a matrix from running: data that is not there, or the cluster."""
-    found = environment_checks.home(home)
-    store, of_store = _opened(home)
+    """Return the findings of every check, with those on what would keep the jobs of a matrix from running.
+
+    Changes nothing, except that new journal lines are read into the store as by every command.
+    """
+    findings = environment_checks.check_home(home)
+    store, opened = _open(home)
     with store:
-        found += of_store
+        findings += opened
         try:
             ingest(store, home)
-            found += _rows(store, home) + _copies(store, home) + _specs(store, home) + _work(store, home)
-            used = {name for row in queries.runs(store) if (name := _data_name(row.spec))}
+            findings += [
+                *_check_rows(store, home),
+                *_check_journals(store, home),
+                *_check_copied_journals(store, home),
+                *_check_specs(store, home),
+                *_check_claims(store, home),
+            ]
+            specs = [row.spec.get("data") for row in queries.runs(store)]
+            used = {str(data["name"]) for data in specs if isinstance(data, dict) and data.get("name")}
         except CebctlError as error:
-            found.append(Finding("store", "wrong", str(error), AGAIN))
+            findings.append(Finding("store", "wrong", str(error), RETRY))
             used = set()
     needed = {run.run.data.name for run in matrix.runs} if matrix else set()
-    found += (
-        environment_checks.data(data_folder(), used, needed) + environment_checks.software() + environment_checks.gpus()
-    )
-    return found + slurm_checks.examine(home, matrix)
+    return [
+        *findings,
+        *environment_checks.check_datasets(data_folder(), used, needed),
+        *environment_checks.check_packages(),
+        *environment_checks.check_gpus(),
+        *slurm_checks.examine_cluster(home, matrix),
+    ]
 
 
-def _opened(home: Home) -> tuple[Store, list[Finding]]:
-    """The store, or where it can't be opened, or is not there, one in memory."""
+def _open(home: Home) -> tuple[Store, list[Finding]]:
+    """Open the store, or one in memory where there is none or it can't be opened."""
     try:
         existing = open_existing(home.store_url)
+        if existing is None:
+            return open_memory(), [Finding("store", "ok", f"none yet: built from the journals of {home.folder}")]
+        existing.close()
     except InputError as error:
         return open_memory(), [Finding("store", "wrong", str(error), "set CEBCTL_STORE to a store, or to a new file")]
     except OlderError as error:
@@ -74,104 +88,85 @@ def _opened(home: Home) -> tuple[Store, list[Finding]]:
     except UnusableError as error:
         return open_memory(), [Finding("store", "wrong", str(error), REBUILD)]
     except CebctlError as error:
-        return open_memory(), [Finding("store", "wrong", str(error), AGAIN)]
-    if existing is None:
-        return open_memory(), [Finding("store", "ok", f"none yet: built from the journals of {home.folder}")]
-    existing.close()
+        return open_memory(), [Finding("store", "wrong", str(error), RETRY)]
     try:
         store = open_store(home.store_url, home)
     except CebctlError as error:
-        return open_memory(), [Finding("store", "wrong", str(error), AGAIN)]
+        return open_memory(), [Finding("store", "wrong", str(error), RETRY)]
     return store, [Finding("store", "ok", f"{store.where} opens, schema {SCHEMA}")]
 
 
-def _data_name(spec: dict[str, Any]) -> str:
-    data = spec.get("data")
-    return str(data.get("name", "")) if isinstance(data, dict) else ""
+def _check_rows(store: Store, home: Home) -> list[Finding]:
+    """Check that the rows are those of a rebuild."""
+    if differences := disagreements(store, home):
+        more = f" and {len(differences) - 1} more" if len(differences) > 1 else ""
+        return [Finding("store", "wrong", f"differs from its journals: {differences[0]}{more}", REBUILD)]
+    runs = len(queries.runs(store))
+    return [Finding("store", "ok", f"{runs} run{'s' * (runs != 1)}; every row is the one that a rebuild gives")]
 
 
-def _rows(store: Store, home: Home) -> list[Finding]:
-    """Whether the rows are those of a rebuild, and which journals are damaged."""
-    found = []
-    runs, wrong = len(queries.runs(store)), disagreements(store, home)
-    if wrong:
-        text = f"differs from its journals: {wrong[0]}" + (f" and {len(wrong) - 1} more" if len(wrong) > 1 else "")
-        found.append(Finding("store", "wrong", text, REBUILD))
-    else:
-        found.append(
-            Finding("store", "ok", f"{runs} run{'s' * (runs != 1)}; every row is the one that a rebuild gives")
-        )
-    return (
-        found + [_lines(path, count, home) for path, count in queries.damaged_journals(store).items()] + _strays(home)
-    )
+def _check_journals(store: Store, home: Home) -> list[Finding]:
+    """Check for damaged journal lines, and for files among the journals whose names are not a journal's."""
+    findings = []
+    for name, count in queries.damaged_journals(store).items():
+        path = home.folder / name
+        lines = [f"{path}:{line.number}: {line.why}" for line in bad_lines(home, name, _MAX_LINES)] or [str(path)]
+        text = f"{'; '.join(lines)}; {count} damaged line{'s' * (count > 1)}, skipped"
+        todo = f"see what {path} has lost, and restore or remove it"
+        if "belongs to home" in text:
+            add = f"add that home to {home.ids} and rebuild the store"
+            todo = f"remove {path}; or, if it was brought here on purpose, {add}"
+        findings.append(Finding("store", "wrong", text, todo))
+    for path in stray_files(home):
+        text = f"{path} is not called like a journal: it is not read"
+        findings.append(Finding("store", "note", text, f"remove or rename {path}"))
+    return findings
 
 
-def _lines(name: str, count: int, home: Home) -> Finding:
-    """The first lines of a journal that were skipped, and why."""
-    path = home.folder / name
-    shown = [f"{path}:{line.number}: {line.why}" for line in bad_lines(home, name, _LINES)] or [str(path)]
-    text = f"{'; '.join(shown)}; {count} damaged line{'s' * (count > 1)}, skipped"
-    todo = f"see what {path} has lost, and restore or remove it"
-    if "belongs to home" in text:
-        todo = (
-            f"remove {path}; or, if it was brought here on purpose, add that home to {home.ids} and rebuild the store"
-        )
-    return Finding("store", "wrong", text, todo)
-
-
-def _strays(home: Home) -> list[Finding]:
-    """Files among the journals that are not called like one."""
-    return [
-        Finding("store", "note", f"{path} is not called like a journal: it is not read", f"remove or rename {path}")
-        for path in stray_files(home)
-    ]
-
-
-def _specs(store: Store, home: Home) -> list[Finding]:
-    """The runs whose folder holds another run's spec, or a damaged one."""
-    found = []
+def _check_specs(store: Store, home: Home) -> list[Finding]:
+    """Check that no folder of a run holds another run's spec, or a damaged one."""
+    findings = []
     for row in queries.runs(store):
+        paths = home.run(row.run_id)
         try:
-            if home.run(row.run_id).spec.exists():
-                spec_file.read(home.run(row.run_id))
+            if paths.spec.exists():
+                spec_file.read(paths)
         except InputError as error:
-            found.append(Finding("store", "wrong", str(error), f"put {home.run(row.run_id).spec} right"))
-    return found
+            findings.append(Finding("store", "wrong", str(error), f"put {paths.spec} right"))
+    return findings
 
 
-def _copies(store: Store, home: Home) -> list[Finding]:
-    """Attempts that began at the same moment in the same process: one is the other's journal under another name.
-
-    Journals of earlier commits do not say whose they are.
+def _check_copied_journals(store: Store, home: Home) -> list[Finding]:
+    """Check that no two attempts began at the same moment in the same process: one would be the other's journal,
+    copied under another name. Journals of earlier commits do not state their attempt, so that only this tells.
     """
-    same: dict[tuple[object, ...], list[AttemptRow]] = defaultdict(list)
+    attempts: dict[tuple[object, ...], list[AttemptRow]] = defaultdict(list)
     for job in queries.attempts(store):
         if job.started_at is not None and job.pid:
-            same[job.started_at, job.host, job.pid].append(job)
-    return [
-        Finding(
-            "store",
-            "wrong",
-            f"{' and '.join(names)} hold the same attempt: one is a copy, whose numbers are not its run's",
-            f"remove the copy among {', '.join(names)}",
-        )
-        for jobs in same.values()
-        if len(jobs) > 1
-        for names in [[str(home.run(job.run_id).journal(job.stage, job.attempt)) for job in jobs]]
-    ]
+            attempts[job.started_at, job.host, job.pid].append(job)
+    findings = []
+    for jobs in attempts.values():
+        if len(jobs) > 1:
+            names = [str(home.run(job.run_id).journal(job.stage, job.attempt)) for job in jobs]
+            text = f"{' and '.join(names)} hold the same attempt: one is a copy, whose numbers are not its run's"
+            findings.append(Finding("store", "wrong", text, f"remove the copy among {', '.join(names)}"))
+    return findings
 
 
-def _work(store: Store, home: Home) -> list[Finding]:
-    """The claims whose workers are gone before they were done, by submission."""
-    facts = load_observations(list({claim.run_id for claim in queries.open_claims(store)}), store, home, fresh=False)
+def _check_claims(store: Store, home: Home) -> list[Finding]:
+    """Check for claims whose workers are gone before they were done, by submission."""
+    run_ids = list({claim.run_id for claim in queries.open_claims(store)})
+    observations = load_observations(run_ids, store, home, fresh=False)
     stale: Counter[str] = Counter()
-    for (run_id, stage), held in facts.claims.items():
-        if stage == "evaluate" and attempt_state(run_id, "train", facts) != "done":
-            continue  # it stands or falls with its training
-        if attempt_state(run_id, stage, facts) in ("new", "lost"):
-            stale[held[-1].submission] += 1
+    for (run_id, stage), claims in observations.claims.items():
+        if stage == "evaluate" and attempt_state(run_id, "train", observations) != "done":
+            continue  # its training's claim is reported instead
+        if attempt_state(run_id, stage, observations) in ("new", "lost"):
+            stale[claims[-1].submission] += 1
+    if not stale:
+        return [Finding("work", "ok", "no claim is stale, no worker died over one")]
     paths = {row.name: row.matrix_path for row in queries.submissions(store)}
-    found = [
+    return [
         Finding(
             "work",
             "wrong",
@@ -180,4 +175,3 @@ def _work(store: Store, home: Home) -> list[Finding]:
         )
         for name, count in sorted(stale.items())
     ]
-    return found or [Finding("work", "ok", "no claim is stale, no worker died over one")]

@@ -1,4 +1,4 @@
-"""What an examination finds."""
+"""The findings of an examination."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ Level = Literal["ok", "note", "wrong"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check. The fields are the keys of the JSON output."""
 
     area: str
     """`home`, `store`, `work`, `data`, `software`, `gpu` or `cluster`."""
     level: Level
-    """`note`: worth knowing; `wrong`: to be put right."""
+    """`note`: worth knowing; `wrong`: has to be put right."""
     text: str
     todo: str = ""
-    """What to do about it."""
+    """The user's next step; empty where nothing has to be done."""
 
 
 def to_json(findings: Sequence[Finding]) -> dict[str, Any]:
-    """`{"findings": [{"area", "level", "text", "todo"}], "todo": […], "wrong": n}`."""
+    """Return `{"findings": [{"area", "level", "text", "todo"}], "todo": […], "wrong": n}`."""
     return {
         "findings": [asdict(finding) for finding in findings],
-        "todo": todo(findings),
+        "todo": next_steps(findings),
         "wrong": sum(finding.level == "wrong" for finding in findings),
     }
 
 
-def todo(findings: Sequence[Finding]) -> list[str]:
-    """What is to be done, each thing once, what is wrong before what is worth knowing."""
+def next_steps(findings: Sequence[Finding]) -> list[str]:
+    """Return the steps that the findings call for, each once, those for faults first."""
     ordered = sorted(findings, key=lambda finding: finding.level != "wrong")
     return list(dict.fromkeys(finding.todo for finding in ordered if finding.todo))

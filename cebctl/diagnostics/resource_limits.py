@@ -1,7 +1,7 @@
-"""What keeps the jobs of a matrix from running on a cluster, found before anything is sent.
+"""The checks of resource requests against a cluster's partitions, accounts and QOS, made before anything is sent.
 
-Slurm itself refuses little of it: by default it accepts what no node has, or what is over a limit, and lets it wait
-for ever.
+Slurm itself refuses little of this. By default it accepts a job that no node can run, or that is over a limit, and
+lets it wait for ever.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from cebctl.diagnostics.findings import Finding
-from cebctl.diagnostics.resource_requests import Asked, asked
-from cebctl.diagnostics.resource_warnings import cautions
+from cebctl.diagnostics.resource_requests import ResourceRequest, resource_requests
+from cebctl.diagnostics.resource_warnings import request_warnings
 from experiments.errors import expected
 from experiments.matrix.planned_run import Matrix, PlannedRun
 from experiments.resources import Stage
 from jobs.slurm import client
-from jobs.slurm.cluster_info import Association, ClusterInfo, Node, Partition, Qos, format_time, parse_megabytes
+from jobs.slurm.cluster_info import Association, ClusterInfo, Node, Partition, Qos, format_time
 
 Complaint = tuple[str, str]
 """What a cluster does not have or allow, and what to do about it."""
@@ -32,305 +32,307 @@ _UNITS = {
     "mem": ("megabytes", "nodes or memory"),
     "gres/gpu": ("GPUs", "nodes or gpus_per_node"),
 }
-"""Of what is limited: how it is counted, and the fields that ask for it."""
+"""The unit of each limited resource, and the fields that request it."""
 _FEATURE = re.compile(r"(!?)([A-Za-z][\w.-]*)")
 
 
-def obstacles(
+def validate_requests(
     matrix: Matrix, site: ClusterInfo, stages: Iterable[tuple[PlannedRun, Stage]] | None = None
 ) -> list[Finding]:
-    """What would keep stages of a matrix's runs (all, if none are given) from ever starting, as `wrong`; what else
-    is worth knowing, as a `note`."""
-    wanted = asked(matrix, stages)
-    found: Counter[Finding] = Counter()
-    for one in wanted:
-        found.update(dict.fromkeys(held_against(one, site), one.jobs))
+    """Return as `wrong` what would keep stages of runs (by default all) from ever starting, and warnings as `note`."""
+    requests = resource_requests(matrix, stages)
+    jobs: Counter[Finding] = Counter()
+    for request in requests:
+        # A request may meet the same obstacle in several partitions: its jobs count once.
+        jobs.update(dict.fromkeys(validate_request(request, site), request.jobs))
     return [
-        *(replace(one, text=f"{one.text} ({jobs:,} job{'s' * (jobs > 1)})") for one, jobs in found.items()),
-        *_numbers(matrix, wanted, site),
+        *(replace(finding, text=f"{finding.text} ({n:,} job{'s' * (n > 1)})") for finding, n in jobs.items()),
+        *_queue_limits(matrix, requests, site),
     ]
 
 
-def held_against(one: Asked, site: ClusterInfo) -> Iterator[Finding]:
-    """What a site holds against some jobs."""
-    yield from (one.finding("wrong", *complaint) for complaint in _account(one, site))
-    if one.resources.reservation and one.resources.reservation not in site.reservations:
-        text = f"there is no reservation {one.resources.reservation}"
-        yield one.finding("wrong", text, one.put("reservation", sorted(site.reservations)))
-    found = _by_partition(one, _partitions(one, site), site)
-    misnamed = list(_misnamed(one, site, found))
-    found = found or _nearest(one, site)
-    able = [name for name, complaints in found.items() if not complaints]
-    otherwise = one.put("partition", able or found) if found else "ask the administrators for access to a partition"
-    yield from (one.finding("wrong", text, otherwise) for text in misnamed)
-    if not able:  # of several partitions, Slurm takes any that does
-        yield from (one.finding("wrong", *complaint) for complaints in found.values() for complaint in complaints)
-    for name in able if not misnamed else ():
-        yield from cautions(one, site.partitions[name], site)
+def validate_request(request: ResourceRequest, site: ClusterInfo) -> Iterator[Finding]:
+    """Yield what keeps the jobs of a request from starting, and what would happen to them where they can."""
+    yield from (request.finding("wrong", *complaint) for complaint in _account_complaints(request, site))
+    if request.resources.reservation and request.resources.reservation not in site.reservations:
+        text = f"there is no reservation {request.resources.reservation}"
+        yield request.finding("wrong", text, request.suggest("reservation", sorted(site.reservations)))
+    named = [site.partitions[name] for name in _partition_names(request, site) if name in site.partitions]
+    complaints = _complaints_by_partition(request, named, site)
+    rejections = list(_partition_rejections(request, site, complaints))
+    complaints = complaints or _closest_partitions(request, site)
+    accepting = [name for name, of_partition in complaints.items() if not of_partition]
+    fix = "ask the administrators for access to a partition"
+    if complaints:
+        fix = request.suggest("partition", accepting or complaints)
+    yield from (request.finding("wrong", text, fix) for text in rejections)
+    if not accepting:  # of several partitions, Slurm takes any that accepts the job
+        yield from (request.finding("wrong", *line) for of_partition in complaints.values() for line in of_partition)
+    for name in accepting if not rejections else ():
+        yield from request_warnings(request, site.partitions[name], site)
 
 
-def _misnamed(one: Asked, site: ClusterInfo, fit: Collection[str]) -> Iterator[str]:
-    """Why the partitions that are named can't be those: one is unknown, or none of them fits."""
-    named = _named(one, site)
-    if not named:
+def _partition_rejections(request: ResourceRequest, site: ClusterInfo, suitable: Collection[str]) -> Iterator[str]:
+    """Yield why the partitions that the request names can't be used: one does not exist, or none is suitable."""
+    names = _partition_names(request, site)
+    if not names:
         yield "no partition is named, and the cluster has no default one"
-    for name in named:
+    for name in names:
         if name not in site.partitions:
             yield f"there is no partition {name}; {expected(site.partitions, name)}"
-        elif not fit:
-            yield from _unfit(one, site.partitions[name], site)
+        elif not suitable:
+            yield from _unsuitable_reasons(request, site.partitions[name], site)
 
 
-def _nearest(one: Asked, site: ClusterInfo) -> dict[str, list[Complaint]]:
-    """The partitions that would take these jobs; if none does, the one that holds the least against them, and what: of
-    those that let them in, if any does."""
-    every = _by_partition(one, site.partitions.values(), site)
-    able = {name: complaints for name, complaints in every.items() if not complaints}
-    closed = {name for name in every if [*_entry(one, site.partitions[name], site)]}
-    return able or dict(sorted(every.items(), key=lambda item: (item[0] in closed, len(item[1])))[:1])
+def _closest_partitions(request: ResourceRequest, site: ClusterInfo) -> dict[str, list[Complaint]]:
+    """Return the partitions that accept the request; where none does, the one with the fewest complaints, with these.
+
+    Partitions that let the user in come before those that don't, however much they have.
+    """
+    complaints = _complaints_by_partition(request, site.partitions.values(), site)
+    accepting = {name: of_partition for name, of_partition in complaints.items() if not of_partition}
+    closed = {name for name in complaints if [*_access_complaints(request, site.partitions[name], site)]}
+    return accepting or dict(sorted(complaints.items(), key=lambda item: (item[0] in closed, len(item[1])))[:1])
 
 
-def _by_partition(one: Asked, partitions: Iterable[Partition], site: ClusterInfo) -> dict[str, list[Complaint]]:
-    """By partition, of those that are fit for these jobs: every limit that they exceed."""
-    return {part.name: list(_complaints(one, part, site)) for part in partitions if not _unfit(one, part, site)}
+def _complaints_by_partition(
+    request: ResourceRequest, partitions: Iterable[Partition], site: ClusterInfo
+) -> dict[str, list[Complaint]]:
+    """Return every limit that the request exceeds in each suitable partition."""
+    suitable = [partition for partition in partitions if not _unsuitable_reasons(request, partition, site)]
+    return {partition.name: list(_limit_complaints(request, partition, site)) for partition in suitable}
 
 
-# Why a partition would never start these jobs.
+# Why a partition would never start the jobs of a request.
 
 
-def _unfit(one: Asked, partition: Partition, site: ClusterInfo) -> list[str]:
-    """Why a partition is not fit for these jobs, whatever the amounts they ask for."""
+def _unsuitable_reasons(request: ResourceRequest, partition: Partition, site: ClusterInfo) -> list[str]:
+    """Return why a partition is not suitable, whatever amounts are requested."""
     name, nodes = f"partition {partition.name}", site.nodes_of(partition.name)
-    gpus = not one.resources.gpus_per_node or any(node.gpus for node in nodes)
-    nothing = not all((partition.max_nodes, partition.max_cpus_per_node, partition.max_memory_per_node))
-    found = [f"{name} is {partition.state}"] if partition.state != "UP" else []
+    reasons = [f"{name} is {partition.state}"] if partition.state != "UP" else []
     if not nodes:
-        return [*found, f"{name} has no nodes"]
-    if nothing or partition.min_nodes > min(partition.max_nodes, len(nodes)):
-        found.append(f"{name} takes no jobs: its limits leave them nothing")
-    return found if gpus else [*found, f"{name} has no GPUs"]
+        return [*reasons, f"{name} has no nodes"]
+    is_open = all((partition.max_nodes, partition.max_cpus_per_node, partition.max_memory_per_node))
+    if not is_open or partition.min_nodes > min(partition.max_nodes, len(nodes)):
+        reasons.append(f"{name} takes no jobs: its limits leave them nothing")
+    if request.resources.gpus_per_node and not any(node.gpus for node in nodes):
+        reasons.append(f"{name} has no GPUs")
+    return reasons
 
 
-def _complaints(one: Asked, partition: Partition, site: ClusterInfo) -> Iterator[Complaint]:
-    """Every limit of a fit partition that is exceeded."""
-    wanted, name = one.resources, f"partition {partition.name}"
+def _limit_complaints(request: ResourceRequest, partition: Partition, site: ClusterInfo) -> Iterator[Complaint]:
+    """Yield every limit of a suitable partition that the request exceeds."""
+    resources, name = request.resources, f"partition {partition.name}"
     nodes = site.nodes_of(partition.name)
-    yield from _time(one, partition, site)
-    yield from _entry(one, partition, site)
-    yield from _of_a_job(one, partition, site)
-    least, most = max(partition.min_nodes, 1), min(partition.max_nodes, len(nodes))
-    if not least <= wanted.nodes <= most:
-        between = f"between {least:g} and {most:g}" if least < most else f"{most:g}"
-        allowed = f"at most {most:g}" if least == 1 else between
-        yield f"{name} gives a job {allowed} node{'s' * (most > 1)}, not {wanted.nodes}", one.put("nodes", allowed)
-    less = _within(one, partition, nodes)
-    lacking = [
-        *_gpus(one, less, name, nodes), *_cores_and_memory(one, less, partition, nodes), *_features(one, name, nodes),
-    ]  # fmt: skip
-    yield from lacking
-    fitting = _fitting(less, nodes)
-    if fitting < min(wanted.nodes, most):
-        many = f"{fitting or 'no'} node{'s' * (fitting > 1)}"
-        what = "that much" if lacking else "all of that"
-        yield f"{name} has {many} with {what} at once, and {wanted.nodes} are asked for", f"ask for less in {one.where}"
+    yield from _time_complaints(request, partition, site)
+    yield from _access_complaints(request, partition, site)
+    yield from _job_total_complaints(request, partition, site)
+    min_nodes, max_nodes = max(partition.min_nodes, 1), min(partition.max_nodes, len(nodes))
+    if not min_nodes <= resources.nodes <= max_nodes:
+        between = f"between {min_nodes:g} and {max_nodes:g}" if min_nodes < max_nodes else f"{max_nodes:g}"
+        allowed = f"at most {max_nodes:g}" if min_nodes == 1 else between
+        text = f"{name} gives a job {allowed} node{'s' * (max_nodes > 1)}, not {resources.nodes}"
+        yield text, request.suggest("nodes", allowed)
+    clamped = _clamped(request, partition, nodes)
+    missing = [
+        *_gpu_complaints(request, clamped, name, nodes),
+        *_core_and_memory_complaints(request, clamped, partition, nodes),
+        *_feature_complaints(request, name, nodes),
+    ]
+    yield from missing
+    # Each amount may be in some node and yet not all of them together in as many nodes as the job needs.
+    count = sum(clamped.can_run_on(node) for node in nodes)
+    if count < min(resources.nodes, max_nodes):
+        amount = "that much" if missing else "all of that"
+        text = f"{name} has {count or 'no'} node{'s' * (count > 1)} with {amount} at once"
+        yield f"{text}, and {resources.nodes} are asked for", f"ask for less in {request.source}"
 
 
-def _gpus(one: Asked, less: Asked, name: str, nodes: Sequence[Node]) -> Iterator[Complaint]:
-    wanted, kinds, most = one.resources, _kinds(nodes), less.resources.gpus_per_node
-    if not wanted.gpus_per_node:
+def _gpu_complaints(
+    request: ResourceRequest, clamped: ResourceRequest, name: str, nodes: Sequence[Node]
+) -> Iterator[Complaint]:
+    resources, max_gpus = request.resources, clamped.resources.gpus_per_node
+    if not resources.gpus_per_node:
         return
-    if wanted.gpu_type != less.resources.gpu_type:
-        needed = min(wanted.nodes, len(nodes))
-        enough = [kind for kind in sorted(kinds) if kind and _fitting(less.but(gpu_type=kind), nodes) >= needed]
-        text = f"{name} has no GPU of type {wanted.gpu_type}; it has {_listed(kinds)}"
-        yield text, one.put("gpu_type", enough)
-    if wanted.gpus_per_node > most:
-        kind = less.resources.gpu_type or ("GPU" if most == 1 else "GPUs")
-        text = f"{name} has at most {most} {kind} in a node, not {wanted.gpus_per_node}"
-        yield text, one.put("gpus_per_node", f"at most {most}")
+    if resources.gpu_type != clamped.resources.gpu_type:
+        gpu_types = sorted(set().union(*(node.gpus for node in nodes)))
+        needed = min(resources.nodes, len(nodes))
+        requests = {gpu_type: clamped.replace(gpu_type=gpu_type) for gpu_type in gpu_types if gpu_type}
+        suitable = [name for name, typed in requests.items() if sum(map(typed.can_run_on, nodes)) >= needed]
+        most = {gpu_type: max(node.gpus.get(gpu_type, 0) for node in nodes) for gpu_type in gpu_types}
+        available = ", ".join(f"{gpu_type or 'GPUs without a type'} ({n} per node)" for gpu_type, n in most.items())
+        text = f"{name} has no GPU of type {resources.gpu_type}; it has {available}"
+        yield text, request.suggest("gpu_type", suitable)
+    if resources.gpus_per_node > max_gpus:
+        unit = clamped.resources.gpu_type or ("GPU" if max_gpus == 1 else "GPUs")
+        text = f"{name} has at most {max_gpus} {unit} in a node, not {resources.gpus_per_node}"
+        yield text, request.suggest("gpus_per_node", f"at most {max_gpus}")
 
 
-def _cores_and_memory(one: Asked, less: Asked, partition: Partition, nodes: Sequence[Node]) -> Iterator[Complaint]:
-    wanted, name = one.resources, f"partition {partition.name}"
-    cores, memory = _of_a_node(partition, nodes)
-    gpus = less.resources.gpus_per_node
-    if one.but(gpus_per_node=gpus).cpus > cores:
-        per_gpu = cores // gpus if wanted.cpus is None and wanted.cpus_per_gpu and gpus else 0
-        todo = one.put("cpus_per_gpu", f"at most {per_gpu:g}") if per_gpu else one.put("cpus", f"at most {cores:g}")
-        yield f"{name} gives at most {cores:g} cores of a node, not {one.cpus}", todo
-    if wanted.memory and parse_megabytes(wanted.memory) > memory:
-        text = f"{name} gives at most {memory:.0f}M of memory in a node, not {wanted.memory}"
-        yield text, one.put("memory", f"at most {memory:.0f}M")
+def _core_and_memory_complaints(
+    request: ResourceRequest, clamped: ResourceRequest, partition: Partition, nodes: Sequence[Node]
+) -> Iterator[Complaint]:
+    resources, name = request.resources, f"partition {partition.name}"
+    cores, memory = _node_maxima(partition, nodes)
+    gpus = clamped.resources.gpus_per_node
+    if request.replace(gpus_per_node=gpus).cpus > cores:
+        per_gpu = cores // gpus if resources.cpus is None and resources.cpus_per_gpu and gpus else 0
+        field, most = ("cpus_per_gpu", per_gpu) if per_gpu else ("cpus", cores)
+        text = f"{name} gives at most {cores:g} cores of a node, not {request.cpus}"
+        yield text, request.suggest(field, f"at most {most:g}")
+    if request.memory > memory:
+        text = f"{name} gives at most {memory:.0f}M of memory in a node, not {resources.memory}"
+        yield text, request.suggest("memory", f"at most {memory:.0f}M")
 
 
-def _features(one: Asked, name: str, nodes: Sequence[Node]) -> Iterator[Complaint]:
-    """Only what no node has is certain: of alternatives, one that exists is enough."""
-    constraint = one.resources.constraint or ""
-    there = set().union(*(node.features for node in nodes))
-    asked_for = [feature for without, feature in _FEATURE.findall(constraint) if not without]
-    missing = [feature for feature in asked_for if feature not in there]
-    if missing and (len(missing) == len(asked_for) or not re.search(r"[|\[]", constraint)):
-        known = ", ".join(sorted(there)) or "none"
-        yield (
-            f"no node of {name} has the feature {' or '.join(missing)}; they have {known}",
-            one.put("constraint", sorted(there)),
-        )
+def _feature_complaints(request: ResourceRequest, name: str, nodes: Sequence[Node]) -> Iterator[Complaint]:
+    """Yield the requested features that no node has. Of alternatives (`a|b`), one that exists is enough."""
+    constraint = request.resources.constraint or ""
+    available = sorted(set().union(*(node.features for node in nodes)))
+    requested = [feature for negation, feature in _FEATURE.findall(constraint) if not negation]
+    missing = [feature for feature in requested if feature not in available]
+    if missing and (len(missing) == len(requested) or not re.search(r"[|\[]", constraint)):
+        text = f"no node of {name} has the feature {' or '.join(missing)}; they have {', '.join(available) or 'none'}"
+        yield text, request.suggest("constraint", available)
 
 
-def _time(one: Asked, partition: Partition, site: ClusterInfo) -> Iterator[Complaint]:
-    seconds = client.parse_time(one.resources.time or "")
+def _time_complaints(request: ResourceRequest, partition: Partition, site: ClusterInfo) -> Iterator[Complaint]:
+    seconds = client.parse_time(request.resources.time or "")
     limits = [(f"partition {partition.name}", partition.max_time)]
-    limits += [(who, limiting.max_time) for who, limiting in _limiting(one, partition, site)]
-    for what, most in limits if seconds else ():
-        if seconds and seconds > most:
-            text = f"{what} allows {format_time(most)} at most, not {one.resources.time}"
-            yield (
-                text,
-                one.put("time", f"at most {format_time(most)}; what is not done then goes on in another attempt"),
-            )
+    limits += [(name, limit.max_time) for name, limit in _job_limits(request, partition, site)]
+    for name, max_time in limits if seconds else ():
+        if seconds and seconds > max_time:
+            allowed = format_time(max_time)
+            text = f"{name} allows {allowed} at most, not {request.resources.time}"
+            yield text, request.suggest("time", f"at most {allowed}; what is not done then goes on in another attempt")
 
 
-def _of_a_job(one: Asked, partition: Partition, site: ClusterInfo) -> Iterator[Complaint]:
-    """What accounting lets one job have, its nodes together."""
+def _job_total_complaints(request: ResourceRequest, partition: Partition, site: ClusterInfo) -> Iterator[Complaint]:
+    """Yield the limits of accounting on one job, all its nodes together."""
     if not site.enforced & _LIMITS:
         return
-    for who, limiting in _limiting(one, partition, site):
-        for name, wanted in one.of_a_job.items():
-            if wanted > (most := limiting.job_limits.get(name, wanted)):
-                unit, field = _UNITS[name.partition(":")[0]]
-                kind = f" of type {one.resources.gpu_type}" if ":" in name else ""
-                text = f"{who} limits the {unit}{kind} of a job to {most:.0f}, and {wanted:.0f} are asked for"
-                yield text, f"lower {field} in {one.where}"
+    for name, limit in _job_limits(request, partition, site):
+        for resource, amount in request.job_totals.items():
+            if amount > (most := limit.job_limits.get(resource, amount)):
+                unit, field = _UNITS[resource.partition(":")[0]]
+                of_type = f" of type {request.resources.gpu_type}" if ":" in resource else ""
+                text = f"{name} limits the {unit}{of_type} of a job to {most:.0f}, and {amount:.0f} are asked for"
+                yield text, f"lower {field} in {request.source}"
 
 
-def _entry(one: Asked, partition: Partition, site: ClusterInfo) -> Iterator[Complaint]:
-    """Whom a partition lets in."""
-    wanted, name = one.resources, f"partition {partition.name}"
-    accounts = {wanted.account} if wanted.account else {known.account for known in _associations(one, site)}
+def _access_complaints(request: ResourceRequest, partition: Partition, site: ClusterInfo) -> Iterator[Complaint]:
+    """Yield why a partition does not let the user's jobs in."""
+    resources, name = request.resources, f"partition {partition.name}"
+    associations = _associations(request, site)
+    accounts = {resources.account} if resources.account else {row.account for row in associations}
     if partition.allow_accounts is not None and site.accounting and not accounts & partition.allow_accounts:
-        yield (
-            f"{name} takes only the accounts {_names(partition.allow_accounts)}",
-            one.put("account", sorted(partition.allow_accounts)),
-        )
+        text = f"{name} takes only the accounts {_sorted_names(partition.allow_accounts)}"
+        yield text, request.suggest("account", sorted(partition.allow_accounts))
     if accounts and accounts <= partition.deny_accounts:
-        yield f"{name} does not take the account {_names(accounts)}", f"name another account in {one.where}"
-    if partition.allow_qos is not None and wanted.qos and wanted.qos not in partition.allow_qos:
-        text = f"{name} takes only the QOS {_names(partition.allow_qos)}"
-        yield text, one.put("qos", sorted(partition.allow_qos))
-    if partition.allow_groups is not None and os.getuid() and not _groups() & partition.allow_groups:
-        yield f"{name} is for the groups {_names(partition.allow_groups)}", f"name another partition in {one.where}"
+        text = f"{name} does not take the account {_sorted_names(accounts)}"
+        yield text, f"name another account in {request.source}"
+    if partition.allow_qos is not None and resources.qos and resources.qos not in partition.allow_qos:
+        text = f"{name} takes only the QOS {_sorted_names(partition.allow_qos)}"
+        yield text, request.suggest("qos", sorted(partition.allow_qos))
+    # Slurm lets root into every partition.
+    if partition.allow_groups is not None and os.getuid() and not _group_names() & partition.allow_groups:
+        text = f"{name} is for the groups {_sorted_names(partition.allow_groups)}"
+        yield text, f"name another partition in {request.source}"
 
 
-def _account(one: Asked, site: ClusterInfo) -> Iterator[Complaint]:
-    """What accounting knows of the user."""
-    wanted, accounting = one.resources, site.accounting
+def _account_complaints(request: ResourceRequest, site: ClusterInfo) -> Iterator[Complaint]:
+    """Yield the account and the QOS that the user may not use."""
+    resources, accounting = request.resources, site.accounting
     if accounting is None or not site.enforced & {*_LIMITS, "qos", "associations"}:
         return
     if not accounting.associations:
         yield "Slurm's accounting does not know you", "ask the administrators for an account"
         return
-    accounts = sorted({known.account for known in accounting.associations})
-    if wanted.account and wanted.account not in accounts:
-        yield (
-            f"account {wanted.account} is not yours; {expected(accounts, wanted.account)}",
-            one.put("account", accounts),
-        )
-    if wanted.qos and site.enforced & {*_LIMITS, "qos"}:
-        allowed = sorted(set().union(*(known.qos for known in _associations(one, site) or accounting.associations)))
-        if wanted.qos not in allowed:
-            text = f"QOS {wanted.qos} is not yours; {expected(allowed, wanted.qos)}"
-            yield text, one.put("qos", allowed)
+    accounts = sorted({association.account for association in accounting.associations})
+    if resources.account and resources.account not in accounts:
+        text = f"account {resources.account} is not yours; {expected(accounts, resources.account)}"
+        yield text, request.suggest("account", accounts)
+    if resources.qos and site.enforced & {*_LIMITS, "qos"}:
+        associations = _associations(request, site) or accounting.associations
+        allowed = sorted(set().union(*(association.qos for association in associations)))
+        if resources.qos not in allowed:
+            text = f"QOS {resources.qos} is not yours; {expected(allowed, resources.qos)}"
+            yield text, request.suggest("qos", allowed)
 
 
-def _numbers(matrix: Matrix, wanted: Sequence[Asked], site: ClusterInfo) -> Iterator[Finding]:
-    """Whether all of it can be queued at once; the narrowest limit is named."""
+def _queue_limits(matrix: Matrix, requests: Sequence[ResourceRequest], site: ClusterInfo) -> Iterator[Finding]:
+    """Yield a note where the jobs can't all be queued at once, with the narrowest limit."""
     limits = [(site.max_jobs, "the controller holds (MaxJobCount), others' included")]
-    for one in wanted if site.enforced & _LIMITS else ():
-        qos = [known for partition in _partitions(one, site) for known in _qos(one, partition, site)]
-        limits += [(known.max_jobs_submitted, f"QOS {known.name} lets you queue") for known in qos]
-        limits += [(a.max_jobs_submitted, f"account {a.account} lets you queue") for a in _associations(one, site)]
-    jobs = sum(one.jobs for one in wanted)
-    most, who = min(limits)
+    for request in requests if site.enforced & _LIMITS else ():
+        names = [name for name in _partition_names(request, site) if name in site.partitions]
+        qos = [row for name in names for row in _applicable_qos(request, site.partitions[name], site)]
+        limits += [(row.max_jobs_submitted, f"QOS {row.name} lets you queue") for row in qos]
+        limits += [(a.max_jobs_submitted, f"account {a.account} lets you queue") for a in _associations(request, site)]
+    jobs = sum(request.jobs for request in requests)
+    most, limit = min(limits)
     if jobs > most:
-        text = f"{matrix.path}: {jobs:,} jobs are more than the {most:,.0f} that {who}"
+        text = f"{matrix.path}: {jobs:,} jobs are more than the {most:,.0f} that {limit}"
         todo = f"submit {matrix.path} in parts with --only, or call `cebctl submit` again as jobs end"
         yield Finding("cluster", "note", text, todo)
 
 
-# What the above is made of.
+# The parts of a cluster that concern a request.
 
 
-def _partitions(one: Asked, site: ClusterInfo) -> list[Partition]:
-    """Those the jobs could run in."""
-    return [site.partitions[name] for name in _named(one, site) if name in site.partitions]
+def _partition_names(request: ResourceRequest, site: ClusterInfo) -> list[str]:
+    """Return the partitions that are requested, whether they exist or not."""
+    return [name for name in (request.resources.partition or site.default_partition or "").split(",") if name]
 
 
-def _named(one: Asked, site: ClusterInfo) -> list[str]:
-    """The partitions that are asked for, be they there or not."""
-    return [name for name in (one.resources.partition or site.default_partition or "").split(",") if name]
+def _associations(request: ResourceRequest, site: ClusterInfo) -> list[Association]:
+    """Return the user's associations that the jobs could run under."""
+    associations = site.accounting.associations if site.accounting else ()
+    return [row for row in associations if request.resources.account in (None, row.account)]
 
 
-def _associations(one: Asked, site: ClusterInfo) -> list[Association]:
-    """Those of the user that the jobs could run under."""
-    known = site.accounting.associations if site.accounting else ()
-    return [item for item in known if one.resources.account in (None, item.account)]
+def _job_limits(
+    request: ResourceRequest, partition: Partition, site: ClusterInfo
+) -> list[tuple[str, Qos | Association]]:
+    """Return what limits each job of the request, by name."""
+    limits: list[tuple[str, Qos | Association]] = [
+        (f"QOS {qos.name}", qos) for qos in _applicable_qos(request, partition, site)
+    ]
+    return limits + [(f"account {row.account}", row) for row in _associations(request, site)[:1]]
 
 
-def _limiting(one: Asked, partition: Partition, site: ClusterInfo) -> list[tuple[str, Qos | Association]]:
-    """What limits each job of these, in words and as it is."""
-    found: list[tuple[str, Qos | Association]] = [(f"QOS {qos.name}", qos) for qos in _qos(one, partition, site)]
-    return found + [(f"account {known.account}", known) for known in _associations(one, site)[:1]]
+def _applicable_qos(request: ResourceRequest, partition: Partition, site: ClusterInfo) -> list[Qos]:
+    """Return the QOS of the job and that of the partition."""
+    qos = site.accounting.qos if site.accounting else {}
+    default = next((row.default_qos for row in _associations(request, site)), "") or "normal"
+    return [qos[name] for name in dict.fromkeys((request.resources.qos or default, partition.qos)) if name in qos]
 
 
-def _qos(one: Asked, partition: Partition, site: ClusterInfo) -> list[Qos]:
-    """That of the job, and that of the partition."""
-    known = site.accounting.qos if site.accounting else {}
-    default = next((own.default_qos for own in _associations(one, site)), "") or "normal"
-    return [known[name] for name in dict.fromkeys((one.resources.qos or default, partition.qos)) if name in known]
+def _clamped(request: ResourceRequest, partition: Partition, nodes: Sequence[Node]) -> ResourceRequest:
+    """Return the request with no more of anything than a node has, and without a GPU type that no node has."""
+    resources, (cores, memory) = request.resources, _node_maxima(partition, nodes)
+    typed = request if any(map(request.matching_gpus, nodes)) else request.replace(gpu_type=None)
+    gpus = min(resources.gpus_per_node, max(map(typed.matching_gpus, nodes)))
+    fewer = typed.replace(gpus_per_node=gpus)
+    max_memory = f"{int(memory)}M" if request.memory > memory else resources.memory
+    return fewer.replace(cpus=min(fewer.cpus, int(cores)), memory=max_memory)
 
 
-def _within(one: Asked, partition: Partition, nodes: Sequence[Node]) -> Asked:
-    """The same with no more of anything than a node has; GPUs of any type, where none has that which is asked for."""
-    wanted, (cores, memory) = one.resources, _of_a_node(partition, nodes)
-    typed = one if any(map(one.gpus_of, nodes)) else one.but(gpu_type=None)
-    fewer = typed.but(gpus_per_node=min(wanted.gpus_per_node, max(map(typed.gpus_of, nodes))))
-    little = f"{int(memory)}M" if wanted.memory and parse_megabytes(wanted.memory) > memory else wanted.memory
-    return fewer.but(cpus=min(fewer.cpus, int(cores)), memory=little)
-
-
-def _fitting(one: Asked, nodes: Sequence[Node]) -> int:
-    return sum(one.fits(node) for node in nodes)
-
-
-def _of_a_node(partition: Partition, nodes: Sequence[Node]) -> tuple[float, float]:
-    """The most cores and megabytes of memory that a partition gives of one of its nodes."""
+def _node_maxima(partition: Partition, nodes: Sequence[Node]) -> tuple[float, float]:
+    """Return the most cores and megabytes of memory that a partition gives of one of its nodes."""
     cores, memory = max(node.cpus for node in nodes), max(node.memory for node in nodes)
     return min(cores, partition.max_cpus_per_node), min(memory, partition.max_memory_per_node)
 
 
-def _kinds(nodes: Sequence[Node]) -> dict[str, int]:
-    """The types of GPUs, with the most that one node has."""
-    found: dict[str, int] = {}
-    for node in nodes:
-        for kind, count in node.gpus.items():
-            found[kind] = max(found.get(kind, 0), count)
-    return found
-
-
-def _listed(kinds: dict[str, int]) -> str:
-    return ", ".join(f"{kind or 'GPUs without a type'} ({count} per node)" for kind, count in sorted(kinds.items()))
-
-
-def _names(names: Iterable[str | None]) -> str:
+def _sorted_names(names: Iterable[str | None]) -> str:
     return ", ".join(sorted(str(name) for name in names))
 
 
-def _groups() -> set[str]:
-    """The names of the user's groups, asked one by one: many sites don't let all groups be listed."""
-    found = set()
+def _group_names() -> set[str]:
+    """Return the names of the user's groups, looked up singly: many sites don't let all groups be listed."""
+    names = set()
     for number in {os.getgid(), *os.getgroups()}:
         try:
-            found.add(grp.getgrgid(number).gr_name)
+            names.add(grp.getgrgid(number).gr_name)
         except KeyError:
-            found.add(str(number))
-    return found
+            names.add(str(number))
+    return names

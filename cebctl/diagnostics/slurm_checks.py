@@ -1,4 +1,4 @@
-"""What a Slurm cluster is like for these jobs: whether it answers, what it has, and what its settings cost."""
+"""Checks of a Slurm cluster: that it answers, what it has, what its settings cost, and that it can start the jobs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from cebctl.diagnostics.findings import Finding, Level
-from cebctl.diagnostics.resource_limits import held_against, obstacles
-from cebctl.diagnostics.resource_requests import asked
-from cebctl.diagnostics.resource_warnings import preemption
+from cebctl.diagnostics.resource_limits import validate_request, validate_requests
+from cebctl.diagnostics.resource_requests import resource_requests
+from cebctl.diagnostics.resource_warnings import preemption_warning
 from cebctl.status.rerun import Rerun
 from cebctl.status.states import RunStatus
 from cebctl.submission.submit import pending_stages
@@ -26,160 +26,154 @@ from store.locks import file_system, network_file_system
 
 COMMANDS = ("sbatch", "srun", "squeue", "scancel", "scontrol")
 SLOW_SECONDS = 2.0
-CLOCK_SECONDS = 5.0
-"""Between two clocks; munge refuses what is 300 s old, and a heartbeat that is as old counts as none."""
-MEMORY_SECONDS = 60.0
-"""A controller that forgets a finished job sooner than this may have forgotten it before anybody asked."""
-NOT_SHARED = ("tmpfs", "ramfs", "overlay", "devtmpfs")
+CLOCK_SKEW_SECONDS = 5.0
+"""Between two clocks; munge refuses a message that is 300 s old, and a heartbeat as old counts as none."""
+MIN_JOB_AGE_SECONDS = 60.0
+"""A controller that forgets a finished job sooner may do so before anybody asks for it."""
+LOCAL_FILE_SYSTEMS = ("tmpfs", "ramfs", "overlay", "devtmpfs")
 
 
-def examine(home: Home, matrix: Matrix | None = None) -> list[Finding]:
-    """Everything of the cluster, and what it holds against a matrix; nothing much where there is no Slurm."""
+def examine_cluster(home: Home, matrix: Matrix | None = None) -> list[Finding]:
+    """Return what there is to know of the cluster, and what would keep the jobs of a matrix from starting on it."""
     absent = [command for command in COMMANDS if not shutil.which(command)]
     if len(absent) == len(COMMANDS):
-        return [_say("ok", "no Slurm commands on the PATH: jobs run on this machine (`--on local`)")]
+        return [_finding("ok", "no Slurm commands on the PATH: jobs run on this machine (`--on local`)")]
     if absent:
         todo = "load the module, or install the package, that brings Slurm's commands"
-        return [_say("wrong", f"{', '.join(absent)}: not on the PATH, though other Slurm commands are", todo)]
+        return [_finding("wrong", f"{', '.join(absent)}: not on the PATH, though other Slurm commands are", todo)]
     try:
         site = sites.query()
+    except client.NotConfiguredError as error:
+        return [_finding("note", str(error))]
     except UnreachableError as error:
-        return [_unreachable(error)]
-    found = [*_controller(site), *_partitions(site), *_memory_of_jobs(site), *_folders(site, home)]
+        text = f"the controller does not answer: {error}"
+        return [_finding("wrong", text, "see `scontrol ping`; jobs in the queue go on")]
+    findings = [
+        *_check_controller(site), *_check_partitions(site), *_check_job_memory(site), *_check_folders(site, home),
+    ]  # fmt: skip
     if matrix is None:
-        return [*found, *_preemption(site)]
-    return [*found, *obstacles(matrix, site), *_rehearsals(matrix, site)]
+        costs = [preemption_warning(None, partition, site) for partition in site.partitions.values()]
+        return [*findings, *(_finding("note", *cost) for cost in costs if cost)]
+    return [*findings, *validate_requests(matrix, site), *_test_requests(matrix, site)]
 
 
-class ObstaclesError(InputError):
-    """The cluster would never start what is to be submitted: every reason, a line each."""
+class UnschedulableError(InputError):
+    """The cluster would never start some jobs: every reason, a line each."""
 
-    def __init__(self, found: Sequence[Finding]) -> None:
-        CebctlError.__init__(self, "\n".join(f"{one.text}; {one.todo}" for one in found))
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        CebctlError.__init__(self, "\n".join(f"{finding.text}; {finding.todo}" for finding in findings))
 
 
-def check(
+def check_cluster(
     matrix: Matrix, runs: Iterable[RunStatus], *, retry_failed: bool, heed: bool = True, again: Rerun | None = None
 ) -> ClusterInfo:
-    """See, if `heed`, that the cluster would start what `submit` is about to send of the runs; the cluster. Writes
-    nothing.
+    """Check, if `heed`, that the cluster would start what `submit` is about to send of the runs. Writes nothing.
 
-    Raises ObstaclesError if it would not, UnreachableError if it does not answer.
+    Raises UnschedulableError if it would not, UnreachableError if it does not answer.
     """
     site = sites.query()
     if not heed:
         return site
-    every = {run.run_id for run in matrix.runs}
-    offered = pending_stages(runs, retry_failed=retry_failed, dependable=every, again=again)
-    stages = [(run.planned, stage.stage) for run, stage in offered]
-    if wrong := [one for one in obstacles(matrix, site, stages) if one.level == "wrong"]:
-        raise ObstaclesError(wrong)
+    run_ids = {run.run_id for run in matrix.runs}
+    pending = pending_stages(runs, retry_failed=retry_failed, dependable=run_ids, again=again)
+    findings = validate_requests(matrix, site, [(run.planned, stage.stage) for run, stage in pending])
+    if faults := [finding for finding in findings if finding.level == "wrong"]:
+        raise UnschedulableError(faults)
     return site
 
 
-def _unreachable(error: UnreachableError) -> Finding:
-    if isinstance(error, client.NotConfiguredError):
-        return _say("note", str(error))
-    return _say("wrong", f"the controller does not answer: {error}", "see `scontrol ping`; jobs in the queue go on")
-
-
-def _controller(site: ClusterInfo) -> Iterator[Finding]:
+def _check_controller(site: ClusterInfo) -> Iterator[Finding]:
     slow = site.answered_in > SLOW_SECONDS
-    yield _say("note" if slow else "ok", f"Slurm {site.version} answers in {site.answered_in:.2f} s")
-    if abs(site.clock_ahead) > CLOCK_SECONDS:
-        which = "ahead of" if site.clock_ahead > 0 else "behind"
-        text = f"the controller's clock is {abs(site.clock_ahead):.0f} s {which} this machine's"
-        yield _say("wrong", text, "have both clocks set by NTP: munge refuses what seems 5 minutes old")
+    yield _finding("note" if slow else "ok", f"Slurm {site.version} answers in {site.answered_in:.2f} s")
+    if abs(site.clock_ahead) > CLOCK_SKEW_SECONDS:
+        direction = "ahead of" if site.clock_ahead > 0 else "behind"
+        text = f"the controller's clock is {abs(site.clock_ahead):.0f} s {direction} this machine's"
+        yield _finding("wrong", text, "have both clocks set by NTP: munge refuses what seems 5 minutes old")
     if site.max_array_size < 2:
-        yield _say(
-            "wrong", "job arrays are switched off (MaxArraySize)", "ask the administrators for MaxArraySize=1001"
-        )
+        text = "job arrays are switched off (MaxArraySize)"
+        yield _finding("wrong", text, "ask the administrators for MaxArraySize=1001")
     else:
-        yield _say("ok", f"arrays hold {site.max_array_size - 1:,} jobs each, the controller {site.max_jobs:,.0f}")
+        yield _finding("ok", f"arrays hold {site.max_array_size - 1:,} jobs each, the controller {site.max_jobs:,.0f}")
 
 
-def _partitions(site: ClusterInfo) -> Iterator[Finding]:
+def _check_partitions(site: ClusterInfo) -> Iterator[Finding]:
     if not site.partitions:
-        yield _say("wrong", "no partition is visible", "ask the administrators for access to one")
+        yield _finding("wrong", "no partition is visible", "ask the administrators for access to one")
     for partition in site.partitions.values():
-        yield _say("ok" if partition.state == "UP" else "note", _described(partition, site))
+        yield _finding("ok" if partition.state == "UP" else "note", _describe_partition(partition, site))
 
 
-def _described(partition: Partition, site: ClusterInfo) -> str:
-    """`partition gpu (default): 4 nodes x 16 cores, 16000M, 8 a100; no time limit`."""
+def _describe_partition(partition: Partition, site: ClusterInfo) -> str:
+    """Return `partition gpu (default): 4 nodes x 16 cores, 16000M, 8 a100; no time limit`."""
     nodes = site.nodes_of(partition.name)
-    kinds = Counter(
-        ", ".join([f"{n.cpus} cores", f"{n.memory:.0f}M", *(f"{n_} {kind or 'GPUs'}" for kind, n_ in n.gpus.items())])
+    hardware = Counter(
+        ", ".join([f"{n.cpus} cores", f"{n.memory:.0f}M", *(f"{g} {kind or 'GPUs'}" for kind, g in n.gpus.items())])
         for n in nodes
     )
-    machines = " + ".join(f"{count} x ({what})" for what, count in kinds.most_common(4)) or "no nodes"
+    machines = " + ".join(f"{count} x ({text})" for text, count in hardware.most_common(4)) or "no nodes"
     limit = f"up to {format_time(partition.max_time)}" if partition.max_time < UNLIMITED else "no time limit"
-    idle = sum(node.is_in_service for node in nodes)
-    parts = [f"{machines}{' + …' if len(kinds) > 4 else ''}", limit]
-    parts += [f"{len(nodes) - idle} nodes out of service"] if idle < len(nodes) else []
+    out_of_service = sum(not node.is_in_service for node in nodes)
+    parts = [f"{machines}{' + …' if len(hardware) > 4 else ''}", limit]
+    parts += [f"{out_of_service} nodes out of service"] if out_of_service else []
     parts += [partition.state] if partition.state != "UP" else []
     return f"partition {partition.name}{' (default)' * partition.default}: {', '.join(parts)}"
 
 
-def _memory_of_jobs(site: ClusterInfo) -> Iterator[Finding]:
-    """Who can say what became of a job."""
+def _check_job_memory(site: ClusterInfo) -> Iterator[Finding]:
+    """Check for how long Slurm can tell how a job ended."""
     if site.accounting is not None:
-        yield _say("ok", f"accounting remembers jobs, and enforces {', '.join(sorted(site.enforced)) or 'nothing'}")
+        enforced = ", ".join(sorted(site.enforced)) or "nothing"
+        yield _finding("ok", f"accounting remembers jobs, and enforces {enforced}")
     elif site.accounting_error:
-        yield _say("note", f"the accounting does not answer: {site.accounting_error}", "see `sacctmgr show cluster`")
+        text = f"the accounting does not answer: {site.accounting_error}"
+        yield _finding("note", text, "see `sacctmgr show cluster`")
     else:
         text = (
             f"no accounting: how a job ended is known for {site.min_job_age:g} s, later from its journal alone, which "
             "can't say why one that vanished did (time limit, lost node, memory). account and qos mean nothing here"
         )
-        yield _say("note", text)
-    if site.min_job_age < MEMORY_SECONDS and site.accounting is None:
+        yield _finding("note", text)
+    if site.min_job_age < MIN_JOB_AGE_SECONDS and site.accounting is None:
         text = f"the controller forgets a finished job after {site.min_job_age:g} s (MinJobAge)"
-        yield _say("note", text, "call `cebctl status` while jobs run, or ask the administrators for MinJobAge=300")
+        yield _finding("note", text, "call `cebctl status` while jobs run, or ask the administrators for MinJobAge=300")
     if "jobs" in site.config.get("PrivateData", "").lower():
-        yield _say("note", "others' jobs are hidden (PrivateData): of a home that several people use, theirs look lost")
+        text = "others' jobs are hidden (PrivateData): of a home that several people use, theirs look lost"
+        yield _finding("note", text)
 
 
-def _preemption(site: ClusterInfo) -> Iterator[Finding]:
-    for partition in site.partitions.values():
-        if words := preemption(None, partition, site):
-            yield _say("note", *words)
-
-
-def _rehearsals(matrix: Matrix, site: ClusterInfo) -> Iterator[Finding]:
-    """What sbatch itself says, where nothing is known to be wrong: a site may have rules that nobody can read from
-    outside."""
-    for one in asked(matrix):
-        if any(finding.level == "wrong" for finding in held_against(one, site)):
+def _test_requests(matrix: Matrix, site: ClusterInfo) -> Iterator[Finding]:
+    """Test with sbatch the requests that seem right, because a site may have rules that nobody can read."""
+    for request in resource_requests(matrix):
+        if any(finding.level == "wrong" for finding in validate_request(request, site)):
             continue
-        what = f"{one.where} ({resources.format_resources(one.resources)})"
+        subject = f"{request.source} ({resources.format_resources(request.resources)})"
         try:
-            said, tells_when = sbatch.test_only(one.resources)
-            yield _say("ok" if tells_when else "note", f"{what}: sbatch would take it, {said}")
+            answer, has_start = sbatch.test_only(request.resources)
+            yield _finding("ok" if has_start else "note", f"{subject}: sbatch would take it, {answer}")
         except CebctlError as error:
-            yield _say("wrong", f"{what}: {error}", f"ask for something else in {one.where}")
+            yield _finding("wrong", f"{subject}: {error}", f"ask for something else in {request.source}")
 
 
-def _folders(site: ClusterInfo, home: Home) -> Iterator[Finding]:
-    """Whether the nodes can see what jobs need."""
-    here = socket.gethostname().partition(".")[0]
-    elsewhere = [node.name for node in site.nodes if node.host.partition(".")[0] != here]
-    if not elsewhere:
-        return
-    for what, variable, folder in (("home", "CEBCTL_HOME", home.folder), ("data", "CEBCTL_DATA", data_folder())):
-        yield _shared(what, variable, folder, elsewhere[0])
+def _check_folders(site: ClusterInfo, home: Home) -> Iterator[Finding]:
+    """Check that other nodes can see the home and the data."""
+    host = socket.gethostname().partition(".")[0]
+    other_nodes = [node.name for node in site.nodes if node.host.partition(".")[0] != host]
+    folders = (("home", "CEBCTL_HOME", home.folder), ("data", "CEBCTL_DATA", data_folder()))
+    for name, variable, folder in folders if other_nodes else ():
+        yield _check_shared(name, variable, folder, other_nodes[0])
 
 
-def _shared(what: str, variable: str, folder: Path, node: str) -> Finding:
+def _check_shared(name: str, variable: str, folder: Path, node: str) -> Finding:
     if kind := network_file_system(folder):
-        return _say("ok", f"the {what} {folder} is on {kind}, which nodes can share")
+        return _finding("ok", f"the {name} {folder} is on {kind}, which nodes can share")
     kind = file_system(folder) or "a file system of unknown kind"
     todo = f"set {variable} to a folder that every node sees"
-    if kind in NOT_SHARED or folder.is_relative_to("/tmp"):
-        return _say("wrong", f"the {what} {folder} is on {kind}, of this machine alone: {node} can't see it", todo)
-    text = f"the {what} {folder} is on {kind}, which looks local: can {node} see it? (`srun ls {folder}` tells)"
-    return _say("note", text, f"{todo}, if they do not see {folder}")
+    if kind in LOCAL_FILE_SYSTEMS or folder.is_relative_to("/tmp"):
+        text = f"the {name} {folder} is on {kind}, of this machine alone: {node} can't see it"
+        return _finding("wrong", text, todo)
+    text = f"the {name} {folder} is on {kind}, which looks local: can {node} see it? (`srun ls {folder}` tells)"
+    return _finding("note", text, f"{todo}, if they do not see {folder}")
 
 
-def _say(level: Level, text: str, todo: str = "") -> Finding:
+def _finding(level: Level, text: str, todo: str = "") -> Finding:
     return Finding("cluster", level, text, todo)

@@ -1,2 +1,4 @@
-"""Handing metrics and results to other tools, through those tools' own libraries. One module for each format:
-`write(matrix, runs, folder)` fills an empty folder. Nothing here asks the store."""
+"""The export of metrics and results to other tools, by those tools' own libraries.
+
+Each format is a module whose `write(matrix, runs, folder)` fills an empty folder. None of them opens the store.
+"""

@@ -1,6 +1,6 @@
 """CSV: `runs.csv`, `metrics.csv`, `results.csv`, joined by `run_id`.
 
-Numbers are written so that reading them gives the same bits; null, and a value that was not finite, is empty.
+Reading a number gives the same bits again. Null, and a value that was not finite, is an empty field.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from experiments.matrix.planned_run import Matrix
 
 
 def write(matrix: Matrix, runs: Iterable[ExportedRun], folder: Path) -> None:
-    """A file for each table."""
+    """Write a file for each table."""
     with ExitStack() as files:
         writers = {}
         for table, columns in TABLES.items():

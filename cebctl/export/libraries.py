@@ -1,4 +1,4 @@
-"""Libraries that only an export needs: optional extras."""
+"""The import of libraries that only an export needs, and that are optional extras."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parquet, by pyarrow: the tables of the CSV export with their types, null where a value was not finite."""
+"""The export to Parquet, by pyarrow: the tables of the CSV export with types; null where a value was not finite."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from experiments.matrix.planned_run import Matrix
 
 
 def write(matrix: Matrix, runs: Iterable[ExportedRun], folder: Path) -> None:
-    """A file for each table, with a row group for each run that has rows."""
+    """Write a file for each table, with a row group for each run that has rows."""
     arrow, parquet = library("pyarrow", "parquet"), library("pyarrow.parquet", "parquet")
     schemas = {table: _schema(arrow, columns) for table, columns in TABLES.items()}
     with ExitStack() as files:
@@ -25,14 +25,11 @@ def write(matrix: Matrix, runs: Iterable[ExportedRun], folder: Path) -> None:
             for table, writer in writers.items():
                 rows = list(run.rows(table))
                 if rows:
-                    columns = [arrow.array(values, type=field.type) for values, field in _columns(rows, schemas[table])]
+                    fields = zip(zip(*rows, strict=True), schemas[table], strict=True)
+                    columns = [arrow.array(values, type=field.type) for values, field in fields]
                     writer.write_table(arrow.table(columns, schema=schemas[table]))
 
 
 def _schema(arrow: Any, columns: Columns) -> Any:
     kinds = {str: arrow.string(), int: arrow.int64(), float: arrow.float64()}
     return arrow.schema([(name, kinds[kind]) for name, kind in columns.items()])
-
-
-def _columns(rows: list[tuple[Any, ...]], schema: Any) -> Iterable[tuple[tuple[Any, ...], Any]]:
-    return zip(zip(*rows, strict=True), schema, strict=True)

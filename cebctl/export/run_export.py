@@ -1,4 +1,4 @@
-"""From the store to the writer of a format, all or nothing."""
+"""The export of a matrix from the store by the writer of a format, all or nothing."""
 
 from __future__ import annotations
 
@@ -21,34 +21,28 @@ Write = Callable[[Matrix, Iterable[ExportedRun], Path], None]
 
 
 def export(matrix: Matrix, store: Store, home: Home, to: Format, out: Path) -> int:
-    """Write a matrix's runs, metrics and results into the folder `out`; how many runs.
+    """Write a matrix's runs, metrics and results into the folder `out`, and return the number of runs.
 
-    The folder appears when it is complete. Raises InputError if it is there and not empty, can't be written, or
+    The folder appears when it is complete. Raises InputError if it exists and is not empty, can't be written, or
     the format's library is not installed.
     """
-    write = _writer(to)
+    # Imported by name, so that the libraries of other formats need not be installed.
+    write: Write = importlib.import_module(f"cebctl.export.{'csv_files' if to == 'csv' else to}").write
     try:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise InputError(out, "is there already", "a new or an empty folder")
         out.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(out) as beside:
-            beside.mkdir()
-            write(matrix, _runs(matrix, store, home), beside)
+        with replacing(out) as temporary:
+            temporary.mkdir()
+            write(matrix, _exported_runs(matrix, store, home), temporary)
     except OSError as error:
         raise InputError(out, error.strerror or str(error)) from error
     return len(matrix.runs)
 
 
-def _runs(matrix: Matrix, store: Store, home: Home) -> Iterator[ExportedRun]:
+def _exported_runs(matrix: Matrix, store: Store, home: Home) -> Iterator[ExportedRun]:
     for status in collect_statuses(matrix, store, home):
         run_id = status.planned.run_id
         yield ExportedRun(
             status.planned, status.state, queries.metrics(store, run_id), queries.results(store, [run_id])
         )
-
-
-def _writer(to: Format) -> Write:
-    # Imported by name, so that the libraries of the others need not be there.
-    module = importlib.import_module(f"cebctl.export.{'csv_files' if to == 'csv' else to}")
-    write: Write = module.write
-    return write

@@ -1,4 +1,4 @@
-"""What is exported of a run, and the three tables it makes."""
+"""The exported parts of a run, and the three tables of their rows."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class ExportedRun:
     results: list[ResultRow]
 
     def rows(self, table: str) -> Iterator[tuple[Any, ...]]:
-        """The run's rows of one of the `TABLES`, in the order of its columns."""
+        """Yield the run's rows of one of the `TABLES`, in the order of its columns."""
         if table == "runs":
             yield (self.planned.run_id, self.planned.name, self.state, as_json(self.planned.run))
         elif table == "metrics":
@@ -69,18 +69,18 @@ class ExportedRun:
                 yield (self.planned.run_id, *[getattr(point, name) for name in list(METRICS)[1:]])
         else:
             for row in self.results:
-                special = {
+                converted = {
                     "column": full_column(row.benchmark, row.name),
                     "benchmark": as_json(row.benchmark),
                     "value": row.number,
                     "numerics": as_json(row.numerics or {}),
                     "libraries": as_json(row.libraries or {}),
                 }
-                yield tuple(special[name] if name in special else getattr(row, name) for name in RESULTS)
+                yield tuple(converted[name] if name in converted else getattr(row, name) for name in RESULTS)
 
     @property
     def measured(self) -> list[tuple[str, int, float]]:
-        """Each result as one number: column, step of the checkpoint, and the value or the share that was correct."""
+        """Return each result as a column, the checkpoint's step, and the value or the share that was correct."""
         return [
             (full_column(row.benchmark, row.name), row.checkpoint_step, number)
             for row in self.results
@@ -89,5 +89,5 @@ class ExportedRun:
 
 
 def as_json(value: Any) -> str:
-    """A spec, a benchmark or versions as one line."""
+    """Return a spec, a benchmark or versions as one line of JSON."""
     return msgspec.json.encode(value).decode()

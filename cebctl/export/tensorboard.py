@@ -1,7 +1,7 @@
-"""TensorBoard, by its own writer: a folder for each run, a scalar for each metric and result.
+"""The export to TensorBoard, by its own writer: a folder for each run, a scalar for each metric and result.
 
-TensorBoard keeps a value as a 32-bit float. A value that was not finite is a NaN there. Results stand at the step
-of the checkpoint they were measured on.
+TensorBoard keeps a value as a 32-bit float. A value that was not finite is a NaN there. A result stands at the step
+of the checkpoint that it was measured on.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from experiments.matrix.planned_run import Matrix
 
 
 def write(matrix: Matrix, runs: Iterable[ExportedRun], folder: Path) -> None:
-    """`tensorboard --logdir FOLDER` shows it."""
+    """Write what `tensorboard --logdir FOLDER` shows."""
     summary = library("tensorboard.summary", "tensorboard")
     for run in runs:
         if not run.metrics and not run.results:
             continue
-        # The id keeps apart what a file name can't: `/` stands in names such as eps=8/255.
+        # A folder's name can't contain `/`, as in eps=8/255: the id distinguishes names that differ only there.
         writer = summary.Writer(str(folder / f"{run.planned.name.replace('/', '÷')} {run.planned.run_id[:8]}"))
         for point in run.metrics:
             value = float("nan") if point.value is None else point.value

@@ -1,9 +1,9 @@
-"""Which checkpoints may go, and removing them.
+"""The removal of checkpoints that nothing needs any more.
 
-The policy: of a run that is trained and has the result of every benchmark of the matrix, all checkpoints but the
-newest intact one of its newest training; with `keep="none"` that one too, unless some submission waits for another
-evaluation of the run, or the matrix asks for one that this version can't run. Of any other run, nothing. Never a
-journal, and so never a result.
+The policy: of a run that is trained and has the result of every benchmark of the matrix, remove all checkpoints but the
+newest intact one of its newest training. With `keep="none"` remove that one too, unless some submission waits for
+another evaluation of the run, or the matrix requests one that this version can't run. Of any other run, remove nothing.
+Never remove a journal, and so never a result.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Keep = Literal["last", "none"]
 
 @dataclass(frozen=True)
 class Removal:
-    """What may go of one run."""
+    """The files of one run that may be removed."""
 
     planned: PlannedRun
     files: tuple[Path, ...]
@@ -42,12 +42,12 @@ class Removal:
 
 
 @dataclass(frozen=True)
-class Collection:
-    """What may go of a matrix, and why not more."""
+class GarbagePlan:
+    """The files of a matrix's runs that may be removed, and why the others stay."""
 
     removals: tuple[Removal, ...]
-    kept: Counter[str] = field(default_factory=Counter)
-    """How many runs keep something, by the reason."""
+    kept_runs: Counter[str] = field(default_factory=Counter)
+    """How many runs keep a checkpoint, by the reason."""
 
     @property
     def files(self) -> int:
@@ -59,63 +59,63 @@ class Collection:
         return sum(removal.size for removal in self.removals)
 
 
-def collect(matrix: Matrix, store: Store, home: Home, keep: Keep) -> Collection:
-    """What the policy lets go. Removes nothing."""
+def plan_removals(matrix: Matrix, store: Store, home: Home, keep: Keep) -> GarbagePlan:
+    """Return what the policy lets go. Removes nothing."""
     runs = collect_statuses(matrix, store, home)
-    waiting = _waiting(store, runs) if keep == "none" else {}
+    reasons = _reasons_to_keep(store, runs) if keep == "none" else {}
     removals: list[Removal] = []
-    kept: Counter[str] = Counter()
+    kept_runs: Counter[str] = Counter()
     for run in runs:
         trainings = {paths.generation: paths for paths in home.run(run.planned.run_id).generations()}
-        of_each = {
-            number: list(checkpoint_files.newest_first(paths.checkpoints)) for number, paths in trainings.items()
+        checkpoints = {
+            generation: list(checkpoint_files.newest_first(paths.checkpoints))
+            for generation, paths in trainings.items()
         }
-        if not any(of_each.values()):
+        if not any(checkpoints.values()):
             continue
-        files = of_each.get(run.stages[0].training_generation, [])
-        going = [found.path for found in itertools.chain(*of_each.values())]
         if run.state != "done":
-            kept["is not trained and evaluated"] += 1
+            kept_runs["is not trained and evaluated"] += 1
             continue
-        reason = "keeps its last" if keep == "last" else waiting.get(run.planned.run_id)
+        removable = [checkpoint.path for checkpoint in itertools.chain(*checkpoints.values())]
+        reason = "keeps its last" if keep == "last" else reasons.get(run.planned.run_id)
         if reason:
-            last = _newest_intact(files)
-            if last is None:
-                kept["has no intact checkpoint"] += 1
+            newest = _newest_intact(checkpoints.get(run.stages[0].training_generation, []))
+            if newest is None:
+                kept_runs["has no intact checkpoint"] += 1
                 continue
-            kept[reason] += 1
-            going.remove(last.path)
-        going += [path for paths in trainings.values() for path in checkpoint_files.leftovers(paths.checkpoints)]
-        if going:
-            removals.append(Removal(run.planned, tuple(going), sum(path.stat().st_size for path in going)))
-    return Collection(tuple(removals), kept)
+            kept_runs[reason] += 1
+            removable.remove(newest.path)
+        removable += [path for paths in trainings.values() for path in checkpoint_files.leftovers(paths.checkpoints)]
+        if removable:
+            removals.append(Removal(run.planned, tuple(removable), sum(path.stat().st_size for path in removable)))
+    return GarbagePlan(tuple(removals), kept_runs)
 
 
-def remove(agreed: Collection, matrix: Matrix, store: Store, home: Home, keep: Keep) -> Collection:
-    """Remove what was agreed to, as far as it may still go; what went.
+def remove(agreed: GarbagePlan, matrix: Matrix, store: Store, home: Home, keep: Keep) -> GarbagePlan:
+    """Remove what the user agreed to, as far as the policy still lets it go, and return what was removed.
 
     Nobody can submit meanwhile, and a run that somebody works on is passed over.
     """
-    gone: list[Removal] = []
+    removals: list[Removal] = []
     with store.exclusive():
-        now = collect(matrix, store, home, keep)
-        asked = {path for removal in agreed.removals for path in removal.files}
-        kept = Counter(now.kept)
-        for removal in now.removals:
-            if not asked.issuperset(removal.files):
-                kept["has changed meanwhile"] += 1
+        plan = plan_removals(matrix, store, home, keep)
+        agreed_files = {path for removal in agreed.removals for path in removal.files}
+        kept_runs = Counter(plan.kept_runs)
+        for removal in plan.removals:
+            if not agreed_files.issuperset(removal.files):
+                kept_runs["has changed meanwhile"] += 1
                 continue
-            with ExitStack() as held:
-                if not _take(held, home, removal.planned.run_id):
-                    kept["is being worked on"] += 1
+            with ExitStack() as locks:
+                if not _lock_run(locks, home, removal.planned.run_id):
+                    kept_runs["is being worked on"] += 1
                     continue
-                removed = [(path, size) for path in removal.files if (size := _unlink(path)) is not None]
-            gone.append(Removal(removal.planned, tuple(path for path, _ in removed), sum(size for _, size in removed)))
-    return Collection(tuple(gone), kept)
+                sizes = {path: size for path in removal.files if (size := _unlink(path)) is not None}
+            removals.append(Removal(removal.planned, tuple(sizes), sum(sizes.values())))
+    return GarbagePlan(tuple(removals), kept_runs)
 
 
 def _unlink(path: Path) -> int | None:
-    """Remove a file and return its size in bytes; None where it was gone already."""
+    """Remove a file and return its size in bytes; None if another process has removed it already."""
     try:
         size = path.stat().st_size
         path.unlink()
@@ -125,36 +125,41 @@ def _unlink(path: Path) -> int | None:
 
 
 def _newest_intact(files: Sequence[checkpoint_files.CheckpointFile]) -> checkpoint_files.CheckpointFile | None:
-    # A lone one stays whatever it is, so that nobody has to read its gigabytes.
-    return files[0] if len(files) == 1 else next((found for found in files if found.read() is not None), None)
+    # A single file stays whatever its state, so that nobody has to read its gigabytes.
+    return files[0] if len(files) == 1 else next((file for file in files if file.read() is not None), None)
 
 
-def _waiting(store: Store, runs: Sequence[RunStatus]) -> dict[str, str]:
-    """The runs whose checkpoint is needed, and what for: an evaluation of the run itself or a transfer attack from it
-    that has no result yet, asked for by the matrix or by an open claim of any, or a run that extends it."""
+def _reasons_to_keep(store: Store, runs: Sequence[RunStatus]) -> dict[str, str]:
+    """Return the runs whose checkpoint is needed, by id, with the reason.
+
+    It may be for an evaluation of the run, or a transfer attack from it, that has no result yet and that the matrix or
+    an open claim of any matrix requests; or for a run that extends it.
+    """
     data = {row.run_id: str(row.spec["data"]["name"]) for row in queries.runs(store)}
     data |= {run.planned.run_id: run.planned.run.data.name for run in runs}
-    asked = {run.planned.run_id: [(benchmark, 1) for benchmark in run.planned.benchmarks] for run in runs}
+    requested = {run.planned.run_id: [(benchmark, 1) for benchmark in run.planned.benchmarks] for run in runs}
     for claim in queries.open_claims(store):
-        asked.setdefault(claim.run_id, []).extend((benchmark, claim.generation) for benchmark in claim.benchmarks)
-    have = {(result.run_id, result.evaluation_id): result.generation for result in queries.results(store, asked)}
-    waiting = {
-        extended: f"keeps its last: {run.planned.name} extends it"
+        requested.setdefault(claim.run_id, []).extend((benchmark, claim.generation) for benchmark in claim.benchmarks)
+    results = queries.results(store, requested)
+    generations = {(result.run_id, result.evaluation_id): result.generation for result in results}
+    reasons = {
+        parent: f"keeps its last: {run.planned.name} extends it"
         for run in runs
-        if run.stages[0].state != "done" and (extended := lineage.parent_id(run.planned.run))
+        if run.stages[0].state != "done" and (parent := lineage.parent_id(run.planned.run))
     }
-    for run_id, benchmarks in asked.items():
+    for run_id, benchmarks in requested.items():
         for benchmark, generation in benchmarks:
-            if have.get((run_id, evaluation_id(benchmark, data[run_id])), 0) < generation:
+            if generations.get((run_id, evaluation_id(benchmark, data[run_id])), 0) < generation:
                 needed = {run_id, benchmark.source} if isinstance(benchmark, Transfer) else {run_id}
-                waiting |= dict.fromkeys(needed, f"keeps its last: {describe(benchmark)} has no result")
-    return waiting
+                reasons |= dict.fromkeys(needed, f"keeps its last: {describe(benchmark)} has no result")
+    return reasons
 
 
-def _take(held: ExitStack, home: Home, run_id: str) -> bool:
+def _lock_run(locks: ExitStack, home: Home, run_id: str) -> bool:
+    """Take the leases of a run's stages until `locks` closes; return False if somebody else has one."""
     for stage in STAGES:
         taken = lease.acquire(home.run(run_id).lease(stage))
         if taken is None:
             return False
-        held.callback(taken.release)
+        locks.callback(taken.release)
     return True

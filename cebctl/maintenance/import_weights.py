@@ -1,4 +1,4 @@
-"""Weights that were trained elsewhere, taken into the home, from where jobs read them wherever they run."""
+"""The import of weights that were trained elsewhere into the home, where jobs on every machine can read them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from jobs.paths import Home
 
 
 @dataclass(frozen=True)
-class Imported:
-    """A file that lies in the home."""
+class ImportedWeights:
+    """A file of weights in the home."""
 
     digest: str
     """As a matrix writes it: `sha256:…`."""
@@ -23,16 +23,16 @@ class Imported:
     """In bytes."""
     tensors: int
     parameters: int
-    """Elements of all of them."""
+    """The elements of all tensors."""
 
 
-def take(file: Path, home: Home, key: str = "") -> Imported:
-    """Copy a file of `torch.save` into the home under its digest; with a `key`, what it holds there alone.
+def import_file(file: Path, home: Home, key: str = "") -> ImportedWeights:
+    """Copy a file of `torch.save` into the home under its digest; with a `key`, only the weights under that key.
 
-    Raises InputError if it can't be read, or holds anything but weights that can be used; whether these fit a network
-    `needs.check` finds.
+    Raises InputError if it can't be read, or holds anything but usable weights. Whether these fit a network is checked
+    by `submit`.
     """
-    from jobs.engine import weights_file
+    from jobs.engine import weights_file  # torch takes seconds to import
 
     try:
         data = file.read_bytes()
@@ -45,6 +45,6 @@ def take(file: Path, home: Home, key: str = "") -> Imported:
     path = home.weights(digest)
     file_ownership.restrict_umask(home.folder)
     path.parent.mkdir(exist_ok=True)
-    with replacing(path) as beside:
-        beside.write_bytes(data)
-    return Imported(digest, path, len(data), len(tensors), sum(tensor.numel() for tensor in tensors.values()))
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+    return ImportedWeights(digest, path, len(data), len(tensors), sum(tensor.numel() for tensor in tensors.values()))

@@ -1,4 +1,4 @@
-"""A first matrix for a user's own images: the deterministic network and CEB at a few rho, every choice explained."""
+"""The first matrix for a user's own images: the deterministic network and CEB at a few rho, each choice explained."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ NETWORKS = {
     "wide_resnet": "{name: wide_resnet, blocks: 1, width: 2} # depth 6 blocks + 4",
     "resnet": "{name: resnet, depth: 50} # for images of about 224 pixels",
 }
-"""As a matrix says them."""
+"""By name, as the YAML of a matrix."""
 STEPS = 1500
-"""Of the optimiser, about: enough for a first look at a small network."""
-AUDITED = 200
-"""Test images, at most, for the audit of gradients, which takes a thousand passes and more for each."""
-SMALL = 32
-"""Pixels: images up to this size are suited to the small network, which a CPU trains in minutes."""
+"""The optimiser steps of a training, about: enough for a first impression of a small network."""
+MAX_AUDITED = 200
+"""The test images of the audit of gradients, which takes a thousand passes and more for each."""
+SMALL_PIXELS = 32
+"""Images up to this size suit the small network, which a CPU trains in minutes."""
 _EPOCHS = (5, 100)
 _BATCHES = (8, 16, 32, 64, 128)
 
@@ -34,7 +34,7 @@ base:                                   # what all runs share
     augment: {augment}                  # none, crop_flip{mirrors}
     # holdout: {holdout} # keep so many training images back, to choose rho on (evaluate: clean_holdout)
   network: {network}
-{others}
+{alternatives}
   optimiser: {{name: adam, lr: 1e-3}}   # or {{name: sgd, lr: 0.1, weight_decay: 5e-4}}
   epochs: {epochs}                      # passes over the training images; a fraction is allowed
   batch: {batch}                        # images per step
@@ -61,39 +61,40 @@ evaluate:                               # on the test images
 """
 
 
-def first_try(matrix: Path, data: Path, size: int) -> str:
-    """The command for a matrix of the same images that a CPU trains in minutes."""
-    name = matrix.with_stem(f"{matrix.stem}-{min(size, SMALL)}")
-    return f"cebctl init {shlex.quote(str(name))} --data {shlex.quote(str(data))} --size {min(size, SMALL)}"
+def small_trial_command(matrix: Path, data: Path, size: int) -> str:
+    """Return the command for a matrix of the same images that a CPU trains in minutes."""
+    pixels = min(size, SMALL_PIXELS)
+    path = matrix.with_stem(f"{matrix.stem}-{pixels}")
+    return f"cebctl init {shlex.quote(str(path))} --data {shlex.quote(str(data))} --size {pixels}"
 
 
-def suited(size: int) -> str:
-    """The network for a first look at images of this size, in pixels."""
-    return "small_cnn" if size <= SMALL else "wide_resnet" if size <= 96 else "resnet"
+def network_for(size: int) -> str:
+    """Return the network to begin with on images of this size, in pixels."""
+    return "small_cnn" if size <= SMALL_PIXELS else "wide_resnet" if size <= 96 else "resnet"
 
 
-def text(name: str, slug: str, found: Description, network: str) -> str:
-    """The matrix, as a file; `network` is one of NETWORKS."""
-    batch = max(size for size in _BATCHES if size <= max(found.train // 8, _BATCHES[0]))
-    epochs = min(max(round(STEPS * batch / found.train), _EPOCHS[0]), _EPOCHS[1])
-    others = [what.replace(" # ", ": ") for other, what in NETWORKS.items() if other != network]
-    filled = _TEXT.format(
-        slug=slug, name=name, classes=len(found.class_names), train=found.train, test=found.test,
-        channels=found.channels, size=found.size, network=NETWORKS[network],
-        others="\n".join(f"{'':<{_COLUMN}} # or {other}" for other in others),
-        augment="crop_flip" if found.flips else "none",
-        mirrors=" (which mirrors)" if found.flips else " (which does not mirror grey images)",
-        holdout=max(found.train // 10, 1), epochs=epochs, batch=min(batch, found.train), drop=round(epochs * 0.75),
-        audited=min(found.test, AUDITED), extra="pip install 'cebctl[autoattack]'",
-        few="`subset: 1000` takes fewer images" if found.test > 1000 else "eps as 8/255 or 0.03",
+def render_matrix(name: str, slug: str, data: Description, network: str) -> str:
+    """Return the text of the matrix; `network` is a key of NETWORKS."""
+    batch = max(size for size in _BATCHES if size <= max(data.train // 8, _BATCHES[0]))
+    epochs = min(max(round(STEPS * batch / data.train), _EPOCHS[0]), _EPOCHS[1])
+    alternatives = [text.replace(" # ", ": ") for name, text in NETWORKS.items() if name != network]
+    text = _TEXT.format(
+        slug=slug, name=name, classes=len(data.class_names), train=data.train, test=data.test,
+        channels=data.channels, size=data.size, network=NETWORKS[network],
+        alternatives="\n".join(f"{'':<{_COLUMN}} # or {text}" for text in alternatives),
+        augment="crop_flip" if data.flips else "none",
+        mirrors=" (which mirrors)" if data.flips else " (which does not mirror grey images)",
+        holdout=max(data.train // 10, 1), epochs=epochs, batch=min(batch, data.train), drop=round(epochs * 0.75),
+        audited=min(data.test, MAX_AUDITED), extra="pip install 'cebctl[autoattack]'",
+        few="`subset: 1000` takes fewer images" if data.test > 1000 else "eps as 8/255 or 0.03",
     )  # fmt: skip
-    return "\n".join(map(_aligned, filled.splitlines())) + "\n"
+    return "\n".join(map(_align_remark, text.splitlines())) + "\n"
 
 
 _COLUMN = 48
 
 
-def _aligned(line: str) -> str:
-    """Remarks behind a line below each other, whatever was filled in."""
+def _align_remark(line: str) -> str:
+    """Return the line with the remark behind it in the column of all remarks."""
     head, _, remark = line.rpartition(" # ")
     return f"{head.rstrip():<{_COLUMN}} # {remark}" if head.strip() else line

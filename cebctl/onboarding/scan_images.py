@@ -1,4 +1,4 @@
-"""Looking at a user's folder of images: its classes, splits, sizes and channels, and their digests."""
+"""The scan of a user's folder of images for its classes, splits, sizes and channels, and for their digests."""
 
 from __future__ import annotations
 
@@ -13,56 +13,57 @@ from experiments.own_dataset import Description
 from jobs.datasets import image_folder
 
 TRAIN, TEST = ("train", "training"), ("test", "val", "valid", "validation")
-"""Folders that hold a split, in the order of preference."""
+"""The folder names of each split, in the order of preference."""
 TEST_EVERY = 5
-"""Where there is no such folder, every fifth image of each class is a test image."""
+"""Without a test folder, every fifth image of each class is a test image."""
 USUAL_SIZES = (28, 32, 64, 96, 128, 224)
-"""In pixels, for images of several sizes: the largest that the median one has."""
+"""In pixels. Images of several sizes are resized to the largest of these that the median image reaches."""
 MAX_BYTES = 4 << 30
-"""Of one split, decoded: a job holds both."""
+"""The limit on one decoded split: a job holds both splits in memory."""
 
 
 @dataclass(frozen=True)
-class Looked:
-    """A folder of images and what was found in it."""
+class FolderScan:
+    """The contents of a folder of images."""
 
     slug: str
-    """A name for people, of the folder's."""
-    described: Description
+    """A readable name, made of the folder's."""
+    description: Description
     sizes: Counter[tuple[int, int]]
     """How many images there are of each width and height."""
     notes: tuple[str, ...]
-    """What its user may not expect."""
+    """Messages on what the user may not expect."""
 
 
-def look(folder: Path, root: Path, size: int | None = None) -> Looked:
+def scan(folder: Path, root: Path, size: int | None = None) -> FolderScan:
     """Describe the images in a folder, for the data folder `root`; `size` in pixels, else what most of them have.
 
     Raises InputError if it can't be read, is no folder of class folders, or holds what is no image.
     """
-    train, test, every, notes = _splits(folder)
+    train, test, test_every, notes = _splits(folder)
     classes = image_folder.class_folders(train)
     _check_classes(folder, train, test, classes)
-    train_images = [name for name, _ in image_folder.list_images(train, classes, "train", every)]
-    test_images = [name for name, _ in image_folder.list_images(test, classes, "test", every)]
+    train_images = [name for name, _ in image_folder.list_images(train, classes, "train", test_every)]
+    test_images = [name for name, _ in image_folder.list_images(test, classes, "test", test_every)]
     sizes, channels = _headers([*(train / n for n in train_images), *(test / n for n in test_images)])
-    pixels = size or _usual(sizes)
+    pixels = size or _usual_size(sizes)
     if max(len(train_images), len(test_images)) * channels * pixels**2 > MAX_BYTES:
         raise InputError(folder, f"its images, at {pixels} pixels, do not fit into memory", "say a smaller --size")
     train_digest, mean, std = _read(train, train_images, channels, pixels)
     test_digest, _, _ = _read(test, test_images, channels, pixels)
-    described = Description(
-        folder=_below(folder, root), train_folder=_relative(train, folder), test_folder=_relative(test, folder),
-        test_every=every, class_names=tuple(classes), channels=1 if channels == 1 else 3, size=pixels,
+    description = Description(
+        folder=_portable_path(folder, root), test_every=test_every,
+        train_folder=_split_name(train, folder), test_folder=_split_name(test, folder),
+        class_names=tuple(classes), channels=1 if channels == 1 else 3, size=pixels,
         train=len(train_images), test=len(test_images), mean=mean, std=std,
         flips=channels == 3, train_digest=train_digest, test_digest=test_digest,
     )  # fmt: skip
     slug = re.sub(r"[^a-z0-9_-]+", "-", folder.absolute().name.lower()).strip("-")[:40] or "images"
-    return Looked(slug, described, sizes, tuple(notes))
+    return FolderScan(slug, description, sizes, tuple(notes))
 
 
 def _splits(folder: Path) -> tuple[Path, Path, int | None, list[str]]:
-    """Where the training images lie, where the test images, and every how many-th of one folder is one."""
+    """Return the folders of the training and test images, every how many-th image is a test image, and notes."""
     if not folder.is_dir():
         raise InputError(folder, "no such folder", "a folder of class folders, or of train/ and test/ with such")
     named = {path.name.lower(): path for path in folder.iterdir() if path.is_dir()}
@@ -81,8 +82,10 @@ def _check_classes(folder: Path, train: Path, test: Path, classes: list[str]) ->
     if len(classes) < 2:
         shape = f"{train.name}/<class>/*{image_folder.SUFFIXES[0]}"
         raise InputError(train, f"{len(classes)} class folders with images in it", f"at least 2: {shape}")
-    if odd := sorted(set(image_folder.class_folders(test)) - set(classes)):
-        raise InputError(test / odd[0], "a class without training images", f"those of {train}: {', '.join(classes)}")
+    if unknown := sorted(set(image_folder.class_folders(test)) - set(classes)):
+        raise InputError(
+            test / unknown[0], "a class without training images", f"those of {train}: {', '.join(classes)}"
+        )
     for name in classes if train == test else ():
         if len(image_folder.image_names(train / name)) < 2:
             raise InputError(train / name, "one image", "at least two: one to train on, one to test")
@@ -91,7 +94,7 @@ def _check_classes(folder: Path, train: Path, test: Path, classes: list[str]) ->
 
 
 def _headers(paths: list[Path]) -> tuple[Counter[tuple[int, int]], int]:
-    """The sizes of the images, and 1 channel if all are grey, else 3; pixels are not decoded yet."""
+    """Return the sizes of the images, and 1 channel if all are grey, else 3, without decoding pixels."""
     from PIL import Image
 
     sizes: Counter[tuple[int, int]] = Counter()
@@ -106,8 +109,8 @@ def _headers(paths: list[Path]) -> tuple[Counter[tuple[int, int]], int]:
     return sizes, 1 if modes <= {"1", "L", "LA"} else 3
 
 
-def _usual(sizes: Counter[tuple[int, int]]) -> int:
-    """The side that all have, if it is no larger than usual; else a usual one, by the median of the short sides."""
+def _usual_size(sizes: Counter[tuple[int, int]]) -> int:
+    """Return the side that all images have, if it is not too large; else a usual one, by the median short side."""
     sides = {side for size in sizes for side in size}
     if len(sides) == 1 and max(sides) <= USUAL_SIZES[-1]:
         return sides.pop()
@@ -117,7 +120,7 @@ def _usual(sizes: Counter[tuple[int, int]]) -> int:
 
 
 def _read(folder: Path, names: list[str], channels: int, size: int) -> tuple[str, tuple[float, ...], tuple[float, ...]]:
-    """The digest of the images, and the mean and standard deviation per channel in [0, 1]."""
+    """Return the digest of the images, and the mean and standard deviation of each channel in [0, 1]."""
     import numpy as np
 
     digest, total, squares = image_folder.SplitDigest(), np.zeros(channels), np.zeros(channels)
@@ -135,11 +138,11 @@ def _rounded(values: object) -> Iterator[float]:
     return (round(float(value), 4) for value in values)  # type: ignore[attr-defined]
 
 
-def _below(folder: Path, root: Path) -> str:
-    """From the data folder where it lies in there, so that both can be moved; else from the root."""
-    whole = folder.resolve()
-    return str(whole.relative_to(root.resolve()) if whole.is_relative_to(root.resolve()) else whole)
+def _portable_path(folder: Path, root: Path) -> str:
+    """Return the path from the data folder if it lies in there, so that both can be moved; else the absolute path."""
+    absolute = folder.resolve()
+    return str(absolute.relative_to(root.resolve()) if absolute.is_relative_to(root.resolve()) else absolute)
 
 
-def _relative(split: Path, folder: Path) -> str:
+def _split_name(split: Path, folder: Path) -> str:
     return "" if split == folder else split.name

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from cebctl.diagnostics.findings import Finding, todo
+from cebctl.diagnostics.findings import Finding, next_steps
 from cebctl.render.console import news, out, print_table
 from store.ingest import Ingested
 
@@ -24,7 +24,7 @@ def show(found: Sequence[Finding]) -> None:
         table.add_row(finding.area, f"[{_STYLE[finding.level]}]{finding.level}[/]", escape(finding.text))
     console = out()
     print_table(console, table, label=2)
-    things = todo(found)
+    things = next_steps(found)
     console.print("\nTo do:" if things else "\nNothing to do.")
     for number, thing in enumerate(things, 1):
         console.print(f"{number}. {thing}", markup=False)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cebctl.onboarding.scan_images import Looked
+from cebctl.onboarding.scan_images import FolderScan
 from cebctl.render.console import err, many, news
 
 
-def show(matrix: Path, found: Looked, described: Path, network: str, first_try: str) -> None:
+def show(matrix: Path, found: FolderScan, described: Path, network: str, first_try: str) -> None:
     """A line for each; `first_try` is a command for a smaller network, where there is no GPU for this one."""
-    data, console = found.described, news()
+    data, console = found.description, news()
     kind = "grey" if data.channels == 1 else "colour"
     images = f"{data.train:,} training and {many(data.test, 'test image')} of {len(data.class_names)} classes"
     lines = [f"found {images}, {kind}, taken at {data.size}x{data.size} pixels", f"described them in {described}"]
@@ -29,8 +29,8 @@ def show(matrix: Path, found: Looked, described: Path, network: str, first_try: 
         console.print(f"for a first try on a CPU, with a small network: `{first_try}`", markup=False)
 
 
-def _resized(found: Looked) -> list[str]:
-    size = found.described.size
+def _resized(found: FolderScan) -> list[str]:
+    size = found.description.size
     if set(found.sizes) == {(size, size)}:
         return []
     widths, heights = zip(*found.sizes, strict=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from cebctl.interrupts import uninterrupted
+from cebctl.interrupts import defer_interrupts
 from cebctl.status.matrix_status import MatrixStatus, collect_matrix_status
 from cebctl.status.rerun import Rerun, restrict_stages
 from cebctl.status.states import RunStage, RunStatus, StageStatus, submittable_states
@@ -122,7 +122,7 @@ def submit(
         claims = [claim for batch in batches for claim in batch.claims]
         postponed_claims: list[tuple[Claim, str]] = []
         _write_specs(home, matrix, claims)
-        with uninterrupted(UNDER_WAY.format(matrix.path)):
+        with defer_interrupts(UNDER_WAY.format(matrix.path)):
             with Journal(home.submission(name)) as journal:
                 commit, home_id = snapshot.commit, ensure_home_id(home)
                 journal.write(submission_record(name, matrix, executor.name, snapshot.digest, commit, home_id))

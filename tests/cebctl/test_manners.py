@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cebctl.interrupts import saying, uninterrupted
+from cebctl.interrupts import defer_interrupts, interrupt_message
 from cebctl.render import output_mode
 from experiments.atomic_files import replacing
 from experiments.matrix.load import load
@@ -34,7 +34,9 @@ def test_quiet_says_nothing_but_results_and_errors(cebctl, tiny: Path) -> None:
 
 def test_a_fault_of_our_own_is_one_line_and_a_traceback_on_demand(cebctl, tmp_path: Path) -> None:
     broken = tmp_path / "sitecustomize.py"
-    broken.write_text("import experiments.matrix.load\ndef load(path): return 1 / 0\nexperiments.matrix.load = load\n")
+    broken.write_text(
+        "import experiments.matrix.load\ndef load(path): return 1 / 0\nexperiments.matrix.load.load = load\n"
+    )
     path = f"{tmp_path}:{Path(__file__).parents[2]}"
     answer = cebctl("plan", "any.yaml", PYTHONPATH=path)
     assert (answer.code, len(answer.err.splitlines())) == (1, 1)
@@ -121,19 +123,19 @@ def test_an_interrupted_wait_says_that_the_runs_go_on(cebctl, start, tiny: Path,
 
 
 def test_words_are_those_of_whoever_was_at_it() -> None:
-    with pytest.raises(KeyboardInterrupt, match="inner"), saying("outer"), saying("inner"):
+    with pytest.raises(KeyboardInterrupt, match="inner"), interrupt_message("outer"), interrupt_message("inner"):
         raise KeyboardInterrupt
-    with pytest.raises(KeyboardInterrupt, match="outer"), saying("outer"):
+    with pytest.raises(KeyboardInterrupt, match="outer"), interrupt_message("outer"):
         raise KeyboardInterrupt
 
 
 def test_some_steps_are_done_to_their_end_first() -> None:
     done = []
-    with pytest.raises(KeyboardInterrupt, match="under way"), uninterrupted("it is under way"):
+    with pytest.raises(KeyboardInterrupt, match="under way"), defer_interrupts("it is under way"):
         os.kill(os.getpid(), signal.SIGINT)
         done.append("all")
     assert done == ["all"]
-    with pytest.raises(KeyboardInterrupt), uninterrupted("it is under way"):
+    with pytest.raises(KeyboardInterrupt), defer_interrupts("it is under way"):
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
         done.append("more")
@@ -159,7 +161,7 @@ print("went on")
 
 def test_outside_the_main_thread_there_is_nothing_to_hold_back() -> None:
     def work() -> None:
-        with uninterrupted("words"):
+        with defer_interrupts("words"):
             done.append(True)
 
     done: list[bool] = []

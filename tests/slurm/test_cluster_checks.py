@@ -13,7 +13,7 @@ import pytest
 from lab import Lab, eventually
 
 from cebctl.app import run
-from cebctl.diagnostics.resource_limits import obstacles
+from cebctl.diagnostics.resource_limits import validate_requests
 from experiments.matrix.load import load
 from jobs.slurm import cluster_info
 
@@ -113,7 +113,7 @@ def test_limits_of_what_may_be_queued(lab_accounting: Lab, tmp_path: Path) -> No
     )
     limit(5)
     try:
-        found = obstacles(load(path), cluster_info.query())
+        found = validate_requests(load(path), cluster_info.query())
     finally:
         limit(-1)
     assert [one.text for one in found] == [f"{path}: 7 jobs are more than the 5 that account lab lets you queue"]

@@ -203,7 +203,7 @@ def test_a_network_file_system(call, examined: Any, monkeypatch: pytest.MonkeyPa
 
 
 def test_little_space(examined: Any, finished: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment_checks, "LITTLE_SPACE", 1 << 60)
+    monkeypatch.setattr(environment_checks, "MIN_FREE_BYTES", 1 << 60)
     found = examined()
     assert "GB free" in texts(found, "home")[0]
     assert found["todo"] == [f"make room on the disk of {finished.folder}; `cebctl gc` removes checkpoints"]

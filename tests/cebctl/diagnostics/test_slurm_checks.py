@@ -14,8 +14,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cebctl.diagnostics import slurm_checks
-from cebctl.diagnostics.resource_limits import obstacles
-from cebctl.diagnostics.resource_warnings import preemption
+from cebctl.diagnostics.resource_limits import validate_requests
+from cebctl.diagnostics.resource_warnings import preemption_warning
 from experiments.matrix.load import load
 from experiments.matrix.planned_run import Matrix
 from experiments.matrix.resources_section import Rules
@@ -55,7 +55,7 @@ def said(tmp_path: Path):  # type: ignore[no-untyped-def]
     def said(there: ClusterInfo, resources: str, level: str = "wrong") -> list[str]:
         path = tmp_path / "m.yaml"
         path.write_text(f"{BASE}\nresources: {{train: {{{resources}}}}}\n")
-        found = [one for one in obstacles(load(path), there) if one.level == level]
+        found = [one for one in validate_requests(load(path), there) if one.level == level]
         return [one.text.removeprefix(f"{path}, resources.train: ").removesuffix(" (1 job)") for one in found]
 
     return said
@@ -140,7 +140,7 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
 def test_who_does_what_is_said_is_told_nothing_more(matrix: Matrix, wanted: dict[str, Any]) -> None:
     def told(resources: dict[str, Any]) -> list[str]:
         asked = replace(matrix, rules=Rules({"train": {(name,): value for name, value in resources.items()}}))
-        return [one.todo for one in obstacles(asked, site(*MIXED, partitions=SHORT)) if one.level == "wrong"]
+        return [one.todo for one in validate_requests(asked, site(*MIXED, partitions=SHORT)) if one.level == "wrong"]
 
     todo = told(wanted)
     assume(not any(one.startswith("ask for less") for one in todo))
@@ -266,15 +266,15 @@ def test_preemption_by_qos_and_by_partition() -> None:
     by_qos = site(accounting=free, config={"PreemptType": "preempt/qos", "KillWait": "30 sec"})
     requeued = partition("gpu", preempt_mode="REQUEUE")
     assert "QOS free give way to others with GraceTime 0 s, then KillWait 30 s" in str(
-        preemption("free", requeued, by_qos)
+        preemption_warning("free", requeued, by_qos)
     )
-    assert preemption("normal", requeued, by_qos) is None
-    assert preemption("free", partition("gpu"), by_qos) is None  # the partition keeps its jobs
+    assert preemption_warning("normal", requeued, by_qos) is None
+    assert preemption_warning("free", partition("gpu"), by_qos) is None  # the partition keeps its jobs
     graceful = replace(by_qos, accounting=replace(free, qos=free.qos | {"free": Qos("free", grace_time=60.0)}))
-    assert preemption("free", requeued, graceful) is None
+    assert preemption_warning("free", requeued, graceful) is None
     for grace, is_enough in ((1.0, False), (29.0, False), (30.0, True)):
         some = replace(by_qos, accounting=replace(free, qos=free.qos | {"free": Qos("free", grace_time=grace)}))
-        assert (preemption("free", requeued, some) is None) == is_enough
+        assert (preemption_warning("free", requeued, some) is None) == is_enough
     by_tier = site(
         node("g1", "low", "high"), node("g2", "alone"), config={"PreemptType": "preempt/partition_prio"},
         partitions=(
@@ -282,9 +282,9 @@ def test_preemption_by_qos_and_by_partition() -> None:
             partition("high", priority_tier=9.0, preempt_mode="REQUEUE"),
         ),
     )  # fmt: skip
-    assert "suspended" in str(preemption(None, by_tier.partitions["low"], by_tier))
-    assert preemption(None, by_tier.partitions["high"], by_tier) is None
-    assert preemption(None, by_tier.partitions["alone"], by_tier) is None  # nobody above shares its nodes
+    assert "suspended" in str(preemption_warning(None, by_tier.partitions["low"], by_tier))
+    assert preemption_warning(None, by_tier.partitions["high"], by_tier) is None
+    assert preemption_warning(None, by_tier.partitions["alone"], by_tier) is None  # nobody above shares its nodes
 
 
 # --- the cluster itself ---
@@ -302,7 +302,7 @@ def examined(monkeypatch: pytest.MonkeyPatch, home: Path):  # type: ignore[no-un
             return there
 
         monkeypatch.setattr(slurm_checks.sites, "query", ask)
-        return [one.text for one in slurm_checks.examine(Home(folder)) if one.level == level]
+        return [one.text for one in slurm_checks.examine_cluster(Home(folder)) if one.level == level]
 
     return examined
 

@@ -117,12 +117,12 @@ def test_only_what_was_agreed_to_goes(finished: Home, small: Path) -> None:
     matrix = load(small)
     first, *others = matrix.runs
     with open_home(finished, create=True) as store:
-        agreed = checkpoint_gc.collect(matrix, store, finished, "last")
+        agreed = checkpoint_gc.plan_removals(matrix, store, finished, "last")
         # Between the question and the answer somebody trained the first run on.
         checkpoint_files.write(finished.run(first.run_id).checkpoints, 6, lambda file: file.write(b"later"))
         removed = checkpoint_gc.remove(agreed, matrix, store, finished, "last")
     assert [removal.planned for removal in removed.removals] == others
-    assert removed.kept["has changed meanwhile"] == 1
+    assert removed.kept_runs["has changed meanwhile"] == 1
     assert steps(finished, small) == [[4, 6], [4], [4]]  # writing keeps the newest two
 
 
