@@ -3,7 +3,7 @@
 A pure function of what the benchmark `gradient_audit` measured. The signs are those of Athalye, Carlini & Wagner
 (2018) and Carlini et al. (2019, section 3.2): gradients that vanish, a huge radius that leaves images right, more
 effort or another loss that finds much more, a black-box attack that beats those that see gradients. The limits are
-ours: what they let pass is within the spread of attacks on small networks trained without any defence.
+ours: they pass the differences between attacks that small networks show when trained without any defence.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 MEASURES = (
     "audit_pgd", "audit_more", "audit_losses", "audit_large_eps", "audit_square_alone", "audit_zero_gradient",
 )  # fmt: skip
-"""What a verdict needs, each a share of the audited images in [0, 1]."""
+"""The measures of a verdict, each a share of the audited images in [0, 1]."""
 
 ZERO_GRADIENT = 0.01
 """Images whose cross-entropy gradient is all zero."""
@@ -28,7 +28,7 @@ SQUARE_ALONE = 0.01
 
 @dataclass(frozen=True)
 class Verdict:
-    """Why the gradients of a network are suspect; no reasons if they are informative."""
+    """The reasons to suspect the gradients of a network; none if they are informative."""
 
     reasons: tuple[str, ...]
 
@@ -42,16 +42,18 @@ class Verdict:
         return f"suspect, because {'; '.join(self.reasons)}"
 
 
-def verdict(found: Mapping[str, float]) -> Verdict:
-    """The verdict on the measures of one audit, by name (`MEASURES`); KeyError if one is not there."""
-    pgd = found["audit_pgd"]
-    more, losses = pgd - found["audit_more"], pgd - found["audit_losses"]
-    zero, large, alone = (found[f"audit_{name}"] for name in ("zero_gradient", "large_eps", "square_alone"))
+def verdict(measures: Mapping[str, float]) -> Verdict:
+    """Return the verdict on the measures of one audit, by name (`MEASURES`); KeyError if one is missing."""
+    pgd = measures["audit_pgd"]
+    by_effort, by_losses = pgd - measures["audit_more"], pgd - measures["audit_losses"]
+    zero_gradient, large_eps, square_alone = (
+        measures[f"audit_{name}"] for name in ("zero_gradient", "large_eps", "square_alone")
+    )
     signs = (
-        (zero > ZERO_GRADIENT, f"the gradient of {zero:.1%} of the images is all zero"),
-        (large > LARGE_EPS, f"{large:.1%} are still right in a ball that holds every image"),
-        (losses > GAIN, f"other losses take {losses * 100:.1f} points more than cross-entropy"),
-        (more > GAIN, f"more steps and restarts take {more * 100:.1f} points more"),
-        (alone > SQUARE_ALONE, f"a black-box attack alone breaks {alone:.1%}"),
+        (zero_gradient > ZERO_GRADIENT, f"the gradient of {zero_gradient:.1%} of the images is all zero"),
+        (large_eps > LARGE_EPS, f"{large_eps:.1%} are still right in a ball that holds every image"),
+        (by_losses > GAIN, f"other losses take {by_losses * 100:.1f} points more than cross-entropy"),
+        (by_effort > GAIN, f"more steps and restarts take {by_effort * 100:.1f} points more"),
+        (square_alone > SQUARE_ALONE, f"a black-box attack alone breaks {square_alone:.1%}"),
     )
     return Verdict(tuple(reason for holds, reason in signs if holds))

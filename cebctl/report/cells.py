@@ -1,4 +1,4 @@
-"""What a report consists of."""
+"""The parts of a report: tables of rows of cells."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ ERRORS = ("error", "relative_error", "success")
 """Measures of which less is better; of an accuracy more is."""
 
 Interval = Literal["wilson", "student_t", "mean_of_ends", "none"]
-"""Wilson's of a count, Student's t of a mean, the mean of the corruptions' ends, or one number without any."""
+"""Wilson's of a count, Student's t of a mean, the mean of the corruptions' ends, or none at all."""
 Over = Literal["images", "seeds", ""]
-"""The draws that an interval is over: test images of one network, or networks on the same images."""
+"""The random draws of an interval: test images of one network, or networks on the same images."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class AbsentSeed:
     run_id: str
     seed: int
     reason: str
-    """As in `Missing`."""
+    """The same text as `Missing.reason`."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Cell:
     published: float | None = None
     """The paper's number for such a run, in the same measure; None too where it gives a bound or a range."""
     published_text: str = ""
-    """What it prints, in that measure: `19.1%`, `> 80%`, `93.9–95.1%`."""
+    """The number as the paper prints it, in that measure: `19.1%`, `> 80%`, `93.9–95.1%`."""
     not_comparable: str = ""
-    """Why no published number may stand beside this one, where there are any for such a run."""
+    """The reason why no published number may stand beside this one, if there are any for such a run."""
     stale: bool = False
-    """Made with numerics versions that are not today's (`experiments.numerics`), or with ones that nobody recorded."""
+    """Made with numerics versions other than today's (`experiments.numerics`), or with unrecorded ones."""
     best: bool = False
     """The best of its architecture, which the papers print bold."""
     changed: tuple[str, ...] = ()
@@ -67,16 +67,16 @@ class Cell:
 
     @property
     def seeds_asked(self) -> int:
-        """Seeds that the matrix asks for."""
+        """Return the number of seeds that the matrix asks for."""
         return self.seeds + len(self.absent)
 
     @property
     def difference(self) -> float | None:
-        """Ours minus the published."""
+        """Return our number minus the published one."""
         return None if self.published is None else self.value - self.published
 
     def as_error(self) -> Cell:
-        """An accuracy as an error; anything else as it is."""
+        """Return an accuracy as an error, and any other cell unchanged."""
         if self.measure != "accuracy":
             return self
         return replace(self, value=1 - self.value, low=1 - self.high, high=1 - self.low, measure="error")
@@ -84,10 +84,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Missing:
-    """Why there is no number."""
+    """The absence of a number, with its reason."""
 
     reason: str
-    """`not run`, `running`, `failed: …`, `no data: …`: what stands before the colon is enough for a cell."""
+    """`not run`, `running`, `failed: …`, `no data: …`: a cell shows the part before the colon."""
     published: float | None = None
     published_text: str = ""
     not_comparable: str = ""
@@ -102,14 +102,14 @@ class Row:
     axes: Mapping[str, Any]
     cells: Mapping[str, Cell | Missing]
     heads: tuple[str, ...] = ()
-    """Where a paper's table has models across: what it prints above this one."""
+    """The lines above this model, where a paper's table has models across."""
     last_rho: Mapping[str, float | None] = field(default_factory=dict)
-    """By run_id, of the runs whose target rho was not in force when their training ended: the one that was; None if
-    that was infinite."""
+    """By run_id, for runs whose training ended before the target rho was in force: the rho at the end, None if that was
+    infinite."""
 
     @property
     def seeds(self) -> int:
-        """The most seeds of a cell; those with fewer say so themselves."""
+        """Return the most seeds of a cell; cells with fewer say so themselves."""
         return max((cell.seeds for cell in self.cells.values() if isinstance(cell, Cell)), default=0)
 
 
@@ -121,16 +121,16 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     heads: tuple[str, ...] = ()
-    """Names of the rows' heads. Where there are any, models stand across and measures down, as the papers have them."""
+    """The names of the rows' heads. If there are any, models stand across and measures down, as in the papers."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """The paper's name of a column, where it has one."""
     supplement: bool = False
-    """Too long for a page of paper: for CSV, JSON and the HTML page only."""
+    """Too long for paper: only CSV, JSON and the HTML page have it."""
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What a gradient audit says of one run."""
+    """The result of a gradient audit of one run."""
 
     verdict: Verdict
     n: int
@@ -142,7 +142,7 @@ class Audit:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything a report says."""
+    """The whole content of a report."""
 
     matrix: str
     title: str
@@ -155,6 +155,6 @@ class Report:
 
     @cached_property
     def is_mixed(self) -> bool:
-        """Whether intervals over seeds stand beside intervals over images, so that these have to be marked."""
+        """Whether some intervals are over seeds and some over images, so that the latter need a mark."""
         cells = (cell for table in self.tables for row in table.rows for cell in row.cells.values())
         return {"images", "seeds"} <= {cell.interval_over for cell in cells if isinstance(cell, Cell)}

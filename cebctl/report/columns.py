@@ -1,7 +1,7 @@
-"""The columns of a report: a measure of a benchmark each, and which of them a paper's table shows.
+"""The columns of a report: one for each measure of a benchmark, and those that the printed table shows.
 
-The L2 radius of the papers' headline on CIFAR-10 is printed nowhere, so a matrix measures several; the headline's is
-the one at which the adversarially trained run comes nearest to the accuracy that is printed for it.
+The papers do not print the L2 radius of their headline on CIFAR-10, so a matrix measures several. The headline's radius
+is the one at which the adversarially trained run comes nearest to the accuracy that is printed for it.
 """
 
 from __future__ import annotations
@@ -53,62 +53,67 @@ class Column:
 
     @property
     def unit(self) -> str:
-        """The measure that a cell of this column is, where nothing was measured yet."""
+        """Return the unit of this column's cells before anything was measured."""
         return "error" if self.measure in (*CORRUPTIONS, *EXTRA_CORRUPTIONS, "average_ce") else "accuracy"
 
 
 def all_columns(benchmarks: Sequence[AnyBenchmark]) -> list[Column]:
-    """One per measure; the threat model is spelt out where a short name would stand for two."""
-    short = [column(benchmark, measure) for benchmark in benchmarks for measure in measures(benchmark)]
-    found = []
+    """Return a column for each measure, with its threat model in the name where a short name would stand for two."""
+    short_names = [column(benchmark, measure) for benchmark in benchmarks for measure in measures(benchmark)]
+    report_columns = []
     for benchmark in benchmarks:
         for measure in measures(benchmark):
-            name, full = column(benchmark, measure), full_column(benchmark, measure)
-            found.append(
-                Column(name if short.count(name) == 1 else full, benchmark, measure, _published_as(benchmark, name))
+            name, full_name = column(benchmark, measure), full_column(benchmark, measure)
+            report_columns.append(
+                Column(
+                    name if short_names.count(name) == 1 else full_name,
+                    benchmark,
+                    measure,
+                    _published_as(benchmark, name),
+                )
             )
-    return found
+    return report_columns
 
 
 def _published_as(benchmark: AnyBenchmark, name: str) -> str:
-    """Numbers under attack are of one threat model."""
+    """Return the column's name in the papers' numbers, which name the threat model of every attack."""
     return f"{name}@{parameters(benchmark)}" if isinstance(benchmark, Attack) else name
 
 
 def resolve_headlines(
     columns: Sequence[Column], matrix: Matrix, results: Results
 ) -> tuple[list[Column], dict[str, list[Column]], list[str]]:
-    """All columns, those that the headline's turn out to be by the names of the matrix's `report.columns`, and notes.
+    """Return all columns, those of the printed table by the names in `report.columns`, and notes on the headline.
 
     InputError if the matrix has no such column.
     """
-    found: dict[str, list[Column]] = {}
+    chosen_columns: dict[str, list[Column]] = {}
     notes: list[str] = []
     for name in matrix.report.columns:
         candidates = _candidates(name, columns, matrix)
         chosen = _headline(name, candidates, matrix, results) if len(candidates) > 1 else None
         if chosen is not None:
             headline, note = chosen
-            columns = [headline if one.name == headline.name else one for one in columns]
+            columns = [headline if column.name == headline.name else column for column in columns]
             candidates, notes = [headline], [*notes, note]
-        found[name] = candidates
-    return list(columns), found, notes
+        chosen_columns[name] = candidates
+    return list(columns), chosen_columns, notes
 
 
 def _candidates(name: str, columns: Sequence[Column], matrix: Matrix) -> list[Column]:
-    """The column of this name, or those it is short for: first of all those that every run is asked for."""
-    exact = [one for one in columns if one.name == name]
-    short = [one for one in columns if one.short == name]
-    for_all = [one for one in short if all(one.benchmark in run.benchmarks for run in matrix.runs)]
-    found = exact or for_all or short
-    if not found:
-        names = dict.fromkeys(one.short for one in columns)
+    """Return the column of this name, or those that it abbreviates: preferably those that every run has."""
+    exact = [column for column in columns if column.name == name]
+    same_short_name = [column for column in columns if column.short == name]
+    for_all = [column for column in same_short_name if all(column.benchmark in run.benchmarks for run in matrix.runs)]
+    candidates = exact or for_all or same_short_name
+    if not candidates:
+        names = dict.fromkeys(column.short for column in columns)
         raise InputError(matrix.path, f"report.columns: no column {name!r}", expected(names, name))
-    return found
+    return candidates
 
 
 def _headline(name: str, candidates: Sequence[Column], matrix: Matrix, results: Results) -> tuple[Column, str] | None:
-    """The candidate nearest to what is printed, without its radius, for an adversarially trained run."""
+    """Return the candidate nearest to the printed number of an adversarially trained run, which lacks its radius."""
     for run in matrix.runs:
         printed = published.lookup(matrix.report.published, published.run_fields(run.run), name)
         if run.run.adversary.__struct_config__.tag == "none" or printed is None:
@@ -116,15 +121,15 @@ def _headline(name: str, candidates: Sequence[Column], matrix: Matrix, results: 
         if printed.attack is None or printed.attack.eps is not None:
             continue
         values: Mapping[str, float] = {
-            one.name: one_measured.value
-            for one in candidates
-            if (one_measured := run_measurement(
-                results, run.run_id, evaluation_id(one.benchmark, run.run.data.name), one.measure, {}
+            column.name: measurement.value
+            for column in candidates
+            if (measurement := run_measurement(
+                results, run.run_id, evaluation_id(column.benchmark, run.run.data.name), column.measure, {}
             ))
         }  # fmt: skip
         if len(values) < len(candidates):
             continue
-        best = min(candidates, key=lambda one: abs(values[one.name] - printed.value))
+        best = min(candidates, key=lambda column: abs(values[column.name] - printed.value))
         note = (
             f"{best.name} is the headline's {name}, whose radius is printed nowhere: there the adversarially trained "
             f"run has {values[best.name]:.1%}, nearest to the {printed.text} printed for it."

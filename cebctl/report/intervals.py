@@ -10,7 +10,7 @@ LEVEL = 0.95
 
 
 def wilson(correct: float, total: int) -> tuple[float, float]:
-    """Wilson's score interval of a proportion (Wilson, 1927); fractions in [0, 1].
+    """Return Wilson's score interval of a proportion (Wilson, 1927); fractions in [0, 1].
 
     Raises ValueError unless 0 <= correct <= total and total > 0.
     """
@@ -25,7 +25,7 @@ def wilson(correct: float, total: int) -> tuple[float, float]:
 
 
 def student(mean: float, std: float, n: int) -> tuple[float, float]:
-    """Student's t interval of a mean of n values with sample standard deviation `std`; n >= 2, else ValueError."""
+    """Return Student's t interval of a mean of n >= 2 values with sample standard deviation `std`; else ValueError."""
     if n < 2:
         raise ValueError(f"an interval of {n} values")
     from scipy.special import stdtrit
@@ -35,5 +35,5 @@ def student(mean: float, std: float, n: int) -> tuple[float, float]:
 
 
 def mean_and_std(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and sample standard deviation (0 for one value)."""
+    """Return mean and sample standard deviation (0 for one value)."""
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0

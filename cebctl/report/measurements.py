@@ -1,4 +1,4 @@
-"""One run's number in one column: read off a result, or made of several, as mCE is."""
+"""One run's number in one column: a result, or computed from several, as mCE is."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Results = Mapping[tuple[str, str, str], ResultRow]
 """By (run_id, evaluation_id, measure)."""
 
 _SHARES = ("accuracy", "error", "share", "success")
-"""Units of what lies in [0, 1] by definition."""
+"""Units of quantities in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,14 @@ class Measurement:
     total: int
     unit: str
     rows: tuple[ResultRow, ...]
-    """What it was read off."""
+    """The results that it comes from."""
     interval: Interval
 
 
 def run_measurement(
     results: Results, run_id: str, evaluation: str, measure: str, baseline: Mapping[str, float]
 ) -> Measurement | None:
-    """The number, or None where it was not measured; mCE is relative to `baseline`, errors by corruption."""
+    """Return a run's number, or None if it was not measured; mCE is relative to `baseline`, errors by corruption."""
     if measure == "mce":
         return _over_corruptions(results, run_id, evaluation, baseline) if baseline else None
     if measure == "average_ce":
@@ -43,34 +43,35 @@ def run_measurement(
     row = results.get((run_id, evaluation, measure))
     if row is None:
         return None
-    found = _read(row)
-    return _error(found) if measure in CORRUPTIONS else found
+    measurement = _read(row)
+    return _error(measurement) if measure in CORRUPTIONS else measurement
 
 
 def clip_to_range(low: float, high: float, unit: str) -> tuple[float, float]:
-    """The part of a Student's interval, whose ends know no bounds, in which a quantity of this unit can lie."""
+    """Return the part of a Student's t interval, which is unbounded, that a quantity of this unit can lie in."""
     return (max(0.0, low), min(1.0, high)) if unit in _SHARES else (low, high)
 
 
 def _over_corruptions(
     results: Results, run_id: str, evaluation: str, baseline: Mapping[str, float] | None
 ) -> Measurement | None:
-    """The mean error, or the mean of its ratios to a baseline's (v1 eq. 9): not the ratio of the means.
+    """Return the mean error, or the mean of its ratios to a baseline's (v1 eq. 9), which is not the ratio of means.
 
-    The images are the same under every corruption, so the interval is that of errors that go up and down together:
-    the mean of the ends, which is the widest it can be.
+    The images are the same under every corruption, so the interval assumes errors that rise and fall together: it is
+    the mean of the ends, the widest that is possible.
     """
     errors = {name: run_measurement(results, run_id, evaluation, name, {}) for name in CORRUPTIONS}
-    known = {name: error for name, error in errors.items() if error is not None}
-    if len(known) < len(CORRUPTIONS):
+    measured = {name: error for name, error in errors.items() if error is not None}
+    if len(measured) < len(CORRUPTIONS):
         return None
-    weight = {name: 1 / baseline[name] if baseline else 1.0 for name in CORRUPTIONS}
+    weights = {name: 1 / baseline[name] if baseline else 1.0 for name in CORRUPTIONS}
     value, low, high = (
-        fmean(getattr(error, end) * weight[name] for name, error in known.items()) for end in ("value", "low", "high")
+        fmean(getattr(error, end) * weights[name] for name, error in measured.items())
+        for end in ("value", "low", "high")
     )
-    rows = tuple(row for error in known.values() for row in error.rows)
+    rows = tuple(row for error in measured.values() for row in error.rows)
     unit = "relative_error" if baseline else "error"
-    return Measurement(value, low, high, known[CORRUPTIONS[0]].total, unit, rows, "mean_of_ends")
+    return Measurement(value, low, high, measured[CORRUPTIONS[0]].total, unit, rows, "mean_of_ends")
 
 
 def _read(row: ResultRow) -> Measurement:
@@ -91,7 +92,9 @@ def _over_images(value: float, std: float | None, total: int, unit: str) -> tupl
     return *clip_to_range(*student(value, std, total), unit), "student_t"
 
 
-def _error(found: Measurement) -> Measurement:
-    if found.unit != "accuracy":
-        return found
-    return replace(found, value=1 - found.value, low=1 - found.high, high=1 - found.low, unit="error")
+def _error(measurement: Measurement) -> Measurement:
+    if measurement.unit != "accuracy":
+        return measurement
+    return replace(
+        measurement, value=1 - measurement.value, low=1 - measurement.high, high=1 - measurement.low, unit="error"
+    )

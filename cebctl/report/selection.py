@@ -1,10 +1,12 @@
-"""rho* by the paper's rule: the lowest rho whose clean top-1 accuracy is within 0.1 point of the best (v2 section 3.2),
-or the rho of the best mCE (v1 Figure 4), or the first rule by another column, such as held-out images.
+"""The choice of rho* by the papers' rules.
 
-A mean over fewer seeds is another number, so rho* is chosen among the rows that have all the seeds the matrix asks for;
-where fewer than two have them it is chosen among all and says so.
+v2 section 3.2 takes the lowest rho whose clean top-1 accuracy is within 0.1 point of the best, v1 Figure 4 that of the
+best mCE. The first rule also works with another column, such as held-out images.
 
-Both papers select on the images they report, v2 calls it cross-validation; where that is done here the report says so.
+A mean over fewer seeds is another number, so rho* is chosen among the rows with all seeds of the matrix. If fewer than
+two rows have them, it is chosen among all rows, and a note says so.
+
+Both papers select on the images that they report (v2 calls it cross-validation); where a report does so, it says so.
 """
 
 from __future__ import annotations
@@ -22,11 +24,11 @@ TIE = 0.001
 
 @dataclass(frozen=True)
 class Rule:
-    """By what rho* is chosen."""
+    """A rule to choose rho*."""
 
     column: str
     within: float
-    """As good as the best: a fraction, inclusive."""
+    """The distance from the best that still counts as the best: a fraction, inclusive."""
     text: str
 
 
@@ -39,12 +41,11 @@ class Selected:
     rule: str
     column: str
     among: tuple[float, ...]
-    """Every rho of the family that it was chosen among."""
+    """The candidates: each rho of the family with the number."""
     without: tuple[float, ...]
-    """Every rho of the family that does not have it yet."""
-    not_comparable: str = ""
-    """Why the number it was chosen by may not be compared with the paper's; '' if it may."""
     """Every rho of the family that does not have the number yet."""
+    not_comparable: str = ""
+    """The reason why the number of the choice may not be compared with the paper's; '' if it may."""
     incomplete: tuple[float, ...] = ()
     """Every rho of the family whose number lacks a seed."""
     complete: bool = True
@@ -61,36 +62,36 @@ RULES = {
         "column reports",
     ),
 }
-"""By the `rho_star` of a matrix's report."""
+"""By `rho_star` of a matrix's report section."""
 
 
-def select_rho(rows: Sequence[Row], by: Rule) -> dict[str, Selected]:
-    """The selected row of every family (rows equal but for rho) in which several rho have the rule's number."""
+def select_rho(rows: Sequence[Row], rule: Rule) -> dict[str, Selected]:
+    """Return the chosen rho of every family (rows that differ in rho only) in which several rho have the number."""
     families: dict[str, list[Row]] = {}
     for row in rows:
         if "rho" in row.axes:
             families.setdefault(family_name(row.axes), []).append(row)
-    found = {name: _select(members, by) for name, members in families.items()}
-    return {name: chosen for name, chosen in found.items() if chosen is not None}
+    choices = {name: _select(members, rule) for name, members in families.items()}
+    return {name: chosen for name, chosen in choices.items() if chosen is not None}
 
 
-def _select(members: Sequence[Row], by: Rule) -> Selected | None:
+def _select(members: Sequence[Row], rule: Rule) -> Selected | None:
     # The number of a row whose target was not in force is of another rho.
-    by_rule = [(row, None if row.last_rho else _cell(row, by.column)) for row in members]
+    by_rule = [(row, None if row.last_rho else _cell(row, rule.column)) for row in members]
     cells = [(row, cell) for row, cell in by_rule if isinstance(cell, Cell)]
-    full = [(row, cell) for row, cell in cells if not cell.absent]
-    complete = len(full) > 1
-    candidates = full if complete else cells
+    complete_cells = [(row, cell) for row, cell in cells if not cell.absent]
+    complete = len(complete_cells) > 1
+    candidates = complete_cells if complete else cells
     if len(candidates) < 2:
         return None
     best = min(_loss(cell) for _, cell in candidates)
-    good = [row for row, cell in candidates if _loss(cell) <= best + by.within + 1e-12]
-    chosen = min(good, key=lambda row: row.axes["rho"])
+    near_best = [row for row, cell in candidates if _loss(cell) <= best + rule.within + 1e-12]
+    chosen = min(near_best, key=lambda row: row.axes["rho"])
     among, incomplete = _rhos(candidates), _rhos([(row, cell) for row, cell in cells if cell.absent])
     without = tuple(sorted({row.axes["rho"] for row in members} - {*_rhos(cells)}))
     why_not = next((cell.not_comparable for _, cell in by_rule if cell and cell.not_comparable), "")
     return Selected(
-        chosen.axes["rho"], chosen.run_ids, by.text, by.column, among, without, why_not, incomplete,
+        chosen.axes["rho"], chosen.run_ids, rule.text, rule.column, among, without, why_not, incomplete,
         complete or not incomplete,
     )  # fmt: skip
 
@@ -109,6 +110,6 @@ def _loss(cell: Cell) -> float:
 
 
 def family_name(axes: Mapping[str, Any]) -> str:
-    """The name of what a row has in common with the rows that differ in rho: `ceb`, `ceb depth=50`."""
-    rest = [f"{key}={format_value(value)}" for key, value in axes.items() if key not in ("objective", "rho")]
-    return " ".join([str(axes["objective"]), *rest])
+    """Return the name that a row shares with the rows that differ in rho only: `ceb`, `ceb depth=50`."""
+    fields = [f"{key}={format_value(value)}" for key, value in axes.items() if key not in ("objective", "rho")]
+    return " ".join([str(axes["objective"]), *fields])

@@ -32,7 +32,7 @@ from store.row_types import AttemptRow, ResultRow
 
 @dataclass(frozen=True)
 class _Inputs:
-    """What cells are made from."""
+    """The input of cells."""
 
     status: Mapping[str, RunStatus]
     results: Results
@@ -43,13 +43,13 @@ class _Inputs:
     off_target: OffTarget = field(default_factory=OffTarget)
 
     def baseline(self, run: PlannedRun) -> Mapping[str, float]:
-        """Errors by corruption that mCE is relative to; none on other images than those."""
-        ours = run.run.data.name.removesuffix("-jpeg") == self.mce_baseline.data
-        return self.mce_baseline.errors if ours else {}
+        """Return the errors by corruption that mCE is relative to; none on other images."""
+        has_its_images = run.run.data.name.removesuffix("-jpeg") == self.mce_baseline.data
+        return self.mce_baseline.errors if has_its_images else {}
 
     @cached_property
     def evaluated(self) -> set[tuple[str, str]]:
-        """(run_id, evaluation_id) of every evaluation that was made."""
+        """Return (run_id, evaluation_id) of every evaluation with a result."""
         return {(run_id, evaluation) for run_id, evaluation, _ in self.results}
 
 
@@ -62,26 +62,26 @@ def build_report(
     attempts: Iterable[AttemptRow] = (),
     off_target: OffTarget | None = None,
 ) -> Report:
-    """The report of a matrix; `engine` is the digest of the code as it is now, and `attempts` are those at the training
-    of the runs and of what they go on from, by which stale results are seen.
+    """Return the report of a matrix.
 
-    `absent` names the data sets that are not there, with what is wrong; `off_target` the runs whose numbers are of
-    another rho than their spec's. Raises InputError where the matrix's `report` section names a column that none of its
-    benchmarks has.
+    `engine` is the digest of today's code, and `attempts` are the trainings of the runs and of their ancestors: they
+    tell stale results. `absent` names the missing data sets, each with the reason, `off_target` the runs whose numbers
+    are of another rho than their spec's. Raises InputError if the matrix's `report` section names a column that none of
+    its benchmarks has.
     """
-    found = {(row.run_id, row.evaluation_id, row.name): row for row in results}
-    all_columns, headline, said = columns.resolve_headlines(columns.all_columns(matrix.benchmarks), matrix, found)
+    by_key = {(row.run_id, row.evaluation_id, row.name): row for row in results}
+    all_columns, headline, remarks = columns.resolve_headlines(columns.all_columns(matrix.benchmarks), matrix, by_key)
     baseline = published.normaliser(matrix.report.mce_baseline)
     versions = Versions({run.run_id: run.run for run in matrix.runs}, tuple(attempts), engine)
-    source = _Inputs(status, found, versions, matrix.report, baseline, absent or {}, off_target or OffTarget())
+    source = _Inputs(status, by_key, versions, matrix.report, baseline, absent or {}, off_target or OffTarget())
     rows = tuple(_row(group, all_columns, source) for group in _groups(matrix.runs))
-    whole = Table(matrix.title, tuple(column.name for column in all_columns), rows)
+    complete = Table(matrix.title, tuple(column.name for column in all_columns), rows)
     selected = select_rho(rows, RULES[matrix.report.rho_star])
     papers = _papers(matrix, rows, selected, headline, all_columns)
-    tables = (*papers, replace(whole, name=f"{matrix.title}: every measure of every run", supplement=True))
-    said = [*footnotes.footnotes(matrix, rows, selected, found.values(), versions), *said]
-    verdicts = attacks.audit_verdicts(found.values())
-    return Report(matrix.name, matrix.title, tables if papers else (whole,), selected, tuple(said), verdicts)
+    tables = (*papers, replace(complete, name=f"{matrix.title}: every measure of every run", supplement=True))
+    remarks = [*footnotes.footnotes(matrix, rows, selected, by_key.values(), versions), *remarks]
+    verdicts = attacks.audit_verdicts(by_key.values())
+    return Report(matrix.name, matrix.title, tables if papers else (complete,), selected, tuple(remarks), verdicts)
 
 
 def _papers(
@@ -91,18 +91,18 @@ def _papers(
     headline: Mapping[str, Sequence[Column]],
     all_columns: Sequence[Column],
 ) -> tuple[Table, ...]:
-    """The tables that the matrix's `report` section asks for."""
-    found: list[Table] = []
+    """Return the tables of the matrix's `report` section."""
+    tables: list[Table] = []
     if matrix.report.table == "table1":
-        found += table1.build_table1(matrix, rows, selected, all_columns)
+        tables += table1.build_table1(matrix, rows, selected, all_columns)
     if headline:
         names = tuple(column.name for chosen in headline.values() for column in chosen)
-        found.append(Table(matrix.title, names, rows))
-    return tuple(found)
+        tables.append(Table(matrix.title, names, rows))
+    return tuple(tables)
 
 
 def _groups(runs: Sequence[PlannedRun]) -> list[list[PlannedRun]]:
-    """The runs that are equal but for the seed, in the order of the matrix."""
+    """Return the runs in groups that differ in seed only, in the order of the matrix."""
     groups: dict[tuple[tuple[str, Any], ...], list[PlannedRun]] = {}
     for run in runs:
         groups.setdefault(tuple((k, v) for k, v in run.axes.items() if k != "seed"), []).append(run)
@@ -123,7 +123,9 @@ def _cell(group: Sequence[PlannedRun], column: Column, source: _Inputs) -> Cell 
     for run in group:
         evaluation = evaluation_id(column.benchmark, run.run.data.name)
         number = run_measurement(source.results, run.run_id, evaluation, column.measure, source.baseline(run))
-        if number is not None and not _why_no_rate(run, column, source):  # what an older version found all the same
+        if number is not None and not _why_no_rate(
+            run, column, source
+        ):  # an older version may still have written a rate
             by_run[run.run_id] = number
         elif column.benchmark in run.benchmarks:
             absent.append(AbsentSeed(run.run_id, run.run.seed, _why_missing(run, column, source)))
@@ -150,7 +152,7 @@ def _cell(group: Sequence[PlannedRun], column: Column, source: _Inputs) -> Cell 
 
 
 def _reasons(absent: Sequence[AbsentSeed]) -> str:
-    """Why no seed has a number: the reason, or each with its seeds: `failed: nan (seed 0); running (seed 1)`."""
+    """Return the reason why no seed has a number, or several: `failed: nan (seed 0); running (seed 1)`."""
     seeds: dict[str, list[str]] = {}
     for run in absent:
         seeds.setdefault(run.reason, []).append(str(run.seed))
@@ -160,7 +162,7 @@ def _reasons(absent: Sequence[AbsentSeed]) -> str:
 
 
 def _marked(cell: Cell, measurements: Sequence[Measurement], versions: Versions) -> Cell:
-    """Mark what was made, or trained, with other versions than today's."""
+    """Return the cell with marks for other versions than today's in its training or evaluation."""
     standings = [versions.result_drift(row) for measurement in measurements for row in measurement.rows]
     total = VersionDifference()
     for standing in standings:
@@ -170,7 +172,7 @@ def _marked(cell: Cell, measurements: Sequence[Measurement], versions: Versions)
 
 
 def with_published(cell: Cell | Missing, printed: PublishedNumber | None) -> Cell | Missing:
-    """The cell with the paper's number beside it."""
+    """Return the cell with the paper's number beside it."""
     if printed is None:
         return cell
     exact = printed.relation in ("equal", "about")
@@ -184,10 +186,10 @@ def _why_missing(run: PlannedRun, column: Column, source: _Inputs) -> str:
     if not is_runnable(column.benchmark):
         return NOT_RUNNABLE
     if (run.run_id, evaluation) in source.evaluated:
-        if why := _why_no_rate(run, column, source):
-            return why
-        what = run.run.data.name if column.measure == "mce" else run.axes["objective"]
-        return f"not defined for {what}"
+        if no_rate := _why_no_rate(run, column, source):
+            return no_rate
+        holder = run.run.data.name if column.measure == "mce" else run.axes["objective"]
+        return f"not defined for {holder}"
     current = source.status[run.run_id].current
     if isinstance(column.benchmark, Transfer) and column.benchmark in current.blocked_benchmarks:
         return f"its source {column.benchmark.source} is not trained"
@@ -199,7 +201,7 @@ def _why_missing(run: PlannedRun, column: Column, source: _Inputs) -> str:
 
 
 def _why_no_rate(run: PlannedRun, column: Column, source: _Inputs) -> str:
-    """Say why a run has no training rate; '' if it has one."""
+    """Return the reason why a run has no training rate; '' if it has one."""
     if column.measure != "rate_train_max" or run.run_id not in source.off_target.without_rate:
         return ""
     if run.run_id in source.off_target.last_rho:

@@ -1,7 +1,7 @@
 """Table 1 in the papers' layout: the baseline and CEB at rho* of every architecture across, the measures down.
 
-All numbers are errors, lower is better. A model of ours is found by what the published one's `where` says of it, all
-but rho, which is our own rho*: the paper's number beside it is that of the paper's rho*.
+All numbers are errors, lower is better. The `where` of a published model selects our runs, except for rho: ours is our
+own rho*, and the paper's number beside it is that of the paper's rho*.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ def build_table1(
     models = [_model(*pair, selected, columns) for pair in zip(paper.models, families, strict=True)]
     architectures = [model.architecture for model in paper.models]
     same_rule = paper.rho_star.column == matrix.report.rho_star
-    found = Table(
+    table = Table(
         f"Table 1 of {paper.paper}, errors: {paper.title}",
         tuple(row.column for row in paper.rows),
         tuple(_with_best(models, architectures)),
         heads=(*paper.heads, paper.rho_label if same_rule else f"{paper.rho_label} by {matrix.report.rho_star}"),
         labels={row.column: row.label for row in paper.rows},
     )
-    return (found,)
+    return (table,)
 
 
 def model_rows(model: PaperModel, rows: Sequence[Row], planned: Mapping[str, PlannedRun]) -> list[Row]:
-    """Our rows of this architecture and objective, whatever their rho and on however many images they were trained."""
+    """Return our rows of this architecture and objective, for any rho and any number of training images."""
     conditions = tuple(c for c in selection.parse(model.where).conditions if c.path not in (RHO, TRAIN_SUBSET))
     where = selection.Selection(conditions)
     return [row for row in rows if where.matches(planned[row.run_ids[0]].leaves)]
@@ -56,8 +56,15 @@ def model_rows(model: PaperModel, rows: Sequence[Row], planned: Mapping[str, Pla
 def _model(
     model: PaperModel, members: Sequence[Row], selected: Mapping[str, Selected], columns: Sequence[Column]
 ) -> Row:
-    mine = next((one for one in selected.values() if any(row.run_ids == one.run_ids for row in members)), None)
-    chosen = next((row for row in members if len(members) == 1 or (mine and row.run_ids == mine.run_ids)), None)
+    choice = next(
+        (
+            selected_rho
+            for selected_rho in selected.values()
+            if any(row.run_ids == selected_rho.run_ids for row in members)
+        ),
+        None,
+    )
+    chosen = next((row for row in members if len(members) == 1 or (choice and row.run_ids == choice.run_ids)), None)
     rho = chosen.axes.get("rho") if chosen else None
     axes: dict[str, str | float] = {"architecture": model.architecture, "objective": model.objective}
     axes |= {} if rho is None else {"rho": rho}
@@ -71,8 +78,8 @@ def _model(
 def _rho_text(model: PaperModel, rho: float | None) -> str:
     if model.rho_star is None:
         return "NA"
-    ours = "?" if rho is None else f"{rho:g}"
-    return ours if rho == model.rho_star else f"{ours} (paper {model.rho_star:g})"
+    text = "?" if rho is None else f"{rho:g}"
+    return text if rho == model.rho_star else f"{text} (paper {model.rho_star:g})"
 
 
 def _cell(
@@ -108,7 +115,7 @@ def why_not_beside(model: PaperModel, rows: Sequence[Row], column: Column) -> st
 
 
 def _why_not_chosen(column: str, members: Sequence[Row]) -> str:
-    """There is no rho* yet: what most runs of the family lack, or that nothing of it is in the matrix."""
+    """Return why there is no rho* yet: the most frequent reason in the family, or that the matrix has none of it."""
     reasons = Counter(cell.reason for row in members if isinstance(cell := row.cells.get(column), Missing))
     if not members or not any(column in row.cells for row in members):
         return "not in this matrix"
@@ -116,16 +123,21 @@ def _why_not_chosen(column: str, members: Sequence[Row]) -> str:
 
 
 def _with_best(models: Sequence[Row], architectures: Sequence[str]) -> list[Row]:
-    """The lowest of each architecture marked, at the printed precision, where all its models have a number."""
-    found = []
+    """Return the models, the best of each architecture marked where all its models have a number.
+
+    Numbers are compared at the printed precision.
+    """
+    marked = []
     for row, architecture in zip(models, architectures, strict=True):
-        beside = [other for other, name in zip(models, architectures, strict=True) if name == architecture]
-        found.append(replace(row, cells={name: _mark(name, cell, beside) for name, cell in row.cells.items()}))
-    return found
+        same_architecture = [other for other, name in zip(models, architectures, strict=True) if name == architecture]
+        marked.append(
+            replace(row, cells={name: _mark(name, cell, same_architecture) for name, cell in row.cells.items()})
+        )
+    return marked
 
 
-def _mark(column: str, cell: Cell | Missing, beside: Sequence[Row]) -> Cell | Missing:
-    cells = [row.cells[column] for row in beside]
+def _mark(column: str, cell: Cell | Missing, same_architecture: Sequence[Row]) -> Cell | Missing:
+    cells = [row.cells[column] for row in same_architecture]
     values = [round(other.value, 3) for other in cells if isinstance(other, Cell)]
     if not isinstance(cell, Cell) or len(values) < len(cells):
         return cell

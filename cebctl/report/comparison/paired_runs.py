@@ -18,44 +18,42 @@ from store import queries
 from store.connect import Store
 
 _SELECTION = re.compile(r"\s*[\w.]+\s*([=<>!]|in\b|not\b)")
-"""How a selection begins, and no name does: with a field and an operator."""
+"""The beginning of a selection, a field and an operator; no name begins like this."""
 
 
 def resolve_group(matrix: Matrix, text: str) -> list[PlannedRun]:
-    """The run that a name, the beginning of an id or a selection leaves, or the runs if only their seeds differ.
+    """Return the run of a name, of the beginning of an id or of a selection, or several runs that differ in seed only.
 
-    The name of several seeds is theirs without the seed; its first words are enough. InputError otherwise.
+    A group is named like its runs, without the seed; the first words are enough. InputError if runs differ otherwise.
     """
-    found = [
-        run for run in matrix.runs if text in (run.name, group_name(run)) or (text and run.run_id.startswith(text))
-    ]
-    found = found or [run for run in matrix.runs if run_names.has_word_prefix(run.name, text)]
-    if not found:
+    runs = [run for run in matrix.runs if text in (run.name, group_name(run)) or (text and run.run_id.startswith(text))]
+    runs = runs or [run for run in matrix.runs if run_names.has_word_prefix(run.name, text)]
+    if not runs:
         if not _SELECTION.match(text):
-            called = dict.fromkeys([*map(group_name, matrix.runs), *(run.name for run in matrix.runs)])
-            wrong = f"no run of {matrix.path} has such a name or id"
-            raise InputError(f"--compare {text!r}", wrong, run_names.suggestion(text, called))
-        chosen = selection.parse(text)
-        found = [run for run in matrix.runs if chosen.matches(run.leaves)]
-    if len({group_name(run) for run in found}) != 1:
-        there = dict.fromkeys(group_name(run) for run in found or matrix.runs)
-        wrong = f"it is {len(found)} of the {len(matrix.runs)} runs"
+            known_names = dict.fromkeys([*map(group_name, matrix.runs), *(run.name for run in matrix.runs)])
+            problem = f"no run of {matrix.path} has such a name or id"
+            raise InputError(f"--compare {text!r}", problem, run_names.suggestion(text, known_names))
+        where = selection.parse(text)
+        runs = [run for run in matrix.runs if where.matches(run.leaves)]
+    if len({group_name(run) for run in runs}) != 1:
+        candidates = dict.fromkeys(group_name(run) for run in runs or matrix.runs)
+        problem = f"it is {len(runs)} of the {len(matrix.runs)} runs"
         raise InputError(
-            f"--compare {text!r}", wrong, f"name one, or the seeds of one: {run_names.join_truncated(there)}"
+            f"--compare {text!r}", problem, f"name one, or the seeds of one: {run_names.join_truncated(candidates)}"
         )
-    return found
+    return runs
 
 
 def group_name(run: PlannedRun) -> str:
-    """The run's name without its seed."""
+    """Return the name of a run without its seed, which all runs of its group share."""
     return run_names.without_seed(run.name)
 
 
 def compare_groups(matrix: Matrix, store: Store, a: Sequence[PlannedRun], b: Sequence[PlannedRun]) -> list[Comparison]:
-    """One for each benchmark whose correctness, image by image, is there for all the runs, and of the same images,
-    corrected for all of them at once. Where both sides have the same seeds these are taken in pairs.
+    """Return a comparison for each benchmark for which all runs have the correctness of the same images, one by one.
 
-    InputError if the two share a run or learnt from different data, or if there is none.
+    All are corrected for their number. Where both sides have the same seeds, these are taken in pairs. InputError if
+    the two groups share a run or use different data, or if there is nothing to compare.
     """
     if shared := {run.run_id for run in a} & {run.run_id for run in b}:
         raise InputError("--compare", f"{sorted(shared)[0]} is on both sides", "name two")
@@ -64,35 +62,36 @@ def compare_groups(matrix: Matrix, store: Store, a: Sequence[PlannedRun], b: Seq
         raise InputError("--compare", f"{group_name(a[0])} and {group_name(b[0])} are measured on different images")
     a, b = (sorted(side, key=lambda run: run.run.seed) for side in (a, b))
     paired = [run.run.seed for run in a] == [run.run.seed for run in b]
-    every = [run.run_id for run in (*a, *b)]
-    rows = {(row.run_id, row.evaluation_id, row.name): row for row in queries.results(store, every)}
-    found = []
-    lacking: dict[str, None] = {}
+    run_ids = [run.run_id for run in (*a, *b)]
+    rows = {(row.run_id, row.evaluation_id, row.name): row for row in queries.results(store, run_ids)}
+    compared = []
+    without_flags: dict[str, None] = {}
     for benchmark in matrix.benchmarks:
         evaluation = evaluation_id(benchmark, a[0].run.data.name)
         measure = next(iter(measures(benchmark)), "")
-        flags = [queries.per_sample(store, run_id, evaluation) for run_id in every]
-        images = {(row.data_digest, row.total) for run_id in every if (row := rows.get((run_id, evaluation, measure)))}
+        flags = [queries.per_sample(store, run_id, evaluation) for run_id in run_ids]
+        images = {
+            (row.data_digest, row.total) for run_id in run_ids if (row := rows.get((run_id, evaluation, measure)))
+        }
         if any(flags):
-            lacking |= dict.fromkeys(run.name for run, text in zip((*a, *b), flags, strict=True) if text is None)
+            without_flags |= dict.fromkeys(run.name for run, text in zip((*a, *b), flags, strict=True) if text is None)
         if None in flags or len(images) != 1:
             continue
         count, ((_, total),) = _images(benchmark, a[0]), images
         right = [per_sample.unpack(text, count) for text in flags if text is not None]
-        found.append(compare(full_column(benchmark, measure), right[: len(a)], right[len(a) :], total, paired))
-    if not found:
-        allowed = f"nothing yet, image by image, of {run_names.join_truncated(lacking)}" if lacking else ""
+        compared.append(compare(full_column(benchmark, measure), right[: len(a)], right[len(a) :], total, paired))
+    if not compared:
+        allowed = f"nothing yet, image by image, of {run_names.join_truncated(without_flags)}" if without_flags else ""
         raise InputError(
             "--compare",
             f"{group_name(a[0])} and {group_name(b[0])} have no result on the same images in common",
             allowed,
         )
-    return correct_multiple(found)
+    return correct_multiple(compared)
 
 
 def skipped_benchmarks(matrix: Matrix, store: Store, a: Sequence[PlannedRun], b: Sequence[PlannedRun]) -> list[str]:
-    """Say why each benchmark that some of the runs have image by image is not compared: others lack it, or have it of
-    other images."""
+    """Return the reasons for each benchmark that is not compared although some runs have its correctness by image."""
     runs = (*a, *b)
     rows = {
         (row.run_id, row.evaluation_id, row.name): row for row in queries.results(store, [run.run_id for run in runs])
@@ -100,21 +99,21 @@ def skipped_benchmarks(matrix: Matrix, store: Store, a: Sequence[PlannedRun], b:
     reasons = []
     for benchmark in matrix.benchmarks:
         evaluation = evaluation_id(benchmark, runs[0].run.data.name)
-        has = {run.name: queries.per_sample(store, run.run_id, evaluation) is not None for run in runs}
-        if not any(has.values()):
+        has_flags = {run.name: queries.per_sample(store, run.run_id, evaluation) is not None for run in runs}
+        if not any(has_flags.values()):
             continue
         measure = next(iter(measures(benchmark)), "")
         measured = [row for run in runs if (row := rows.get((run.run_id, evaluation, measure)))]
         column = full_column(benchmark, measure)
-        if lacking := [name for name, is_there in has.items() if not is_there]:
-            reasons.append(f"Not compared, {column}: nothing yet of {run_names.join_truncated(lacking)}.")
+        if without_flags := [name for name, measured_by_image in has_flags.items() if not measured_by_image]:
+            reasons.append(f"Not compared, {column}: nothing yet of {run_names.join_truncated(without_flags)}.")
         elif len({(row.data_digest, row.total) for row in measured}) > 1:
             reasons.append(f"Not compared, {column}: measured on different images.")
     return reasons
 
 
 def _images(benchmark: AnyBenchmark, planned: PlannedRun) -> int:
-    """How many the set holds from which the benchmark takes its images."""
+    """Return the size of the set from which the benchmark takes its images."""
     if isinstance(benchmark, CleanHoldout):
         return planned.run.data.holdout or 0
     other = other_test_set(benchmark)

@@ -1,6 +1,6 @@
 """Two runs, or two families of seeds, on the same images: the difference, its interval and p-value.
 
-A pure function of what each got right, image by image. The interval is over seeds and images where both sides have
+A pure function of the images that each got right. The interval is over seeds and images where both sides have
 several seeds, else over images alone; `cebctl.report.comparison.variance_components` says how it is made.
 """
 
@@ -55,12 +55,12 @@ class Comparison:
 
     @property
     def difference(self) -> float:
-        """accuracy(A) - accuracy(B), a fraction."""
+        """Return accuracy(A) - accuracy(B), a fraction."""
         return self.accuracy_a - self.accuracy_b
 
     @property
     def is_over_seeds(self) -> bool:
-        """Whether the interval is over seeds too, and not over images alone."""
+        """Whether the interval is over seeds as well as images."""
         return bool(self.spread.seeds)
 
 
@@ -71,7 +71,7 @@ Flags = Sequence[bool]
 def compare(
     benchmark: str, a: Sequence[Flags], b: Sequence[Flags], n: int | None = None, paired: bool = False
 ) -> Comparison:
-    """Compare what the seeds of A and of B got right; `n` is how many images were measured if not all.
+    """Compare the images that the seeds of A and of B got right; `n` is the number of measured images if not all.
 
     `paired`: the sides have the same seeds in the same order. Images that were not measured are wrong in all, as
     `jobs.per_sample` has them. ValueError if the runs differ in length or there are no images.
@@ -131,7 +131,7 @@ class Detection:
 
 
 def estimate_detection(comparison: Comparison, points: float) -> Detection | None:
-    """Return the seeds for a difference of so many points, by the variances seen; None where a side has one seed."""
+    """Return the seeds for a difference of so many points, by the observed variances; None if a side has one seed."""
     if not comparison.is_over_seeds:
         return None
     alpha = (1 - LEVEL) / comparison.at_once

@@ -59,7 +59,7 @@ class Spread:
     n: int
 
     def half_width(self, alpha: float) -> Array:
-        """Half the width of the interval that misses the difference with probability `alpha`."""
+        """Return half the width of the interval that misses the difference with probability `alpha`."""
         import numpy as np
         from scipy.special import stdtrit
 
@@ -71,7 +71,7 @@ class Spread:
         return np.asarray(np.sqrt(square))
 
     def p_value(self) -> float:
-        """The alpha at which the interval just reaches 0: under 0.05 if and only if the 95% interval excludes 0."""
+        """Return the alpha whose interval just reaches 0: under 0.05 if and only if the 95% interval excludes 0."""
         from scipy.optimize import brentq
 
         def beyond(log_alpha: float) -> float:
@@ -115,8 +115,8 @@ def _over_seeds(side: NDArray[Any]) -> Array:
 def _crossed(side: NDArray[Any], mean: Array, n: int) -> tuple[Array, Array]:
     """Return the variance of the mean of (..., k, n) over seeds, and the interaction's part of it.
 
-    `mean` is that over seeds. The mean square of the interaction is what is left of the sum of squares when seeds and
-    images are taken out (Searle, Casella & McCulloch 1992, section 4.3).
+    `mean` is the mean over seeds. The mean square of the interaction is the rest of the sum of squares after that of
+    seeds and that of images (Searle, Casella & McCulloch 1992, section 4.3).
     """
     import numpy as np
 
@@ -126,13 +126,13 @@ def _crossed(side: NDArray[Any], mean: Array, n: int) -> tuple[Array, Array]:
     total = np.abs(side).sum((-1, -2), dtype=np.int64)  # values are -1, 0, 1: their squares
     seeds = n * ((by_seed - grand[..., None]) ** 2).sum(-1)
     images = k * ((mean * mean).sum(-1) - n * grand**2)
-    rest = total - k * n * grand**2 - seeds - images
-    interaction = np.maximum(rest, 0) / ((k - 1) * max(n - 1, 1))
+    residual = total - k * n * grand**2 - seeds - images
+    interaction = np.maximum(residual, 0) / ((k - 1) * max(n - 1, 1))
     return np.asarray(seeds / n / (k - 1) / k), np.asarray(interaction / (k * n))
 
 
 def _welch(variances: tuple[Any, ...], seeds: int) -> Any:
-    """Satterthwaite's degrees of freedom of a sum of variances that each rest on so many seeds."""
+    """Return Satterthwaite's degrees of freedom of a sum of variances that each rest on so many seeds."""
     import numpy as np
 
     total, squares = sum(variances), sum(part * part for part in variances)
@@ -144,45 +144,45 @@ def _welch(variances: tuple[Any, ...], seeds: int) -> Any:
 # --- how many seeds ---
 
 
-def seeds_needed(seen: Spread, difference: float, alpha: float, power: float = POWER) -> int | None:
+def seeds_needed(spread: Spread, difference: float, alpha: float, power: float = POWER) -> int | None:
     """Return the fewest seeds a side whose interval excludes 0 with this power if `difference` is the true one.
 
-    The images stay as many as they are, the variances as they were seen. None where no number of seeds is enough, or
+    The number of images and the variances stay as they are. None where no number of seeds is enough, or
     more than `MOST_SEEDS`. ValueError for a spread without seeds.
     """
-    if not seen.seeds:
+    if not spread.seeds:
         raise ValueError("the spread over seeds is unknown")
     low, high = 1, 2
-    while _power(seen, high, difference, alpha) < power:
+    while _power(spread, high, difference, alpha) < power:
         low, high = high, high * 2
         if low > MOST_SEEDS:
             return None
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if _power(seen, middle, difference, alpha) >= power else (middle, high)
+        low, high = (low, middle) if _power(spread, middle, difference, alpha) >= power else (middle, high)
     return high
 
 
-def least_detectable(seen: Spread, alpha: float, power: float = POWER) -> float:
-    """Return the difference that these images show with this power when seeds are without number."""
+def least_detectable(spread: Spread, alpha: float, power: float = POWER) -> float:
+    """Return the difference that these images show with this power in the limit of many seeds."""
     import numpy as np
     from scipy.special import ndtri, stdtrit
 
-    return float((ndtri(power) - stdtrit(max(seen.n - 1, 1), alpha / 2)) * np.sqrt(seen.images))
+    return float((ndtri(power) - stdtrit(max(spread.n - 1, 1), alpha / 2)) * np.sqrt(spread.images))
 
 
-def _power(seen: Spread, seeds: int, difference: float, alpha: float) -> float:
-    """The probability that the interval of `seeds` seeds a side excludes 0, over the law of its estimated variance."""
+def _power(spread: Spread, seeds: int, difference: float, alpha: float) -> float:
+    """Return the probability that the interval of `seeds` seeds a side excludes 0, whatever its estimated variance."""
     import numpy as np
     from scipy.special import chdtri, ndtr, stdtrit
 
-    parts = tuple(float(part) * count / seeds for part, count in zip(seen.seeds, seen.counts, strict=True))
+    parts = tuple(float(part) * count / seeds for part, count in zip(spread.seeds, spread.counts, strict=True))
     df = float(_welch(parts, seeds))
     scale = chdtri(df, (np.arange(_NODES) + 0.5) / _NODES) / df
     square = (
-        stdtrit(df, alpha / 2) ** 2 * sum(parts) * scale + stdtrit(max(seen.n - 1, 1), alpha / 2) ** 2 * seen.images
+        stdtrit(df, alpha / 2) ** 2 * sum(parts) * scale + stdtrit(max(spread.n - 1, 1), alpha / 2) ** 2 * spread.images
     )
-    variance = sum(parts) + float(seen.images)
+    variance = sum(parts) + float(spread.images)
     if variance == 0:
         return 1.0
     half, error = np.sqrt(square), math.sqrt(variance)

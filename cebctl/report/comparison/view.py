@@ -17,7 +17,7 @@ from cebctl.report.comparison.paired_tests import Comparison, Detection, estimat
 def comparison_json(
     a: str, b: str, comparisons: Sequence[Comparison], points: float | None = None, notes: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Fractions, as in a report; `detect` where `points` are to be detected."""
+    """Return the comparisons for JSON: fractions, as in a report, and `detect` if `points` are to be detected."""
     compared = [_json(comparison, points) for comparison in comparisons]
     return {"a": a, "b": b, "comparisons": compared, "notes": list(notes)}
 
@@ -44,8 +44,7 @@ def _json(comparison: Comparison, points: float | None) -> dict[str, Any]:
 def print_comparison(
     a: str, b: str, comparisons: Sequence[Comparison], points: float | None = None, notes: Sequence[str] = ()
 ) -> None:
-    """A line per benchmark: accuracies in percent, the difference in points; below it how far it can be taken, and
-    the notes on the runs."""
+    """Print a line for each benchmark, accuracies in percent and the difference in points, with the notes below."""
     console = out()
     first = comparisons[0]
     seeds = [f" ({count} seed{'s' * (count > 1)})" for count in (first.seeds_a, first.seeds_b)]
@@ -84,7 +83,7 @@ def _p(p: float) -> str:
 
 
 def _notes(comparisons: Sequence[Comparison]) -> Iterator[str]:
-    """What the intervals are over, what so few seeds can't tell, and what is corrected."""
+    """Yield notes on the intervals: seeds or images, too few seeds, the correction."""
     first, at_once = comparisons[0], len(comparisons)
     fewest = min(first.seeds_a, first.seeds_b)
     if not first.is_over_seeds:
@@ -110,7 +109,7 @@ def _notes(comparisons: Sequence[Comparison]) -> Iterator[str]:
 
 
 def _detections(comparisons: Sequence[Comparison], points: float) -> Iterator[str]:
-    """The seeds that a difference of so many points would need, a line for each benchmark."""
+    """Yield the seeds that a difference of so many points would need, a line for each benchmark."""
     first = comparisons[0]
     if not first.is_over_seeds:
         yield f"To detect {points:g} points: unknown, since one seed shows no spread over training; run several."
@@ -132,7 +131,7 @@ def _needed(comparison: Comparison, needed: Detection) -> str:
 
 
 def _deviations(comparison: Comparison) -> str:
-    """The standard deviations of the difference that the variances stand for."""
+    """Return the standard errors of the difference by seeds and by images."""
     by_seeds, by_images = (
         math.sqrt(part) * 100 for part in (float(sum(comparison.spread.seeds)), float(comparison.spread.images))
     )

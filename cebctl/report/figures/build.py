@@ -1,4 +1,4 @@
-"""All figures of a report: the papers' that its matrix asks for, or the like, and those of the runs themselves."""
+"""All figures of a report: those of the papers that its matrix names, or similar ones, and those of the runs."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from store.row_types import ResultRow
 
 
 def build_figures(matrix: Matrix, report: Report, results: Iterable[ResultRow], curves: Curves) -> list[Figure]:
-    """The figures there are numbers for."""
-    found = {(row.run_id, row.evaluation_id, row.name): row for row in results}
+    """Return the figures for which there are numbers."""
+    by_key = {(row.run_id, row.evaluation_id, row.name): row for row in results}
     source = papers.FigureData(matrix, report, columns.all_columns(matrix.benchmarks))
     figures = list(papers.paper_figures(source))
     figures += runs.information_plane(matrix, source.rows)
-    selected = {one.run_ids for one in report.selected.values()}
-    figures += runs.reliability(matrix, source.rows, found, selected)
+    selected = {selected_rho.run_ids for selected_rho in report.selected.values()}
+    figures += runs.reliability(matrix, source.rows, by_key, selected)
     figures += runs.training_curves(matrix, source.rows, curves)
     if any(row.last_rho for row in source.rows):
-        missed = f" {number_format.OFF_TARGET}: the target ρ was not in force when training ended."
-        figures = [replace(figure, caption=figure.caption + missed) for figure in figures]
+        note = f" {number_format.OFF_TARGET}: the target ρ was not in force when training ended."
+        figures = [replace(figure, caption=figure.caption + note) for figure in figures]
     return figures

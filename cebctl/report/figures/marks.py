@@ -1,4 +1,4 @@
-"""What a figure consists of, before anything is drawn."""
+"""The parts of a figure, before anything is drawn."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["line", "points", "baseline", "published", "reference"]
-"""`baseline`: one value whatever the abscissa, drawn across; `published`: the papers' numbers, hollow;
-`reference`: where theory has a point."""
+"""`baseline`: one value for every abscissa, a line across; `published`: the papers' numbers, hollow; `reference`: a
+point that theory gives."""
 
 
 @dataclass(frozen=True)
@@ -15,12 +15,12 @@ class Mark:
     """One number. Accuracies and errors are percent here, as figures show them."""
 
     at: float
-    """Rho, radius, epoch, rate: what it is a function of."""
+    """The abscissa: rho, radius, epoch or rate."""
     value: float
     low: float | None = None
     high: float | None = None
     run_id: str = ""
-    """Of the run it opens on the page; empty for several runs and for the papers'."""
+    """The run that the mark opens on the page; empty for several runs and for published numbers."""
     label: str = ""
     chosen: bool = False
     """At rho*."""
@@ -33,10 +33,10 @@ class Series:
     name: str
     kind: Kind
     style: int
-    """Which of the colours and signs: the same model looks alike in all panels."""
+    """The number of its colour and sign: a model looks the same in all panels."""
     marks: tuple[Mark, ...]
     dash: int = 0
-    """Which of the dashes."""
+    """The number of its dashes."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +45,19 @@ class Panel:
 
     title: str
     at: str
-    """What the abscissa is, with its unit."""
+    """The title of the abscissa, with its unit."""
     value: str
+    """The title of the ordinate, with its unit."""
     series: tuple[Series, ...]
     radius: bool = False
-    """The abscissa is a radius on the 0-255 scale: linear to 100, logarithmic past it, as the papers have it."""
+    """The abscissa is a radius on the 0-255 scale: linear to 100, logarithmic past it, as in the papers."""
     log: bool = False
     """The value is logarithmic."""
     diagonal: bool = False
-    """A line on which both are equal."""
+    """A line marks equal abscissa and ordinate."""
 
     def reach(self, margin: float) -> tuple[float, float]:
-        """The least and the greatest abscissa, with a margin."""
+        """Return the least and the greatest abscissa, with a margin."""
         ends = [mark.at for series in self.series for mark in series.marks] or [0.0]
         return min(ends) - margin, max(ends) + margin
 
@@ -66,11 +67,11 @@ class Figure:
     """Panels under one name."""
 
     name: str
-    """Of its files: `v2-3`."""
+    """The name of its files: `v2-3`."""
     title: str
     caption: str
     panels: tuple[Panel, ...]
     ladder: bool = False
-    """v1 Figure 4: panels on top of each other with the value to the right and rho upward."""
+    """v1 Figure 4: panels on top of each other, the value to the right and rho upward."""
     summary: int = 0
-    """How many of a ladder's panels are summaries, which the papers draw in red."""
+    """The number of summaries among a ladder's panels, which the papers draw in red."""

@@ -24,12 +24,12 @@ from experiments.matrix.planned_run import Matrix
 
 RHO = "ρ"
 _ATTACKS = 6
-"""How many can be told apart in one panel."""
+"""More could not be told apart in one panel."""
 
 
 @dataclass(frozen=True)
 class FigureData:
-    """What figures are made from."""
+    """The input of the papers' figures."""
 
     matrix: Matrix
     report: Report
@@ -37,27 +37,27 @@ class FigureData:
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """Every measure of every run: the last table of a report."""
+        """Return the rows with every measure of every run: those of the report's last table."""
         return self.report.tables[-1].rows
 
-    def named(self, short: str) -> list[str]:
-        """The columns a short name stands for in the printed table, else in all."""
-        found = [column.name for column in self.columns if column.short == short]
-        printed = [name for table in self.report.tables[:-1] for name in table.columns if name in found]
-        return printed or found
+    def columns_named(self, short: str) -> list[str]:
+        """Return the columns that a short name stands for in the printed table, or else in all."""
+        names = [column.name for column in self.columns if column.short == short]
+        printed = [name for table in self.report.tables[:-1] for name in table.columns if name in names]
+        return printed or names
 
 
 def accuracy_and_rate(source: FigureData) -> Iterator[Figure]:
-    """v1 Figure 1: accuracy, the maximum training rate and robustness to both attacks over rho."""
-    wanted = [("clean", "Clean"), ("rate_train_max", "Maximum training rate"), ("rate", "Rate on the test images")]
-    wanted += [(f"pgd_{norm}{end}", f"PGD {sign}{what}") for norm, sign in (("l2", "L2"), ("linf", "L∞"))
-               for end, what in (("_success", ", success"), ("", ""))]  # fmt: skip
+    """Yield v1 Figure 1: accuracy, the maximum training rate and robustness to both attacks over rho."""
+    measures = [("clean", "Clean"), ("rate_train_max", "Maximum training rate"), ("rate", "Rate on the test images")]
+    measures += [(f"pgd_{norm}{end}", f"PGD {sign}{label}") for norm, sign in (("l2", "L2"), ("linf", "L∞"))
+               for end, label in (("_success", ", success"), ("", ""))]  # fmt: skip
     panels = []
-    look = family_styles(source.rows)
-    for short, title in wanted:
-        for name in source.named(short)[:1]:
+    styles = family_styles(source.rows)
+    for short, title in measures:
+        for name in source.columns_named(short)[:1]:
             if _measured(source.rows, name):
-                series = tuple(series_over_rho(source.rows, name, look))
+                series = tuple(series_over_rho(source.rows, name, styles))
                 panels.append(Panel(title, RHO, column_unit(source.rows, name), series))
     shown = _without_doubles(panels)
     if shown:
@@ -69,7 +69,7 @@ def accuracy_and_rate(source: FigureData) -> Iterator[Figure]:
 
 
 def _without_doubles(panels: Sequence[Panel]) -> list[Panel]:
-    """The rate on the test images stands in for the training rate; success for accuracy under a targeted attack."""
+    """Return the panels without a rate on the test images beside the training rate, or accuracy beside success."""
     titles = {panel.title for panel in panels}
     hidden = {"Rate on the test images"} if "Maximum training rate" in titles else set()
     hidden |= {title.removesuffix(", success") for title in titles if title.endswith(", success")}
@@ -77,11 +77,11 @@ def _without_doubles(panels: Sequence[Panel]) -> list[Panel]:
 
 
 def accuracy_and_attacks(name: str, source: FigureData) -> Iterator[Figure]:
-    """v1 Figure 2, v2 Figure 1: rho against clean accuracy and both attacks, the baselines across."""
+    """Yield v1 Figure 2 or v2 Figure 1: clean accuracy and both attacks over rho, the baselines across."""
     measures = [("clean", "clean"), ("pgd_l2", "PGD L2"), ("pgd_linf", "PGD L∞")]
-    titles = {column: title for short, title in measures for column in source.named(short)[:1]}
+    titles = {column: title for short, title in measures for column in source.columns_named(short)[:1]}
     if series := _over_rho_by_column(titles, source):
-        hollow = " Hollow marks are the papers' numbers." * any(one.kind == "published" for one in series)
+        hollow = " Hollow marks are the papers' numbers." * any(line.kind == "published" for line in series)
         caption = (
             f"Test accuracy on clean images and under L2 and L∞ PGD over ρ; models without ρ as lines across.{hollow}"
         )
@@ -89,7 +89,7 @@ def accuracy_and_attacks(name: str, source: FigureData) -> Iterator[Figure]:
 
 
 def accuracy_by_attack(source: FigureData) -> Iterator[Figure]:
-    """The same of the attacks that this matrix has, where it names no figures of the papers."""
+    """Yield the same figure of the matrix's own attacks, for a matrix that names no figures of the papers."""
     clean = {column.name: "clean" for column in source.columns if column.short == "clean"}
     attacks = {
         column.name: describe(column.benchmark)
@@ -106,17 +106,17 @@ def accuracy_by_attack(source: FigureData) -> Iterator[Figure]:
 
 
 def _over_rho_by_column(titles: Mapping[str, str], source: FigureData) -> tuple[Series, ...]:
-    """A colour for each column, dashes for each family."""
+    """Return a series for each column and family: a colour for each column, dashes for each family."""
     families = group_by_family(source.rows)
     return tuple(
-        replace(one, name=f"{title}: {one.name}")
+        replace(line, name=f"{title}: {line.name}")
         for style, (column, title) in enumerate(titles.items())
-        for one in series_over_rho(source.rows, column, dict.fromkeys(families, style))
+        for line in series_over_rho(source.rows, column, dict.fromkeys(families, style))
     )
 
 
 def accuracy_over_radius(name: str, source: FigureData) -> Iterator[Figure]:
-    """v1 Figure 3, v2 Figure 2: accuracy over eps, logarithmic past 100 of 255."""
+    """Yield v1 Figure 3 or v2 Figure 2: accuracy over eps, logarithmic past 100 of 255."""
     panels = [_radius_panel(norm, title, source) for norm, title in (("linf", "L∞"), ("l2", "L2"))]
     if any(panel.series for panel in panels):
         caption = (
@@ -128,11 +128,11 @@ def accuracy_over_radius(name: str, source: FigureData) -> Iterator[Figure]:
 
 
 def _radius_panel(norm: str, title: str, source: FigureData) -> Panel:
-    """Those runs that were attacked at more than half as many radii as any."""
+    """Return the panel of the runs that were attacked at more than half as many radii as any run."""
     radii = {row.run_ids: _radii(row, norm, source) for row in source.rows}
-    most = max(radii.values(), default=0)
-    swept = [row for row in source.rows if radii[row.run_ids] > max(2, most / 2)]
-    series = [one for style, row in enumerate(swept) for one in _radius_series(row, norm, style, source)]
+    most_radii = max(radii.values(), default=0)
+    swept = [row for row in source.rows if radii[row.run_ids] > max(2, most_radii / 2)]
+    series = [line for style, row in enumerate(swept) for line in _radius_series(row, norm, style, source)]
     return Panel(title, f"{title} ε of 255", "accuracy, %", tuple(series), radius=True)
 
 
@@ -146,15 +146,15 @@ def _radius_series(row: Row, norm: str, style: int, source: FigureData) -> Itera
                 curves.setdefault(kind, []).append(cell_mark(row, cell, attack.eps * 255))
     clean, name = row.cells.get("clean"), short_name(row)
     for dash, (kind, marks) in enumerate(curves.items()):
-        more = kind.startswith("n ")
-        from_zero = [cell_mark(row, clean, 0.0)] if isinstance(clean, Cell) and not more else []
-        ordered = tuple(sorted([*from_zero, *marks], key=lambda one: one.at))
-        label = f"{name}, {kind}" if more else f"{kind} → {name}" if kind else name
-        yield Series(label, "points" if more else "line", style, ordered, style if not kind else dash + 3)
+        is_more_steps = kind.startswith("n ")
+        from_zero = [cell_mark(row, clean, 0.0)] if isinstance(clean, Cell) and not is_more_steps else []
+        ordered = tuple(sorted([*from_zero, *marks], key=lambda radius_mark: radius_mark.at))
+        label = f"{name}, {kind}" if is_more_steps else f"{kind} → {name}" if kind else name
+        yield Series(label, "points" if is_more_steps else "line", style, ordered, style if not kind else dash + 3)
 
 
 def _radii(row: Row, norm: str, source: FigureData) -> int:
-    """At how many radii a run was attacked with the most usual number of steps."""
+    """Return at how many radii a run was attacked in 20 steps."""
     return len({
         column.benchmark.eps
         for column in source.columns
@@ -166,7 +166,7 @@ def _radii(row: Row, norm: str, source: FigureData) -> int:
 
 
 def _kind_of_attack(attack: Pgd | Transfer, source: FigureData) -> str | None:
-    """Empty for the plain attack of 20 steps, `n 50` for more, for transfer its source; None: not in the figure."""
+    """Return '' for the plain attack of 20 steps, `n 50` for more, the source of a transfer; None for any other."""
     if isinstance(attack, Transfer):
         return next((short_name(row) for row in source.rows if attack.source in row.run_ids), None)
     if attack.target != "none" or attack.loss != "cross_entropy" or attack.restarts != 1:
@@ -175,7 +175,7 @@ def _kind_of_attack(attack: Pgd | Transfer, source: FigureData) -> str | None:
 
 
 def errors_by_corruption(name: str, depth: str, source: FigureData) -> Iterator[Figure]:
-    """v1 Figure 4, v2 Figures 3 and 4: for each summary and corruption the baseline and a dot for each rho."""
+    """Yield v1 Figure 4 or v2 Figure 3 or 4: for each summary and corruption the baseline and a dot for each rho."""
     paper = published.table(source.matrix.report.published)
     shown = [model for model in paper.models if model.architecture.startswith(depth)]
     consistent = {model.architecture for model in shown if model.objective == "cceb"}
@@ -208,13 +208,13 @@ def _ladder_series(
 ) -> Iterator[Series]:
     family = table1.model_rows(model, source.rows, {run.run_id: run for run in source.matrix.runs})
     shown = table1.column_for(model, column, family, source.columns)
-    starred = {one.run_ids for one in source.report.selected.values()}
+    starred = {selected_rho.run_ids for selected_rho in source.report.selected.values()}
     marks = []
     for row in family:
         cell = row.cells.get(shown.name if shown else column)
         if isinstance(cell, Cell):
             marks.append(cell_mark(row, cell.as_error(), row.axes.get("rho", 0.0), row.run_ids in starred))
-    ordered = tuple(sorted(marks, key=lambda one: one.at))
+    ordered = tuple(sorted(marks, key=lambda rho_mark: rho_mark.at))
     baseline = model.objective == "xent"
     if ordered:
         name = f"{model.architecture} {model.objective}"
@@ -240,12 +240,14 @@ BUILDERS: Mapping[str, Callable[[FigureData], Iterator[Figure]]] = {
     "v2-3": partial(errors_by_corruption, "v2-3", "ResNet50"),
     "v2-4": partial(errors_by_corruption, "v2-4", "ResNet152"),
 }
-"""By the name that a matrix's `report.figures` gives."""
+"""By the name in a matrix's `report.figures`."""
 
 
 def paper_figures(source: FigureData) -> Iterator[Figure]:
-    """Those that the matrix names; if none, accuracy over rho by attack and over the radius, where runs differ in rho
-    or objective."""
+    """Yield the figures that the matrix names.
+
+    If it names none and its runs differ in rho or objective: accuracy over rho by attack, and over the radius.
+    """
     for name in source.matrix.report.figures:
         yield from BUILDERS[name](source)
     models = {(row.axes["objective"], row.axes.get("rho")) for row in source.rows}

@@ -1,4 +1,4 @@
-"""From the rows of a report to marks and series."""
+"""The marks and series of a report's rows."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from cebctl.report import number_format
 from cebctl.report.cells import Cell, Row
 from cebctl.report.figures.marks import Mark, Series
 from cebctl.report.selection import family_name
+from experiments.matrix.planned_run import format_value
 
 
 def short_name(row: Row, without: tuple[str, ...] = ()) -> str:
-    """`ceb ρ=3 adversary=pgd`: a row's name without what is `none`; with § where its target rho was not in force."""
-    parts = [number_format.axis(row.axes["objective"])]
+    """Return `ceb ρ=3 adversary=pgd`, a row's name without values of `none`, with § if it is off its target rho."""
+    parts = [format_value(row.axes["objective"])]
     for key, value in row.axes.items():
         if key not in ("objective", *without) and value != "none":
-            parts.append(f"{'ρ' if key == 'rho' else key.rpartition('.')[2]}={number_format.axis(value)}")
+            parts.append(f"{'ρ' if key == 'rho' else key.rpartition('.')[2]}={format_value(value)}")
     return " ".join([*parts, *([number_format.OFF_TARGET] if row.last_rho else [])])
 
 
 def cell_mark(row: Row, cell: Cell, at: float, chosen: bool = False) -> Mark:
-    """A cell as a mark, in percent or nats."""
+    """Return a cell as a mark, in percent or nats."""
     factor, _ = number_format.scale(cell.measure)
     run_id = row.run_ids[0] if len(row.run_ids) == 1 else ""
     low, high = cell.low * factor, cell.high * factor
@@ -29,7 +30,7 @@ def cell_mark(row: Row, cell: Cell, at: float, chosen: bool = False) -> Mark:
 
 
 def published_mark(cell: Cell, at: float, label: str) -> Mark | None:
-    """The paper's number of a cell."""
+    """Return the published number of a cell as a mark."""
     factor, _ = number_format.scale(cell.measure)
     if cell.published is None:
         return None
@@ -37,15 +38,15 @@ def published_mark(cell: Cell, at: float, label: str) -> Mark | None:
 
 
 def group_by_family(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Rows that differ in rho alone, and by themselves those without one; apart from these, those off their target."""
-    found: dict[str, list[Row]] = {}
+    """Return the rows by family: those that differ in rho only; rows off their target are a family of their own."""
+    families: dict[str, list[Row]] = {}
     for row in rows:
-        found.setdefault(family_name(row.axes) + number_format.OFF_TARGET * bool(row.last_rho), []).append(row)
-    return found
+        families.setdefault(family_name(row.axes) + number_format.OFF_TARGET * bool(row.last_rho), []).append(row)
+    return families
 
 
 def series_over_rho(rows: Sequence[Row], column: str, styles: dict[str, int]) -> Iterator[Series]:
-    """A line for each family, a baseline for each run without rho, and the papers' numbers of either."""
+    """Yield a line for each family, a baseline for each run without rho, and the published numbers of both."""
     rhos = [row.axes["rho"] for row in rows if "rho" in row.axes]
     edge = max(rhos, default=0.0)
     order = list(group_by_family(rows))
@@ -63,11 +64,11 @@ def series_over_rho(rows: Sequence[Row], column: str, styles: dict[str, int]) ->
 
 
 def family_styles(rows: Sequence[Row]) -> dict[str, int]:
-    """A style for each family, the same in every panel."""
+    """Return a style for each family, the same in every panel."""
     return {name: index for index, name in enumerate(group_by_family(rows))}
 
 
 def column_unit(rows: Sequence[Row], column: str) -> str:
-    """`%` or `nats`, of the column's numbers."""
+    """Return the unit of the column's numbers, `%` or `nats`."""
     cells = [cell for row in rows if isinstance(cell := row.cells.get(column), Cell)]
     return number_format.unit(cells[0].measure) if cells else ""

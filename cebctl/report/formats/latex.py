@@ -19,7 +19,7 @@ r"""Characters of \scriptsize that fit the text of an A4 page, nearly."""
 
 
 def write(report: Report) -> None:
-    """Print every table; footnotes and what is missing stand as comments behind it."""
+    """Print every table, then the footnotes and the missing numbers as comments."""
     print(f"% cebctl report {_comment(report.matrix)}   needs \\usepackage{{booktabs}}")
     for table in text_grid.printed_tables(report):
         grid = text_grid.build_grid(report, table)
@@ -47,13 +47,13 @@ def _tabular(strips: Sequence[GridColumn], stub: int) -> Iterator[str]:
 
 
 def _heads(heads: Sequence[str], stub: int) -> str:
-    """Equal neighbours are one head over their columns."""
-    found = [escape(head) for head in heads[:stub]]
-    for head, same in groupby(heads[stub:]):
-        count = len(list(same))
-        whole = escape(head)
-        found += [rf"\multicolumn{{{count}}}{{c}}{{{whole}}}"] if count > 1 and head else [whole] * count
-    return " & ".join(found)
+    """Return the line of heads, equal neighbours joined over their columns."""
+    cells = [escape(head) for head in heads[:stub]]
+    for head, neighbours in groupby(heads[stub:]):
+        count = len(list(neighbours))
+        text = escape(head)
+        cells += [rf"\multicolumn{{{count}}}{{c}}{{{text}}}"] if count > 1 and head else [text] * count
+    return " & ".join(cells)
 
 
 def _cell(cell: GridCell) -> str:
@@ -73,6 +73,6 @@ _TEX = {
 
 
 def escape(text: str) -> str:
-    """The text as TeX prints it; what no Latin font has becomes a question mark."""
+    """Return the text as TeX prints it; a sign that no Latin font has becomes a question mark."""
     plain = re.sub(r"[^\x20-\x7e\xa0-\xff±–†‡ρ∞≈…⇒\n]", "?", text)
     return re.sub("|".join(re.escape(key) for key in _TEX), lambda match: _TEX[match[0]], plain)

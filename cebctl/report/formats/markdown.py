@@ -9,7 +9,7 @@ from cebctl.report.formats.text_grid import Grid, GridCell
 
 
 def write(report: Report) -> None:
-    """Print every table, then the footnotes and what is missing as a list."""
+    """Print every table, then the footnotes and the missing numbers as a list."""
     for table in text_grid.printed_tables(report):
         _table(text_grid.build_grid(report, table))
     for note in (*report.notes, text_grid.omission_note(report), *number_format.missing_lines(report)):
@@ -32,5 +32,5 @@ def _cell(cell: GridCell) -> str:
 
 
 def _escaped(text: str) -> str:
-    """What would be read as a cell's end or as markup; a star behind a number is none."""
+    """Return the text with cell ends and tags escaped; a star behind a number is no markup."""
     return text.replace("|", r"\|").replace("<", "&lt;").replace("\n", " ")

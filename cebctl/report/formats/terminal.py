@@ -13,7 +13,7 @@ from cebctl.report.formats.text_grid import GAP, Grid, GridCell, GridColumn
 
 
 def write(report: Report) -> None:
-    """Print every table in parts that fit the width, then the footnotes and what is missing."""
+    """Print every table in parts that fit the width, then the footnotes and the missing numbers."""
     console = out()
     for table in text_grid.printed_tables(report):
         grid = text_grid.build_grid(report, table)

@@ -1,6 +1,6 @@
-"""How a table stands on a page, before any format: columns of texts under heads, some behind each part of the table.
+"""The layout of a table before any format: columns of texts under heads, the first of which stand before every part.
 
-Rows under measures, or, for the papers' Table 1, measures under models.
+The columns are measures, or models in the papers' Table 1.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class Grid:
 
     title: str
     stub: tuple[GridColumn, ...]
-    """What says which row this is."""
+    """The columns that name the rows."""
     strips: tuple[GridColumn, ...]
 
     def parts(self, width: int) -> Iterator[tuple[GridColumn, ...]]:
-        """The columns in as many parts as are needed to fit the width behind the stub: a number is never cut."""
+        """Yield the columns in parts that fit the width beside the stub: a number is never cut."""
         room = width - sum(strip.width + GAP for strip in self.stub) + GAP
         part: list[GridColumn] = []
         for family in _families(self.strips):
@@ -61,17 +61,17 @@ class Grid:
 
 
 def build_grid(report: Report, table: Table) -> Grid:
-    """The table of a report."""
+    """Return the layout of a report's table."""
     return _models_across(report, table) if table.heads else _rows_down(report, table)
 
 
 def printed_tables(report: Report) -> list[Table]:
-    """The tables for a page of paper or a terminal."""
+    """Return the tables for paper or a terminal."""
     return [table for table in report.tables if not table.supplement]
 
 
 def omission_note(report: Report) -> str:
-    """Where the tables are that are not printed."""
+    """Return a note on the tables that are not printed; '' if there are none."""
     hidden = any(table.supplement for table in report.tables)
     return "Every measure of every run: --format csv, --format json or --html FILE." if hidden else ""
 
@@ -103,27 +103,27 @@ def _models_across(report: Report, table: Table) -> Grid:
     stub = GridColumn((*table.heads, ""), labels, left=True)
     strips = []
     for row in table.rows:
-        found = [row.cells[name] for name in table.columns]
+        row_cells = [row.cells[name] for name in table.columns]
         cells = tuple(
             GridCell(
                 number_format.format_narrow_cell(cell, row.seeds, report.is_mixed), isinstance(cell, Cell) and cell.best
             )
-            for cell in found
+            for cell in row_cells
         )
         family = row.heads[0] if len(row.heads) > 2 else str(row.axes["architecture"])
-        ours = ", ".join(filter(None, ["ours", number_format.row_seeds(row) * number_format.has_seeds(table)]))
-        strips.append(GridColumn((*row.heads, f"{ours} [95%] paper diff."), cells, family))
+        heads = ", ".join(filter(None, ["ours", number_format.row_seeds(row) * number_format.has_seeds(table)]))
+        strips.append(GridColumn((*row.heads, f"{heads} [95%] paper diff."), cells, family))
     return Grid(table.name, (stub,), tuple(strips))
 
 
 def _families(strips: Sequence[GridColumn]) -> list[list[GridColumn]]:
-    found: list[list[GridColumn]] = []
+    families: list[list[GridColumn]] = []
     for strip in strips:
-        if strip.family and found and found[-1][0].family == strip.family:
-            found[-1].append(strip)
+        if strip.family and families and families[-1][0].family == strip.family:
+            families[-1].append(strip)
         else:
-            found.append([strip])
-    return found
+            families.append([strip])
+    return families
 
 
 def _pieces(family: Sequence[GridColumn], room: int) -> Iterator[list[GridColumn]]:

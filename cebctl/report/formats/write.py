@@ -1,6 +1,6 @@
 """A report as a terminal table, Markdown, CSV, JSON or LaTeX.
 
-Where a person reads, accuracies and errors are percent; in JSON and CSV they are fractions.
+Accuracies and errors are percent for people, and fractions in JSON and CSV.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def write_report(report: Report, format: str) -> None:
 
 
 def report_json(report: Report) -> dict[str, Any]:
-    """DESIGN's contract of `report --json`."""
+    """Return the report for `--json`; its keys are part of the interface."""
     return {
         "matrix": report.matrix,
         "title": report.title,
@@ -49,16 +49,16 @@ def report_json(report: Report) -> dict[str, Any]:
         "notes": report.notes,
         "verdicts": {
             run_id: {
-                threat: {"informative": said.verdict.informative, "reasons": said.verdict.reasons, "n": said.n}
-                for threat, said in mine.items()
+                threat: {"informative": audit.verdict.informative, "reasons": audit.verdict.reasons, "n": audit.n}
+                for threat, audit in audits.items()
             }
-            for run_id, mine in report.verdicts.items()
+            for run_id, audits in report.verdicts.items()
         },
     }
 
 
 def cell_json(cell: Cell | Missing) -> dict[str, Any]:
-    """A number with all that belongs to it, or the reason for its absence."""
+    """Return a number with all its fields, or the reason for its absence."""
     if isinstance(cell, Missing):
         published = {"published": cell.published, "published_text": cell.published_text} if cell.published_text else {}
         why_not = {"not_comparable": cell.not_comparable} if cell.not_comparable else {}
@@ -67,7 +67,7 @@ def cell_json(cell: Cell | Missing) -> dict[str, Any]:
 
 
 def _csv(report: Report) -> None:
-    """One line per cell, so that a number never loses its interval; `run_ids` are those that made it, or would have."""
+    """Print a line for each cell with its interval; `run_ids` are the runs that made it, or would have."""
     buffer = io.StringIO()
     axes = list(dict.fromkeys(key for table in report.tables for row in table.rows for key in row.axes))
     names = [field.name for field in dataclasses.fields(Cell) if field.name != "run_ids"]

@@ -1,4 +1,4 @@
-"""The footnotes of a report: how its numbers were obtained and what they do not show."""
+"""The footnotes of a report: the origin of its numbers and their limits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cebctl.report.selection import Selected
 from cebctl.status import off_target
 from cebctl.status.staleness import Versions
 from experiments.benchmarks import Information
-from experiments.matrix.planned_run import Matrix, PlannedRun
+from experiments.matrix.planned_run import Matrix, PlannedRun, format_value
 from store.row_types import ResultRow
 
 
@@ -23,37 +23,37 @@ def footnotes(
     results: Iterable[ResultRow],
     versions: Versions,
 ) -> tuple[str, ...]:
-    """The footnotes that apply, in a fixed order."""
+    """Return the footnotes that apply, in a fixed order."""
     cells = [cell for row in rows for cell in row.cells.values() if isinstance(cell, Cell)]
     if not cells:
         return ()
     results = list(results)
-    found = [
+    lines = [
         *_intervals(cells),
         *attacks.attack_notes(matrix, results),
         *attacks.audit_notes(matrix, attacks.audit_verdicts(results)),
         _encodings(matrix),
     ]
     last_rho = {run_id: rho for row in rows for run_id, rho in row.last_rho.items()}
-    found += [
+    lines += [
         off_target_note(matrix.runs, last_rho),
         *_origins(matrix),
         *_selection(selected),
         *papers.paper_notes(matrix, rows),
     ]
-    found += version_notes(matrix, results, versions)
+    lines += version_notes(matrix, results, versions)
     for data in sorted({run.run.data.name for run in matrix.runs}):
         if data == "cifar10-jpeg":
-            found.append("cifar10-jpeg is CIFAR-10 saved as JPEG of quality 75: not comparable with CIFAR-10.")
+            lines.append("cifar10-jpeg is CIFAR-10 saved as JPEG of quality 75: not comparable with CIFAR-10.")
         subsets = {run.run.data.train_subset for run in matrix.runs if run.run.data.name == data} - {None}
         if subsets:
             sizes = [f"{size:,}" for size in sorted(subsets)]  # type: ignore[type-var]
-            found.append(f"{data}: trained on a subset of {', '.join(sizes)} image{'s' * (sizes != ['1'])}.")
-    return tuple(note for note in (*found, *matrix.report.notes) if note)
+            lines.append(f"{data}: trained on a subset of {', '.join(sizes)} image{'s' * (sizes != ['1'])}.")
+    return tuple(note for note in (*lines, *matrix.report.notes) if note)
 
 
 def _intervals(cells: Sequence[Cell]) -> Iterator[str]:
-    """How each kind of interval in these cells was made."""
+    """Yield the method of each kind of interval in these cells."""
     counts = sorted({cell.seeds for cell in cells if cell.interval_over == "seeds"})
     if counts:
         numbers = " or ".join(filter(None, (", ".join(map(str, counts[:-1])), str(counts[-1]))))
@@ -70,54 +70,54 @@ def _intervals(cells: Sequence[Cell]) -> Iterator[str]:
 
 
 def off_target_note(runs: Iterable[PlannedRun], last_rho: Mapping[str, float | None]) -> str:
-    """Name the runs that are of another rho than their name says; '' where all are of their own."""
-    said = [
+    """Return a note on the runs that ended at another rho than their name says; '' if there are none."""
+    endings = [
         f"{run.name} ended at {off_target.last_rho_text(last_rho[run.run_id])}"
         for run in runs
         if run.run_id in last_rho
     ]
-    if not said:
+    if not endings:
         return ""
-    return f"{number_format.OFF_TARGET} The target rho was not in force when training ended: {'; '.join(said)}."
+    return f"{number_format.OFF_TARGET} The target rho was not in force when training ended: {'; '.join(endings)}."
 
 
 def _origins(matrix: Matrix) -> Iterator[str]:
-    """Which runs did not begin from nothing."""
-    said: dict[str, list[str]] = {}
+    """Yield the runs that did not begin from random weights."""
+    names_by_origin: dict[str, list[str]] = {}
     for run in matrix.runs:
         epochs, weights = run.run.epochs, run.run.weights
         if weights:
-            what = "Trained on" if epochs else "Imported and not trained here,"
-            said.setdefault(f"{what} from the weights {weights[:19]}…", []).append(run.name)
+            origin = "Trained on" if epochs else "Imported and not trained here,"
+            names_by_origin.setdefault(f"{origin} from the weights {weights[:19]}…", []).append(run.name)
         if run.run.extends:
             lengths = " and ".join(f"{length}" for length in run.run.extends)
-            said.setdefault(f"Extended to {epochs:g} epochs from a run of {lengths}", []).append(run.name)
-    yield from (f"{what}: {', '.join(names)}." for what, names in said.items())
+            names_by_origin.setdefault(f"Extended to {epochs:g} epochs from a run of {lengths}", []).append(run.name)
+    yield from (f"{origin}: {', '.join(names)}." for origin, names in names_by_origin.items())
 
 
 def _selection(selected: Mapping[str, Selected]) -> list[str]:
     if not selected:
         return []
-    found = [f"* rho: {next(iter(selected.values())).rule}."]
-    for name, one in selected.items():
-        among = ", ".join(map(number_format.axis, one.among))
-        if one.without:
-            found.append(
-                f"* rho of {name} is that among {among}; without a number of that rho yet: {len(one.without)} more."
+    lines = [f"* rho: {next(iter(selected.values())).rule}."]
+    for name, choice in selected.items():
+        among = ", ".join(map(format_value, choice.among))
+        if choice.without:
+            lines.append(
+                f"* rho of {name} is that among {among}; without a number of that rho yet: {len(choice.without)} more."
             )
-        if one.incomplete:
-            fewer = ", ".join(map(number_format.axis, one.incomplete))
-            how = (
-                f"is chosen among complete rows ({among}); left out, because seeds are missing: {fewer}."
-                if one.complete
-                else f"is chosen among rows that lack seeds ({fewer}): too few have all that the matrix asks for."
+        if choice.incomplete:
+            incomplete = ", ".join(map(format_value, choice.incomplete))
+            rule = (
+                f"is chosen among complete rows ({among}); left out, because seeds are missing: {incomplete}."
+                if choice.complete
+                else f"is chosen among rows that lack seeds ({incomplete}): too few have all that the matrix asks for."
             )
-            found.append(f"* rho of {name} {how}")
-    for why_not in dict.fromkeys(one.not_comparable for one in selected.values() if one.not_comparable):
-        names = ", ".join(name for name, one in selected.items() if one.not_comparable == why_not)
+            lines.append(f"* rho of {name} {rule}")
+    for why_not in dict.fromkeys(choice.not_comparable for choice in selected.values() if choice.not_comparable):
+        names = ", ".join(name for name, choice in selected.items() if choice.not_comparable == why_not)
         column = next(iter(selected.values())).column
-        found.append(f"* rho of {names} was chosen by {column}, which may not be compared with the paper's: {why_not}.")
-    return found
+        lines.append(f"* rho of {names} was chosen by {column}, which may not be compared with the paper's: {why_not}.")
+    return lines
 
 
 def _encodings(matrix: Matrix) -> str:

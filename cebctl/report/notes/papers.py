@@ -1,4 +1,4 @@
-"""The footnotes about the papers' numbers: on what footing they stand, and where a paper contradicts itself."""
+"""The footnotes about the papers' numbers: what they may be compared with, and where a paper contradicts itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from experiments.matrix.planned_run import Matrix
 
 
 def paper_notes(matrix: Matrix, rows: Sequence[Row]) -> Iterator[str]:
-    """Return those that concern the columns of this matrix, in a fixed order."""
+    """Yield the notes on the columns of this matrix, in a fixed order."""
     corrupted = [benchmark for benchmark in matrix.benchmarks if isinstance(benchmark, CommonCorruptions)]
     data = {run.run.data.name.removesuffix("-jpeg") for run in matrix.runs}
     if corrupted and published.normaliser(matrix.report.mce_baseline).data in data:
@@ -24,11 +24,13 @@ def paper_notes(matrix: Matrix, rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _baseline(matrix: Matrix) -> str:
-    found = published.normaliser(matrix.report.mce_baseline)
-    stand_in = ", a stand-in: the papers' could not be found, so the published mCE is on another scale" * found.stand_in
+    baseline = published.normaliser(matrix.report.mce_baseline)
+    stand_in = (
+        ", a stand-in: the papers' could not be found, so the published mCE is on another scale" * baseline.stand_in
+    )
     return (
-        f"mCE: the mean of the 15 ratios of errors to {found.name}'s{stand_in}. Corruption errors are means over five "
-        "severities; the intervals of mCE and of average CE take the 15 errors to go up and down together."
+        f"mCE: the mean of the 15 ratios of errors to {baseline.name}'s{stand_in}. Corruption errors are means over "
+        "five severities; the intervals of mCE and of average CE take the 15 errors to go up and down together."
     )
 
 
@@ -41,36 +43,35 @@ _MADE = {
 
 
 def _footings(matrix: Matrix, rows: Sequence[Row]) -> Iterator[str]:
-    """Return for the columns, those of one kind together, with what their numbers may be compared, or why with
-    nothing."""
-    every = columns.all_columns(matrix.benchmarks)
-    places: dict[str, list[int]] = {}
-    for place, one in enumerate(every):
-        for footing in _footings_of(one, matrix, rows):
-            places.setdefault(footing, []).append(place)
-    names = [one.name for one in every]
-    for footing, same in places.items():
-        yield f"{', '.join(_ranges(same, names))}: {footing}."
+    """Yield, for columns of one kind together, the numbers that they may be compared with, or why there are none."""
+    report_columns = columns.all_columns(matrix.benchmarks)
+    positions_by_footing: dict[str, list[int]] = {}
+    for position, report_column in enumerate(report_columns):
+        for footing in _footings_of(report_column, matrix, rows):
+            positions_by_footing.setdefault(footing, []).append(position)
+    names = [report_column.name for report_column in report_columns]
+    for footing, positions in positions_by_footing.items():
+        yield f"{', '.join(_ranges(positions, names))}: {footing}."
 
 
 def _ranges(places: Sequence[int], names: Sequence[str]) -> Iterator[str]:
-    """Return the names at these places, of more than two neighbours the first and the last: `snow … fog`."""
+    """Yield the names at these places; of more than two neighbours the first and the last: `snow … fog`."""
     for _, group in groupby(enumerate(places), lambda pair: pair[1] - pair[0]):
         run = [names[place] for _, place in group]
         yield f"{run[0]} … {run[-1]}" if len(run) > 2 else ", ".join(run)
 
 
-def _footings_of(one: Column, matrix: Matrix, rows: Sequence[Row]) -> Iterator[str]:
+def _footings_of(report_column: Column, matrix: Matrix, rows: Sequence[Row]) -> Iterator[str]:
     reasons: dict[str, list[str]] = {}
     for row in rows:
-        if isinstance(cell := row.cells[one.name], Cell):
+        if isinstance(cell := row.cells[report_column.name], Cell):
             reasons.setdefault(cell.not_comparable, []).append(number_format.row_name(row))
-    for reason, of in reasons.items():
+    for reason, row_names in reasons.items():
         if reason:
-            which = f" ({number_format.join_or_count(of, 'rows')})" if len(reasons) > 1 else ""
-            yield f"not comparable with published numbers{which}: {reason}"
-        elif isinstance(one.benchmark, CommonCorruptions):
-            yield f"{_MADE[one.benchmark.pipeline]}, comparable with {_paper(matrix)}"
+            subset = f" ({number_format.join_or_count(row_names, 'rows')})" if len(reasons) > 1 else ""
+            yield f"not comparable with published numbers{subset}: {reason}"
+        elif isinstance(report_column.benchmark, CommonCorruptions):
+            yield f"{_MADE[report_column.benchmark.pipeline]}, comparable with {_paper(matrix)}"
 
 
 def _paper(matrix: Matrix) -> str:
@@ -81,15 +82,19 @@ def _paper(matrix: Matrix) -> str:
 
 
 def _disputes(matrix: Matrix) -> Iterator[str]:
-    """The contradictions about a published number that stands beside one of this matrix's runs."""
-    names = [(column(one, measure), one, measure) for one in matrix.benchmarks for measure in measures(one)]
+    """Yield the contradictions about published numbers that stand beside runs of this matrix."""
+    names = [
+        (column(benchmark, measure), benchmark, measure)
+        for benchmark in matrix.benchmarks
+        for measure in measures(benchmark)
+    ]
     subjects = {
-        found.subject
+        number.subject
         for run in matrix.runs
         for name, benchmark, measure in names
         if not published.reasons_not_comparable(run.run, benchmark, measure, matrix.report)
-        and (found := published.lookup(matrix.report.published, published.run_fields(run.run), name))
-        and found.disputed
+        and (number := published.lookup(matrix.report.published, published.run_fields(run.run), name))
+        and number.disputed
     }
     shown = {name for name, _, _ in names}
     for dispute in published.disputes(matrix.report.published):

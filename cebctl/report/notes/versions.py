@@ -13,13 +13,13 @@ from experiments.matrix.planned_run import Matrix
 from store.row_types import ResultRow
 
 TRAIN = "train"
-"""What `--again` calls the training."""
+"""The training in `--again`."""
 LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "opencv-python-headless", "scipy", "pyautoattack")
-"""Those whose versions may show in a number."""
+"""The libraries whose versions may change a number."""
 
 
 def version_notes(matrix: Matrix, results: Iterable[ResultRow], versions: Versions) -> Iterator[str]:
-    """Yield what the marks stand for, with the command that measures or trains anew, and where libraries differ."""
+    """Yield the meaning of the marks, with the command that measures or trains again, and libraries that differ."""
     names = {run.run_id: run.name for run in matrix.runs}
     raised: dict[str, dict[str, None]] = defaultdict(dict)
     unrecorded: dict[str, None] = {}
@@ -27,18 +27,18 @@ def version_notes(matrix: Matrix, results: Iterable[ResultRow], versions: Versio
     mixed: dict[str, dict[str, None]] = defaultdict(dict)
     results = [row for row in results if row.run_id in names]
     for row in results:
-        standing = versions.result_drift(row)
-        for what, difference in ((tag(row.benchmark), standing.evaluation), (TRAIN, standing.training)):
+        drift = versions.result_drift(row)
+        for selection, difference in ((tag(row.benchmark), drift.evaluation), (TRAIN, drift.training)):
             if difference.raised:
-                raised[what] |= dict.fromkeys(difference.raised)
+                raised[selection] |= dict.fromkeys(difference.raised)
             if difference.unrecorded:
-                unrecorded[what] = None
+                unrecorded[selection] = None
             for part in difference.newer:
                 newer[part][names[row.run_id]] = None
-        for part in standing.mixed:
+        for part in drift.mixed:
             mixed[part][names[row.run_id]] = None
-    for what, parts in raised.items():
-        yield f"† made before {_listed(sorted(parts))} changed; measure again with {_command(matrix, [what])}."
+    for selection, parts in raised.items():
+        yield f"† made before {_listed(sorted(parts))} changed; measure again with {_command(matrix, [selection])}."
     if unrecorded:
         earlier = "† made by an earlier cebctl, which recorded no versions"
         yield f"{earlier}; measure again with {_command(matrix, unrecorded)}."
@@ -52,14 +52,14 @@ def version_notes(matrix: Matrix, results: Iterable[ResultRow], versions: Versio
 
 
 def _command(matrix: Matrix, selections: Iterable[str]) -> str:
-    """A training that is done again is evaluated again, so that it alone is named where it is among them."""
+    """Return the command that does these stages again; a new training is evaluated anew, so it stands for the rest."""
     chosen = list(selections)
     options = " ".join(f"--again {selection}" for selection in ([TRAIN] if TRAIN in chosen else chosen))
     return f"`cebctl submit {shlex.quote(str(matrix.path))} {options}`"
 
 
 def _libraries(results: Iterable[ResultRow], versions: Versions) -> Iterator[str]:
-    """Yield where results, or the training behind them, were made with several versions of a library."""
+    """Yield the libraries of which results, or the trainings behind them, used several versions."""
     made = [row.libraries or {} for row in results] + [row.libraries or {} for row in versions.attempts]
     mixed_libraries = []
     for library in LIBRARIES:

@@ -1,7 +1,7 @@
-"""The page: one HTML file that makes no request, and in which nothing that a run wrote is ever markup.
+"""The page: one HTML file that makes no request, and in which no text of a run ever becomes markup.
 
-All text goes through Jinja's escaping; data for the charts lies in a JSON block that no browser runs; the policy in the
-page's head allows the two scripts written here, by their digests, and no connection at all.
+All text goes through Jinja's escaping. The data of the charts lies in a JSON block that no browser runs. The policy in
+the page's head allows the two scripts of this file, by their digests, and no connection at all.
 """
 
 from __future__ import annotations
@@ -37,28 +37,28 @@ FOLDER = Path(__file__).parent
 def render_page(
     report: Report,
     figures: Sequence[Figure],
-    evidence: Sequence[RunDetails],
+    run_details: Sequence[RunDetails],
     results: Iterable[ResultRow],
     versions: Versions,
 ) -> str:
-    """The whole file."""
+    """Return the HTML of the page."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    mine: dict[str, list[ResultRow]] = defaultdict(list)
+    results_of_run: dict[str, list[ResultRow]] = defaultdict(list)
     for row in results:
-        mine[row.run_id].append(row)
+        results_of_run[row.run_id].append(row)
     off_target = {run_id for table in report.tables for row in table.rows for run_id in row.last_rho}
     runs = [
         page_run(
-            one,
-            mine[run_id],
+            details,
+            results_of_run[run_id],
             report.verdicts.get(run_id, {}),
             versions,
             number_format.OFF_TARGET * (run_id in off_target),
         )
-        for one in evidence
-        for run_id in (one.status.planned.run_id,)
+        for details in run_details
+        for run_id in (details.status.planned.run_id,)
     ]
     scripts = [_library(), (FOLDER / "page.js").read_text("utf-8")]
     environment = Environment(
@@ -73,12 +73,12 @@ def render_page(
         tables=page_tables(report),
         figures=figures,
         runs=runs,
-        counts=count_states([one.status for one in evidence]),
+        counts=count_states([details.status for details in run_details]),
         looks=LOOKS,
         selected=report.selected,
         notes=report.notes,
         gaps=number_format.missing_lines(report),
-        newest=_newest(row.measured_at for rows in mine.values() for row in rows),
+        newest=_newest(row.measured_at for rows in results_of_run.values() for row in rows),
         policy=_policy(scripts),
         css=Markup((FOLDER / "page.css").read_text("utf-8") + _state_colours()),
         data=script_json(_data(figures)),
@@ -88,7 +88,7 @@ def render_page(
 
 
 def script_json(value: Any) -> Markup:
-    """JSON that can stand in a script element: no sign that HTML reads is left in it."""
+    """Return JSON that can stand in a script element: it has no sign that HTML reads."""
     from markupsafe import Markup
 
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -104,7 +104,7 @@ def _data(figures: Sequence[Figure]) -> dict[str, Any]:
 
 @cache
 def _library() -> str:
-    """Vega, Vega-Lite and Vega-Embed, from their package."""
+    """Return Vega, Vega-Lite and Vega-Embed, from their package."""
     import vl_convert
 
     bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")

@@ -1,4 +1,4 @@
-"""One run as the page shows it: texts, nothing else."""
+"""The texts of one run on the page."""
 
 from __future__ import annotations
 
@@ -40,14 +40,13 @@ class PageRun:
 
 
 def page_run(
-    evidence: RunDetails, results: Sequence[ResultRow], audits: Mapping[str, Audit], versions: Versions, mark: str
+    details: RunDetails, results: Sequence[ResultRow], audits: Mapping[str, Audit], versions: Versions, mark: str
 ) -> PageRun:
-    """The run of this evidence, with its results and the verdicts of its gradient audits; `mark` stands behind its
-    name."""
-    status = evidence.status
+    """Return a run with its results and the verdicts of its gradient audits; `mark` stands behind its name."""
+    status = details.status
     failed = status.current.job if status.state in ("failed", "lost") else None
     provenance = (
-        yaml.safe_dump(dict(evidence.provenance), sort_keys=False, allow_unicode=True) if evidence.provenance else ""
+        yaml.safe_dump(dict(details.provenance), sort_keys=False, allow_unicode=True) if details.provenance else ""
     )
     return PageRun(
         run_id=status.planned.run_id,
@@ -60,12 +59,12 @@ def page_run(
             for row in results
             if "/" not in row.name and not row.name.startswith("bin_")
         ),
-        attempts=tuple(_attempt(job) for job in evidence.jobs),
-        audits={threat: str(said) for threat, said in audits.items()},
+        attempts=tuple(_attempt(job) for job in details.jobs),
+        audits={threat: str(audit) for threat, audit in audits.items()},
         provenance=provenance,
         traceback=(failed.traceback or "") if failed else "",
-        log=evidence.log,
-        has_curves=any(curve_marks(name, "", "", evidence.curves) for name in PANEL_METRICS),
+        log=details.log,
+        has_curves=any(curve_marks(name, "", "", details.curves) for name in PANEL_METRICS),
     )
 
 

@@ -1,4 +1,4 @@
-"""Tables as the page shows them: heads, and cells with what they are sorted by."""
+"""The tables of the page: heads, and cells with their sort keys."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ class Head:
 
 @dataclass(frozen=True)
 class PageCell:
-    """One cell; `sort` is a number, a text, or empty for what is missing and always comes last."""
+    """One cell; `sort` is a number, a text, or empty for a missing number, which always comes last."""
 
     text: str
     sort: str = ""
     stub: bool = False
     link: str = ""
-    """The run that it opens."""
+    """The run that a click opens."""
     interval: str = ""
     paper: str = ""
     missing: bool = False
     why: str = ""
-    """More than there is room for: why it is missing, or the seeds behind it and what the others do."""
+    """The text of the tooltip: why the number is missing, or its seeds and the states of the others."""
     best: bool = False
 
 
 @dataclass(frozen=True)
 class PageTable:
     number: int
-    """From 1, by which it is linked to."""
+    """The number of its link, from 1."""
     supplement: bool
     title: str
     heads: tuple[Head, ...]
     rows: tuple[tuple[PageCell, ...], ...]
     hint: str
-    """What a filter may say."""
+    """An example of a filter."""
 
 
 def page_tables(report: Report) -> list[PageTable]:
-    """The tables of a report, models across where the papers have them so."""
+    """Return the tables of a report, models across where the papers have them so."""
     return [
         _across(report, table, number) if table.heads else _down(report, table, number)
         for number, table in enumerate(report.tables, 1)
@@ -54,7 +54,7 @@ def page_tables(report: Report) -> list[PageTable]:
 
 def _down(report: Report, table: Table, number: int) -> PageTable:
     axes = list(dict.fromkeys(key for row in table.rows for key in row.axes))
-    starred = {one.run_ids for one in report.selected.values()}
+    starred = {selected_rho.run_ids for selected_rho in report.selected.values()}
     heads = [Head((name,), stub=True) for name in axes]
     with_seeds = number_format.has_seeds(table)
     heads += [Head(("seeds",), stub=True)] * with_seeds
@@ -95,18 +95,18 @@ def _model_head(row: Row, with_seeds: bool) -> Head:
     return Head((*row.heads, *[number_format.row_seeds(row)] * with_seeds))
 
 
-def _cell(found: Cell | Missing, row: Row, mixed: bool) -> PageCell:
-    paper = f"paper {found.published_text}" if found.published_text else ""
-    if isinstance(found, Missing):
-        return PageCell(number_format.short_reason(found), paper=paper, missing=True, why=found.reason)
-    fewer = f" ({number_format.seed_count(found.seeds, found.seeds_asked)})" if found.seeds < row.seeds else ""
-    counted = number_format.seed_count(found.seeds, found.seeds_asked)
-    over = f", 95% interval over {found.interval_over}" if found.interval_over else ""
+def _cell(cell: Cell | Missing, row: Row, is_mixed: bool) -> PageCell:
+    paper = f"paper {cell.published_text}" if cell.published_text else ""
+    if isinstance(cell, Missing):
+        return PageCell(number_format.short_reason(cell), paper=paper, missing=True, why=cell.reason)
+    fewer = f" ({number_format.seed_count(cell.seeds, cell.seeds_asked)})" if cell.seeds < row.seeds else ""
+    counted = number_format.seed_count(cell.seeds, cell.seeds_asked)
+    over = f", 95% interval over {cell.interval_over}" if cell.interval_over else ""
     return PageCell(
-        f"{number_format.cell_value(found)}{number_format.version_marks(found)}",
-        repr(found.value),
-        interval=number_format.cell_interval(found, mixed) + fewer,
-        paper=paper + number_format.cell_difference(found, ", ") if paper else "",
-        why=": ".join(filter(None, (counted + over, number_format.absent_seeds(found)))),
-        best=found.best,
+        f"{number_format.cell_value(cell)}{number_format.version_marks(cell)}",
+        repr(cell.value),
+        interval=number_format.cell_interval(cell, is_mixed) + fewer,
+        paper=paper + number_format.cell_difference(cell, ", ") if paper else "",
+        why=": ".join(filter(None, (counted + over, number_format.absent_seeds(cell)))),
+        best=cell.best,
     )
