@@ -12,7 +12,7 @@ from experiments.spec import Network, ResNet, Run, WideResNet
 
 
 def has_batch_norm(network: Network) -> bool:
-    """Whether the network normalises by statistics of the batch."""
+    """Return whether the network normalises by statistics of the batch."""
     return isinstance(network, ResNet) or (isinstance(network, WideResNet) and network.norm == "batch")
 
 

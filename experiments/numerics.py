@@ -274,10 +274,8 @@ def measure_versions(versions: Mapping[str, int], measure: str) -> dict[str, int
     corruption = corruption_name(measure)
     if not corruption:
         return dict(versions)
-    own_part = f"corruption.{corruption}"
-    return {
-        part: version for part, version in versions.items() if part == own_part or not part.startswith("corruption.")
-    }
+    own = f"corruption.{corruption}"
+    return {part: version for part, version in versions.items() if part == own or not part.startswith("corruption.")}
 
 
 def corruption_name(measure: str) -> str:

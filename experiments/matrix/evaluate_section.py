@@ -26,7 +26,7 @@ from experiments.benchmarks import (
     pipelines,
 )
 from experiments.datasets import DatasetInfo
-from experiments.errors import Fault, InputError, expected
+from experiments.errors import Fault, expected
 from experiments.matrix import selection, yaml_nodes
 from experiments.matrix.axis_values import read_axis
 from experiments.matrix.planned_run import PlannedRun
@@ -119,7 +119,10 @@ def _check_data(
     for name in sorted({run.run.data.name for run in matching}):
         info = datasets.info(name)
         if not _is_for_data(entry.kind, name):
-            fault(f"it is for {', '.join(entry.kind.data_sets)}, not for {name}; {_allowed(name)}")
+            kinds = schema(AnyBenchmark).sections[()].kinds.items()
+            allowed = [tag for tag, kind in kinds if issubclass(kind, Benchmark) and _is_for_data(kind, name)]
+            wrong = f"it is for {', '.join(entry.kind.data_sets)}, not for {name}"
+            fault(f"{wrong}; allowed there: {', '.join(allowed)}")
         for benchmark in benchmarks:
             for wrong in (*_image_faults(benchmark, info), *_attack_faults(benchmark, info)):
                 fault(wrong)
@@ -132,13 +135,6 @@ def _check_data(
 
 def _is_for_data(kind: type[Benchmark], data_set: str) -> bool:
     return not kind.data_sets or data_set in kind.data_sets
-
-
-def _allowed(data_set: str) -> str:
-    """Return the names of the benchmarks for a data set, in words."""
-    kinds = schema(AnyBenchmark).sections[()].kinds
-    names = (name for name, kind in kinds.items() if issubclass(kind, Benchmark) and _is_for_data(kind, data_set))
-    return f"allowed there: {', '.join(names)}"
 
 
 def _image_faults(benchmark: AnyBenchmark, info: DatasetInfo) -> Iterator[str]:
@@ -197,7 +193,7 @@ def _parameters(
     selections: dict[str, tuple[selection.Selection, Node]] = {}
     for key, node in pairs:
         if key.value == ONLY or (key.value == SOURCE and SOURCE in fields):
-            if (selected := _selection(node, faults)) is not None:
+            if (selected := selection.read(node, faults)) is not None:
                 selections[key.value] = selected, node
         elif key.value not in fields:
             allowed = expected((*fields, ONLY), key.value)
@@ -215,18 +211,6 @@ def _parameters(
     kind = tree.sections[()].kinds[name.value]
     assert issubclass(kind, Benchmark)
     return BenchmarkEntry(item, name.value, kind, combinations, only, selections.get(SOURCE))
-
-
-def _selection(node: Node, faults: list[Fault]) -> selection.Selection | None:
-    text = yaml_nodes.plain(node)
-    if not isinstance(text, str):
-        faults.append(fault_at(node, "expected a selection such as rho = 3"))
-        return None
-    try:
-        return selection.parse(text)
-    except InputError as error:
-        faults.append(fault_at(node, str(error)))
-        return None
 
 
 def _benchmarks(entry: BenchmarkEntry, runs: Sequence[PlannedRun], faults: list[Fault]) -> list[AnyBenchmark]:

@@ -10,8 +10,8 @@ from typing import Any
 
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from experiments.errors import Fault, InputError, expected
-from experiments.matrix import selection, yaml_nodes
+from experiments.errors import Fault, expected
+from experiments.matrix import selection
 from experiments.matrix.axis_values import MAX_RUNS, read_axis
 from experiments.matrix.layering import AXIS, VARIANT, Assembler, LayeredLeaves, tag_layer
 from experiments.matrix.spec_fields import Path, Value, flatten, read_assignments, schema, set_twice
@@ -71,7 +71,10 @@ class GridReader:
         axes = [self._axis(key, value) for key, value in node.value if key.value not in _WORDS]
         zipped = self._zipped(words["zip"]) if "zip" in words else []
         self._refuse_repeated([*axes, *zipped])
-        axes = [self._variant_axis(words.get("variants")), *axes, *([_zip(zipped)] if zipped else [])]
+        axes = [self._variant_axis(words.get("variants")), *axes]
+        if zipped:
+            rows = zip(*zipped, strict=False)  # unequal lengths are a fault already
+            axes.append([{path: value for option in row for path, value in option.items()} for row in rows])
         if not any(("seed",) in option for axis in axes for option in axis):
             axes.append(list(self._seeds))
         return Grid(node, axes, self._exclusions(words.get("exclude")), self._inclusions(words.get("include")))
@@ -116,13 +119,8 @@ class GridReader:
         return columns
 
     def _exclusions(self, node: Node | None) -> list[selection.Selection]:
-        selections = []
-        for item in self._items(node, "exclude: expected a list of selections"):
-            try:
-                selections.append(selection.parse(str(yaml_nodes.plain(item))))
-            except InputError as error:
-                self._fault(item, str(error))
-        return selections
+        items = self._items(node, "exclude: expected a list of selections")
+        return [selected for item in items if (selected := selection.read(item, self._faults)) is not None]
 
     def _inclusions(self, node: Node | None) -> list[tuple[Option, Node]]:
         return [
@@ -139,12 +137,6 @@ class GridReader:
             self._fault(node, fault)
             return []
         return list(node.value)
-
-
-def _zip(columns: Sequence[Sequence[Option]]) -> list[Option]:
-    """Return axes of equal length as one axis."""
-    # Not strict: unequal lengths are a fault already, and reading goes on to find the others.
-    return [{path: value for option in row for path, value in option.items()} for row in zip(*columns, strict=False)]
 
 
 def expand(grid: Grid, base: LayeredLeaves, assembler: Assembler, faults: list[Fault]) -> list[tuple[Run, Node]]:

@@ -35,7 +35,7 @@ _RANGE: Json = {
 def json_schema() -> Json:
     """Return the schema of a matrix file (draft 2020-12)."""
     run = schema(Run)
-    fields = _names(run)
+    fields = {name: _field(run, path) for name, path in sorted(run.unique_names().items())}
     axes = {name: _axis(value) for name, value in fields.items()}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -69,11 +69,6 @@ def json_schema() -> Json:
             ),
         },
     }
-
-
-def _names(tree: Schema) -> Json:
-    """Return every name of every leaf and section with the schema of its values."""
-    return {name: _field(tree, path) for name, path in sorted(tree.unique_names().items())}
 
 
 def _field(tree: Schema, path: Path) -> Json:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import msgspec
@@ -17,7 +16,7 @@ from yaml.nodes import Node
 
 from experiments import consistency
 from experiments.errors import Fault, expected
-from experiments.matrix.spec_fields import TAG, Path, Value, schema
+from experiments.matrix.spec_fields import TAG, Path, Value, nest, schema
 from experiments.matrix.yaml_nodes import fault_at
 from experiments.spec import Run
 
@@ -57,6 +56,7 @@ class Assembler:
     def __init__(self) -> None:
         self._plans: dict[Any, _MergePlan] = {}
         self._sections: dict[Any, Any] = {}
+        self._types = {info.name: info.type for info in msgspec.structs.fields(Run)}
 
     def run(self, leaves: LayeredLeaves, node: Node, faults: list[Fault]) -> Run | None:
         """Return the run of these leaves, or None and add faults, at the wrong leaves or else at `node`."""
@@ -84,19 +84,9 @@ class Assembler:
         """Return one top-level section of a run, whose leaves have values of the right types already."""
         key = (paths, *[leaves[path].value.value for path in paths])
         if key not in self._sections:
-            nested: dict[str, Any] = {}
-            for path in paths:
-                mapping = nested
-                for part in path[1:-1]:
-                    mapping = mapping.setdefault(part, {})
-                mapping[path[-1]] = leaves[path].value.value
-            self._sections[key] = msgspec.convert(nested, _types()[name])
+            nested = nest({path[1:]: leaves[path].value.value for path in paths})
+            self._sections[key] = msgspec.convert(nested, self._types[name])
         return self._sections[key]
-
-
-@cache
-def _types() -> dict[str, Any]:
-    return {info.name: info.type for info in msgspec.structs.fields(Run)}
 
 
 def _merge(leaves: LayeredLeaves) -> _MergePlan:

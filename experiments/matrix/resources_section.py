@@ -21,7 +21,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from experiments.errors import Fault, InputError, expected
 from experiments.matrix import selection
-from experiments.matrix.spec_fields import Path, Value, read_assignments, schema
+from experiments.matrix.spec_fields import Path, Value, nest, read_assignments, schema
 from experiments.matrix.yaml_nodes import fault_at
 from experiments.resources import STAGES, Resources, Stage
 
@@ -44,7 +44,7 @@ class Rules:
             merged = dict(self.base.get(stage, {}))
             for index in matching:
                 merged |= self.overrides[index][1].get(stage, {})
-            resources = msgspec.convert(_nested(merged), Resources)
+            resources = msgspec.convert(nest(merged), Resources)
             equal = next((cached for cached in self._cache.values() if cached == resources), resources)
             self._cache[stage, matching] = equal
         return self._cache[stage, matching]
@@ -63,16 +63,6 @@ def read(node: Node | None, faults: list[Fault]) -> Rules:
         if key.value == "when":
             overrides = [rule for item in _items(value, faults) if (rule := _override(item, faults))]
     return Rules(base, tuple(overrides))
-
-
-def _nested(assigned: Assigned) -> dict[str, Any]:
-    nested: dict[str, Any] = {}
-    for path, value in assigned.items():
-        section = nested
-        for name in path[:-1]:
-            section = section.setdefault(name, {})
-        section[path[-1]] = value
-    return nested
 
 
 def _override(item: Node, faults: list[Fault]) -> tuple[selection.Selection, Mapping[Stage, Assigned]] | None:

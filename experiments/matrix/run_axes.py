@@ -53,7 +53,7 @@ class _Columns:
         return [path for path, distinct in values.items() if len(distinct) > 1 or path in ALWAYS]
 
     def is_determined(self, path: Path, by: Sequence[Path]) -> bool:
-        """Whether runs with equal values of the leaves `by` have equal values of `path`."""
+        """Return whether runs with equal values of the leaves `by` have equal values of `path`."""
         values: dict[tuple[Any, ...], Any] = {}
         for run in self._runs:
             value = self._value(run, path)

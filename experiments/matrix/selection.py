@@ -21,10 +21,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from yaml.nodes import ScalarNode
+from yaml.nodes import Node, ScalarNode
 
 from experiments.benchmarks import AnyBenchmark, column, full_column, measures, tag
-from experiments.errors import InputError, expected
+from experiments.errors import Fault, InputError, expected
+from experiments.matrix import yaml_nodes
 from experiments.matrix.spec_fields import Path, flatten, plain, schema
 from experiments.spec import Run
 
@@ -74,6 +75,19 @@ class Selection:
 def parse(text: str) -> Selection:
     """Parse a selection. Raises InputError with the place in the text, the fault and what is allowed."""
     return _Parser(text).selection()
+
+
+def read(node: Node, faults: list[Fault]) -> Selection | None:
+    """Return the selection of a node, or None and add its fault to `faults`."""
+    text = yaml_nodes.plain(node)
+    if not isinstance(text, str):
+        faults.append(yaml_nodes.fault_at(node, "expected a selection such as rho = 3"))
+        return None
+    try:
+        return parse(text)
+    except InputError as error:
+        faults.append(yaml_nodes.fault_at(node, str(error)))
+        return None
 
 
 def benchmarks(text: str, among: Sequence[AnyBenchmark]) -> list[AnyBenchmark]:

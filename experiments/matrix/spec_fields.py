@@ -198,6 +198,17 @@ def flatten(value: Struct, prefix: Path = (), *, unset: bool = False) -> Iterato
             yield (*prefix, name), item
 
 
+def nest(values: Mapping[Path, Any]) -> dict[str, Any]:
+    """Return leaves as nested mappings, the inverse of `flatten`."""
+    nested: dict[str, Any] = {}
+    for path, value in values.items():
+        mapping = nested
+        for name in path[:-1]:
+            mapping = mapping.setdefault(name, {})
+        mapping[path[-1]] = value
+    return nested
+
+
 def _allowed_values(kind: Any, raw: object) -> str:
     """Return a type in words, without its bounds where text stands in the place of a number: they would not help."""
     plain_number = get_origin(kind) is Annotated and get_args(kind)[0] in (int, float) and not unit(kind)

@@ -14,11 +14,8 @@ pixel units.
 from __future__ import annotations
 
 from experiments.published.catalogue import (
-    Dispute,
     Normaliser,
     PaperModel,
-    PaperRow,
-    PaperTable,
     all_numbers,
     disputes,
     lookup,
@@ -27,22 +24,13 @@ from experiments.published.catalogue import (
     table,
 )
 from experiments.published.comparable import attack_differences, reasons_not_comparable
-from experiments.published.files import Measure, Paper, RhoStar, Tie
-from experiments.published.numbers import PrintedAttack, PublishedNumber, Reading
+from experiments.published.numbers import PublishedNumber, Reading
 
 __all__ = [
-    "Dispute",
-    "Measure",
     "Normaliser",
-    "Paper",
     "PaperModel",
-    "PaperRow",
-    "PaperTable",
-    "PrintedAttack",
     "PublishedNumber",
     "Reading",
-    "RhoStar",
-    "Tie",
     "all_numbers",
     "attack_differences",
     "disputes",

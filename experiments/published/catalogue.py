@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import Any, cast, get_args
 
 from msgspec import Struct
 
@@ -16,9 +16,6 @@ from experiments.published import files
 from experiments.published.files import ModelData, Paper, RhoStar, RowData, TableFile, ValueData
 from experiments.published.numbers import PrintedAttack, PublishedNumber, Reading, in_units, published_number, reading
 from experiments.spec import Run
-
-if TYPE_CHECKING:
-    from experiments.published.files import DisputeData
 
 _FREE_FIELDS = (("objective", "rho"), ("data", "train_subset"))
 """Fields whose values `prints_number` does not compare."""
@@ -158,7 +155,7 @@ def all_numbers(paper: Paper) -> Iterator[tuple[str, PublishedNumber]]:
 @cache
 def table(paper: Paper) -> PaperTable:
     """Return Table 1 of a version, in the printed layout. Raises InputError for an unknown version."""
-    data = _table_file(_check_version(paper))
+    data = files.read(f"table1_{_check_version(paper)}.yaml", TableFile)
     models = tuple(_model(data, index, model) for index, model in enumerate(data.models))
     return PaperTable(
         paper=data.paper,
@@ -177,7 +174,17 @@ def table(paper: Paper) -> PaperTable:
 @cache
 def disputes(paper: Paper) -> tuple[Dispute, ...]:
     """Return the contradictions within a version. Raises InputError for an unknown version."""
-    return tuple(_dispute(data) for data in _disputes_file().disputes if data.paper == _check_version(paper))
+    _check_version(paper)
+    return tuple(
+        Dispute(
+            name=data.name,
+            says=data.says,
+            cells=tuple((cell.subject, column) for cell in data.cells for column in cell.columns),
+            readings=tuple(map(reading, data.readings)),
+        )
+        for data in files.read("disputed.yaml", files.DisputesFile).disputes
+        if data.paper == paper
+    )
 
 
 @cache
@@ -263,21 +270,6 @@ def _cell(data: TableFile, row: RowData, index: int, subject: str) -> PublishedN
     return published_number(
         value, data.paper, data.source, subject, _readings(data.paper).get((subject, row.column), ())
     )
-
-
-@cache
-def _table_file(paper: Paper) -> TableFile:
-    return files.read(f"table1_{paper}.yaml", TableFile)
-
-
-@cache
-def _disputes_file() -> files.DisputesFile:
-    return files.read("disputed.yaml", files.DisputesFile)
-
-
-def _dispute(data: DisputeData) -> Dispute:
-    cells = tuple((cell.subject, column) for cell in data.cells for column in cell.columns)
-    return Dispute(name=data.name, says=data.says, cells=cells, readings=tuple(reading(item) for item in data.readings))
 
 
 @cache

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
 from experiments.errors import InputError
-
-if TYPE_CHECKING:
-    from experiments.published.files import AttackData, Measure, Number, ReadingData, Relation, Unit, ValueData
+from experiments.published.files import AttackData, Measure, Number, ReadingData, Relation, Unit, ValueData
 
 _COMPLEMENT: dict[Measure, Measure] = {"accuracy": "error", "error": "accuracy"}
 _OPPOSITE: dict[Relation, Relation] = {"above": "below", "below": "above"}
