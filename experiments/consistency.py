@@ -84,11 +84,9 @@ def _length_contradiction(run: Run) -> Contradiction | None:
 
 
 def _batch_norm_contradiction(run: Run) -> Contradiction | None:
-    if not run.batch_norm:
-        return None
-    if not has_batch_norm(run.network):
+    if run.batch_norm and not has_batch_norm(run.network):
         return Contradiction("batch_norm", "batch_norm: this network has none; leave it out")
-    if run.replica_batch:
+    if run.batch_norm and run.replica_batch:
         wrong = "replica_batch: `batch_norm: sync` takes its statistics over the whole batch at once"
         return Contradiction("replica_batch", f"{wrong}; leave one of the two out")
     return None

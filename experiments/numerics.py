@@ -241,7 +241,7 @@ def evaluation_versions(run: Run, benchmark: AnyBenchmark) -> dict[str, int]:
     """Return the versions of the parts that a benchmark's result depends on, given the weights of the run."""
     evaluator = f"{tag(benchmark)}_{benchmark.version}" if isinstance(benchmark, AutoAttack) else tag(benchmark)
     parts = {f"evaluator.{evaluator}", "evaluation.measure"}
-    if isinstance(benchmark, TrainingRate):
+    if isinstance(benchmark, TrainingRate):  # read from the journal, without the network
         return _versions(parts | {"metrics.epoch"})
     parts |= _classifier(run) | _tested_images(run, benchmark) | {"evaluation.precision"}
     match benchmark:

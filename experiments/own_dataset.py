@@ -99,6 +99,7 @@ def names() -> list[str]:
 
 def read(name: str) -> Description:
     """Return the description of a data set. Raises InputError if it is missing or its digest is not the name's."""
+    # The path is a key of the cache, because CEBCTL_DATA may change within a process.
     return _read(name, description_path(name))
 
 

@@ -79,6 +79,7 @@ def resolve(
             for entry, benchmarks in bound
             if _is_for_run(entry, run)
             for benchmark in benchmarks
+            # Examples of a run are no transfer attack on this run itself.
             if _source(benchmark) != run.run_id
         ]
         run_benchmarks = tuple(dict.fromkeys(benchmark for _, benchmark in pairs))

@@ -92,6 +92,7 @@ def _field(tree: Schema, path: Path) -> Json:
 
 def _axis(value: Json) -> Json:
     """Return the schema of an axis: one value, a list of them, or a range of numbers."""
+    # A range is for numbers, which may be one type of several: hence the look at the text.
     ranges = [_RANGE] if '"number"' in str(value).replace("'", '"') or "integer" in str(value) else []
     return {"anyOf": [value, {"type": "array", "minItems": 1, "items": value}, *ranges]}
 

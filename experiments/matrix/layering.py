@@ -60,6 +60,7 @@ class Assembler:
 
     def run(self, leaves: LayeredLeaves, node: Node, faults: list[Fault]) -> Run | None:
         """Return the run of these leaves, or None and add faults, at the wrong leaves or else at `node`."""
+        # Values other than tags make no difference to the plan: runs of a grid mostly share one.
         key = tuple(
             [(path, item.layer, item.value.value if path[-1] == TAG else None) for path, item in leaves.items()]
         )

@@ -145,8 +145,7 @@ class _Reader:
         for (run, node), name, axes in zip(runs, _names(labels), labels, strict=True):
             run_id = identity.run_id(run)
             if run_id in nodes:
-                line = nodes[run_id].start_mark.line + 1
-                first = f"the first is in the grid at line {line}"
+                first = f"the first is in the grid at line {nodes[run_id].start_mark.line + 1}"
                 self._fault(node, f"the run {_name(axes)} stands here a second time; {first}")
             nodes[run_id] = node
             planned.append(PlannedRun(run, run_id, name, axes))

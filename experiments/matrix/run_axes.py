@@ -81,6 +81,7 @@ class _Columns:
 
 
 def _key(value: Any) -> Any:
+    # The runs hold their sections, so that no id is used again.
     return id(value) if isinstance(value, Struct) else value
 
 

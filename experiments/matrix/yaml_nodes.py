@@ -60,6 +60,7 @@ def scalar(node: ScalarNode) -> Scalar:
     if text in _WORDS:
         return _WORDS[text]
     if _INT.fullmatch(text):
+        # As a float, an integer beyond int64 fails its type check; int() is slow on very long texts or refuses them.
         return int(text) if len(text) < 20 else float(text)
     if _FLOAT.fullmatch(text):
         return float(text)

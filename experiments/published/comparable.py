@@ -40,10 +40,7 @@ def reasons_not_comparable(run: Run, benchmark: AnyBenchmark, measure: str, repo
         reasons += _corrupted(run, benchmark, measure, report)
     attack = benchmark if isinstance(benchmark, Pgd) else None
     is_printed = prints_number(
-        report.published,
-        _axes(run),
-        column(benchmark, measure),
-        lambda printed: not attack_differences(attack, printed),
+        report.published, _axes(run), column(benchmark, measure), lambda other: not attack_differences(attack, other)
     )
     subset = getattr(benchmark, "subset", None)
     if subset and (is_printed or isinstance(benchmark, CommonCorruptions)):

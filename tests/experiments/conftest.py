@@ -26,4 +26,4 @@ def write(tmp_path: Path) -> Write:
 @pytest.fixture
 def expand(write: Write) -> Callable[[str], Matrix]:
     """Expand a matrix of the shared base and these further lines."""
-    return lambda rest: load(write(f"base: {BASE}\n{rest}"))
+    return lambda sections: load(write(f"base: {BASE}\n{sections}"))

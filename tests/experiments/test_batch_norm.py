@@ -15,7 +15,7 @@ def test_synchronised_it_is_another_run(expand) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "fault"),
+    ("fields", "text"),
     [
         ("batch_norm: sync", "batch_norm: this network has none"),
         ("network: {name: wide_resnet, blocks: 1, width: 1}, batch_norm: sync", "batch_norm: this network has none"),
@@ -23,8 +23,8 @@ def test_synchronised_it_is_another_run(expand) -> None:
         (f"{NORMED}, batch_norm: global", "batch_norm: expected one of sync, got 'global'"),
     ],
 )
-def test_what_can_not_be_is_named_in_its_place(expand, fields: str, fault: str) -> None:
+def test_what_can_not_be_is_named_in_its_place(expand, fields: str, text: str) -> None:
     with pytest.raises(MatrixError) as caught:
         expand(f"grids: [{{objective: xent, {fields}}}]")
-    [found] = caught.value.faults
-    assert found.message.startswith(fault) and found.column > 1
+    [fault] = caught.value.faults
+    assert fault.message.startswith(text) and fault.column > 1

@@ -99,12 +99,12 @@ def test_radii_as_people_write_them(text: str) -> None:
 
 
 def test_corruptions_come_with_both_summaries() -> None:
-    found = measures(CommonCorruptions(pipeline="official"))
-    assert found[:2] == ("mce", "average_ce") and len(found) == 17
+    columns = measures(CommonCorruptions(pipeline="official"))
+    assert columns[:2] == ("mce", "average_ce") and len(columns) == 17
 
 
 @pytest.mark.parametrize(
-    ("data", "found"),
+    ("data", "expected"),
     [
         ("imagenet", ("official", "official-recrop", "regenerated", "in-memory", "ours")),
         ("cifar10", ("official", "in-memory", "ours")),
@@ -112,14 +112,14 @@ def test_corruptions_come_with_both_summaries() -> None:
         ("fashion_mnist", ("ours",)),
     ],
 )
-def test_pipelines_that_a_data_set_has(data: str, found: tuple[str, ...]) -> None:
-    assert pipelines(datasets.info(data)) == found
+def test_pipelines_that_a_data_set_has(data: str, expected: tuple[str, ...]) -> None:
+    assert pipelines(datasets.info(data)) == expected
 
 
 def test_the_images_of_other_sets() -> None:
-    found = {one.name: one.images for benchmark in (ImagenetR(), ImagenetV2(), Cifar101(version="v4"), Clean())
-             if (one := other_test_set(benchmark))}  # fmt: skip
-    assert found == {"imagenet-r": 30_000, "imagenet-v2-matched-frequency": 10_000, "cifar10.1-v4": 2_021}
+    benchmarks = (ImagenetR(), ImagenetV2(), Cifar101(version="v4"), Clean())
+    images = {test_set.name: test_set.images for benchmark in benchmarks if (test_set := other_test_set(benchmark))}
+    assert images == {"imagenet-r": 30_000, "imagenet-v2-matched-frequency": 10_000, "cifar10.1-v4": 2_021}
 
 
 def test_draws_are_no_part_of_an_evaluation_that_does_not_name_them() -> None:
@@ -166,13 +166,13 @@ def test_a_ratio_of_logits_needs_enough_of_them(
         if classes >= needed:
             assert min_classes(expand(text).benchmarks[0]) == needed
             continue
-        said = rf":3:12: {entry.partition(':')[0]}: its loss, DLR, needs {needed} classes, digits has {classes};"
-        with pytest.raises(InputError, match=said):
+        message = rf":3:12: {entry.partition(':')[0]}: its loss, DLR, needs {needed} classes, digits has {classes};"
+        with pytest.raises(InputError, match=message):
             expand(text)
 
 
 @pytest.mark.parametrize(
-    ("entry", "said"),
+    ("entry", "message"),
     [
         (
             "common_corruptions: {pipeline: in-memory}",
@@ -187,7 +187,7 @@ def test_a_ratio_of_logits_needs_enough_of_them(
         ("common_corruptions", "common_corruptions: pipeline is missing"),
     ],
 )
-def test_what_a_matrix_cant_ask_for(entry: str, said: str, expand: Callable[..., object]) -> None:
-    with pytest.raises(InputError, match=said):
+def test_what_a_matrix_cant_ask_for(entry: str, message: str, expand: Callable[..., object]) -> None:
+    with pytest.raises(InputError, match=message):
         expand(f"grids: [{{objective: xent}}]\nevaluate: [{{{entry}}}]" if ":" in entry else
                f"grids: [{{objective: xent}}]\nevaluate: [{entry}]")  # fmt: skip

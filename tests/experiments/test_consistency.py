@@ -17,7 +17,7 @@ BASE = "{data: imagenet, network: {name: resnet, depth: 50}, objective: xent, op
 
 @pytest.fixture
 def matrix(write):
-    return lambda rest: load(write(f"base: {BASE}\n{rest}"))
+    return lambda sections: load(write(f"base: {BASE}\n{sections}"))
 
 
 def test_the_loader_is_part_of_a_run_where_it_is_set(matrix) -> None:
@@ -30,8 +30,8 @@ def test_fields_of_the_authors_code_are_part_of_a_run_where_they_are_set(matrix)
     ids = set()
     for fields in ("", ", order: policy_first", ", crop_offsets: 8", ", cutout: 16", ", fill: mean"):
         (planned,) = matrix(f"grids: [{{data: cifar10, augment: {{name: autoaugment, policy: cifar10{fields}}}}}]").runs
-        given = msgspec.json.decode(canonical(planned.run))["data"]["augment"]
-        assert given.keys() - {"name", "policy", "family"} == ({fields.split()[1].strip(":")} if fields else set())
+        augment = msgspec.json.decode(canonical(planned.run))["data"]["augment"]
+        assert augment.keys() - {"name", "policy", "family"} == ({fields.split()[1].strip(":")} if fields else set())
         ids.add(planned.run_id)
     assert len(ids) == 5
 
@@ -43,7 +43,7 @@ def test_its_autoaugment_is_of_its_own_family(matrix) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "place", "message"),
+    ("fields", "place", "message"),
     [
         (
             "loader: dali, augment: {name: autoaugment, policy: imagenet}",
@@ -107,7 +107,7 @@ def test_its_autoaugment_is_of_its_own_family(matrix) -> None:
         ("loader: dal", "3:14", "loader: expected one of dali, got 'dal'; did you mean 'dali'? (allowed: dali)"),
     ],
 )
-def test_what_a_loader_can_not_do_is_refused(matrix, tmp_path: Path, asked: str, place: str, message: str) -> None:
+def test_what_a_loader_can_not_do_is_refused(matrix, tmp_path: Path, fields: str, place: str, message: str) -> None:
     with pytest.raises(MatrixError) as error:
-        matrix(f"grids:\n  - {{{asked}}}\n")
+        matrix(f"grids:\n  - {{{fields}}}\n")
     assert str(error.value) == f"{tmp_path / 'm.yaml'}:{place}: {message}"

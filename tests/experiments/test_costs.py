@@ -11,8 +11,8 @@ from experiments.spec import Adam, Ceb, Data, PgdAdversary, ResNet, Run, Sgd, Wi
 
 
 def _run(network: object, data: str, **more: object) -> Run:
-    given = {"objective": Xent(), "optimiser": Sgd(lr=1.0), "epochs": 2, "batch": 256} | more
-    return Run(data=Data(name=data), network=network, **given)  # type: ignore[arg-type]
+    fields = {"objective": Xent(), "optimiser": Sgd(lr=1.0), "epochs": 2, "batch": 256} | more
+    return Run(data=Data(name=data), network=network, **fields)  # type: ignore[arg-type]
 
 
 def _counted(run: Run) -> NetworkCount:
@@ -55,10 +55,10 @@ def test_a_checkpoint_of_the_widest_network_is_2_gb() -> None:
 
 def test_memory_grows_with_the_batch_and_adams_slots_and_shrinks_in_bf16() -> None:
     counted = _counted(WRN)
-    one, two = costs.memory_gib(WRN, counted, 64), costs.memory_gib(WRN, counted, 128)
-    assert one < two < 2 * one
-    assert costs.memory_gib(msgspec.structs.replace(WRN, optimiser=Adam()), counted, 64) > one
-    assert costs.memory_gib(msgspec.structs.replace(WRN, precision="bf16"), counted, 64) < one
+    single, double = costs.memory_gib(WRN, counted, 64), costs.memory_gib(WRN, counted, 128)
+    assert single < double < 2 * single
+    assert costs.memory_gib(msgspec.structs.replace(WRN, optimiser=Adam()), counted, 64) > single
+    assert costs.memory_gib(msgspec.structs.replace(WRN, precision="bf16"), counted, 64) < single
 
 
 @pytest.mark.parametrize(("gpu", "fits"), [("a100-40gb", False), ("a100-80gb", True)])
@@ -71,16 +71,16 @@ def test_the_widest_network_at_256_images_per_gpu(gpu: str, fits: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "gpu"),
+    ("name", "expected"),
     [
         ("a100", "a100-80gb"), ("a100-40gb", "a100-40gb"), ("NVIDIA A100-SXM4-40GB", "a100-40gb"),
         ("h100", "h100-80gb"),
         ("NVIDIA GeForce RTX 4090", "rtx4090-24gb"), ("V100-16g", "v100-16gb"), ("tpu", None), ("", None),
     ],
 )  # fmt: skip
-def test_a_gpu_by_any_of_its_names(name: str, gpu: str | None) -> None:
-    found = gpus.find_gpu(name)
-    assert (found.name if found else None) == gpu
+def test_a_gpu_by_any_of_its_names(name: str, expected: str | None) -> None:
+    gpu = gpus.find_gpu(name)
+    assert (gpu.name if gpu else None) == expected
 
 
 def test_the_rate_is_that_of_the_public_figure() -> None:

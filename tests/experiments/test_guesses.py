@@ -51,7 +51,7 @@ def jump(run: Run) -> str:
 
 
 def guesses(matrix: Matrix) -> str:
-    """What the header says behind the word, in one line."""
+    """Return the header's text behind the word, in one line."""
     lines = [line.lstrip("# ") for line in matrix.path.read_text().partition("\ntitle:")[0].splitlines()]
     return " ".join(" ".join(lines).partition("Guesses")[2].split())
 

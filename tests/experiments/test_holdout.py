@@ -19,13 +19,13 @@ Expand = Callable[[str], Matrix]
 
 def test_absent_where_nothing_is_held_out(expand: Expand) -> None:
     """So that the runs of before keep their identities (`test_identity`), and the specs in journals stay equal."""
-    plain, held = expand("grids: [{objective: xent}, {objective: xent, holdout: 100}]").runs
+    plain, reserved = expand("grids: [{objective: xent}, {objective: xent, holdout: 100}]").runs
     assert b"holdout" not in canonical(plain.run) and "holdout" not in msgspec.to_builtins(plain.run)["data"]
-    assert plain.run_id != held.run_id and held.run.data.holdout == 100
-    assert ("data", "holdout") not in plain.leaves and held.leaves["data", "holdout"] == 100
-    back = msgspec.convert(msgspec.to_builtins(held.run), Run)
-    assert back == held.run and run_id(back) == held.run_id
-    assert (plain.name, held.name) == ("xent", "xent holdout=100")
+    assert plain.run_id != reserved.run_id and reserved.run.data.holdout == 100
+    assert ("data", "holdout") not in plain.leaves and reserved.leaves["data", "holdout"] == 100
+    back = msgspec.convert(msgspec.to_builtins(reserved.run), Run)
+    assert back == reserved.run and run_id(back) == reserved.run_id
+    assert (plain.name, reserved.name) == ("xent", "xent holdout=100")
 
 
 def test_is_an_axis_and_selects(expand: Expand) -> None:
@@ -35,8 +35,8 @@ def test_is_an_axis_and_selects(expand: Expand) -> None:
 
 
 def test_less_to_train_on_costs_less(expand: Expand) -> None:
-    plain, held = expand("grids: [{objective: xent}, {objective: xent, holdout: 437}]").runs
-    assert (costs.training_images(plain.run), costs.training_images(held.run)) == (1437, 1000)
+    plain, reserved = expand("grids: [{objective: xent}, {objective: xent, holdout: 437}]").runs
+    assert (costs.training_images(plain.run), costs.training_images(reserved.run)) == (1437, 1000)
 
 
 def test_its_benchmark(expand: Expand) -> None:
@@ -45,15 +45,15 @@ def test_its_benchmark(expand: Expand) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rest", "said"),
+    ("sections", "message"),
     [
         ("evaluate: [clean_holdout]", ":2:12: clean_holdout: nothing is held out of training for it; set data.holdout"),
         ("grids: [{objective: xent, holdout: 0}]", "holdout: expected a whole number >= 1, got 0"),
         ("grids: [{objective: xent, holdout: null}]", "holdout: expected a whole number >= 1, got None"),
     ],
 )
-def test_faults(rest: str, said: str, expand: Expand) -> None:
-    rest = rest if rest.startswith("grids") else f"{rest}\ngrids: [{{objective: xent}}]"
+def test_faults(sections: str, message: str, expand: Expand) -> None:
+    sections = sections if sections.startswith("grids") else f"{sections}\ngrids: [{{objective: xent}}]"
     with pytest.raises(MatrixError) as raised:
-        expand(rest)
-    assert said in str(raised.value) and len(raised.value.faults) == 1
+        expand(sections)
+    assert message in str(raised.value) and len(raised.value.faults) == 1

@@ -15,15 +15,15 @@ GOLDEN = Path(__file__).parent / "golden_ids.json"
 
 def test_ids_are_those_of_the_golden_file() -> None:
     """A refactoring that changes an id would orphan every trained network: change the file on purpose only."""
-    found = {}
+    ids = {}
     for path in sorted((ROOT / "experiments").glob("*.yaml")):
         matrix = load(path)
-        found[path.stem] = {run.name: run.run_id for run in matrix.runs}
+        ids[path.stem] = {run.name: run.run_id for run in matrix.runs}
         data = matrix.runs[0].run.data.name
-        found[path.stem] |= {canonical(b).decode(): evaluation_id(b, data) for b in matrix.benchmarks}
+        ids[path.stem] |= {canonical(b).decode(): evaluation_id(b, data) for b in matrix.benchmarks}
     if os.environ.get("CEBCTL_WRITE_GOLDEN"):
-        GOLDEN.write_text(json.dumps(found, indent=1) + "\n")
-    assert found == json.loads(GOLDEN.read_text())
+        GOLDEN.write_text(json.dumps(ids, indent=1) + "\n")
+    assert ids == json.loads(GOLDEN.read_text())
 
 
 def test_an_id_survives_json(expand) -> None:

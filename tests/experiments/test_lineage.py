@@ -1,4 +1,4 @@
-"""Where a run's weights come from: what it extends, and what contradicts what."""
+"""Runs that extend others, runs of imported weights, and the contradictions between their fields."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def test_a_run_extends_the_one_that_differs_in_length_alone(expand) -> None:
 def test_an_extended_run_is_extended_again(expand) -> None:
     [planned] = expand("grids: [{objective: ceb, rho: 1, epochs: 8, extends: [[2, 4]]}]").runs
     first, second = lineage.ancestors(planned.run)
-    assert [(one.epochs, one.extends or ()) for one in (first, second)] == [(2.0, ()), (4.0, (2,))]
+    assert [(run.epochs, run.extends or ()) for run in (first, second)] == [(2.0, ()), (4.0, (2,))]
     assert lineage.own_epochs(planned.run) == 4
     assert run_id(first) == expand("grids: [{objective: ceb, rho: 1, epochs: 2}]").runs[0].run_id
 
 
 @pytest.mark.parametrize(
-    ("fields", "fault"),
+    ("fields", "text"),
     [
         ("epochs: 0", "epochs: expected a number > 0, got 0; only a run with imported `weights`"),
         ("epochs: -1", "epochs: expected a number >= 0, got -1"),
@@ -44,18 +44,18 @@ def test_an_extended_run_is_extended_again(expand) -> None:
         ),
     ],
 )
-def test_what_contradicts_is_named_in_its_place(expand, fields: str, fault: str) -> None:
+def test_what_contradicts_is_named_in_its_place(expand, fields: str, text: str) -> None:
     with pytest.raises(MatrixError) as caught:
         expand(f"grids: [{{objective: xent, {fields}}}]")
-    [found] = caught.value.faults
-    assert found.message.startswith(fault) and found.column > 1
+    [fault] = caught.value.faults
+    assert fault.message.startswith(text) and fault.column > 1
 
 
 def test_imported_weights_are_part_of_the_identity(expand) -> None:
-    given = f"weights: '{DIGEST}'"
+    weights = f"weights: '{DIGEST}'"
     runs = [
         expand(f"grids: [{{objective: xent, {fields}}}]").runs[0]
-        for fields in ("epochs: 1", f"epochs: 1, {given}", f"epochs: 0, {given}")
+        for fields in ("epochs: 1", f"epochs: 1, {weights}", f"epochs: 0, {weights}")
     ]
     assert len({run.run_id for run in runs}) == 3
     assert costs.training_images(runs[2].run) == 0

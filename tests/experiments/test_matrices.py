@@ -27,14 +27,14 @@ def _families(name: str, *keys: str) -> Counter:
 
 
 def test_the_86_runs_of_v2() -> None:
-    found = _families("imagenet", "objective", "depth", "width", "augment")
+    families = _families("imagenet", "objective", "depth", "width", "augment")
     shapes = [(d, w, a) for d in (50, 152) for w, a in ((1, "crop_flip"), (1, "autoaugment"), (2, "autoaugment"))]
-    assert found == {
+    assert families == {
         **{("xent", *shape): 1 for shape in shapes},
         **{("ceb", *shape): 10 for shape in shapes},
         **{("cceb", d, 2, "autoaugment"): 10 for d in (50, 152)},
     }
-    assert found.total() == 86
+    assert families.total() == 86
     rhos = {run.axes["rho"] for run in _named("imagenet").runs if run.axes["objective"] != "xent"}
     assert rhos == set(range(1, 11))
 
@@ -46,8 +46,8 @@ def test_the_33_runs_of_v1_share_their_baselines_with_v2() -> None:
 
 
 def test_the_28_runs_on_cifar10() -> None:
-    found = _families("cifar10", "objective", "network.norm", "adversary")
-    assert found == {("ceb", "none", "none"): 25, ("xent", "none", "none"): 1, ("xent", "batch", "none"): 1,
+    families = _families("cifar10", "objective", "network.norm", "adversary")
+    assert families == {("ceb", "none", "none"): 25, ("xent", "none", "none"): 1, ("xent", "batch", "none"): 1,
                      ("xent", "batch", "pgd"): 1}  # fmt: skip
     (adversarial,) = [run.run for run in _named("cifar10").runs if isinstance(run.run.adversary, PgdAdversary)]
     assert (adversarial.adversary.eps, adversarial.adversary.steps) == (8 / 255, 7)

@@ -41,8 +41,8 @@ def test_the_fragments_about_starts_make_runs(tmp_path: Path) -> None:
 
 def test_every_matrix_is_listed_with_its_runs() -> None:
     listed = {name: int(runs) for name, runs in re.findall(r"\| `(\w+\.yaml)` \| (\d+) \|", TEXT)}
-    found = {path.name: len(load(path).runs) for path in ROOM.glob("*.yaml")}
-    assert listed == found
+    matrices = {path.name: len(load(path).runs) for path in ROOM.glob("*.yaml")}
+    assert listed == matrices
 
 
 def test_every_module_is_named_and_the_text_is_short() -> None:

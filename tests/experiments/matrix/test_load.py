@@ -55,8 +55,8 @@ def test_variants_zip_exclude_include(expand) -> None:
         "grids:\n  - variants: [narrow, wide]\n    objective: ceb\n    zip: {rho: [1, 2], epochs: [3, 4]}\n"
         "    exclude: ['width = 8, rho = 2']\n    include: [{objective: xent}]\n"
     )
-    found = [(run.run.network.width, run.axes.get("rho"), run.run.epochs) for run in matrix.runs]
-    assert found == [(4, 1.0, 3.0), (4, 2.0, 4.0), (8, 1.0, 3.0), (16, None, 1.0)]
+    fields = [(run.run.network.width, run.axes.get("rho"), run.run.epochs) for run in matrix.runs]
+    assert fields == [(4, 1.0, 3.0), (4, 2.0, 4.0), (8, 1.0, 3.0), (16, None, 1.0)]
 
 
 def test_lists_of_benchmark_parameters_are_axes(expand) -> None:
@@ -238,7 +238,7 @@ FIELDS = st.sets(st.sampled_from(["width", "z_dim"]))
 def test_axes_override_variants_and_never_each_other(
     folder: Path, inside: set[str], beside: set[str], zipped: set[str], shuffle: random.Random
 ) -> None:
-    """Whatever the order, and whether a field stands within a mapping, beside it or in a zip."""
+    """Check every order, with a field within a mapping, beside it or in a zip."""
     places = {
         "network": [{"name": "small_cnn", **dict.fromkeys(inside, 2)}],
         **{f"network.{field}": [4] for field in beside},
@@ -256,8 +256,8 @@ def test_axes_override_variants_and_never_each_other(
     _ids(folder, grid, variants=variants)
     [run] = load(folder / "m.yaml").runs
     for field in ("width", "z_dim"):
-        wanted = 2 if field in inside else 4 if field in beside else 8 if field in zipped else 1
-        assert getattr(run.run.network, field) == wanted
+        expected_value = 2 if field in inside else 4 if field in beside else 8 if field in zipped else 1
+        assert getattr(run.run.network, field) == expected_value
 
 
 @given(axes=AXES)
@@ -318,8 +318,8 @@ def test_resources_by_condition_are_no_part_of_identity(expand) -> None:
     matrix = expand(grids + "resources:\n  train: {gpus_per_node: 2, memory: 8G}\n  when:\n"
                     "    - {only: rho > 1, train: {nodes: 3}}\n"
                     "    - {only: rho = 3, train: {nodes: 4}, evaluate: {cpus: 2}}")  # fmt: skip
-    found = [matrix.resources(run, "train") for run in matrix.runs]
-    assert [(r.nodes, r.gpus, r.memory) for r in found] == [(1, 2, "8G"), (3, 6, "8G"), (4, 8, "8G")]
+    resources = [matrix.resources(run, "train") for run in matrix.runs]
+    assert [(r.nodes, r.gpus, r.memory) for r in resources] == [(1, 2, "8G"), (3, 6, "8G"), (4, 8, "8G")]
     assert [matrix.resources(run, "evaluate").cpus for run in matrix.runs] == [None, None, 2]
     assert matrix.resources(matrix.runs[0], "evaluate") is matrix.resources(matrix.runs[1], "evaluate")
     assert [run.run_id for run in matrix.runs] == [run.run_id for run in expand(grids).runs]
@@ -337,10 +337,10 @@ def test_a_benchmark_for_some_of_the_runs(expand) -> None:
 
 def test_the_demo_holds_the_runs_it_promises() -> None:
     runs = load(ROOT / "experiments" / "digits.yaml").runs
-    found = {}
+    by_stage = {}
     for run in runs:
-        found.setdefault(run.axes["objective"], []).append(run.axes.get("rho"))
-    assert found == {"xent": [None], "ceb": [5, 3, 2, 1, 0, -1], "vib": [5, 3, 1, 0, -1], "cceb": [3, 1, 0, -1]}
+        by_stage.setdefault(run.axes["objective"], []).append(run.axes.get("rho"))
+    assert by_stage == {"xent": [None], "ceb": [5, 3, 2, 1, 0, -1], "vib": [5, 3, 1, 0, -1], "cceb": [3, 1, 0, -1]}
 
 
 def test_a_selection_that_leaves_nothing_is_an_error(expand) -> None:

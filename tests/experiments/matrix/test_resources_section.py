@@ -1,4 +1,4 @@
-"""How training is computed stands in `resources`: for some runs, and in no run's identity."""
+"""Settings of the computation of training are in `resources`: for some runs, and in no run's identity."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_it_is_chosen_for_training_and_for_some_runs_and_changes_no_id(expand) -
 
 
 @pytest.mark.parametrize(
-    ("stages", "fault"),
+    ("stages", "message"),
     [
         (
             "train: {compile: max-autotune}",
@@ -37,11 +37,11 @@ def test_it_is_chosen_for_training_and_for_some_runs_and_changes_no_id(expand) -
         ("train: {channels_last: 1}", "channels_last: expected true or false or null, got 1"),
     ],
 )
-def test_what_can_not_be_chosen_is_named_in_its_place(expand, stages: str, fault: str) -> None:
+def test_what_can_not_be_chosen_is_named_in_its_place(expand, stages: str, message: str) -> None:
     with pytest.raises(MatrixError) as caught:
         expand(f"{GRID}\nresources: {{{stages}}}")
-    [found] = caught.value.faults
-    assert found.message.startswith(fault) and found.line == 3
+    [fault] = caught.value.faults
+    assert fault.message.startswith(message) and fault.line == 3
 
 
 def test_resources_that_name_nothing_are_read_as_they_were_written() -> None:

@@ -267,8 +267,8 @@ def test_both_tables_agree_with_the_typed_and_checked_table_cell_for_cell() -> N
     typed = yaml.safe_load((PAPERS / "table1.yaml").read_text())
     compared = 0
     for paper in ("v1", "v2"):
-        ours = published.table(paper).models  # type: ignore[arg-type]
-        for model, column in zip(ours, typed[f"table1_{paper}"], strict=True):
+        models = published.table(paper).models  # type: ignore[arg-type]
+        for model, column in zip(models, typed[f"table1_{paper}"], strict=True):
             architecture = model.architecture.lower().removesuffix("-aa")
             augment = "none" if model.architecture.endswith("-aa") else "autoaugment"
             assert (architecture, augment, model.objective, model.rho_star) == (
@@ -289,14 +289,14 @@ def test_every_percentage_of_the_text_is_published(paper: str) -> None:
     printed = {float(number) for number in re.findall(r"(\d+(?:\.\d+)?)(?:\*\*)?\s*(?:%|percentage points)", text)}
     printed |= {float(number) for number in re.findall(r"(\d+\.\d+) nats", text)}
     printed |= {float(number) for number in re.findall(r"mCE(?:2|²)?\s+of\s+(\d+\.\d)", text)}
-    known = {
+    in_catalogue = {
         float(match)
         for _, number in published.all_numbers(paper)  # type: ignore[arg-type]
         for match in re.findall(r"\d+(?:\.\d+)?", number.text)
     }
-    known |= {float(published.table(paper).rho_star.within)}  # type: ignore[arg-type]
+    in_catalogue |= {float(published.table(paper).rho_star.within)}  # type: ignore[arg-type]
     # v1's Figure 3 rounds 97.51.
-    assert printed - known <= ({97.5} if paper == "v1" else set())
+    assert printed - in_catalogue <= ({97.5} if paper == "v1" else set())
     assert len(printed) > 10
 
 
@@ -323,8 +323,8 @@ def test_corrupted_images_are_held_against_the_published_ones(
     run = msgspec.structs.replace(run, data=msgspec.structs.replace(run.data, name=data))
     benchmark = CommonCorruptions(pipeline=pipeline)  # type: ignore[arg-type]
     settings = "drops.1 none, not 90; drops.2 none, not 180; drops.3 none, not 240"
-    said = published.reasons_not_comparable(run, benchmark, measure, ReportSpec(mce_baseline="alexnet"))
-    assert said.removesuffix(settings).removesuffix("; ") == reason
+    reasons = published.reasons_not_comparable(run, benchmark, measure, ReportSpec(mce_baseline="alexnet"))
+    assert reasons.removesuffix(settings).removesuffix("; ") == reason
 
 
 def test_imported_weights_are_what_their_matrix_declares() -> None:
@@ -341,9 +341,9 @@ def test_imported_weights_are_what_their_matrix_declares() -> None:
 @pytest.mark.parametrize("paper", ["v1", "v2"])
 def test_a_dispute_has_at_least_two_readings_and_its_cells_carry_them(paper: str) -> None:
     numbers = {(number.subject, column): number for column, number in published.all_numbers(paper)}  # type: ignore[arg-type]
-    found = published.disputes(paper)  # type: ignore[arg-type]
-    assert found
-    for dispute in found:
+    disputes = published.disputes(paper)  # type: ignore[arg-type]
+    assert disputes
+    for dispute in disputes:
         assert len({reading.says for reading in dispute.readings}) >= 2
         assert len({(reading.says, reading.source) for reading in dispute.readings}) == len(dispute.readings)
         assert all(re.match(r"v[12] \w", reading.source) for reading in dispute.readings)
