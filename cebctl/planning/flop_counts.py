@@ -21,7 +21,7 @@ from experiments.spec import Run
 
 
 def cached_flop_counts(runs: Iterable[Run]) -> dict[Any, NetworkCount]:
-    """The counts of the runs' networks by `costs.key`.
+    """The counts of the runs' networks by `costs.count_key`.
 
     Raises CebctlError if the engine can't build one.
     """
