@@ -133,7 +133,7 @@ class Plan:
     def pending_jobs(self) -> list[ScheduledJob]:
         """The jobs that would be submitted."""
         by_run = {run.planned.run_id: estimate for run, estimate in zip(self.runs, self.estimates, strict=True)}
-        extended = {run.planned.run_id: run.stages[0].parent_run_id for run in self.runs}
+        extended = {run.planned.run_id: run.stages[0].untrained_parent for run in self.runs}
         return [
             ScheduledJob(
                 run_id, array.stage, hours * self.remaining.get((run_id, array.stage), 1.0), gpus, extended[run_id]

@@ -28,7 +28,7 @@ def show(paths: RunPaths, look: Look, *, lines: int, follow: bool) -> None:
     pages = _Pages(paths, lines)
     seen = look()
     pages.print(seen)
-    while follow and seen.under_way:
+    while follow and seen.is_under_way:
         sys.stdout.flush()
         until = time.monotonic() + LOOK_SECONDS
         while time.monotonic() < until:

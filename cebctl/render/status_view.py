@@ -40,7 +40,7 @@ from store.row_types import AttemptRow
 def announce_nothing(matrix: Matrix, runs: Sequence[RunStatus]) -> None:
     """Say that nothing was submitted, and why not."""
     again = "; --retry-failed submits those again" if any(run.state == "failed" for run in runs) else ""
-    awaited = [run for run in runs if run.current.parent_run_id]
+    awaited = [run for run in runs if run.current.untrained_parent]
     if awaited:
         again += f"; {awaited[0].planned.name} {reason(awaited[0])}"
     news().print(f"{matrix.path}: nothing to submit, {summary(runs)}{again}")
@@ -168,8 +168,8 @@ def reason(run: RunStatus) -> str:
         return f"{why}{where}; `submit` goes on from there"
     if run.state == "queued":
         return note
-    if run.current.parent_run_id:
-        return f"waits until {run.current.parent_run_id}, which it extends, is trained"
+    if run.current.untrained_parent:
+        return f"waits until {run.current.untrained_parent}, which it extends, is trained"
     if run.state == "new" and note:
         return f"{note}; `submit` offers it again"
     if run.state == "new" and run.stages[0].state == "done":

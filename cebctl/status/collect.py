@@ -1,4 +1,4 @@
-"""Looking: the journals into the store, and from there the state of every run."""
+"""The statuses of runs: reading of the journals into the store, observations of it and the cluster, states."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ from store.row_types import AttemptRow, ClaimRow, ResultRow, SubmissionRow
 
 @contextmanager
 def open_home(home: Home, *, create: bool = False) -> Iterator[Store]:
-    """The store of this home; where nothing was ever submitted one in memory, so that looking creates none.
+    """Open the store of this home, or one in memory where nothing was ever submitted, so that reading creates no files.
 
-    What the store has to say, that it was damaged and set aside, goes to stderr, whatever the command.
+    Warnings of the store, such as that it was damaged and set aside, go to stderr.
     """
     file_ownership.share_umask()
-    there = create or home.folder.exists() or home.has_own_store
-    with open_store(home.store_url, home) if there else open_memory() as store:
+    has_store = create or home.folder.exists() or home.has_own_store
+    with open_store(home.store_url, home) if has_store else open_memory() as store:
         emit_warnings(store)
         try:
             yield store
@@ -51,50 +51,54 @@ def open_home(home: Home, *, create: bool = False) -> Iterator[Store]:
 
 
 def emit_warnings(store: Store) -> None:
-    """Pass on, to stderr, what the store has to say."""
+    """Print the warnings of the store to stderr, each once."""
     while store.warnings:
         print(store.warnings.pop(0), file=sys.stderr)
 
 
 def collect_statuses(matrix: Matrix, store: Store, home: Home) -> list[RunStatus]:
-    """The status of every run."""
+    """Return the status of every run."""
     return derive_statuses(matrix, load_observations(run_ids_with_dependencies(matrix), store, home))
 
 
-def _gone_without_a_word(now: Observations) -> bool:
-    """Whether an attempt, or somebody who was to begin one, is gone and has not said how it ended."""
-    if any(job.state in UNFINISHED and now.is_job_alive(job) is False for job in now.jobs.values()):
+def run_ids_with_dependencies(matrix: Matrix) -> list[str]:
+    """Return the ids of the runs of a matrix, then of those that they extend or attack."""
+    dependencies = {b.source for run in matrix.runs for b in run.benchmarks if isinstance(b, Transfer)}
+    dependencies |= {parent for run in matrix.runs if (parent := lineage.parent_id(run.run))}
+    return list(dict.fromkeys([*(run.run_id for run in matrix.runs), *sorted(dependencies)]))
+
+
+def load_observations(run_ids: list[str], store: Store, home: Home, *, fresh: bool = True) -> Observations:
+    """Return what the store, the machine and the cluster say about these runs.
+
+    `fresh=False` takes the store as it is and changes nothing. If Slurm does not answer, `store.warnings` says so.
+    """
+    liveness = Liveness(home, remember=fresh)
+    if fresh:
+        ingest(store, home)
+        observations = _observe(run_ids, store, liveness)
+        if not _has_unexplained_end(observations):
+            return observations
+        # An attempt may have ended after its journal was read and before its process was looked for. By now it has
+        # written its last record, so that a second reading tells how it ended.
+        ingest(store, home)
+    return _observe(run_ids, store, liveness)
+
+
+def _has_unexplained_end(observations: Observations) -> bool:
+    """Whether an attempt, or a worker that was to begin one, is gone without a record of its end."""
+    if any(job.state in UNFINISHED and observations.is_job_alive(job) is False for job in observations.jobs.values()):
         return True
-    for key, claims in now.claims.items():
-        newest = now.jobs.get(key)
-        said = newest is not None and newest.state in ENDED and newest.submission == claims[-1].submission
-        if not said and not any(now.is_claim_alive(claim, newest) for claim in claims):
+    for stage, claims in observations.claims.items():
+        newest = observations.jobs.get(stage)
+        if newest is not None and newest.state in ENDED and newest.submission == claims[-1].submission:
+            continue
+        if not any(observations.is_claim_alive(claim, newest) for claim in claims):
             return True
     return False
 
 
-def run_ids_with_dependencies(matrix: Matrix) -> list[str]:
-    """The runs of a matrix and those that they wait for, by id."""
-    others = {b.source for run in matrix.runs for b in run.benchmarks if isinstance(b, Transfer)}
-    others |= {extended for run in matrix.runs if (extended := lineage.parent_id(run.run))}
-    return list(dict.fromkeys([*(run.run_id for run in matrix.runs), *sorted(others)]))
-
-
-def load_observations(run_ids: list[str], store: Store, home: Home, *, fresh: bool = True) -> Observations:
-    """The same of some runs. That Slurm does not answer is added to `store.warnings`."""
-    alive = Liveness(home, remember=fresh)
-    if fresh:
-        ingest(store, home)
-        now = _facts(run_ids, store, alive)
-        if not _gone_without_a_word(now):
-            return now
-        # Gone, or it ended between the reading of its journal and the look at its process: what is gone has
-        # written all it ever will, so a second reading tells.
-        ingest(store, home)
-    return _facts(run_ids, store, alive)
-
-
-def _facts(run_ids: list[str], store: Store, alive: Liveness) -> Observations:
+def _observe(run_ids: list[str], store: Store, liveness: Liveness) -> Observations:
     claims: dict[RunStage, list[ClaimRow]] = defaultdict(list)
     for claim in queries.open_claims(store, run_ids):
         claims[claim.run_id, claim.stage].append(claim)
@@ -102,26 +106,27 @@ def _facts(run_ids: list[str], store: Store, alive: Liveness) -> Observations:
     for result in queries.results(store, run_ids):
         results[result.run_id].append(result)
     jobs = _newest_jobs(store, run_ids)
-    alive.query_queue(claims, jobs)
-    if alive.warning and alive.warning not in store.warnings:
-        store.warnings.append(alive.warning)
-    trainings, renewed, last = _generations(store, run_ids, jobs)
-    now = Observations(
+    liveness.query_queue(claims, jobs)
+    if liveness.warning and liveness.warning not in store.warnings:
+        store.warnings.append(liveness.warning)
+    trainings, renewed, latest = _generations(store, run_ids, jobs)
+    observations = Observations(
         jobs,
         claims,
         results,
-        alive.is_claim_alive,
-        alive.is_job_alive,
-        alive.slurm_reason,
+        liveness.is_claim_alive,
+        liveness.is_job_alive,
+        liveness.slurm_reason,
         training_generations=trainings,
         renewed_benchmarks=renewed,
-        latest_generations=last,
+        latest_generations=latest,
     )
-    return replace(now, failed_benchmarks=queries.failed_benchmarks(store, run_ids, now.benchmark_generation))
+    failed = queries.failed_benchmarks(store, run_ids, observations.benchmark_generation)
+    return replace(observations, failed_benchmarks=failed)
 
 
 def _newest_jobs(store: Store, run_ids: list[str]) -> dict[RunStage, AttemptRow]:
-    """The newest attempt at each stage: of a training, that of its newest generation, whichever ended last."""
+    """Return the newest attempt at each stage: of a training, that of the newest generation, whichever ended last."""
     ordered = sorted(
         queries.attempts(store, run_ids), key=lambda job: (job.generation if job.stage == "train" else 1, job.attempt)
     )
@@ -131,22 +136,25 @@ def _newest_jobs(store: Store, run_ids: list[str]) -> dict[RunStage, AttemptRow]
 def _generations(
     store: Store, run_ids: list[str], jobs: Mapping[RunStage, AttemptRow]
 ) -> tuple[dict[str, int], dict[str, dict[AnyBenchmark, int]], dict[str, int]]:
-    """What was submitted again, as `Facts` has it: from the claims and, should their journal be gone, the attempts."""
+    """Return the training, renewed and latest generations of `Observations`.
+
+    They come from the claims, and from the attempts as well, should the journal of the claims be gone.
+    """
     trainings = {run_id: job.generation for (run_id, stage), job in jobs.items() if stage == "train"}
     renewed: dict[str, dict[AnyBenchmark, int]] = defaultdict(dict)
-    last = {run_id: job.generation for (run_id, _), job in jobs.items()}
+    latest = {run_id: job.generation for (run_id, _), job in jobs.items()}
     for row in queries.renewals(store, run_ids):
-        last[row.run_id] = max(row.generation, last.get(row.run_id, 1))
+        latest[row.run_id] = max(row.generation, latest.get(row.run_id, 1))
         if row.stage == "train":
             trainings[row.run_id] = max(row.generation, trainings.get(row.run_id, 1))
         of_run = renewed[row.run_id]
         of_run |= {b: max(row.generation, of_run.get(b, 1)) for b in row.benchmarks}
-    return trainings, renewed, last
+    return trainings, renewed, latest
 
 
 @dataclass(frozen=True)
 class MatrixRow:
-    """A matrix that was submitted from this home; no counts if its file is not what it was or is gone."""
+    """A matrix that was submitted from this home; no counts if its file has changed or is gone."""
 
     matrix: str
     path: str
@@ -155,7 +163,7 @@ class MatrixRow:
 
 
 def submitted_matrices(store: Store, home: Home) -> list[MatrixRow]:
-    """Every matrix that was ever submitted, by its newest submission."""
+    """Return every matrix that was ever submitted, by its newest submission."""
     ingest(store, home)
     submissions = [row for row in queries.submissions(store) if row.executor != NOBODY]
     newest: dict[str, SubmissionRow] = {row.matrix_path: row for row in submissions}
@@ -163,14 +171,8 @@ def submitted_matrices(store: Store, home: Home) -> list[MatrixRow]:
     for path in newest:
         with suppress(InputError):
             matrices[path] = load(Path(path))
+    # One query of the cluster for all matrices, which may share runs.
     run_ids = dict.fromkeys(run_id for matrix in matrices.values() for run_id in run_ids_with_dependencies(matrix))
     observations = load_observations(list(run_ids), store, home)
-    return [
-        MatrixRow(
-            row.matrix,
-            path,
-            row.submitted_at,
-            count_states(derive_statuses(matrices[path], observations)) if path in matrices else None,
-        )
-        for path, row in sorted(newest.items())
-    ]
+    counts = {path: count_states(derive_statuses(matrix, observations)) for path, matrix in matrices.items()}
+    return [MatrixRow(row.matrix, path, row.submitted_at, counts.get(path)) for path, row in sorted(newest.items())]

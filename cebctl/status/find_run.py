@@ -1,4 +1,4 @@
-"""One run, found by the beginning of its id or by its name."""
+"""The resolution of a run by the beginning of its id or by its name."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 
 from cebctl.status import off_target, run_names
-from cebctl.status.staleness import ResultDrift, Versions, training_dependencies
+from cebctl.status.staleness import Versions, training_dependencies
 from experiments import jump_start_checks
 from experiments.errors import InputError
+from experiments.numerics import VersionDifference
 from experiments.spec import Run
 from jobs import provenance
 from jobs.paths import Home, RunPaths
@@ -24,7 +25,7 @@ from store.row_types import AttemptRow, ResultRow, RunRow
 
 @dataclass(frozen=True)
 class StoredRun:
-    """Everything the store knows about one run."""
+    """The rows of the store about one run."""
 
     run: RunRow
     jobs: tuple[AttemptRow, ...]
@@ -32,50 +33,49 @@ class StoredRun:
     paths: RunPaths
     versions: Versions
     off_target: str = ""
-    """Of a run that is trained: which rho was in force at its end, if not its spec's."""
+    """For a trained run: which rho was in force at its end, if not its spec's."""
 
     def to_json(self) -> dict[str, Any]:
-        """Spec, attempts and results, as the store names them, and how their versions differ from today's."""
+        """Return spec, attempts and results under the store's names, and how their versions differ from today's."""
         results = [
-            {k: v for k, v in asdict(row).items() if k != "per_sample"} | _standing(self.versions.result_drift(row))
+            {k: v for k, v in asdict(row).items() if k != "per_sample"}
+            | _drift_fields(self.versions.result_drift(row).difference)
             for row in self.results
         ]
-        trained = self.versions.training_drift(self.run.run_id)
+        drift = self.versions.training_drift(self.run.run_id)
         return {
             **asdict(self.run),
             "folder": str(self.paths.folder),
             "jobs": [asdict(job) for job in self.jobs],
             "results": results,
-            "training": asdict(trained.difference) | {"mixed": trained.mixed},
+            "training": asdict(drift.difference) | {"mixed": drift.mixed},
             "off_target": self.off_target or None,
         }
 
 
-def _standing(standing: ResultDrift) -> dict[str, Any]:
-    total = standing.difference
-    return {"stale": bool(total), "changed": sorted({*total.raised, *total.newer})}
+def _drift_fields(difference: VersionDifference) -> dict[str, Any]:
+    return {"stale": bool(difference), "changed": sorted({*difference.raised, *difference.newer})}
 
 
 def resolve_run(text: str, store: Store, home: Home) -> StoredRun:
-    """The run whose id begins with `text`, or that has this name; else the only one whose name begins with its words.
+    """Return the run whose id begins with `text` or whose name it is; else the one whose name begins with its words.
 
-    Raises InputError if none or several do.
+    Raises InputError if that is none, or several.
     """
     ingest(store, home)
-    known = queries.runs(store)
-    found = [row for row in known if row.run_id.startswith(text) or row.label == text]
-    found = found or [row for row in known if run_names.has_word_prefix(row.label, text)]
-    if not found:
-        wrong = f"none of the {len(known)} runs of {home.folder} has such an id or name"
-        raise InputError(f"run {text!r}", wrong, _closest(text, known))
-    if len(found) > 1:
-        called = run_names.disambiguate({row.run_id: (row.label, row.spec) for row in found})
-        which = run_names.join_truncated(
-            [f"{run_id} ({name})" for run_id, name in sorted(called.items(), key=lambda one: one[1])]
-        )
-        raise InputError(f"run {text!r}", f"it could be any of {len(found)}", which)
-    run_id = found[0].run_id
-    run, attempts = found[0], queries.attempts(store, [run_id])
+    runs = queries.runs(store)
+    matches = [row for row in runs if row.run_id.startswith(text) or row.label == text]
+    matches = matches or [row for row in runs if run_names.has_word_prefix(row.label, text)]
+    if not matches:
+        wrong = f"none of the {len(runs)} runs of {home.folder} has such an id or name"
+        raise InputError(f"run {text!r}", wrong, _suggestion(text, runs))
+    if len(matches) > 1:
+        names = run_names.disambiguate({row.run_id: (row.label, row.spec) for row in matches})
+        ordered = sorted(names.items(), key=lambda item: item[1])
+        candidates = run_names.join_truncated([f"{run_id} ({name})" for run_id, name in ordered])
+        raise InputError(f"run {text!r}", f"it could be any of {len(matches)}", candidates)
+    run, run_id = matches[0], matches[0].run_id
+    attempts = queries.attempts(store, [run_id])
     results = queries.results(store, [run_id])
     spec = _spec(run)
     return StoredRun(
@@ -97,10 +97,10 @@ def _spec(row: RunRow) -> Run | None:
 
 
 def _versions(row: RunRow, spec: Run | None, results: Sequence[ResultRow], store: Store) -> Versions:
-    """Return the versions of a run; what it depends on is not asked of one without a spec."""
+    """Return the versions of a run, and with a spec of those that it depends on."""
     runs = {row.run_id: spec} if spec else {}
-    others = training_dependencies(runs, (result.benchmark for result in results))
-    attempts = queries.attempts(store, list(dict.fromkeys([row.run_id, *others])))
+    dependencies = training_dependencies(runs, (result.benchmark for result in results))
+    attempts = queries.attempts(store, list(dict.fromkeys([row.run_id, *dependencies])))
     return Versions(runs, attempts, provenance.engine_digest())
 
 
@@ -113,15 +113,15 @@ def _off_target(run: RunRow, spec: Run | None, jobs: Sequence[AttemptRow], store
     return f"the target rho was not in force when training ended: it ended at {off_target.last_rho_text(last.value)}"
 
 
-def _closest(text: str, known: Sequence[RunRow]) -> str:
-    """The runs that may have been meant, or where all stand."""
+def _suggestion(text: str, runs: Sequence[RunRow]) -> str:
+    """Return the runs that the user may have meant, or the command that lists all of them."""
     by_name: dict[str, list[str]] = {}
-    for row in known:
-        said = f"{row.run_id} ({row.label})"
+    for row in runs:
+        described = f"{row.run_id} ({row.label})"
         for name in dict.fromkeys((row.label, run_names.without_seed(row.label), row.run_id, row.run_id[: len(text)])):
-            by_name.setdefault(name, []).append(said)
+            by_name.setdefault(name, []).append(described)
     close = difflib.get_close_matches(text, by_name, n=1)
     if not close:
-        return "`cebctl status MATRIX` lists a matrix's runs" if known else ""
-    meant = by_name[close[0]]
-    return f"did you mean {'one of ' * (len(meant) > 1)}{run_names.join_truncated(meant)}?"
+        return "`cebctl status MATRIX` lists a matrix's runs" if runs else ""
+    candidates = by_name[close[0]]
+    return f"did you mean {'one of ' * (len(candidates) > 1)}{run_names.join_truncated(candidates)}?"

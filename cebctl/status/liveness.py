@@ -1,4 +1,4 @@
-"""Who lives: the processes of this machine, and the jobs of the cluster."""
+"""Liveness of claims and attempts, by the processes of this machine and the jobs of the cluster."""
 
 from __future__ import annotations
 
@@ -19,97 +19,101 @@ def array_ids(claims: Iterable[ClaimRow]) -> dict[str, str]:
 
 
 class Liveness:
-    """Asks once for each process, and once for all jobs of the cluster."""
+    """The liveness of processes, each looked up once, and of the cluster's jobs, all looked up in one query."""
 
     def __init__(self, home: Home, *, remember: bool = True) -> None:
         self._home, self._remember = home, remember
-        self._jobs: dict[tuple[str, str, int], bool | None] = {}
+        self._leases: dict[tuple[str, str, int], bool | None] = {}
         self._processes: dict[str, bool | None] = {}
-        self._elements: dict[tuple[str, str, str], Key] = {}
-        """By submission, run and stage."""
+        self._keys: dict[tuple[str, str, str], Key] = {}
+        """The array task of each claim, by submission, run and stage."""
         self._queue = Queue()
 
     def query_queue(self, claims: Mapping[RunStage, Sequence[ClaimRow]], jobs: Mapping[RunStage, AttemptRow]) -> None:
-        """Ask the cluster, in as few calls as possible, of every claim that may not be at its end."""
-        self._elements = {
+        """Query the cluster, in as few calls as possible, for every claim that may not have ended."""
+        self._keys = {
             (row.submission, row.run_id, row.stage): (row.job, row.array_index)
             for rows in claims.values()
             for row in rows
             if row.job is not None and row.array_index is not None
         }
-        open_ones = {
-            self._elements[row.submission, *key]
-            for key, rows in claims.items()
+        open_keys = {
+            self._keys[row.submission, *stage]
+            for stage, rows in claims.items()
             for row in rows
-            if (row.submission, *key) in self._elements and not _ended(row, jobs.get(key))
+            if (row.submission, *stage) in self._keys and not _has_succeeded(row, jobs.get(stage))
         }
-        if not open_ones <= self._queue.misses.keys():
-            self._queue = query_queue(
-                self._home, open_ones, array_ids(chain(*claims.values())), remember=self._remember
-            )
+        if not open_keys <= self._queue.misses.keys():
+            ids = array_ids(chain(*claims.values()))
+            self._queue = query_queue(self._home, open_keys, ids, remember=self._remember)
 
     @property
     def warning(self) -> str:
-        """Why what is known of the cluster is not fresh; empty if it is."""
+        """Return why the state of the cluster is not up to date; empty if it is."""
         if not self._queue.error:
             return ""
-        known = "jobs are shown as they were last seen" if self._queue.elements else "nothing is known of jobs"
-        return f"{self._queue.error}; {known}"
+        state = "jobs are shown as they were last seen" if self._queue.tasks else "nothing is known of jobs"
+        return f"{self._queue.error}; {state}"
 
     def is_claim_alive(self, claim: ClaimRow, newest: AttemptRow | None) -> bool:
-        """Whether somebody lives who will yet begin to work on the claim, whose stage's newest attempt is given.
+        """Whether somebody lives who will yet begin to work on the claim, given its stage's newest attempt.
 
-        Locally: one of the submission's workers, unless it has tried. Without any, its submitter is still launching
-        them, under the lock that the next one waits for, or is gone. On a cluster: its element, as long as it has not
-        ended there: one whose attempt has may be about to ask for another start.
+        On this machine that is one of the submission's workers, unless an attempt of the submission exists already.
+        A claim without workers counts as dead: its submitter is gone, or holds the lock that the next one waits for.
+        On a cluster it is the array task until Slurm has ended it, because a task whose attempt has ended may be about
+        to ask for a requeue.
         """
-        ours = newest is not None and newest.submission == claim.submission
-        key = self._elements.get((claim.submission, claim.run_id, claim.stage))
+        was_attempted = newest is not None and newest.submission == claim.submission
+        key = self._keys.get((claim.submission, claim.run_id, claim.stage))
         if key is None:
-            return not ours and any(self._process(worker.executor_id) is not False for worker in claim.workers)
-        element = self._queue.elements.get(key)
-        if element is None:
-            may_begin = not ours or (newest is not None and newest.state == "preempted")
+            return not was_attempted and any(
+                self._is_process_alive(worker.executor_id) is not False for worker in claim.workers
+            )
+        task = self._queue.tasks.get(key)
+        if task is None:
+            may_begin = not was_attempted or (newest is not None and newest.state == "preempted")
             return may_begin and not self._queue.is_forgotten(key)
-        return not element.is_final
+        return not task.is_final
 
     def is_job_alive(self, job: AttemptRow) -> bool | None:
-        """Whether the attempt's process lives; None if it can't be known."""
-        key = self._elements.get((job.submission or "", job.run_id, job.stage))
-        element = self._queue.elements.get(key) if key else None
-        if element is not None:
-            return not element.is_final and not element.is_waiting and element.restarts <= (job.restart or 0)
+        """Whether the attempt's process lives; None if it can't be known from here."""
+        key = self._keys.get((job.submission or "", job.run_id, job.stage))
+        task = self._queue.tasks.get(key) if key else None
+        if task is not None:
+            return not task.is_final and not task.is_waiting and task.restarts <= (job.restart or 0)
         if key is not None and not self._queue.is_forgotten(key):
             return True
         return self._holds_lease(job)
 
     def _holds_lease(self, job: AttemptRow) -> bool | None:
-        at = (job.run_id, job.stage, job.attempt)
-        if at not in self._jobs:
+        key = (job.run_id, job.stage, job.attempt)
+        if key not in self._leases:
             holder = lease.read_holder(self._home.run(job.run_id).lease(job.stage))
-            ours = holder is not None and holder.attempt == job.attempt
-            self._jobs[at] = self._process(holder.process) if ours and holder else False
-        return self._jobs[at]
+            is_holder = holder is not None and holder.attempt == job.attempt
+            self._leases[key] = self._is_process_alive(holder.process) if is_holder and holder else False
+        return self._leases[key]
 
     def slurm_reason(self, claim: ClaimRow, newest: AttemptRow | None) -> str:
-        """What the cluster says of the claim's job, in words."""
-        key = self._elements.get((claim.submission, claim.run_id, claim.stage))
-        element = self._queue.elements.get(key) if key else None
-        if element is None:
+        """Return Slurm's words on the claim's job; empty where it has none."""
+        key = self._keys.get((claim.submission, claim.run_id, claim.stage))
+        task = self._queue.tasks.get(key) if key else None
+        if task is None:
             return ""
-        if element.is_final and (newest is None or newest.submission != claim.submission):
-            log = self._home.array_log(claim.submission, element.job)
-            return f"{element.description or 'its job ended before it began'} (log: {log})"
-        return element.description
+        if task.is_final and (newest is None or newest.submission != claim.submission):
+            log = self._home.array_log(claim.submission, task.job)
+            return f"{task.description or 'its job ended before it began'} (log: {log})"
+        return task.description
 
-    def _process(self, text: str) -> bool | None:
+    def _is_process_alive(self, text: str) -> bool | None:
         if text not in self._processes:
             process = Process.parse(text)
             self._processes[text] = process.is_alive() if process else False
         return self._processes[text]
 
 
-def _ended(claim: ClaimRow, newest: AttemptRow | None) -> bool:
-    """Whether the claim's work has its terminal record, so that the cluster need not be asked: a success is one
-    whatever the cluster says, a failure may be tried again by it."""
+def _has_succeeded(claim: ClaimRow, newest: AttemptRow | None) -> bool:
+    """Whether the claim's work has succeeded, so that the cluster need not be asked.
+
+    Any other end is not final, because the cluster may start the job again.
+    """
     return newest is not None and newest.submission == claim.submission and newest.state == "succeeded"

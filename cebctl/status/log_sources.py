@@ -1,4 +1,4 @@
-"""Where one run stands, and where its jobs print: what following its logs needs."""
+"""The state of one run and the files that its Slurm jobs print to, for `logs --follow`."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from jobs.paths import STAGES, Home, Stage
 from store.connect import Store
 
 StateNote = tuple[State, str]
-"""A state, and what the cluster says of it."""
+"""A state, and Slurm's words on it."""
 
 
 @dataclass(frozen=True)
 class LogSources:
-    """Of the stages that were claimed."""
+    """The stages of a run that were claimed."""
 
     stages: Mapping[Stage, StateNote]
     paths: Mapping[Stage, tuple[Path, ...]]
-    """What the cluster's jobs printed outside their attempts."""
+    """The files of what Slurm's jobs printed outside their attempts."""
 
     @property
-    def under_way(self) -> bool:
+    def is_under_way(self) -> bool:
         return any(state in ("queued", "running") for state, _ in self.stages.values())
 
 
 def find_log_sources(run_id: str, store: Store, home: Home) -> LogSources:
-    """Read the journals anew and ask the cluster."""
-    facts = load_observations([run_id], store, home)
-    claims = {stage: facts.claims.get((run_id, stage), ()) for stage in STAGES}
+    """Return the log sources of a run, by its journals and the cluster's queue as of now."""
+    observations = load_observations([run_id], store, home)
+    claims = {stage: observations.claims.get((run_id, stage), ()) for stage in STAGES}
     stages = {
-        stage: (attempt_state(run_id, stage, facts), slurm_note(run_id, stage, facts))
+        stage: (attempt_state(run_id, stage, observations), slurm_note(run_id, stage, observations))
         for stage in STAGES
-        if claims[stage] or (run_id, stage) in facts.jobs
+        if claims[stage] or (run_id, stage) in observations.jobs
     }
-    printed = {
+    paths = {
         stage: tuple(
             home.array_log(claim.submission, f"{worker.executor_id}_{claim.array_index}")
             for claim in claims[stage]
@@ -46,4 +46,4 @@ def find_log_sources(run_id: str, store: Store, home: Home) -> LogSources:
         )
         for stage in STAGES
     }
-    return LogSources(stages, printed)
+    return LogSources(stages, paths)

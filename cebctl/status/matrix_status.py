@@ -27,8 +27,10 @@ class MatrixStatus:
 def collect_matrix_status(
     matrix: Matrix, store: Store, home: Home, *, fresh: bool = True, again: Rerun | None = None
 ) -> MatrixStatus:
-    """Observe the runs of a matrix and derive their states; `fresh=False` takes the store as it is and
-    changes nothing."""
+    """Observe the runs of a matrix and derive their states.
+
+    `fresh=False` takes the store as it is and changes nothing.
+    """
     observations = load_observations(run_ids_with_dependencies(matrix), store, home, fresh=fresh)
     current = derive_statuses(matrix, observations)
     if again is None:

@@ -1,4 +1,4 @@
-"""Looking at a matrix again and again: what was seen, what kept it from being seen, and whom to tell of changes."""
+"""Repeated polling of a matrix: its runs, the warnings, and the call of the user's hook about changes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from store.connect import Store
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One look."""
+    """The runs at one moment."""
 
     runs: list[RunStatus]
     warnings: tuple[str, ...] = ()
 
 
 def poll(matrix: Matrix, store: Store, home: Home) -> Snapshot:
-    """The runs as they are now; the user's hook is told of those in another state than at the last look."""
+    """Return the runs as they are now, and call the user's hook about those whose state has changed."""
     runs = collect_statuses(matrix, store, home)
     warnings = [*store.warnings, *state_hook.notify(matrix, runs, home)]
     store.warnings.clear()
@@ -30,5 +30,5 @@ def poll(matrix: Matrix, store: Store, home: Home) -> Snapshot:
 
 
 def make_poller(matrix: Matrix, store: Store, home: Home) -> partial[Snapshot]:
-    """`poll`, to be called without arguments."""
+    """Return `poll` as a function without arguments."""
     return partial(poll, matrix, store, home)

@@ -1,8 +1,8 @@
-"""`submit --again`: what is done again although it is done, beside what there is.
+"""`submit --again`: the repetition of finished work, which leaves the earlier results in place.
 
-Each run counts its generations. Doing something again raises the generation that is wanted, so that it is missing like
-anything that was never done. The claim hands the number to the attempt and the attempt to its results; the newest
-generation counts, whichever attempt ends last. Nothing is deleted; until the new number is there, the old one counts.
+Each run counts its generations. A repetition raises the required generation, so that the work is missing like work that
+was never done. The claim hands the generation to the attempt, and the attempt to its results. The newest generation
+counts, whichever attempt ends last. Nothing is deleted: until there is a new number, the old one counts.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from store.connect import Store
 
 @dataclass(frozen=True)
 class Rerun:
-    """What is to be done again of the runs of a matrix."""
+    """The selection of what is to be done again of the runs of a matrix."""
 
     train: bool = False
-    """The training, and so every evaluation."""
+    """The training, and with it every evaluation."""
     benchmarks: frozenset[AnyBenchmark] = frozenset()
 
     def restrict(self, run: RunStatus, stage: StageStatus) -> StageStatus | None:
-        """Return what of a stage that is offered is meant; None if nothing."""
+        """Return the selected part of a stage that can be submitted; None if nothing of it is selected."""
         if self.train:
             return stage
         missing = tuple(benchmark for benchmark in stage.missing if benchmark in self.benchmarks)
@@ -40,27 +40,26 @@ class Rerun:
 
 
 def parse_selections(texts: Sequence[str], matrix: Matrix) -> Rerun | None:
-    """Return what the selections name; None without any. Raises InputError for one that names nothing of the matrix."""
+    """Return the parsed selections; None without any. Raises InputError for one that selects nothing of the matrix."""
     if not texts:
         return None
-    chosen = [benchmark for text in texts if text.strip() != TRAIN for benchmark in benchmarks(text, matrix.benchmarks)]
-    return Rerun(any(text.strip() == TRAIN for text in texts), frozenset(chosen))
+    selected = [b for text in texts if text.strip() != TRAIN for b in benchmarks(text, matrix.benchmarks)]
+    return Rerun(any(text.strip() == TRAIN for text in texts), frozenset(selected))
 
 
-def raise_generations(facts: Observations, runs: Iterable[RunStatus], again: Rerun) -> Observations:
-    """Return the facts, from which the states of the runs follow, with a new generation wanted of what is meant and has
-    ended.
+def raise_generations(observations: Observations, runs: Iterable[RunStatus], again: Rerun) -> Observations:
+    """Return the observations with a new generation required of all selected work of the runs that has ended.
 
-    What is under way is left to it, and what was never done, or was lost, goes on in its own generation.
+    Runs that are under way are left alone. Work that was never done, or was lost, goes on in its own generation.
     """
-    trainings = dict(facts.training_generations)
-    renewed = {run_id: dict(of_run) for run_id, of_run in facts.renewed_benchmarks.items()}
-    failed = {run_id: set(of_run) for run_id, of_run in facts.failed_benchmarks.items()}
+    trainings = dict(observations.training_generations)
+    renewed = {run_id: dict(benchmarks) for run_id, benchmarks in observations.renewed_benchmarks.items()}
+    failed = {run_id: set(benchmarks) for run_id, benchmarks in observations.failed_benchmarks.items()}
     for run in runs:
         if is_under_way(run):
             continue
         run_id = run.planned.run_id
-        generation = facts.latest_generations.get(run_id, 1) + 1
+        generation = observations.latest_generations.get(run_id, 1) + 1
         if again.train:
             if run.stages[0].state in ("done", "failed"):
                 trainings[run_id], failed[run_id] = generation, set()
@@ -71,7 +70,7 @@ def raise_generations(facts: Observations, runs: Iterable[RunStatus], again: Rer
             if ended:
                 renewed.setdefault(run_id, {}).update(dict.fromkeys(ended, generation))
                 failed[run_id] = failed.get(run_id, set()).difference(ended)
-    return replace(facts, training_generations=trainings, renewed_benchmarks=renewed, failed_benchmarks=failed)
+    return replace(observations, training_generations=trainings, renewed_benchmarks=renewed, failed_benchmarks=failed)
 
 
 def is_under_way(run: RunStatus) -> bool:
@@ -80,35 +79,37 @@ def is_under_way(run: RunStatus) -> bool:
 
 
 def describe_outdated_dependents(matrix: Matrix, retrained: Collection[str], store: Store) -> list[str]:
-    """Return, in words, what was made from the older trainings of these runs and is not done again with them."""
+    """Return messages on what depends on the older trainings of these runs and is not done again with them."""
     specs = {row.run_id: (row.label, row.spec) for row in queries.runs(store)}
-    others = {run_id: label for run_id, (label, _) in specs.items()} | {run.run_id: run.name for run in matrix.runs}
-    words = []
+    names = {run_id: label for run_id, (label, _) in specs.items()} | {run.run_id: run.name for run in matrix.runs}
+    messages = []
     for run_id, (label, spec) in specs.items():
         parent = _parent(spec) if run_id not in retrained else None
         if parent is not None and parent in retrained:
-            words.append(f"{run_id} ({label}), which extends {parent} ({others[parent]}), stays as it was trained")
+            messages.append(f"{run_id} ({label}), which extends {parent} ({names[parent]}), stays as it was trained")
     attacked = {
         (row.run_id, row.benchmark)
-        for row in (queries.results(store, others) if retrained else ())
+        for row in (queries.results(store, names) if retrained else ())
         if row.run_id not in retrained and isinstance(row.benchmark, Transfer) and row.benchmark.source in retrained
     }
-    for run_id, benchmark in sorted(attacked, key=lambda one: (one[0], describe(one[1]))):
-        words.append(f"{describe(benchmark)} of {run_id} ({others[run_id]}) stays: `--again transfer` measures it anew")
-    return words
+    for run_id, benchmark in sorted(attacked, key=lambda item: (item[0], describe(item[1]))):
+        messages.append(
+            f"{describe(benchmark)} of {run_id} ({names[run_id]}) stays: `--again transfer` measures it anew"
+        )
+    return messages
 
 
 def _parent(spec: object) -> str | None:
     try:
         return lineage.parent_id(msgspec.convert(spec, Run))
-    except msgspec.ValidationError:  # an older version's
+    except msgspec.ValidationError:  # the spec of an older version
         return None
 
 
 def restrict_stages(
-    offered: Iterable[tuple[RunStatus, StageStatus]], again: Rerun | None
+    stages: Iterable[tuple[RunStatus, StageStatus]], again: Rerun | None
 ) -> list[tuple[RunStatus, StageStatus]]:
-    """Return what of the offered stages is meant; all of it without `again`."""
+    """Return the selected parts of the stages; all of them without `again`."""
     if again is None:
-        return list(offered)
-    return [(run, meant) for run, stage in offered if (meant := again.restrict(run, stage)) is not None]
+        return list(stages)
+    return [(run, part) for run, stage in stages if (part := again.restrict(run, stage)) is not None]

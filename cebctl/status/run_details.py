@@ -1,4 +1,4 @@
-"""What the page shows of each run beside its numbers: from the store, and from the run's own folder."""
+"""The details of each run that the page shows beside its numbers, from the store and the run's own folder."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ from store.connect import Store
 from store.row_types import AttemptRow, MetricPoint
 
 POINTS = 60
-"""At most so many of a curve: the ends, the range and every spike stay (`store.downsample`)."""
+"""The most points of a curve. The ends, the range and every spike stay (`store.downsample`)."""
 TAIL_BYTES = 4000
 
 
 @dataclass(frozen=True)
 class RunDetails:
-    """One run."""
+    """The details of one run."""
 
     status: RunStatus
     jobs: tuple[AttemptRow, ...]
     """Every attempt."""
     curves: tuple[MetricPoint, ...]
-    """Of the runs that it extends and, behind them, its own."""
+    """The metrics of the runs that it extends, then its own."""
     provenance: Mapping[str, Any]
-    """Empty where the run has not started."""
+    """Empty as long as the run has not started."""
     log: str
     """The last lines that its newest attempt printed."""
 
 
 def collect_run_details(runs: Sequence[RunStatus], store: Store, home: Home, points: int = POINTS) -> list[RunDetails]:
-    """The evidence of every run, in order."""
+    """Return the details of every run, in order."""
     jobs: dict[str, list[AttemptRow]] = defaultdict(list)
     for job in queries.attempts(store, [run.planned.run_id for run in runs]):
         jobs[job.run_id].append(job)
-    return [_of(run, jobs[run.planned.run_id], store, home, points) for run in runs]
+    return [_run_details(run, jobs[run.planned.run_id], store, home, points) for run in runs]
 
 
-def _of(run: RunStatus, jobs: Sequence[AttemptRow], store: Store, home: Home, points: int) -> RunDetails:
+def _run_details(run: RunStatus, jobs: Sequence[AttemptRow], store: Store, home: Home, points: int) -> RunDetails:
     paths = home.run(run.planned.run_id)
-    ancestors = [run_id(one) for one in lineage.ancestors(run.planned.run)]
+    ancestors = [run_id(ancestor) for ancestor in lineage.ancestors(run.planned.run)]
     curves = queries.metrics(store, run.planned.run_id, at_most=points, ancestors=ancestors) if jobs else []
     newest = max(jobs, key=lambda job: job.updated_at, default=None)
     log = _tail(paths.log(newest.stage, newest.attempt)) if newest else ""

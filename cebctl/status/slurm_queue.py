@@ -1,8 +1,8 @@
-"""The cluster's queue as it was last seen, kept between calls: a thousand jobs are one call to Slurm, and many looks
-within a few seconds are one too.
+"""The cluster's queue, cached in a file between calls.
 
-The controller forgets finished jobs after some minutes; then the accounting is asked, where there is one. A job that
-neither knows may be one that the controller has not yet told of, so that only the second miss counts.
+A thousand jobs are one call to Slurm, and so are many queries within a few seconds. The controller forgets finished
+jobs after some minutes; then the accounting is asked, where there is one. A job that neither knows may be so new that
+the controller does not show it yet, so that only the second miss counts.
 """
 
 from __future__ import annotations
@@ -24,114 +24,111 @@ from jobs.slurm import client
 from jobs.slurm.client import TaskStatus
 
 Key = tuple[str, int]
-"""The unique name of an array and the index of an element."""
+"""The unique name of an array and the index of a task."""
 
 MAX_AGE_SECONDS = 10.0
-"""How long an answer is good for; CEBCTL_SLURM_SECONDS sets another time, for sites that ask for fewer questions."""
-MISSES = 2
+"""The age at which a cached answer expires. CEBCTL_SLURM_SECONDS replaces it, at sites that want fewer queries."""
+MAX_MISSES = 2
 BATCH_SECONDS = 60.0
-"""Elements that somebody looked at so recently are asked for with the others: who looks in turns asks once."""
+"""Tasks that were requested so recently are queried with the others, so that alternating callers share one call."""
 RETENTION_SECONDS = 7 * 86_400.0
-"""How long an end that was seen is kept after the last look at it."""
+"""The time that the state of a finished task is kept after the last request for it."""
 
 
-class _Kept(Struct):
-    """The file."""
+class _Cache(Struct, rename={"queried": "asked", "tasks": "elements", "requested": "wanted"}):
+    """The cache file. It keeps the field names of earlier versions."""
 
-    asked: float
-    elements: list[TaskStatus]
+    queried: float
+    tasks: list[TaskStatus]
     misses: dict[str, int] = {}
-    wanted: dict[str, float] = {}
-    """When each element was last looked at."""
+    requested: dict[str, float] = {}
+    """When each task was last requested."""
     error: str = ""
     ids: dict[str, str] = {}
-    """Slurm's ids of the arrays that are looked at, by name."""
+    """Slurm's ids of the arrays, by name."""
 
 
 @dataclass
 class Queue:
-    """What is known of the elements that were asked for."""
+    """The state of the requested tasks."""
 
-    elements: dict[Key, TaskStatus] = field(default_factory=dict)
+    tasks: dict[Key, TaskStatus] = field(default_factory=dict)
     misses: dict[Key, int] = field(default_factory=dict)
     error: str = ""
-    """Why this is not fresh, where the cluster did not answer."""
-    asked: float = 0.0
+    """Why this is not up to date, where the cluster did not answer."""
 
     def is_forgotten(self, key: Key) -> bool:
-        """Whether an element is known to nobody."""
-        return self.misses.get(key, 0) >= MISSES
+        """Whether neither the controller nor the accounting knows a task."""
+        return self.misses.get(key, 0) >= MAX_MISSES
 
 
 def query_queue(
-    home: Home, wanted: Collection[Key], ids: Mapping[str, str] = MappingProxyType({}), *, remember: bool = True
+    home: Home, keys: Collection[Key], ids: Mapping[str, str] = MappingProxyType({}), *, remember: bool = True
 ) -> Queue:
     """Return the queue as of now or a few seconds ago; without `remember` nothing is written.
 
-    By Slurm's `ids` of the arrays, given by name, elements are found that were renamed since.
+    By Slurm's `ids` of the arrays, given by name, tasks are found that somebody has renamed.
     """
-    before = _read(home.queue) or _Kept(0.0, [])
-    recently = {text for text, when in before.wanted.items() if when > before.asked - BATCH_SECONDS}
-    if _age(before) < _seconds() and recently >= {_text(key) for key in wanted}:
-        return _queue(before, wanted)
-    now = _ask(before, wanted, ids)
-    if remember and home.folder.is_dir():
-        write_atomic(home.queue, msgspec.json.encode(now))
-    return _queue(now, wanted)
+    cache = _read(home.queue) or _Cache(0.0, [])
+    recent = {text for text, requested in cache.requested.items() if requested > cache.queried - BATCH_SECONDS}
+    # An age below zero comes from a clock that was set back.
+    if not (0 <= time.time() - cache.queried < _max_age() and recent >= {_text(key) for key in keys}):
+        cache = _refresh(cache, keys, ids)
+        if remember and home.folder.is_dir():
+            write_atomic(home.queue, msgspec.json.encode(cache))
+    misses = {key: cache.misses.get(_text(key), 0) for key in keys}
+    return Queue({_key(task): task for task in cache.tasks}, misses, cache.error)
 
 
-def _ask(before: _Kept, wanted: Collection[Key], ids: Mapping[str, str]) -> _Kept:
+def _refresh(cache: _Cache, requested_keys: Collection[Key], ids: Mapping[str, str]) -> _Cache:
+    """Query the controller, then the accounting, for the tasks that were requested recently."""
     now = time.time()
-    looked_at = before.wanted | dict.fromkeys(map(_text, wanted), now)
-    known = {_key(one): one for one in before.elements}
-    keys = {_key_of(text) for text, when in looked_at.items() if when > now - BATCH_SECONDS}
+    requested = cache.requested | dict.fromkeys(map(_text, requested_keys), now)
+    cached = {_key(task): task for task in cache.tasks}
+    keys = {_parse(text) for text, when in requested.items() if when > now - BATCH_SECONDS}
     ended = {
-        key: one
-        for key, one in known.items()
-        if one.is_final and looked_at.get(_text(key), 0) > now - RETENTION_SECONDS
+        key: task
+        for key, task in cached.items()
+        if task.is_final and requested.get(_text(key), 0) > now - RETENTION_SECONDS
     }
-    kept = {text: when for text, when in looked_at.items() if _key_of(text) in keys | ended.keys()}
+    requested = {text: when for text, when in requested.items() if _parse(text) in keys | ended.keys()}
     names = {name for name, _ in keys}
-    ids = {name: id for name, id in (before.ids | dict(ids)).items() if name in names}
+    ids = {name: id for name, id in (cache.ids | dict(ids)).items() if name in names}
     try:
-        found = {_key(one): one for one in client.query_squeue(names) if _key(one) in keys}
-        if renamed := {name: ids[name] for name, _ in keys - found.keys() - ended.keys() if name in ids}:
-            found |= {_key(one): one for one in client.query_squeue_by_ids(renamed) if _key(one) in keys}
+        tasks = {_key(task): task for task in client.query_squeue(names) if _key(task) in keys}
+        if renamed := {name: ids[name] for name, _ in keys - tasks.keys() - ended.keys() if name in ids}:
+            tasks |= {_key(task): task for task in client.query_squeue_by_ids(renamed) if _key(task) in keys}
     except UnreachableError as error:
-        last = {key: known[key] for key in keys & known.keys()} | ended
-        return _Kept(now, list(last.values()), before.misses, kept, str(error), ids)
-    misses = {_text(key): before.misses.get(_text(key), 0) for key in keys - found.keys() - ended.keys()}
-    unknown = {_key_of(text) for text, count in misses.items() if count < MISSES}
-    error_said = ""
+        last = {key: cached[key] for key in keys & cached.keys()} | ended
+        return _Cache(now, list(last.values()), cache.misses, requested, str(error), ids)
+    misses = {_text(key): cache.misses.get(_text(key), 0) for key in keys - tasks.keys() - ended.keys()}
+    unknown = {_parse(text) for text, count in misses.items() if count < MAX_MISSES}
+    message = ""
     try:
-        found |= _accounted(unknown)
-    except UnreachableError as error:  # they are not known to be gone
-        error_said = str(error)
-        found |= {key: known[key] for key in unknown & known.keys()}
+        tasks |= _query_accounting(unknown)
+    except UnreachableError as error:  # the misses don't count, because the accounting may know these tasks
+        message = str(error)
+        tasks |= {key: cached[key] for key in unknown & cached.keys()}
     else:
-        misses = {text: count + 1 for text, count in misses.items() if _key_of(text) not in found}
-    return _Kept(now, list((ended | found).values()), misses, kept, error_said, ids)
+        misses = {text: count + 1 for text, count in misses.items() if _parse(text) not in tasks}
+    return _Cache(now, list((ended | tasks).values()), misses, requested, message, ids)
 
 
-def _accounted(keys: Collection[Key]) -> dict[Key, TaskStatus]:
-    """How elements that the controller does not know ended, by the accounting: one that it calls running has been
-    forgotten by both."""
+def _query_accounting(keys: Collection[Key]) -> dict[Key, TaskStatus]:
+    """Return the ends of tasks that the controller does not know.
+
+    A task that the accounting calls running has been forgotten by the controller and will never get an end.
+    """
     rows = client.query_sacct({name for name, _ in keys}) if keys else ()
-    last = {_key(one): one for one in rows or ()}
-    return {key: one for key, one in last.items() if key in keys and one.is_final}
+    last = {_key(task): task for task in rows or ()}
+    return {key: task for key, task in last.items() if key in keys and task.is_final}
 
 
-def _queue(kept: _Kept, wanted: Collection[Key]) -> Queue:
-    elements = {_key(one): one for one in kept.elements}
-    misses = {key: kept.misses.get(_text(key), 0) for key in wanted}
-    return Queue(elements, misses, kept.error, kept.asked)
+def _key(task: TaskStatus) -> Key:
+    return task.name, task.index
 
 
-def _key(element: TaskStatus) -> Key:
-    return element.name, element.index
-
-
-def _key_of(text: str) -> Key:
+def _parse(text: str) -> Key:
     name, _, index = text.rpartition("_")
     return name, int(index)
 
@@ -140,20 +137,15 @@ def _text(key: Key) -> str:
     return f"{key[0]}_{key[1]}"
 
 
-def _age(kept: _Kept) -> float:
-    age = time.time() - kept.asked
-    return age if age >= 0 else float("inf")
-
-
-def _seconds() -> float:
+def _max_age() -> float:
     try:
         return float(os.environ.get("CEBCTL_SLURM_SECONDS") or MAX_AGE_SECONDS)
     except ValueError:
         return MAX_AGE_SECONDS
 
 
-def _read(path: Path) -> _Kept | None:
+def _read(path: Path) -> _Cache | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_Kept)
+        return msgspec.json.decode(path.read_bytes(), type=_Cache)
     except (OSError, msgspec.DecodeError):
         return None

@@ -1,4 +1,4 @@
-"""The numerics versions that runs were trained and results measured with, held against today's."""
+"""Comparison of the numerics versions that runs were trained and results were measured with to today's."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from experiments import lineage as start
-from experiments import numerics
+from experiments import lineage, numerics
 from experiments.benchmarks import AnyBenchmark, Transfer
 from experiments.identity import run_id
 from experiments.numerics import FIRST, VersionDifference
@@ -18,12 +17,12 @@ from store.row_types import AttemptRow, ResultRow
 
 @dataclass(frozen=True)
 class TrainingDrift:
-    """What the weights of a run were made with."""
+    """How the versions that the weights of a run were made with differ from today's."""
 
     difference: VersionDifference
-    """From today's versions; none where no attempt is known."""
+    """Empty where there is no attempt."""
     mixed: tuple[str, ...]
-    """Where attempts differ, between those of the runs that it extends too: `optimiser.adam 1 and 2`."""
+    """The parts in which attempts differ, those of the runs that it extends included: `optimiser.adam 1 and 2`."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +41,21 @@ class ResultDrift:
 
 @dataclass(frozen=True)
 class Versions:
-    """The versions of some runs and their results. A number whose record states none, and whose engine is today's, was
-    made with today's."""
+    """The versions of some runs and their results.
+
+    A number whose record states no versions, but whose engine is today's, was made with today's versions.
+    """
 
     runs: Mapping[str, Run]
     """By id."""
     attempts: Sequence[AttemptRow]
-    """Of these runs, of those that they extend and of the sources of transfer."""
+    """The attempts of these runs, of those that they extend and of the sources of transfer."""
     engine: str
     """The digest of today's code."""
-    _trained: dict[tuple[str, int | None, float | None], TrainingDrift] = field(
+    _training_drifts: dict[tuple[str, int | None, float | None], TrainingDrift] = field(
         default_factory=dict, init=False, repr=False
     )
-    _standings: dict[tuple[str, str, str, int], ResultDrift] = field(default_factory=dict, init=False, repr=False)
+    _result_drifts: dict[tuple[str, str, str, int], ResultDrift] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def _trainings(self) -> dict[str, list[AttemptRow]]:
@@ -65,43 +66,45 @@ class Versions:
         return trainings
 
     def training_drift(self, run: str, generation: int | None = None, before: float | None = None) -> TrainingDrift:
-        """Return what the weights of a run were made with, the training of the runs that it extends included; those
-        that a result of this generation was measured on, or that were there `before` a time, or by default the newest.
+        """Return the drift of a run's weights, the training of the runs that it extends included.
+
+        These are the weights that a result of this generation was measured on, or that existed `before` a time, or by
+        default the newest.
         """
         key = run, generation, before
-        if key not in self._trained:
+        if key not in self._training_drifts:
             spec = self.runs.get(run)
             own = [a for a in self._trainings.get(run, ()) if generation is None or a.generation <= generation]
             training = _begun_before(own, before)
             attempts = contributing_attempts(training)
-            for ancestor in [*start.ancestors(spec)][::-1] if spec else ():
-                # A run that was trained anew has not changed what went on from its training before.
+            for ancestor in [*lineage.ancestors(spec)][::-1] if spec else ():
+                # A run that was trained again later has not changed the runs that continued its earlier training.
                 before = min((a.started_at for a in attempts if a.started_at is not None), default=before)
                 training = _begun_before(self._trainings.get(run_id(ancestor), []), before)
                 attempts = [*contributing_attempts(training), *attempts]
             needed = numerics.training_versions(spec) if spec else {}
-            self._trained[key] = self._of_attempts(attempts, needed)
-        return self._trained[key]
+            self._training_drifts[key] = self._of_attempts(attempts, needed)
+        return self._training_drifts[key]
 
     def result_drift(self, result: ResultRow) -> ResultDrift:
         """Return how the versions of one measure, of the newest attempt of its generation, differ from today's."""
         key = result.run_id, result.evaluation_id, numerics.corruption_name(result.name), result.generation
-        if key not in self._standings:  # a result has a hundred measures under corruptions, a matrix of them thousands
-            self._standings[key] = self._standing(result)
-        return self._standings[key]
+        if key not in self._result_drifts:  # a matrix has thousands of measures under corruptions
+            self._result_drifts[key] = self._compute_result_drift(result)
+        return self._result_drifts[key]
 
-    def _standing(self, result: ResultRow) -> ResultDrift:
+    def _compute_result_drift(self, result: ResultRow) -> ResultDrift:
         run, benchmark = self.runs.get(result.run_id), result.benchmark
         needed = numerics.evaluation_versions(run, benchmark) if run else {}
         made = self._recorded(result.numerics, result.engine, needed)
         if made is not None:
             made = numerics.measure_versions(made, result.name)
         evaluation = numerics.compare_versions(made, numerics.measure_versions(needed, result.name))
-        trained = self.training_drift(result.run_id, result.generation)
-        training = trained.difference
+        own = self.training_drift(result.run_id, result.generation)
+        training = own.difference
         if isinstance(benchmark, Transfer):
             training |= self.training_drift(benchmark.source, before=result.measured_at).difference
-        return ResultDrift(evaluation, training, trained.mixed)
+        return ResultDrift(evaluation, training, own.mixed)
 
     def _of_attempts(self, attempts: Sequence[AttemptRow], needed: Mapping[str, int]) -> TrainingDrift:
         made = [self._recorded(attempt.numerics, attempt.engine, needed) for attempt in attempts]
@@ -118,7 +121,7 @@ class Versions:
 
 
 def _begun_before(attempts: Sequence[AttemptRow], time: float | None) -> Sequence[AttemptRow]:
-    """Return the attempts that had begun at a time; all of them where, by clocks that differ, none had."""
+    """Return the attempts that had begun by a time; all of them if none had, which clocks that differ can cause."""
     begun = [a for a in attempts if time is None or a.started_at is None or a.started_at < time]
     return begun or attempts
 
@@ -126,8 +129,8 @@ def _begun_before(attempts: Sequence[AttemptRow], time: float | None) -> Sequenc
 def contributing_attempts(attempts: Iterable[AttemptRow]) -> list[AttemptRow]:
     """Return the attempts at a training whose steps are in its newest checkpoint, in order.
 
-    One that resumed from a step keeps what those before it did up to there; one that wrote no checkpoint behind the
-    step that it began with left nothing.
+    An attempt that resumed from a step keeps the work of earlier ones up to that step. One that wrote no checkpoint
+    after the step that it began with left nothing.
     """
     chain: list[AttemptRow] = []
     for attempt in sorted(attempts, key=lambda row: row.attempt):
@@ -140,7 +143,7 @@ def contributing_attempts(attempts: Iterable[AttemptRow]) -> list[AttemptRow]:
 
 
 def _mixed(made: Sequence[Mapping[str, int] | None], engines: Sequence[str]) -> tuple[str, ...]:
-    """Return the parts of which there are several versions; engines where one of them recorded none."""
+    """Return the parts that have several versions, or a note on engines of which one recorded none."""
     unrecorded = {engine for versions, engine in zip(made, engines, strict=True) if versions is None}
     if unrecorded:
         several = len(unrecorded) > 1 or any(versions is not None for versions in made)
@@ -148,15 +151,17 @@ def _mixed(made: Sequence[Mapping[str, int] | None], engines: Sequence[str]) -> 
     parts = sorted({part for versions in made for part in versions or ()})
     mixed = []
     for part in parts:
-        versions = sorted({(each or {}).get(part, FIRST) for each in made})
+        versions = sorted({(recorded or {}).get(part, FIRST) for recorded in made})
         if len(versions) > 1:
             mixed.append(f"{part} {' and '.join(map(str, versions))}")
     return tuple(mixed)
 
 
 def training_dependencies(runs: Mapping[str, Run], benchmarks: Iterable[AnyBenchmark]) -> list[str]:
-    """Return the runs whose training the results of some runs, by id, depend on: their own, that of all that they
-    extend, and of the sources of transfer."""
-    extended = [run_id(ancestor) for run in runs.values() for ancestor in start.ancestors(run)]
+    """Return the ids of the runs on whose training the results of some runs depend.
+
+    These are the runs, all that they extend, and the sources of transfer.
+    """
+    extended = [run_id(ancestor) for run in runs.values() for ancestor in lineage.ancestors(run)]
     sources = [benchmark.source for benchmark in benchmarks if isinstance(benchmark, Transfer)]
     return list(dict.fromkeys([*runs, *extended, *sources]))

@@ -1,15 +1,15 @@
-"""The user's hook: a command that is told when runs change their state.
+"""The user's hook: a command that is called when runs change their state.
 
     # CEBCTL_HOME/config.yaml; or the same command in CEBCTL_ON_STATE_CHANGE
     on_state_change: ./notify.sh
 
-It gets one JSON document on stdin for each look that found changes:
+It gets one JSON document on stdin from each poll that finds changes:
 
     {"matrix": "…/digits.yaml", "home": "…", "changes": [{"run_id", "name", "stage", "before", "after", "error",
                                                          "host", "time"}]}
 
-`status`, `status --watch` and `submit` look; nothing of ours runs between them. Each change is told once, however many
-look at a time: what was told is kept in CEBCTL_HOME/told.json, and written before the command is called.
+`status`, `status --watch` and `submit` poll; no process runs between them. Each change is reported once, however many
+processes poll at a time: the reported states are kept in CEBCTL_HOME/told.json, written before the command is called.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from experiments.matrix.planned_run import Matrix
 from jobs.paths import Home
 
 TIMEOUT_SECONDS = 30.0
-"""How long the command may take."""
+"""The time that the command may take."""
 VARIABLE = "CEBCTL_ON_STATE_CHANGE"
 ROOT = 0
 _KEY = "on_state_change"
 
 
 def notify(matrix: Matrix, runs: Sequence[RunStatus], home: Home) -> list[str]:
-    """Call the hook, if there is one, of the runs that changed since it was last called; what went wrong.
+    """Call the hook, if there is one, about the runs that changed since its last call, and return its errors.
 
-    Raises InputError if the configuration can't be read, or is not one's own.
+    Raises InputError if the configuration can't be read, or belongs to another user.
     """
     command = _command(home)
     if not command or not home.folder.is_dir():
@@ -56,17 +56,17 @@ def notify(matrix: Matrix, runs: Sequence[RunStatus], home: Home) -> list[str]:
         {"matrix": str(matrix.path.absolute()), "home": str(home.folder), "changes": changes}
     )
     try:
-        done = subprocess.run(command, input=document, cwd=home.folder, capture_output=True, timeout=TIMEOUT_SECONDS)
+        result = subprocess.run(command, input=document, cwd=home.folder, capture_output=True, timeout=TIMEOUT_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         return [f"{_KEY}: {error}"]
-    if not done.returncode:
+    if not result.returncode:
         return []
-    said = done.stderr.decode(errors="replace").strip().splitlines() or [""]
-    return [f"{_KEY}: {command[0]} ended with exit code {done.returncode}: {said[-1]}".rstrip(": ")]
+    lines = result.stderr.decode(errors="replace").strip().splitlines() or [""]
+    return [f"{_KEY}: {command[0]} ended with exit code {result.returncode}: {lines[-1]}".rstrip(": ")]
 
 
 def _command(home: Home) -> list[str]:
-    """The command, whose first word may be a path from the home's folder."""
+    """Return the command. A relative path in it starts from the home's folder."""
     if text := os.environ.get(VARIABLE):
         return _split(text, VARIABLE)
     path = home.folder / "config.yaml"
@@ -95,24 +95,25 @@ def _configured(path: Path) -> str:
     return "".join(str(plain(value)) for _, value in root.value)
 
 
-def _split(text: str, where: str) -> list[str]:
+def _split(text: str, source: str) -> list[str]:
     try:
         return shlex.split(text)
     except ValueError as error:
-        raise InputError(where, f"{text!r} is no command: {error}") from None
+        raise InputError(source, f"{text!r} is no command: {error}") from None
 
 
 def _changes(runs: Sequence[RunStatus], home: Home) -> list[dict[str, Any]]:
-    """The runs in another state than was last told; from now on they are told."""
-    now = {run.planned.run_id: f"{run.current.stage} {run.state}" for run in runs}
+    """Return the changes of state that are not reported yet, and record them as reported."""
+    states = {run.planned.run_id: f"{run.current.stage} {run.state}" for run in runs}
     path = home.folder / "told.json"
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        told = _read(path)
-        changed = [run for run in runs if told.get(run.planned.run_id, "train new") != now[run.planned.run_id]]
+        reported = _read(path)
+        before = {run_id: reported.get(run_id, "train new") for run_id in states}
+        changed = [run for run in runs if before[run.planned.run_id] != states[run.planned.run_id]]
         if changed:
-            write_atomic(path, msgspec.json.encode(told | now))
-    return [_change(run, told.get(run.planned.run_id, "train new")) for run in changed]
+            write_atomic(path, msgspec.json.encode(reported | states))
+    return [_change(run, before[run.planned.run_id]) for run in changed]
 
 
 def _change(run: RunStatus, before: str) -> dict[str, Any]:

@@ -255,7 +255,7 @@ def _sources(stage: StageStatus, dependable: Collection[str], queued: Collection
     """Return the runs whose end a stage waits for: those that its benchmarks need, and its parent if that is `queued`
     by another submission. A parent in the same submission is paired with it by `make_arrays`."""
     needed = {b.source for b in stage.blocked_benchmarks if isinstance(b, Transfer)}
-    return frozenset(needed.intersection(dependable) | {stage.parent_run_id}.intersection(queued))
+    return frozenset(needed.intersection(dependable) | {stage.untrained_parent}.intersection(queued))
 
 
 def _queued_trainings(observations: Observations) -> dict[str, str]:

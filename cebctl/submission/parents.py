@@ -21,7 +21,7 @@ _LENGTHS = ("epochs", "extends")
 
 def missing_parents(matrix: Matrix, runs: Iterable[RunStatus], store: Store) -> list[str]:
     """Of each run that extends one which was never submitted and is not of this matrix: that, and what there is."""
-    alone = [run.planned for run in runs if run.stages[0].parent_run_id]
+    alone = [run.planned for run in runs if run.stages[0].untrained_parent]
     if not alone:
         return []
     here = {run.run_id for run in matrix.runs}

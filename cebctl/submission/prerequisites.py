@@ -73,7 +73,7 @@ def _check_checkpoints(offered: StagesToSubmit, home: Home) -> None:
     needed += [
         (f"what {run.planned.name} extends", extended, "it can't go on from there")
         for run, stage in offered
-        if stage.stage == "train" and not stage.parent_run_id and (extended := lineage.parent_id(run.planned.run))
+        if stage.stage == "train" and not stage.untrained_parent and (extended := lineage.parent_id(run.planned.run))
         if not any(checkpoint_files.newest_first(home.run(run.planned.run_id, stage.generation).checkpoints))
     ]
     bare = [one for one in needed if not _has_checkpoint(home, one[1])]

@@ -62,7 +62,7 @@ def pending_stages(
     submittable = submittable_states(retry_failed=retry_failed)
     stages: list[tuple[RunStatus, StageStatus]] = []
     for run in runs:
-        if run.stages[0].parent_run_id and run.stages[0].parent_run_id not in dependable:
+        if run.stages[0].untrained_parent and run.stages[0].untrained_parent not in dependable:
             continue
         trained = run.stages[0].state == "done" or run.stages[0].state in submittable
         for stage in run.stages:
@@ -130,7 +130,7 @@ def submit(
                 journal.write(*(record for batch in batches for record in batch.records))
                 for run in postponed:
                     claim = make_claim(matrix, run.planned, run.stages[0])
-                    reason = f"waits until {run.stages[0].parent_run_id} is trained"
+                    reason = f"waits until {run.stages[0].untrained_parent} is trained"
                     journal.write(claim, release_record(name, claim, reason))
                     postponed_claims.append((claim, reason))
                 results, returned, error = _send(executor, batches, home, snapshot, journal, name)
@@ -157,7 +157,7 @@ def _postponed_runs(runs: Iterable[RunStatus], stages: StagesToSubmit) -> list[R
     return [
         run
         for run, train in trainings
-        if train.generation > 1 and train.state == "new" and train.parent_run_id in trains
+        if train.generation > 1 and train.state == "new" and train.untrained_parent in trains
     ]
 
 

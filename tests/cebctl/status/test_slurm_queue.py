@@ -59,7 +59,7 @@ def test_many_looks_are_one_question(home: Home, cluster: Cluster, monkeypatch: 
     monkeypatch.setenv("CEBCTL_SLURM_SECONDS", "60")
     cluster.is_at(A, "RUNNING")
     for _ in range(5):
-        assert slurm_queue.query_queue(home, {A}).elements[A].state == "RUNNING"
+        assert slurm_queue.query_queue(home, {A}).tasks[A].state == "RUNNING"
     assert cluster.asked == 1
     slurm_queue.query_queue(home, {A, B})  # of something else it does ask
     assert cluster.asked == 2
@@ -76,7 +76,7 @@ def test_the_second_miss_counts(home: Home, cluster: Cluster) -> None:
 def test_what_the_controller_forgot_the_accounting_knows(home: Home, cluster: Cluster) -> None:
     cluster.past = {A: TaskStatus(*A, "7_0", "TIMEOUT")}
     found = slurm_queue.query_queue(home, {A})
-    assert found.elements[A].description == "killed at its time limit" and not found.is_forgotten(A)
+    assert found.tasks[A].description == "killed at its time limit" and not found.is_forgotten(A)
 
 
 def test_what_only_the_accounting_calls_alive_is_forgotten(home: Home, cluster: Cluster) -> None:
@@ -93,7 +93,7 @@ def test_accounting_that_is_silent_hides_nothing_else(home: Home, cluster: Clust
     del cluster.now[B]
     for _ in range(3):
         found = slurm_queue.query_queue(home, {A, B})
-        assert (found.elements[A].state, found.elements[B].state) == ("COMPLETED", "RUNNING")
+        assert (found.tasks[A].state, found.tasks[B].state) == ("COMPLETED", "RUNNING")
         assert not found.is_forgotten(B) and "no slurmdbd" in found.error
 
 
@@ -105,8 +105,8 @@ def test_who_looks_in_turns_asks_once_and_forgets_nothing(home: Home, cluster: C
     slurm_queue.query_queue(home, {B})
     monkeypatch.setenv("CEBCTL_SLURM_SECONDS", "60")
     for _ in range(3):
-        assert slurm_queue.query_queue(home, {A}).elements[A].is_final
-        assert slurm_queue.query_queue(home, {B}).elements[B].state == "RUNNING"
+        assert slurm_queue.query_queue(home, {A}).tasks[A].is_final
+        assert slurm_queue.query_queue(home, {B}).tasks[B].state == "RUNNING"
     assert cluster.asked == 2
 
 
@@ -114,7 +114,7 @@ def test_an_end_that_was_seen_is_remembered(home: Home, cluster: Cluster) -> Non
     cluster.is_at(A, "FAILED")
     slurm_queue.query_queue(home, {A})
     cluster.now.clear()
-    assert slurm_queue.query_queue(home, {A}).elements[A].is_final
+    assert slurm_queue.query_queue(home, {A}).tasks[A].is_final
 
 
 def test_silence_changes_nothing(home: Home, cluster: Cluster) -> None:
@@ -123,14 +123,14 @@ def test_silence_changes_nothing(home: Home, cluster: Cluster) -> None:
     cluster.silent = True
     for _ in range(3):
         found = slurm_queue.query_queue(home, {A, B})
-        assert found.elements[A].state == "RUNNING" and not found.is_forgotten(B) and "no answer" in found.error
+        assert found.tasks[A].state == "RUNNING" and not found.is_forgotten(B) and "no answer" in found.error
 
 
 @pytest.mark.parametrize("content", [b"", b"{torn", b'{"asked": "x"}', b"[]"])
 def test_a_damaged_memory_is_none(home: Home, cluster: Cluster, content: bytes) -> None:
     home.queue.write_bytes(content)
     cluster.is_at(A, "RUNNING")
-    assert slurm_queue.query_queue(home, {A}).elements[A].state == "RUNNING"
+    assert slurm_queue.query_queue(home, {A}).tasks[A].state == "RUNNING"
 
 
 def test_looking_may_leave_no_trace(home: Home, cluster: Cluster) -> None:
