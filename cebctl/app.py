@@ -29,7 +29,7 @@ from cebctl.commands import (
     submit,
 )
 from cebctl.commands.completion import rejoin_words
-from cebctl.commands.global_options import everywhere
+from cebctl.commands.global_options import add_global_options
 from cebctl.interrupts import InterruptedByUserError, reraise_in_main_thread
 from cebctl.render import output_mode
 from experiments.errors import CebctlError
@@ -55,7 +55,7 @@ def _version(requested: bool) -> None:
 
 
 @app.callback()
-@everywhere
+@add_global_options
 def _main(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
 ) -> None:
@@ -67,19 +67,19 @@ INTERRUPTED = 130
 
 _STUDY, _RUNS, _AROUND = "A study, from matrix to table", "Single runs", "What it stands on"
 
-app.command(rich_help_panel=_STUDY)(everywhere(init.init))
-app.command(rich_help_panel=_STUDY)(everywhere(plan.plan))
-app.command(rich_help_panel=_STUDY)(everywhere(submit.submit))
-app.command(rich_help_panel=_STUDY)(everywhere(status.status))
-app.command(rich_help_panel=_STUDY)(everywhere(report.report))
-app.command(rich_help_panel=_STUDY)(everywhere(cancel.cancel))
-app.command(rich_help_panel=_RUNS)(everywhere(logs.logs))
-app.command(rich_help_panel=_RUNS)(everywhere(show.show))
+app.command(rich_help_panel=_STUDY)(add_global_options(init.init))
+app.command(rich_help_panel=_STUDY)(add_global_options(plan.plan))
+app.command(rich_help_panel=_STUDY)(add_global_options(submit.submit))
+app.command(rich_help_panel=_STUDY)(add_global_options(status.status))
+app.command(rich_help_panel=_STUDY)(add_global_options(report.report))
+app.command(rich_help_panel=_STUDY)(add_global_options(cancel.cancel))
+app.command(rich_help_panel=_RUNS)(add_global_options(logs.logs))
+app.command(rich_help_panel=_RUNS)(add_global_options(show.show))
 app.add_typer(data.app, name="data", rich_help_panel=_AROUND)
-app.command("import", rich_help_panel=_AROUND)(everywhere(import_weights.import_))
-app.command(rich_help_panel=_AROUND)(everywhere(export.export))
-app.command(rich_help_panel=_AROUND)(everywhere(gc.gc))
-app.command(rich_help_panel=_AROUND)(everywhere(doctor.doctor))
+app.command("import", rich_help_panel=_AROUND)(add_global_options(import_weights.import_))
+app.command(rich_help_panel=_AROUND)(add_global_options(export.export))
+app.command(rich_help_panel=_AROUND)(add_global_options(gc.gc))
+app.command(rich_help_panel=_AROUND)(add_global_options(doctor.doctor))
 
 
 def main() -> None:
@@ -91,9 +91,9 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code. Errors go to stderr, a line each."""
     rejoin_words()
-    output_mode.begin()
-    output_mode.ask(verbose=False, quiet=False, plain="--plain" in arguments, debug=False)  # help is asked for early
-    app.rich_markup_mode = "markdown" if output_mode.boxes() else None
+    output_mode.reset()
+    output_mode.enable(plain="--plain" in arguments)  # help is printed before the command parses its options
+    app.rich_markup_mode = "markdown" if output_mode.use_boxes() else None
     try:
         code = app(arguments, prog_name="cebctl", standalone_mode=False)
         if code == INTERRUPTED:  # before the command began
@@ -105,7 +105,7 @@ def run(arguments: list[str]) -> int:
         sys.stdout = None  # nothing is left to flush to
         return 0
     except (Exception, KeyboardInterrupt) as error:
-        if output_mode.NOW.debug:
+        if output_mode.current.debug:
             traceback.print_exc()
         line, code = _error_line(error)
         if line:
@@ -114,9 +114,9 @@ def run(arguments: list[str]) -> int:
 
 
 def _print_error(line: str) -> None:
-    from cebctl.render.console import err
+    from cebctl.render.console import error_console
 
-    err().print(line, markup=False)
+    error_console().print(line, markup=False)
 
 
 def _error_line(error: BaseException) -> tuple[str, int]:

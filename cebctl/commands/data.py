@@ -7,20 +7,20 @@ from typing import Annotated
 import typer
 
 from cebctl.commands.completion import fetchable
-from cebctl.commands.global_options import everywhere
+from cebctl.commands.global_options import add_global_options
 from cebctl.interrupts import interrupt_message
 
 app = typer.Typer(help="See which data sets are at hand; fetch what can be had.", no_args_is_help=True)
 
 
 @app.callback()
-@everywhere
+@add_global_options
 def _data() -> None:
     pass
 
 
 @app.command("list")
-@everywhere
+@add_global_options
 def list_() -> None:
     """List the data sets, where each is expected and whether it is there.
 
@@ -35,7 +35,7 @@ def list_() -> None:
 
 
 @app.command()
-@everywhere
+@add_global_options
 @interrupt_message("interrupted: the same command goes on from here")
 def fetch(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A data set, such as cifar10.", autocompletion=fetchable)],

@@ -44,4 +44,4 @@ def export(
     home = Home.from_environment()
     with open_home(home) as store:
         runs = export_runs(chosen, store, home, to.value, out)
-    console.news().print(f"{chosen.path}: {console.many(runs, 'run')} exported to {out}", markup=False)
+    console.progress_console().print(f"{chosen.path}: {console.pluralize(runs, 'run')} exported to {out}", markup=False)

@@ -43,21 +43,25 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show an error's traceback.
 def _options(verbose: Verbose = False, quiet: Quiet = False, plain: Plain = False, debug: Debug = False) -> None: ...
 
 
-def everywhere(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The command with these options, which it does not see."""
+def add_global_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the command with these options, which are handled before it runs."""
     own = inspect.signature(command, eval_str=True)
     common = inspect.signature(_options, eval_str=True)
 
     @functools.wraps(command)
-    def with_options(**given: Any) -> Any:
-        output_mode.ask(**{name: given.pop(name) for name in common.parameters})
+    def with_options(**arguments: Any) -> Any:
+        output_mode.enable(**{name: arguments.pop(name) for name in common.parameters})
         try:
-            return command(**given)
-        except KeyboardInterrupt as error:  # which Typer would take for an exit without a word
+            return command(**arguments)
+        except KeyboardInterrupt as error:  # Typer would exit without a message
             raise InterruptedByUserError(*error.args) from None
 
-    added = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in common.parameters.values()]
-    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own.parameters.values()]
-    with_options.__signature__ = own.replace(parameters=[*parameters, *added])  # type: ignore[attr-defined]
-    with_options.__annotations__ = {one.name: one.annotation for one in (*parameters, *added)}
+    # Typer reads a command's options off its signature.
+    parameters = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for signature in (own, common)
+        for parameter in signature.parameters.values()
+    ]
+    with_options.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return with_options

@@ -39,5 +39,7 @@ def import_(
 
     taken = import_weights.import_file(file, Home.from_environment(), key)
     typer.echo(f"weights: {taken.digest}")
-    what = f"{console.many(taken.tensors, 'tensor')}, {taken.parameters:,} values" + (f" under {key}" if key else "")
-    console.news().print(f"{file}: {what}, taken into {taken.path.parent}", markup=False)
+    what = f"{console.pluralize(taken.tensors, 'tensor')}, {taken.parameters:,} values" + (
+        f" under {key}" if key else ""
+    )
+    console.progress_console().print(f"{file}: {what}, taken into {taken.path.parent}", markup=False)

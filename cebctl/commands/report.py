@@ -191,7 +191,7 @@ def _pictures(
     figures: Path | None,
     html: Path | None,
 ) -> None:
-    from cebctl.render.console import many, news
+    from cebctl.render.console import pluralize, progress_console
     from cebctl.report.figures import build, draw
     from experiments.atomic_files import replacing
     from experiments.errors import InputError
@@ -201,14 +201,16 @@ def _pictures(
     try:
         if figures is not None:
             files = draw.save(drawn, figures)
-            news().print(f"{figures}: {many(len(files), 'file')} of {many(len(drawn), 'figure')}", markup=False)
+            progress_console().print(
+                f"{figures}: {pluralize(len(files), 'file')} of {pluralize(len(drawn), 'figure')}", markup=False
+            )
         if html is not None:
             from cebctl.report.page import build as page
 
             html.parent.mkdir(parents=True, exist_ok=True)
             with replacing(html) as beside:
                 beside.write_text(page.render_page(built, drawn, evidence, rows, versions), "utf-8")
-            news().print(f"a page of it all, for a browser: {html}", markup=False)
+            progress_console().print(f"a page of it all, for a browser: {html}", markup=False)
     except OSError as error:
         raise InputError(error.filename or html or figures or "", error.strerror or str(error)) from None
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cebctl.render import output_mode
-from cebctl.render.console import broken, fitting, news, out, print_table, room
+from cebctl.render.console import fit_columns, print_table, progress_console, result_console, terminal_width, wrap
 from experiments import datasets
 from experiments.errors import InputError
 from jobs.datasets import download as fetching
@@ -28,9 +28,9 @@ def show(root: Path) -> None:
         for name in datasets.names()
         for there in (fetching.dataset_status(name, root),)
     ]
-    console = out()
-    console.print(broken(f"CEBCTL_DATA {root}", room()), markup=False, soft_wrap=True)
-    if room() < sum(max(map(len, column)) + 2 for column in zip(_HEADS, *rows, strict=True)) - 2:
+    console = result_console()
+    console.print(wrap(f"CEBCTL_DATA {root}", terminal_width()), markup=False, soft_wrap=True)
+    if terminal_width() < sum(max(map(len, column)) + 2 for column in zip(_HEADS, *rows, strict=True)) - 2:
         _narrow(console, rows)
         return
     table = Table(*_HEADS, box=None, pad_edge=False)
@@ -41,14 +41,14 @@ def show(root: Path) -> None:
 
 def _narrow(console: Console, rows: Sequence[Sequence[str]]) -> None:
     """The columns of numbers that fit, and below each data set what else is said of it."""
-    heads, cells = fitting(_HEADS[:-1], [row[:-1] for row in rows], ("classes", "images"), {})
+    heads, cells = fit_columns(_HEADS[:-1], [row[:-1] for row in rows], ("classes", "images"), {})
     widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
     for line, detail in zip([heads, *cells], ["", *(row[-1] for row in rows)], strict=True):
         plain = "" if detail else "bold"
         parts = [Text(cell.ljust(width), _STYLE.get(cell, plain)) for cell, width in zip(line, widths, strict=True)]
         console.print(Text("  ").join(parts), soft_wrap=True)
         if detail:
-            console.print(broken(f"    {detail}", room(), "    "), markup=False, soft_wrap=True)
+            console.print(wrap(f"    {detail}", terminal_width(), "    "), markup=False, soft_wrap=True)
 
 
 def _sizes(name: str) -> tuple[str, str]:
@@ -64,8 +64,8 @@ def fetch(name: str, root: Path) -> None:
     """Fetch with a progress bar on stderr."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     tasks: dict[str, TaskID] = {}
-    console = news()
-    with Progress(*columns, console=console, transient=True, disable=not output_mode.redraws()) as bars:
+    console = progress_console()
+    with Progress(*columns, console=console, transient=True, disable=not output_mode.is_live()) as bars:
 
         def progress(file: str, at_hand: int, total: int | None) -> None:
             if file not in tasks:

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cebctl.diagnostics.findings import Finding, next_steps
-from cebctl.render.console import news, out, print_table
+from cebctl.render.console import print_table, progress_console, result_console
 from store.ingest import Ingested
 
 _STYLE = {"ok": "green", "note": "yellow", "wrong": "red"}
@@ -22,7 +22,7 @@ def show(found: Sequence[Finding]) -> None:
     table.add_column(overflow="fold")
     for finding in found:
         table.add_row(finding.area, f"[{_STYLE[finding.level]}]{finding.level}[/]", escape(finding.text))
-    console = out()
+    console = result_console()
     print_table(console, table, label=2)
     things = next_steps(found)
     console.print("\nTo do:" if things else "\nNothing to do.")
@@ -32,4 +32,4 @@ def show(found: Sequence[Finding]) -> None:
 
 def rebuilt(read: Ingested) -> None:
     """Say that the store was rebuilt."""
-    news().print(f"rebuilt from {read.files} journals, {read.records:,} records")
+    progress_console().print(f"rebuilt from {read.files} journals, {read.records:,} records")

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cebctl.onboarding.scan_images import FolderScan
-from cebctl.render.console import err, many, news
+from cebctl.render.console import error_console, pluralize, progress_console
 
 
 def show(matrix: Path, found: FolderScan, described: Path, network: str, first_try: str) -> None:
     """A line for each; `first_try` is a command for a smaller network, where there is no GPU for this one."""
-    data, console = found.description, news()
+    data, console = found.description, progress_console()
     kind = "grey" if data.channels == 1 else "colour"
-    images = f"{data.train:,} training and {many(data.test, 'test image')} of {len(data.class_names)} classes"
+    images = f"{data.train:,} training and {pluralize(data.test, 'test image')} of {len(data.class_names)} classes"
     lines = [f"found {images}, {kind}, taken at {data.size}x{data.size} pixels", f"described them in {described}"]
     for note in (*found.notes, *_resized(found)):
-        err().print(f"note: {note}", markup=False)
+        error_console().print(f"note: {note}", markup=False)
     for line in (*lines, f"wrote {matrix}"):
         console.print(line, markup=False)
     console.print(

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from cebctl.render.console import broken, room
+from cebctl.render.console import terminal_width, wrap
 from cebctl.status.log_sources import LogSources
 from experiments.benchmarks import describe
 from jobs.journal.files import read
@@ -97,7 +97,7 @@ def _broken(text: str) -> str:
     """A line of ours as the terminal has room for it; the lines of a traceback behind it, and what a job printed, are
     never changed."""
     first, *others = text.split("\n")
-    return "\n".join([broken(first, room(), "    "), *others])
+    return "\n".join([wrap(first, terminal_width(), "    "), *others])
 
 
 def _line(record: AnyRecord) -> str:

@@ -1,4 +1,4 @@
-"""How this call talks: what the options that every command has ask for, and what the terminal can do."""
+"""The output mode of this call: the options that every command has, and what the terminal can do."""
 
 from __future__ import annotations
 
@@ -8,66 +8,66 @@ import sys
 import time
 from dataclasses import dataclass
 
-_ROOMS = ("cebctl", "store", "jobs")
+_LOGGERS = ("cebctl", "store", "jobs")
 
 
 @dataclass
-class Manner:
-    """What was asked for so far; an option may stand before the command as well as behind it."""
+class OutputMode:
+    """The options enabled so far; each may stand before the command or behind it."""
 
     verbose: bool = False
-    """What is done behind the scenes as well."""
+    """Log the calls to Slurm, the processes started and the journals read."""
     quiet: bool = False
-    """Results and errors alone."""
+    """Print results and errors only."""
     plain: bool = False
     """For screen readers, braille and grep: no boxes, no bars, no redraw, one fact per line."""
     debug: bool = False
-    """Tracebacks."""
+    """Print tracebacks."""
 
 
-NOW = Manner()
+current = OutputMode()
 
 
-def begin() -> None:
-    """As the environment has it: CEBCTL_PLAIN and CEBCTL_DEBUG, set to anything, are the options of those names."""
-    NOW.verbose = NOW.quiet = False
-    NOW.plain = bool(os.environ.get("CEBCTL_PLAIN"))
-    NOW.debug = bool(os.environ.get("CEBCTL_DEBUG"))
-    for room in _ROOMS:
-        logging.getLogger(room).handlers.clear()
-    # Of a connection that a Ctrl-C closes it logs the traceback, where one line is due.
+def reset() -> None:
+    """Start from the environment: CEBCTL_PLAIN and CEBCTL_DEBUG, set to anything, enable the options of those names."""
+    current.verbose = current.quiet = False
+    current.plain = bool(os.environ.get("CEBCTL_PLAIN"))
+    current.debug = bool(os.environ.get("CEBCTL_DEBUG"))
+    for name in _LOGGERS:
+        logging.getLogger(name).handlers.clear()
+    # When Ctrl-C closes a connection, the pool logs a traceback; the user is to see one line.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
 
-def ask(*, verbose: bool, quiet: bool, plain: bool, debug: bool) -> None:
-    """Add what the options of this call ask for."""
-    NOW.verbose |= verbose
-    NOW.quiet |= quiet
-    NOW.plain |= plain
-    NOW.debug |= debug
+def enable(*, verbose: bool = False, quiet: bool = False, plain: bool = False, debug: bool = False) -> None:
+    """Add these options to the current mode."""
+    current.verbose |= verbose
+    current.quiet |= quiet
+    current.plain |= plain
+    current.debug |= debug
     if verbose:
         _log_to_stderr()
 
 
-def boxes() -> bool:
-    """Whether help may be framed."""
-    return not NOW.plain and os.environ.get("TERM") != "dumb"
+def use_boxes() -> bool:
+    """Return True if help may be framed."""
+    return not current.plain and os.environ.get("TERM") != "dumb"
 
 
-def redraws() -> bool:
-    """Whether stderr is a terminal that can be drawn over; never a log, whatever FORCE_COLOR says."""
+def is_live() -> bool:
+    """Return True if stderr is a terminal that can be redrawn; a log never is, even under FORCE_COLOR."""
     dumb = os.environ.get("TERM", "").lower() in ("dumb", "unknown")
-    return sys.stderr.isatty() and not (dumb or NOW.plain or NOW.quiet or NOW.verbose)
+    return sys.stderr.isatty() and not (dumb or current.plain or current.quiet or current.verbose)
 
 
 def _log_to_stderr() -> None:
-    """What is done behind the scenes, a line each: `10:40:07.123 squeue -h … (0.02 s)`."""
+    """Log the loggers of our packages to stderr, a line each: `10:40:07.123 squeue -h … (0.02 s)`."""
     handler = logging.StreamHandler(sys.stderr)
-    form = logging.Formatter("%(asctime)s.%(msecs)03d %(message)s", "%H:%M:%S")
-    form.converter = time.localtime
-    handler.setFormatter(form)
-    for room in _ROOMS:
-        logger = logging.getLogger(room)
+    formatter = logging.Formatter("%(asctime)s.%(msecs)03d %(message)s", "%H:%M:%S")
+    formatter.converter = time.localtime
+    handler.setFormatter(formatter)
+    for name in _LOGGERS:
+        logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
         logger.setLevel(logging.DEBUG)
         logger.propagate = False

@@ -13,7 +13,8 @@ from rich.table import Table
 from cebctl.planning.matrix_diff import MatrixDiff
 from cebctl.planning.plan import Family, Plan
 from cebctl.render import output_mode
-from cebctl.render.console import STATE_STYLE, duration, many, out, print_facts, print_table
+from cebctl.render.console import format_duration, pluralize, print_facts, print_table, result_console
+from cebctl.render.state_styles import STATE_STYLES
 from cebctl.status.states import count_states
 from cebctl.submission.job_arrays import JobArray
 from experiments import batch_norm, gpus
@@ -26,7 +27,7 @@ _BASIS = {"measured": "measured", "counted": "FLOPs"}
 
 def show(plan: Plan, *, full: bool = False) -> None:
     """Print the plan; `full` lists every run."""
-    console = out()
+    console = result_console()
     matrix = plan.matrix
     _title(console, plan)
     if plan.changes is not None:
@@ -50,15 +51,15 @@ def show(plan: Plan, *, full: bool = False) -> None:
 
 def _title(console: Console, plan: Plan) -> None:
     path, title, runs = str(plan.matrix.path), plan.matrix.title, len(plan.runs)
-    if output_mode.NOW.plain:
+    if output_mode.current.plain:
         print_facts(console, "", ("matrix", "title", "runs"), (path, title, str(runs)))
     else:
-        console.print(f"[bold]{escape(path)}[/]  {escape(title)}: {many(runs, 'run')}", soft_wrap=True)
+        console.print(f"[bold]{escape(path)}[/]  {escape(title)}: {pluralize(runs, 'run')}", soft_wrap=True)
 
 
 def _say(console: Console, name: str, lines: Sequence[str], style: str = "bold") -> None:
     """A word at the margin and lines beside it, wrapped."""
-    if output_mode.NOW.plain:
+    if output_mode.current.plain:
         print_facts(console, "", [name] * len(lines), lines)
         return
     grid = Table.grid(padding=(0, 2))
@@ -86,7 +87,9 @@ def _families(plan: Plan) -> Table:
         table.add_column("GiB/GPU", justify="right")
     for family in plan.families:
         cells = [_value(family.axes.get(name, "–")) for name in names]
-        states = " ".join(f"[{STATE_STYLE[s]}]{n:,} {s}[/]" for s, n in count_states(family.runs).items() if n)
+        states = " ".join(
+            f"[{STATE_STYLES[s].terminal}]{n:,} {s}[/]" for s, n in count_states(family.runs).items() if n
+        )
         cells += [_axes(family), str(len(family.runs)), states, _cost(plan, family.hours), _basis(family.bases)]
         if plan.uses_gpus:
             cells.append(_gib(family))
@@ -110,7 +113,7 @@ def _runs(plan: Plan) -> Table:
     ):
         table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for run, estimate in zip(plan.runs, plan.estimates, strict=True):
-        states = {stage.stage: f"[{STATE_STYLE[stage.state]}]{stage.state}[/]" for stage in run.stages}
+        states = {stage.stage: f"[{STATE_STYLES[stage.state].terminal}]{stage.state}[/]" for stage in run.stages}
         stages = [states.get("train", ""), states.get("evaluate", "–")]
         table.add_row(escape(run.planned.name), run.planned.run_id, *stages, _cost(plan, estimate.hours))
     return table
@@ -144,7 +147,7 @@ def _gib(family: Family) -> str:
 def _cost(plan: Plan, hours: float) -> str:
     """GPU-hours as a number, time on CPU cores as a time span."""
     if not plan.uses_gpus:
-        return duration(hours * 3600)
+        return format_duration(hours * 3600)
     if 0 < hours < 0.001:
         return "<0.001"
     return f"{hours:,.0f}" if hours >= 10 else f"{hours:.1f}" if hours >= 0.1 else f"{hours:.3f}"
@@ -199,11 +202,11 @@ def _time(plan: Plan) -> list[str]:
     unit, device = (" GPU-hours", "GPUs") if plan.uses_gpus else (" of one core", "cores")
     lines = [f"{_cost(plan, plan.hours)}{unit} for all runs, {_cost(plan, plan.hours_to_do)} to do"]
     if plan.pending_jobs:
-        lines[0] += f": {duration(plan.wall_hours * 3600)} on {plan.gpus} {device}"
+        lines[0] += f": {format_duration(plan.wall_hours * 3600)} on {plan.gpus} {device}"
         if len(plan.runs) > 1 and plan.wall_hours > 1.2 * plan.hours_to_do / plan.gpus:
             name, hours = plan.longest_run
             if hours > 0.5 * plan.wall_hours:
-                lines.append(f"the longest run, {name}, takes {duration(hours * 3600)} of it")
+                lines.append(f"the longest run, {name}, takes {format_duration(hours * 3600)} of it")
     if continued := plan.resumed_runs:
         goes = "goes on from its checkpoint" if len(continued) == 1 else "go on from their checkpoints"
         lines.append(f"of {_names(continued)}, which {goes}, only what is left is to do")

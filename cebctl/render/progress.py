@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.markup import escape
 
 from cebctl.render import output_mode
-from cebctl.render.console import duration, err, news
+from cebctl.render.console import error_console, format_duration, progress_console
 from cebctl.render.status_view import reason, summary
 from cebctl.render.watch_view import Picture
 from cebctl.status.polling import Snapshot
@@ -34,7 +34,7 @@ def watch(matrix: Matrix, look: Look) -> Snapshot:
     Ctrl-C ends the watching, not the runs, and says so.
     """
     try:
-        return _live(matrix, look) if output_mode.redraws() else _lines(look)
+        return _live(matrix, look) if output_mode.is_live() else _lines(look)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"stopped watching, the runs go on: `cebctl status {matrix.path} --watch` shows them, "
@@ -63,7 +63,7 @@ def _live(matrix: Matrix, look: Look) -> Snapshot:
     began = time.monotonic()
     seen = look()
     before = sum(run.state == "done" for run in seen.runs)
-    with Live(console=err(), auto_refresh=False, screen=True) as live:
+    with Live(console=error_console(), auto_refresh=False, screen=True) as live:
         while _active(seen.runs):
             picture = Picture(matrix, seen, before, time.monotonic() - began)
             live.update(picture.text(*live.console.size), refresh=True)
@@ -74,13 +74,13 @@ def _live(matrix: Matrix, look: Look) -> Snapshot:
                 picture = Picture(matrix, seen, before, time.monotonic() - began)
                 live.update(picture.text(*live.console.size), refresh=True)
                 time.sleep(min(POLL_SECONDS, max(rest - time.monotonic(), 0.01)))
-    news().print(f"{matrix.path}: {summary(seen.runs)} in {duration(time.monotonic() - began)}")
+    progress_console().print(f"{matrix.path}: {summary(seen.runs)} in {format_duration(time.monotonic() - began)}")
     return seen
 
 
 def _lines(look: Look) -> Snapshot:
     """A line whenever a run moves on: `[3/16] ceb rho=5: trained, evaluating`."""
-    console = news()
+    console = progress_console()
     began = time.monotonic()
     seen = look()
     known = {run.planned.run_id: (run.current.stage, run.state) for run in seen.runs}
@@ -100,7 +100,7 @@ def _lines(look: Look) -> Snapshot:
                 console.print(escape(f"[{done}/{len(seen.runs)}] {run.planned.name}: {_moved(run)}{why}"))
             known[run.planned.run_id] = now
         time.sleep(max(POLL_SECONDS, _SHARE * took))
-    console.print(f"{summary(seen.runs)} after {duration(time.monotonic() - began)}")
+    console.print(f"{summary(seen.runs)} after {format_duration(time.monotonic() - began)}")
     return seen
 
 

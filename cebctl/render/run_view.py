@@ -14,7 +14,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from cebctl.render import output_mode
-from cebctl.render.console import decimals, duration, fitting, out, print_table, room
+from cebctl.render.console import (
+    fit_columns,
+    format_decimals,
+    format_duration,
+    print_table,
+    result_console,
+    terminal_width,
+)
 from cebctl.status.find_run import StoredRun
 from cebctl.status.staleness import ResultDrift
 from experiments.benchmarks import full_column
@@ -24,10 +31,10 @@ from store.row_types import AttemptRow, ResultRow
 
 def show(found: StoredRun) -> None:
     """Print spec, attempts and results."""
-    console = out()
+    console = result_console()
     console.print(f"[bold]{found.run.run_id}[/]  {escape(found.run.label)}\n{escape(str(found.paths.folder))}\n")
-    flow = False if output_mode.NOW.plain else None  # None: what is short on one line
-    spec = yaml.safe_dump(found.run.spec, sort_keys=False, default_flow_style=flow, width=room() - _OVERRUN)
+    flow = False if output_mode.current.plain else None  # None: what is short on one line
+    spec = yaml.safe_dump(found.run.spec, sort_keys=False, default_flow_style=flow, width=terminal_width() - _OVERRUN)
     console.print(spec, markup=False)
     if found.off_target:
         console.print(f"[yellow]{escape(found.off_target)}[/]\n")
@@ -80,7 +87,7 @@ _OVERRUN = 8
 
 
 def _print(console: Console, heads: _Heads, rows: Sequence[Sequence[str]]) -> None:
-    names, rows = fitting(heads.names, rows, heads.spare, heads.least)
+    names, rows = fit_columns(heads.names, rows, heads.spare, heads.least)
     table = Table(box=None, pad_edge=False)
     for name in names:
         table.add_column(name, no_wrap=name not in heads.least, overflow="fold")
@@ -91,7 +98,7 @@ def _print(console: Console, heads: _Heads, rows: Sequence[Sequence[str]]) -> No
 
 def _attempt(job: AttemptRow) -> tuple[str, ...]:
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(job.started_at)) if job.started_at else ""
-    took = duration(job.updated_at - job.started_at) if job.started_at and job.updated_at else ""
+    took = format_duration(job.updated_at - job.started_at) if job.started_at and job.updated_at else ""
     at = job.steps if job.state == "succeeded" else job.step  # the last heartbeat was before the end
     steps = f"{at:,}/{job.steps:,}" if at is not None and job.steps else ""
     return (
@@ -106,7 +113,7 @@ def _attempt(job: AttemptRow) -> tuple[str, ...]:
 
 
 def _result(row: ResultRow, standing: ResultDrift) -> tuple[str, ...]:
-    number = "–" if row.number is None else decimals(row.number, 4)
+    number = "–" if row.number is None else format_decimals(row.number, 4)
     value = number if row.correct is None else f"{row.correct}/{row.total} = {number}"
     value += "†" * bool(standing.difference) + "‡" * bool(standing.mixed)
     name = full_column(row.benchmark, row.name)

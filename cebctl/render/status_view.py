@@ -16,18 +16,18 @@ from rich.text import Text
 
 from cebctl.render import output_mode
 from cebctl.render.console import (
-    STATE_STYLE,
-    broken,
-    duration,
-    err,
-    many,
-    news,
-    out,
+    error_console,
+    format_duration,
+    pluralize,
     print_facts,
     print_json,
     print_table,
-    room,
+    progress_console,
+    result_console,
+    terminal_width,
+    wrap,
 )
+from cebctl.render.state_styles import STATE_STYLES
 from cebctl.status.collect import MatrixRow
 from cebctl.status.off_target import last_rho_text
 from cebctl.status.states import STATES, RunStatus, count_states
@@ -43,7 +43,7 @@ def announce_nothing(matrix: Matrix, runs: Sequence[RunStatus]) -> None:
     awaited = [run for run in runs if run.current.untrained_parent]
     if awaited:
         again += f"; {awaited[0].planned.name} {reason(awaited[0])}"
-    news().print(f"{matrix.path}: nothing to submit, {summary(runs)}{again}")
+    progress_console().print(f"{matrix.path}: nothing to submit, {summary(runs)}{again}")
 
 
 def announce(submission: Submission, matrix: Matrix, home: Home) -> None:
@@ -51,16 +51,16 @@ def announce(submission: Submission, matrix: Matrix, home: Home) -> None:
     stages = [claim.stage for claim in submission.claims]
     parts = [f"{stages.count(stage)} x {stage}" for stage in dict.fromkeys(stages)]
     to = "local worker" if submission.executor == "local" else "Slurm array"
-    limit = f", at most {many(submission.max_parallel, 'job')} at once" if submission.max_parallel else ""
-    news().print(
-        f"{matrix.path}: submitted {', '.join(parts)} to {many(len(submission.launched), to)}{limit} "
+    limit = f", at most {pluralize(submission.max_parallel, 'job')} at once" if submission.max_parallel else ""
+    progress_console().print(
+        f"{matrix.path}: submitted {', '.join(parts)} to {pluralize(len(submission.launched), to)}{limit} "
         f"(submission {submission.name}, home {home.folder})"
     )
     if submission.returned:
         why = Counter(reason for _, reason in submission.returned)
         for reason, count in why.items():
-            err().print(f"[yellow]not submitted[/] {many(count, 'stage')}: {escape(reason)}")
-        err().print(f"`cebctl submit {matrix.path}` offers them again")
+            error_console().print(f"[yellow]not submitted[/] {pluralize(count, 'stage')}: {escape(reason)}")
+        error_console().print(f"`cebctl submit {matrix.path}` offers them again")
 
 
 def show(matrix: Matrix, runs: Sequence[RunStatus]) -> None:
@@ -71,13 +71,13 @@ def show(matrix: Matrix, runs: Sequence[RunStatus]) -> None:
         stage = current.stage if run.state != "done" else ""
         what = progress(current.job) if run.state == "running" else reason(run)
         what = "; ".join(part for part in (what, whose(run), generation(run)) if part)
-        lines.append(((run.planned.run_id, run.planned.name, run.state, stage, what), STATE_STYLE[run.state]))
-    console = out()
-    if output_mode.NOW.plain:
+        lines.append(((run.planned.run_id, run.planned.name, run.state, stage, what), STATE_STYLES[run.state].terminal))
+    console = result_console()
+    if output_mode.current.plain:
         for (run_id, name, state, at, what), _ in lines[1:]:
             print_facts(console, f"{run_id} {name}", ("state", at or "note"), (state, what))
     else:
-        console.print(_aligned(lines, room()), soft_wrap=True, end="")
+        console.print(_aligned(lines, terminal_width()), soft_wrap=True, end="")
     console.print(f"{matrix.path}: {summary(runs)}", markup=False)
 
 
@@ -108,12 +108,12 @@ def _aligned(lines: Sequence[_Line], width: int) -> Text:
         text.append(f"{state:<{widths[2]}}", style=style)
         below = [] if above else [name]
         if left >= min(_READABLE, widths[4]):
-            beside = broken(what, left, "").replace("\n", "\n" + " " * (width - left))
+            beside = wrap(what, left, "").replace("\n", "\n" + " " * (width - left))
         else:
             beside, below = "", [*below, what]
         text.append(f"  {stage:<{widths[3]}}  {beside}".rstrip() + "\n")
         for part in filter(None, below if style != _HEAD else ()):
-            text.append(broken(f"    {part}", width, "    ") + "\n")
+            text.append(wrap(f"    {part}", width, "    ") + "\n")
     return text
 
 
@@ -124,7 +124,7 @@ def _widths(lines: Sequence[_Line]) -> list[int]:
 def summary(runs: Sequence[RunStatus]) -> str:
     """The counts in words: `16 runs: 3 running, 13 done`."""
     parts = [f"{n:,} {state}" for state, n in count_states(runs).items() if n]
-    return f"{many(len(runs), 'run')}: {', '.join(parts)}"
+    return f"{pluralize(len(runs), 'run')}: {', '.join(parts)}"
 
 
 def progress(job: AttemptRow | None) -> str:
@@ -141,7 +141,7 @@ def progress(job: AttemptRow | None) -> str:
     if job.started_at and job.updated_at and job.step > (job.resumed_step or 0):
         done = job.step - (job.resumed_step or 0)
         left = (job.updated_at - job.started_at) / done * (job.steps - job.step)
-        parts.append(f"{duration(left)} left")
+        parts.append(f"{format_duration(left)} left")
     return ", ".join(parts)
 
 
@@ -173,7 +173,7 @@ def reason(run: RunStatus) -> str:
     if run.state == "new" and note:
         return f"{note}; `submit` offers it again"
     if run.state == "new" and run.stages[0].state == "done":
-        return f"{many(len(run.current.missing), 'benchmark')} to run"
+        return f"{pluralize(len(run.current.missing), 'benchmark')} to run"
     return ""
 
 
@@ -186,8 +186,8 @@ def failures(runs: Sequence[RunStatus], home: Home) -> None:
         log = ""
         if current.job is not None:
             log = f" (log: {home.run(run.planned.run_id).log(current.stage, current.job.attempt)})"
-        style = STATE_STYLE[run.state]
-        err().print(
+        style = STATE_STYLES[run.state].terminal
+        error_console().print(
             f"[{style}]{run.state}[/] {run.planned.run_id} {escape(run.planned.name)}, {current.stage}: "
             f"{escape(reason(run))}{escape(log)}"
         )
@@ -236,7 +236,7 @@ def show_matrices(rows: Sequence[MatrixRow], *, as_json: bool) -> None:
         print_json([{"matrix": r.matrix, "path": r.path, "submitted": r.submitted, "counts": r.counts} for r in rows])
         return
     if not rows:
-        out().print("nothing was submitted yet; try `cebctl plan experiments/digits.yaml`")
+        result_console().print("nothing was submitted yet; try `cebctl plan experiments/digits.yaml`")
         return
     table = Table(box=None, pad_edge=False)
     for name in ("matrix", "last submitted", *STATES, "path"):
@@ -244,8 +244,8 @@ def show_matrices(rows: Sequence[MatrixRow], *, as_json: bool) -> None:
     for row in rows:
         cells = [str(row.counts.get(state) or "·") if row.counts else "?" for state in STATES]
         table.add_row(row.matrix, _when(row), *cells, row.path)
-    console = out()
-    if room() < Measurement.get(console, console.options.update(max_width=10_000), table).maximum:
+    console = result_console()
+    if terminal_width() < Measurement.get(console, console.options.update(max_width=10_000), table).maximum:
         _narrow(console, rows)
     else:
         print_table(console, table)
@@ -261,14 +261,14 @@ def _narrow(console: Console, rows: Sequence[MatrixRow]) -> None:
     for row in rows:
         found = ", ".join(f"{n} {state}" for state in STATES if (n := row.counts.get(state))) if row.counts else "?"
         line = f"{row.matrix:<{widest}}  {_when(row)}  {found}"
-        for part in (broken(line, console.width, "    "), f"    {row.path}"):
+        for part in (wrap(line, console.width, "    "), f"    {row.path}"):
             console.print(part, markup=False, soft_wrap=True)
 
 
 def warn(warnings: Sequence[str]) -> None:
     """Pass on what kept the look from being whole."""
     for warning in warnings:
-        err().print(f"[yellow]note[/] {escape(warning)}")
+        error_console().print(f"[yellow]note[/] {escape(warning)}")
 
 
 def warn_off_target(runs: Sequence[RunStatus], last_rho: Mapping[str, float | None]) -> None:
@@ -277,10 +277,12 @@ def warn_off_target(runs: Sequence[RunStatus], last_rho: Mapping[str, float | No
         if run.planned.run_id in last_rho:
             ended = last_rho_text(last_rho[run.planned.run_id])
             text = f"{run.planned.name}: the target rho was not in force when training ended, but {ended}"
-            err().print(f"[yellow]note[/] {escape(text)}")
+            error_console().print(f"[yellow]note[/] {escape(text)}")
 
 
 def warn_damaged(damaged: Mapping[str, int]) -> None:
     """Say which journals hold lines that make no sense."""
     for path, lines in damaged.items():
-        err().print(f"[yellow]damaged[/] {escape(path)}: {many(lines, 'line')} could not be read, skipped")
+        error_console().print(
+            f"[yellow]damaged[/] {escape(path)}: {pluralize(lines, 'line')} could not be read, skipped"
+        )

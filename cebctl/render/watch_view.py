@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from cebctl.render.console import STATE_STYLE, duration
+from cebctl.render.console import format_duration
+from cebctl.render.state_styles import STATE_STYLES
 from cebctl.render.status_view import progress, reason, summary
 from cebctl.status.families import family_axes
 from cebctl.status.polling import Snapshot
@@ -61,7 +62,7 @@ class Picture:
         done = sum(run.state == "done" for run in runs)
         left = ""
         if self.done_before < done < len(runs):
-            left = f", {duration(self.seconds / (done - self.done_before) * (len(runs) - done))} left"
+            left = f", {format_duration(self.seconds / (done - self.done_before) * (len(runs) - done))} left"
         return Text.assemble((self.matrix.name, "bold"), f"  {summary(runs)}{left}  {time.strftime('%H:%M:%S')}")
 
     def _families(self) -> list[Text]:
@@ -85,7 +86,7 @@ class Picture:
         widths = max(map(len, stands), default=0), max(map(len, hosts), default=0)
         return [
             Text.assemble(
-                ("  " + f"{run.current.stage:<8}", STATE_STYLE["running"]),
+                ("  " + f"{run.current.stage:<8}", STATE_STYLES["running"].terminal),
                 f"  {stand:<{widths[0]}}  {host:<{widths[1]}}  {run.planned.name}",
             )
             for run, stand, host in zip(runs, stands, hosts, strict=True)
@@ -94,12 +95,14 @@ class Picture:
     def _waiting(self) -> list[Text]:
         """How many runs wait for what, in Slurm's words."""
         notes = Counter(run.current.slurm_note or "in the queue" for run in self.seen.runs if run.state == "queued")
-        return [Text.assemble("  ", (f"{count} queued", STATE_STYLE["queued"]), f"  {note}") for note, count in
-                notes.most_common()]  # fmt: skip
+        style = STATE_STYLES["queued"].terminal
+        return [Text.assemble("  ", (f"{count} queued", style), f"  {note}") for note, count in notes.most_common()]
 
     def _ended(self) -> list[Text]:
         return [
-            Text.assemble("  ", (f"{run.state:<6}", STATE_STYLE[run.state]), f"  {run.planned.name}  {reason(run)}")
+            Text.assemble(
+                "  ", (f"{run.state:<6}", STATE_STYLES[run.state].terminal), f"  {run.planned.name}  {reason(run)}"
+            )
             for run in self.seen.runs
             if run.state in ("failed", "lost")
         ]
@@ -108,7 +111,7 @@ class Picture:
 def _silent(run: RunStatus) -> str:
     """For how long a run was not heard of, if it is worth a word."""
     age = time.time() - run.current.job.updated_at if run.current.job else 0.0
-    return f", silent for {duration(age)}" if age > _SILENT_SECONDS else ""
+    return f", silent for {format_duration(age)}" if age > _SILENT_SECONDS else ""
 
 
 def _done(runs: Sequence[RunStatus]) -> int:
@@ -123,7 +126,7 @@ def _bar(runs: Sequence[RunStatus]) -> Text:
         widths[max(widths, key=lambda state: widths[state])] -= 1
     bar = Text()
     for state, sign in _PARTS:
-        bar.append(sign * widths.get(state, 0), style=STATE_STYLE[state])
+        bar.append(sign * widths.get(state, 0), style=STATE_STYLES[state].terminal)
     bar.append("░" * (_BAR - len(bar)), style="dim")
     return bar
 

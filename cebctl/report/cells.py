@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
-from cebctl.render.console import many
+from cebctl.render.console import pluralize
 from cebctl.report.audit_verdict import Verdict
 
 ERRORS = ("error", "relative_error", "success")
@@ -137,7 +137,7 @@ class Audit:
     """Images that were audited."""
 
     def __str__(self) -> str:
-        return f"{self.verdict} ({many(self.n, 'image')})"
+        return f"{self.verdict} ({pluralize(self.n, 'image')})"
 
 
 @dataclass(frozen=True)

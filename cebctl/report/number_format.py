@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cebctl.render.console import decimals
+from cebctl.render.console import format_decimals
 from cebctl.report.cells import Cell, Missing, Report, Row, Table
 from experiments.matrix.planned_run import format_value
 
@@ -51,8 +51,8 @@ def format_cell(cell: Cell | Missing, row_seeds: int, is_mixed: bool) -> str:
 def cell_value(cell: Cell) -> str:
     """Return `98.3`, of several seeds `98.3 ±0.4`."""
     factor, digits = scale(cell.measure)
-    spread = f" ±{decimals(cell.std * factor, digits)}" if cell.seeds > 1 else ""
-    return decimals(cell.value * factor, digits) + spread
+    spread = f" ±{format_decimals(cell.std * factor, digits)}" if cell.seeds > 1 else ""
+    return format_decimals(cell.value * factor, digits) + spread
 
 
 def version_marks(cell: Cell) -> str:
@@ -68,7 +68,7 @@ def cell_interval(cell: Cell, is_mixed: bool) -> str:
     factor, digits = scale(cell.measure)
     if cell.low == cell.high and cell.seeds == 1:
         return ""
-    ends = f"{decimals(cell.low * factor, digits)}, {decimals(cell.high * factor, digits)}"
+    ends = f"{format_decimals(cell.low * factor, digits)}, {format_decimals(cell.high * factor, digits)}"
     return f" [{ends}]{_mark(cell, is_mixed)}"
 
 
@@ -81,8 +81,9 @@ def format_narrow_cell(cell: Cell | Missing, row_seeds: int, is_mixed: bool) -> 
     if isinstance(cell, Missing):
         return f"{short_reason(cell)} {cell.published_text.removesuffix('%')}".rstrip()
     factor, digits = scale(cell.measure)
-    ends = f"[{decimals(cell.low * factor, digits)},{decimals(cell.high * factor, digits)}]{_mark(cell, is_mixed)}"
-    number = f"{decimals(cell.value * factor, digits)}{version_marks(cell) or ' '}{ends}"
+    low, high = (format_decimals(end * factor, digits) for end in (cell.low, cell.high))
+    ends = f"[{low},{high}]{_mark(cell, is_mixed)}"
+    number = f"{format_decimals(cell.value * factor, digits)}{version_marks(cell) or ' '}{ends}"
     fewer = f"({seed_count(cell.seeds, cell.seeds_asked)})" if cell.seeds < row_seeds else ""
     return " ".join(filter(None, [number, fewer, cell.published_text.removesuffix("%"), cell_difference(cell)]))
 
@@ -121,7 +122,7 @@ def cell_difference(cell: Cell, before: str = "") -> str:
     if cell.difference is None:
         return ""
     factor, digits = scale(cell.measure)
-    return before + decimals(round(cell.difference * factor, digits) + 0.0, digits, "+")  # + 0.0: no -0.0
+    return before + format_decimals(round(cell.difference * factor, digits) + 0.0, digits, "+")  # + 0.0: no -0.0
 
 
 def column_heading(table: Table, name: str) -> str:

@@ -90,14 +90,13 @@ def test_a_terminal_is_drawn_over_unless_it_is_asked_not_to(monkeypatch: pytest.
     monkeypatch.setattr("sys.stderr", type("Terminal", (), {"isatty": lambda self: True})())
     monkeypatch.setenv("TERM", "xterm")
     for option in (None, "verbose", "quiet", "plain"):
-        output_mode.begin()
-        chosen = dict.fromkeys(("verbose", "quiet", "plain", "debug"), False)
-        output_mode.ask(**chosen | ({option: True} if option else {}))
-        assert output_mode.redraws() == (option is None)
-    output_mode.begin()
-    assert output_mode.redraws()
+        output_mode.reset()
+        output_mode.enable(**({option: True} if option else {}))
+        assert output_mode.is_live() == (option is None)
+    output_mode.reset()
+    assert output_mode.is_live()
     monkeypatch.setenv("TERM", "dumb")
-    assert not output_mode.redraws()
+    assert not output_mode.is_live()
 
 
 # --- Ctrl-C ---

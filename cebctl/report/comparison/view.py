@@ -10,7 +10,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from cebctl.render.console import fitting, out, print_table
+from cebctl.render.console import fit_columns, print_table, result_console
 from cebctl.report.comparison.paired_tests import Comparison, Detection, estimate_detection
 
 
@@ -45,14 +45,14 @@ def print_comparison(
     a: str, b: str, comparisons: Sequence[Comparison], points: float | None = None, notes: Sequence[str] = ()
 ) -> None:
     """Print a line for each benchmark, accuracies in percent and the difference in points, with the notes below."""
-    console = out()
+    console = result_console()
     first = comparisons[0]
     seeds = [f" ({count} seed{'s' * (count > 1)})" for count in (first.seeds_a, first.seeds_b)]
     console.print(escape(f"A: {a}{seeds[0]}\nB: {b}{seeds[1]}"))
     several = len(comparisons) > 1
     interval, p = ("A - B [95%, all at once]", "p (Holm)") if several else ("A - B [95%]", "p")
     names = ("benchmark", "n", "A %", "B %", interval, "A only", "B only", p)
-    heads, rows = fitting(
+    heads, rows = fit_columns(
         names, [_row(comparison) for comparison in comparisons], ("B only", "A only", "n"), {"benchmark": 16}
     )
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from cebctl.render.console import out, print_table
+from cebctl.render.console import print_table, result_console
 from cebctl.report import number_format
 from cebctl.report.cells import Report
 from cebctl.report.formats import text_grid
@@ -14,7 +14,7 @@ from cebctl.report.formats.text_grid import GAP, Grid, GridCell, GridColumn
 
 def write(report: Report) -> None:
     """Print every table in parts that fit the width, then the footnotes and the missing numbers."""
-    console = out()
+    console = result_console()
     for table in text_grid.printed_tables(report):
         grid = text_grid.build_grid(report, table)
         console.print(escape(grid.title), style="bold")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import structs
 
-from cebctl.render.console import many
+from cebctl.render.console import pluralize
 from cebctl.report.audit_verdict import MEASURES, verdict
 from cebctl.report.cells import Audit
 from experiments.benchmarks import EOT_DRAWS, AutoAttack, GradientAudit, Pgd, Transfer, format_eps, judged_draws
@@ -66,7 +66,7 @@ def _threat(audit: GradientAudit) -> str:
 
 def _attack(matrix: Matrix, benchmark: Pgd | Transfer | AutoAttack, eps: str) -> str:
     """Return the settings of attacks that differ in their radii only, `eps`."""
-    subset = f", {many(benchmark.subset, 'image')}" if benchmark.subset else ""
+    subset = f", {pluralize(benchmark.subset, 'image')}" if benchmark.subset else ""
     if isinstance(benchmark, AutoAttack):
         kind = "standard, on mean encodings" if benchmark.version == "standard" else f"rand, {_judged(benchmark)}"
         return f"autoattack_{benchmark.norm}: AutoAttack {kind}, eps {eps}{subset}."

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cebctl.render.state_styles import LOOKS
+from cebctl.render.state_styles import STATE_STYLES
 from cebctl.report import number_format
 from cebctl.report.cells import Report
 from cebctl.report.figures import style, vega
@@ -74,7 +74,7 @@ def render_page(
         figures=figures,
         runs=runs,
         counts=count_states([details.status for details in run_details]),
-        looks=LOOKS,
+        state_styles=STATE_STYLES,
         selected=report.selected,
         notes=report.notes,
         gaps=number_format.missing_lines(report),
@@ -121,9 +121,9 @@ def _policy(scripts: Sequence[str]) -> str:
 
 
 def _state_colours() -> str:
-    light = "".join(f"--state-{state}: {look.light};" for state, look in LOOKS.items())
-    dark = "".join(f"--state-{state}: {look.dark};" for state, look in LOOKS.items())
-    rules = "".join(f".state-{state} {{ color: var(--state-{state}); }}\n" for state in LOOKS)
+    light = "".join(f"--state-{state}: {colours.light};" for state, colours in STATE_STYLES.items())
+    dark = "".join(f"--state-{state}: {colours.dark};" for state, colours in STATE_STYLES.items())
+    rules = "".join(f".state-{state} {{ color: var(--state-{state}); }}\n" for state in STATE_STYLES)
     return f'\n:root {{ {light} }}\n:root[data-theme="dark"] {{ {dark} }}\n{rules}'
 
 

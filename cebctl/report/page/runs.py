@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import msgspec
 import yaml
 
-from cebctl.render.console import decimals, duration
+from cebctl.render.console import format_decimals, format_duration
 from cebctl.render.status_view import reason
 from cebctl.report.cells import Audit
 from cebctl.report.figures.runs import PANEL_METRICS, curve_marks
@@ -77,14 +77,14 @@ def _result(row: ResultRow, standing: ResultDrift) -> tuple[str, str, str]:
     marks = "†" * bool(standing.difference) + "‡" * bool(standing.mixed)
     return (
         full_column(row.benchmark, row.name),
-        "–" if value is None else f"{decimals(value, 4)} {row.unit}{marks}",
+        "–" if value is None else f"{format_decimals(value, 4)} {row.unit}{marks}",
         f"{row.total:,}",
     )
 
 
 def _attempt(job: AttemptRow) -> tuple[str, ...]:
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(job.started_at)) if job.started_at else ""
-    took = duration(job.updated_at - job.started_at) if job.started_at else ""
+    took = format_duration(job.updated_at - job.started_at) if job.started_at else ""
     at = job.steps if job.state == "succeeded" else job.step  # the last heartbeat was before the end
     steps = f"{at:,}/{job.steps:,}" if at is not None and job.steps else ""
     return f"{job.stage}.{job.attempt}", job.state, began, took, job.host or "", steps

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from cebctl.render.state_styles import LOOKS
+from cebctl.render.state_styles import STATE_STYLES
 from cebctl.report.page.build import script_json
 from experiments.benchmarks import Clean, Information, Pgd
 from experiments.identity import evaluation_id
@@ -214,8 +214,8 @@ def test_every_state_can_be_read_in_both_themes(opened: Callable[..., Opened], p
     page = opened(page_file, color_scheme=theme).page
     assert page.evaluate("document.documentElement.dataset.theme") == theme
     paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    for look in LOOKS.values():
-        assert _contrast(getattr(look, theme), paper) >= 4.5
+    for style in STATE_STYLES.values():
+        assert _contrast(getattr(style, theme), paper) >= 4.5
     page.get_by_role("button", name="light and dark").click()
     assert page.evaluate("document.documentElement.dataset.theme") != theme
 
