@@ -107,7 +107,7 @@ class FolderImages:
 ImageSet = MemoryImages | FolderImages
 
 
-def evenly(labels_N: Tensor, count: int) -> Tensor:
+def balanced_indices(labels_N: Tensor, count: int) -> Tensor:
     """The indices, ascending, of `count` images drawn evenly from the classes: in turn the first image of each
     class, then the second of each, and so on; int64 of shape (count,).
 

@@ -15,7 +15,7 @@ from experiments.errors import InputError, expected
 from experiments.spec import Data
 from jobs.engine.data import dali
 from jobs.engine.data.datasets import cifar10, cifar10_jpeg, digits, fashion_mnist, imagenet, own
-from jobs.engine.data.images import FolderImages, ImageSet, evenly
+from jobs.engine.data.images import FolderImages, ImageSet, balanced_indices
 
 _READERS: dict[str, Callable[[DatasetInfo, Split, Path], ImageSet]] = {
     "digits": digits.read,
@@ -52,13 +52,13 @@ def load(data: Data, split: Split | Literal["holdout"], root: Path) -> ImageSet:
     if split == "test":
         return images
     if data.holdout:
-        held_M = len(images) - 1 - evenly(images.labels_N.flip(0), data.holdout).flip(0)
+        held_M = len(images) - 1 - balanced_indices(images.labels_N.flip(0), data.holdout).flip(0)
         if split == "holdout":
             return images.subset(held_M)
         trained_on_N = torch.ones(len(images), dtype=torch.bool)
         trained_on_N[held_M] = False
         images = images.subset(trained_on_N.nonzero()[:, 0])
-    return images if data.train_subset is None else images.subset(evenly(images.labels_N, data.train_subset))
+    return images if data.train_subset is None else images.subset(balanced_indices(images.labels_N, data.train_subset))
 
 
 def _asked(data: Data) -> str:

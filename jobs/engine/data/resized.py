@@ -41,7 +41,7 @@ class Fitted:
         return np.asarray(fitted).reshape(self.size, self.size, self.channels)
 
 
-def images_of(name: str, info: DatasetInfo, root: Path) -> ImageSet:
+def load_resized(name: str, info: DatasetInfo, root: Path) -> ImageSet:
     """The test images of a data set, `imagenet-sample` or `photographs` as images of `info`'s size and channels.
 
     InputError, one line that names the file, if they are not there.

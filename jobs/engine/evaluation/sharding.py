@@ -1,7 +1,7 @@
-"""The share of an evaluation that one of several processes has: batches are divided, never images within one.
+"""The shard of an evaluation that one of several processes has: batches are divided, never images within one.
 
-So every process measures the same batches as a single one would, and what they find together is the same to the
-last image, attacks whose draws depend on the batch included.
+So every process measures the same batches as a single one would, and their joint results are the same to the last
+image, even of attacks whose draws depend on the batch.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Share:
-    """The batches `number`, `number + of`, `number + 2 of`, …"""
+class Shard:
+    """The batches `number`, `number + count`, `number + 2 count`, … of an evaluation in `count` shards."""
 
     number: int = 0
-    of: int = 1
+    count: int = 1
     grouped: bool = False
-    """The processes form a torch.distributed group (gloo or nccl) and tell each other what they find; else each is
-    a job of its own, and the one that is done last writes the result."""
+    """The processes form a torch.distributed group (gloo or nccl) and exchange their results; else each is a job of
+    its own, and the one that ends last writes the result."""
 
     @classmethod
-    def of_group(cls) -> Share:
-        """This process's share in the default group; the whole where there is none."""
+    def from_group(cls) -> Shard:
+        """Return this process's shard in the default group; of a process by itself, the one shard there is."""
         group = Group.default()
         return cls(group.rank, group.size, grouped=group.size > 1)
 
     @property
-    def writes(self) -> bool:
+    def is_writer(self) -> bool:
         """Whether this process reports: in a group its first one does, for all."""
         return self.number == 0 or not self.grouped
 
-    def has(self, batch: int) -> bool:
-        """Whether the batch of this number is this process's."""
-        return batch % self.of == self.number
+    def owns(self, batch: int) -> bool:
+        """Return True if this process measures the batch of this number."""
+        return batch % self.count == self.number
 
-    def gather(self, mine: T) -> list[T]:
-        """What every process of the group gives, in order of their numbers; waits until all have given it."""
+    def gather(self, value: T) -> list[T]:
+        """Return the value of every process of the group, in order of their numbers; waits for all of them."""
         if not self.grouped:
-            return [mine]
-        given: list[T | None] = [None] * self.of
-        torch.distributed.all_gather_object(given, mine)
-        return [one for one in given if one is not None]
+            return [value]
+        values: list[T | None] = [None] * self.count
+        torch.distributed.all_gather_object(values, value)
+        return [value for value in values if value is not None]

@@ -1,4 +1,4 @@
-"""What the training of a run reported, epoch by epoch, from the journals alone."""
+"""The metrics that the training of a run reported, epoch by epoch, from the journals alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jobs.journal.ownership import attempt_records
 from jobs.journal.records import Metrics
 from jobs.paths import RunPaths
 
-_AT_THE_END = "collapsed"
+_EPOCH_END_METRIC = "collapsed"
 """A metric that is written at the ends of epochs only."""
 
 Epochs = list[Mapping[str, float | None]]
@@ -17,14 +17,15 @@ Epochs = list[Mapping[str, float | None]]
 
 
 def epochs(lineage: Iterable[RunPaths]) -> Epochs:
-    """Those that ended, a last one that was cut short included; an epoch that was run twice counts as last run.
+    """Return the metrics of the epochs that ended, a last one that was cut short included; an epoch that was run twice
+    counts as last run.
 
     `lineage` are the folders of the run and, before it, of those that it extends, each with the generation of its
-    training that is meant.
+    training that counts.
     """
-    found: dict[int, Mapping[str, float | None]] = {}
+    metrics: dict[int, Mapping[str, float | None]] = {}
     for paths in lineage:
         for attempt in training_attempts(paths):
-            metrics = (record for record in attempt_records(paths, "train", attempt) if isinstance(record, Metrics))
-            found |= {record.step: record.values for record in metrics if _AT_THE_END in record.values}
-    return [found[step] for step in sorted(found)]
+            records = (record for record in attempt_records(paths, "train", attempt) if isinstance(record, Metrics))
+            metrics |= {record.step: record.values for record in records if _EPOCH_END_METRIC in record.values}
+    return [metrics[step] for step in sorted(metrics)]

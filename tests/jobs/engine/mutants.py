@@ -61,7 +61,7 @@ MUTANTS = (
     Mutant("data.cifar10-c", f"{ENGINE}/data/datasets/other_test_sets.py", "slice((severity - 1) * count, severity * count)", "slice(0, count)"),
     Mutant("data.photographs", f"{ENGINE}/data/resized.py", "windows.append(cut.swapaxes(1, 2)", "windows.append(cut"),
     Mutant("data.subset", f"{ENGINE}/data/images.py", "order_N[torch.argsort(turns_N, stable=True)]", "order_N"),
-    Mutant("data.subset", f"{ENGINE}/data/load.py", "len(images) - 1 - evenly(images.labels_N.flip(0), data.holdout).flip(0)", "evenly(images.labels_N, data.holdout)"),
+    Mutant("data.subset", f"{ENGINE}/data/load.py", "len(images) - 1 - balanced_indices(images.labels_N.flip(0), data.holdout).flip(0)", "balanced_indices(images.labels_N, data.holdout)"),
     Mutant("loader.dali", f"{ENGINE}/data/dali.py", "types.INTERP_CUBIC", "types.INTERP_LINEAR"),
     Mutant("data.cifar10.1-v4", f"{ENGINE}/data/datasets/other_test_sets.py", "_memory(info, declared.name, pixels_NHWC,", "_memory(info, declared.name, pixels_NHWC[::-1].copy(),"),
     Mutant("data.cifar10.1-v6", f"{ENGINE}/data/datasets/other_test_sets.py", "permute(0, 3, 1, 2)", "permute(0, 3, 2, 1)"),
@@ -100,7 +100,7 @@ MUTANTS = (
     Mutant("network.wide_resnet", f"{ENGINE}/models/wide_resnet.py", "self.shortcut(active_BCHW)", "self.shortcut(x_BCHW)"),
     Mutant("network.resnet", f"{ENGINE}/models/resnet.py", "zeros_(last_norm.weight)", "ones_(last_norm.weight)"),
     Mutant("network.resnet", f"{ENGINE}/models/resnet.py", "152: (3, 8, 36, 3)", "152: (3, 4, 36, 3)"),
-    Mutant("batch_norm.statistics", f"{ENGINE}/training/loss_module.py", "total.add_(tensor, alpha=weight)", "total.copy_(tensor)"),
+    Mutant("batch_norm.statistics", f"{ENGINE}/training/batch_norm_stats.py", "total.add_(tensor, alpha=weight)", "total.copy_(tensor)"),
     Mutant("batch_norm.sync", f"{ENGINE}/training/sync_batch_norm.py", "variance_C * count / (count - 1)", "variance_C"),
     Mutant("head.normalise", f"{ENGINE}/models/ceb.py", "- self.mean_C11) / self.std_C11", "- self.mean_C11)"),
     Mutant("head.linear", f"{ENGINE}/models/classifiers.py", "std=0.01", "std=0.02"),
@@ -176,12 +176,12 @@ MUTANTS = (
     # evaluation
     Mutant("evaluation.precision", f"{ENGINE}/attacks/precision.py", ", enabled=False", ""),
     Mutant("evaluation.measure", f"{ENGINE}/evaluation/evaluate.py", "500 if images.info.size <= 32", "500 if images.info.size < 32"),
-    Mutant("evaluation.measure", f"{ENGINE}/evaluation/evaluate.py", 'found.unit in ("accuracy", "success")', 'found.unit in ("accuracy",)'),
+    Mutant("evaluation.measure", f"{ENGINE}/evaluation/evaluate.py", 'unit in ("accuracy", "success")', 'unit in ("accuracy",)'),
     Mutant("evaluator.clean", f"{ENGINE}/evaluation/evaluators/clean.py", "model.classify(x_BCHW).argmax(dim=1) == y_B)", "model.classify(x_BCHW).argmin(dim=1) == y_B)"),
-    Mutant("evaluator.clean_holdout", f"{ENGINE}/evaluation/evaluators/clean.py", 'subject.load("holdout")', 'subject.load("train")'),
+    Mutant("evaluator.clean_holdout", f"{ENGINE}/evaluation/evaluators/clean.py", 'context.load_images("holdout")', 'context.load_images("train")'),
     Mutant("evaluator.top5", f"{ENGINE}/evaluation/evaluators/clean.py", "min(5, logits_BK.shape[1])", "min(4, logits_BK.shape[1])"),
     Mutant("evaluator.information", f"{ENGINE}/evaluation/evaluators/information.py", "f_BZ + noise_BZ, y_B)", "f_BZ + 0.9 * noise_BZ, y_B)"),
-    Mutant("evaluator.information_train", f"{ENGINE}/evaluation/evaluators/information.py", 'subject.load("train")', 'subject.load("holdout")'),
+    Mutant("evaluator.information_train", f"{ENGINE}/evaluation/evaluators/information.py", 'context.load_images("train")', 'context.load_images("holdout")'),
     Mutant("evaluator.training_rate", f"{ENGINE}/evaluation/evaluators/training_rate.py", "max(rates)", "rates[-1]"),
     Mutant("evaluator.calibration", f"{ENGINE}/evaluation/evaluators/calibration.py", ".square().sum(dim=1)", ".square().mean(dim=1)"),
     Mutant("evaluator.ood", f"{ENGINE}/evaluation/evaluators/ood.py", "RECOGNISED = 0.95", "RECOGNISED = 0.9"),
@@ -191,8 +191,8 @@ MUTANTS = (
     Mutant("evaluator.autoattack_standard", f"{ENGINE}/evaluation/evaluators/autoattack.py", '"accuracy", samples_B, right_B)', '"accuracy", samples_B, ~right_B)'),
     Mutant("evaluator.gradient_audit", f"{ENGINE}/evaluation/evaluators/gradient_audit.py", "plain_B & under(more=MORE)", "plain_B"),
     Mutant("evaluator.gradient_audit", f"{ENGINE}/evaluation/evaluators/gradient_audit.py", "queries=benchmark.queries", "queries=1"),
-    Mutant("evaluator.common_corruptions", f"{ENGINE}/evaluation/evaluators/corrupted.py", "~one.values_M for", "one.values_M for"),
-    Mutant("evaluator.imagenet_a", f"{ENGINE}/evaluation/evaluators/other_sets.py", "masked_fill(~chosen_K", "masked_fill(chosen_K"),
+    Mutant("evaluator.common_corruptions", f"{ENGINE}/evaluation/evaluators/corrupted.py", "~column.values_M for", "column.values_M for"),
+    Mutant("evaluator.imagenet_a", f"{ENGINE}/evaluation/evaluators/other_sets.py", "masked_fill(~candidates_K", "masked_fill(candidates_K"),
     Mutant("evaluator.cifar10_1", "experiments/benchmarks.py", 'f"cifar10.1-{benchmark.version}"', '"cifar10.1-v6"'),
     Mutant("evaluator.extra_corruptions", "experiments/benchmarks.py", '"speckle_noise", "gaussian_blur"', '"gaussian_blur", "speckle_noise"'),
     Mutant("evaluator.imagenet_r", f"{ENGINE}/evaluation/evaluators/other_sets.py", "present_K[images.labels_N] = True", "present_K[0] = True"),
@@ -235,8 +235,8 @@ def copied() -> Iterator[Path]:
 
 
 def moved_numbers(mutant: Mutant, tree: Path) -> str:
-    """Return which pinned numbers of the part moved, as the golden test compares them; empty if none did. It begins with
-    BROKEN if the mutant computes nothing at all, which proves nothing. ValueError if the line is not there."""
+    """Return which pinned numbers of the part moved, as the golden test compares them; empty if none did. It begins
+    with BROKEN if the mutant computes nothing at all, which proves nothing. ValueError if the line is not there."""
     path = tree / mutant.file
     text = path.read_text()
     if mutant.line not in text:

@@ -15,11 +15,11 @@ from experiments.errors import InputError
 from jobs.engine.attacks.ensemble import apgd, autoattack
 from jobs.engine.evaluation.evaluators import limits
 from jobs.engine.evaluation.evaluators.averaged import averaged
-from jobs.engine.evaluation.evaluators.test_set import Found, OfBatch, Subject
+from jobs.engine.evaluation.evaluators.context import BatchFn, EvaluationContext, ImageValues
 from jobs.engine.models import CebModel
 
 
-def evaluate(model: CebModel, subject: Subject, benchmark: AutoAttack, seed: int) -> Iterator[Found]:
+def evaluate(model: CebModel, subject: EvaluationContext, benchmark: AutoAttack, seed: int) -> Iterator[ImageValues]:
     """Yield `autoattack_linf` or `autoattack_l2`
 
     - of `standard`: whether the image is right, over mean encodings, before and behind every attack
@@ -40,8 +40,8 @@ def evaluate(model: CebModel, subject: Subject, benchmark: AutoAttack, seed: int
     return subject.each_batch(of_batch(model, subject, benchmark, seed), benchmark.subset)
 
 
-def _over_means(model: CebModel, subject: Subject, benchmark: AutoAttack, seed: int) -> OfBatch:
-    def of_batch(samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Iterator[Found]:
+def _over_means(model: CebModel, subject: EvaluationContext, benchmark: AutoAttack, seed: int) -> BatchFn:
+    def of_batch(samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Iterator[ImageValues]:
         right_B = autoattack(
             _heard(model.classify, subject),
             x_BCHW,
@@ -51,17 +51,17 @@ def _over_means(model: CebModel, subject: Subject, benchmark: AutoAttack, seed: 
             eps=benchmark.eps,
             seed=seed,
         )
-        yield Found(column(benchmark, "accuracy"), "accuracy", samples_B, right_B)
+        yield ImageValues(column(benchmark, "accuracy"), "accuracy", samples_B, right_B)
 
     return of_batch
 
 
-def _sampled(model: CebModel, subject: Subject, benchmark: AutoAttack, seed: int) -> OfBatch:
+def _sampled(model: CebModel, subject: EvaluationContext, benchmark: AutoAttack, seed: int) -> BatchFn:
     """Two independent samples of z: the attack knows one, and what is counted is of the other, so that a point is not
     counted by the very draws that chose it."""
     draws = judged_draws(benchmark)
 
-    def of_batch(samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Iterator[Found]:
+    def of_batch(samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Iterator[ImageValues]:
         attacked = averaged(model, samples_B, seed=seed, stream="attacked_z", draws=max(draws, EOT_DRAWS))
         judged = averaged(model, samples_B, seed=seed, stream="judged_z", draws=draws)
         end_BCHW = apgd(
@@ -75,17 +75,17 @@ def _sampled(model: CebModel, subject: Subject, benchmark: AutoAttack, seed: int
         )
         with torch.no_grad():
             right_B, unattacked_B = (judged(image_BCHW).argmax(dim=1) == y_B for image_BCHW in (end_BCHW, x_BCHW))
-        yield Found(column(benchmark, "accuracy"), "accuracy", samples_B, right_B)
-        yield Found("unattacked_share", "share", samples_B, unattacked_B)
+        yield ImageValues(column(benchmark, "accuracy"), "accuracy", samples_B, right_B)
+        yield ImageValues("unattacked_share", "share", samples_B, unattacked_B)
 
     return of_batch
 
 
-def _heard(logits_of: Callable[[Tensor], Tensor], subject: Subject) -> Callable[[Tensor], Tensor]:
+def _heard(logits_of: Callable[[Tensor], Tensor], subject: EvaluationContext) -> Callable[[Tensor], Tensor]:
     """Return the function with a request to stop heard at each call: a batch takes thousands of passes."""
 
     def heard(x_bCHW: Tensor) -> Tensor:
-        subject.hear()
+        subject.check_stop()
         return logits_of(x_bCHW)
 
     return heard

@@ -1,4 +1,4 @@
-"""Whether confidence is right: expected calibration error, negative log likelihood and Brier score.
+"""Calibration of the confidence: expected calibration error, negative log likelihood and Brier score.
 
 Shapes: B images of a batch, M images in all, K classes.
 """
@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from experiments.benchmarks import Calibration
-from jobs.engine.evaluation.evaluators.test_set import Found, Subject, Summary
+from jobs.engine.evaluation.evaluators.context import EvaluationContext, ImageValues, Measurement, Summary
 from jobs.engine.models import CebModel
 
 
-def evaluate(model: CebModel, subject: Subject, benchmark: Calibration, seed: int) -> Iterator[Found | Summary]:
+def evaluate(model: CebModel, context: EvaluationContext, benchmark: Calibration, seed: int) -> Iterator[Measurement]:
     """Yield, over mean encodings, `ece`, and for each image
 
     - `nll` = -log c(y|z), in nats
@@ -27,22 +27,22 @@ def evaluate(model: CebModel, subject: Subject, benchmark: Calibration, seed: in
     """
 
     @torch.no_grad()
-    def of_batch(samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Iterator[Found]:
+    def measure_batch(samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Iterator[ImageValues]:
         log_p_BK = model.classify(x_BCHW).double().log_softmax(dim=1)
         p_BK = log_p_BK.exp()
         confidence_B, class_B = p_BK.max(dim=1)
-        yield Found("nll", "nats", samples_B, -log_p_BK.gather(1, y_B[:, None])[:, 0])
-        yield Found("brier", "score", samples_B, (p_BK - one_hot(y_B, p_BK.shape[1])).square().sum(dim=1))
-        yield Found("confidence", "share", samples_B, confidence_B)
-        yield Found("right", "share", samples_B, class_B == y_B)
+        yield ImageValues("nll", "nats", samples_B, -log_p_BK.gather(1, y_B[:, None])[:, 0])
+        yield ImageValues("brier", "score", samples_B, (p_BK - one_hot(y_B, p_BK.shape[1])).square().sum(dim=1))
+        yield ImageValues("confidence", "share", samples_B, confidence_B)
+        yield ImageValues("right", "share", samples_B, class_B == y_B)
 
-    found = {one.name: one for one in subject.each_batch(of_batch)}
-    if found:
-        confidence_M, right_M = found["confidence"].values_M, found["right"].values_M
+    columns = {column.name: column for column in context.each_batch(measure_batch)}
+    if columns:
+        confidence_M, right_M = columns["confidence"].values_M, columns["right"].values_M
         error = expected_calibration_error(confidence_M, right_M, benchmark.bins)
         yield Summary("ece", "share", len(right_M), error)
-        yield from (found["nll"], found["brier"])
-        bin_M = bins_of(confidence_M, benchmark.bins)
+        yield from (columns["nll"], columns["brier"])
+        bin_M = bin_numbers(confidence_M, benchmark.bins)
         for number in sorted(set(bin_M.tolist())):
             in_bin_M = bin_M == number
             for name, values_M in (("confidence", confidence_M), ("accuracy", right_M)):
@@ -51,17 +51,18 @@ def evaluate(model: CebModel, subject: Subject, benchmark: Calibration, seed: in
 
 
 def expected_calibration_error(confidence_M: Tensor, right_M: Tensor, bins: int) -> float:
-    """The mean over images of |accuracy - mean confidence| of the image's bin (Guo et al., 2017, eq. 3), a fraction.
+    """Return the mean over images of |accuracy - mean confidence| of the image's bin (Guo et al., 2017, eq. 3), a
+    fraction.
 
-    `bins` are of equal width, each with its lower end; torchmetrics, which tests compare it with, takes seconds to
-    import.
+    `bins` are of equal width, each with its lower end. torchmetrics computes the same, which tests compare, but takes
+    seconds to import.
     """
-    bin_M = bins_of(confidence_M, bins)
+    bin_M = bin_numbers(confidence_M, bins)
     excess_M = confidence_M.double() - right_M.double()
     excess_of_bins = torch.zeros(bins, dtype=torch.float64).index_add(0, bin_M, excess_M)
     return (excess_of_bins.abs().sum() / len(right_M)).item()
 
 
-def bins_of(confidence_M: Tensor, bins: int) -> Tensor:
-    """The bin of each image, int64 from 0."""
+def bin_numbers(confidence_M: Tensor, bins: int) -> Tensor:
+    """Return the bin of each image, int64 from 0."""
     return (confidence_M * bins).long().clamp(max=bins - 1)

@@ -25,19 +25,20 @@ from experiments.errors import InputError, expected
 from jobs.engine.corruptions import SEVERITIES, Corruption
 from jobs.engine.data import FolderImages, ImageSet
 from jobs.engine.data.datasets import other_test_sets
-from jobs.engine.evaluation.evaluators.test_set import Found, Subject
+from jobs.engine.evaluation.evaluators.context import EvaluationContext, ImageValues
 from jobs.engine.models import CebModel
 
 PUBLISHED_QUALITY = 85
-"""Of the JPEG files of ImageNet-C (make_imagenet_c.py; `optimize=True` there changes their size and no pixel)."""
+"""The quality of the JPEG files of ImageNet-C (make_imagenet_c.py; `optimize=True` there changes their size and no
+pixel)."""
 
 SEED = 0
-"""Of what is drawn for the images: the same for every run, so that all are tested on the same images."""
+"""The seed of the corruptions: the same for every run, so that all are tested on the same images."""
 
 
 def evaluate(
-    model: CebModel, subject: Subject, benchmark: CommonCorruptions | ExtraCorruptions, seed: int
-) -> Iterator[Found]:
+    model: CebModel, context: EvaluationContext, benchmark: CommonCorruptions | ExtraCorruptions, seed: int
+) -> Iterator[ImageValues]:
     """Yield, over mean encodings,
 
     - `fog`, …: for each image the share of severities at which it is wrong; their mean is the error that the papers
@@ -47,40 +48,42 @@ def evaluate(
     InputError if the images of the pipeline are not there, or not defined for the data.
     """
     names = CORRUPTIONS if isinstance(benchmark, CommonCorruptions) else EXTRA_CORRUPTIONS
-    images_of = _pipeline(benchmark, subject, names)
-    asked = min(benchmark.subset or len(subject.images), len(subject.images))
-    subject.expected = asked * len(SEVERITIES) * len(names)
+    load_images = _pipeline(benchmark, context, names)
+    images_per_set = min(benchmark.subset or len(context.images), len(context.images))
+    context.expected = images_per_set * len(SEVERITIES) * len(names)
     for name in names:
-        found: list[Found] = []
+        columns: list[ImageValues] = []
         for severity in SEVERITIES:
-            part, images = f"{name}/{severity}", images_of(name, severity)
-            found += subject.each_batch(partial(_right, model, part), benchmark.subset, images=images, part=part)
-        if found:
-            yield _averaged(name, found)
-            yield from found
+            part, images = f"{name}/{severity}", load_images(name, severity)
+            measure_batch = partial(_accuracy, model, part)
+            columns += context.each_batch(measure_batch, benchmark.subset, images=images, part=part)
+        if columns:
+            yield _mean_error(name, columns)
+            yield from columns
 
 
 @torch.no_grad()
-def _right(model: CebModel, name: str, samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Iterator[Found]:
-    yield Found(name, "accuracy", samples_B, model.classify(x_BCHW).argmax(dim=1) == y_B)
+def _accuracy(model: CebModel, name: str, samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Iterator[ImageValues]:
+    yield ImageValues(name, "accuracy", samples_B, model.classify(x_BCHW).argmax(dim=1) == y_B)
 
 
-def _averaged(name: str, severities: Sequence[Found]) -> Found:
-    """For each image the share of severities at which it is wrong, of those at which it was measured: of all five, but
-    for files that could not be decoded."""
-    samples_M = torch.cat([one.samples_M for one in severities])
-    wrong_M = torch.cat([~one.values_M for one in severities]).double()
+def _mean_error(name: str, severities: Sequence[ImageValues]) -> ImageValues:
+    """Return for each image the share of severities at which it is wrong, of those at which it was measured: of all
+    five, but for files that could not be decoded."""
+    samples_M = torch.cat([column.samples_M for column in severities])
+    wrong_M = torch.cat([~column.values_M for column in severities]).double()
     count_N = samples_M.bincount()
     wrong_N = samples_M.bincount(weights=wrong_M)
     measured_M = count_N.nonzero()[:, 0]
-    return Found(name, "error", measured_M, wrong_N[measured_M] / count_N[measured_M])
+    return ImageValues(name, "error", measured_M, wrong_N[measured_M] / count_N[measured_M])
 
 
 def _pipeline(
-    benchmark: CommonCorruptions | ExtraCorruptions, subject: Subject, names: Sequence[str]
+    benchmark: CommonCorruptions | ExtraCorruptions, context: EvaluationContext, names: Sequence[str]
 ) -> Callable[[str, int], ImageSet]:
-    """From a corruption and a severity to the images; what they need is checked to be there before any is used."""
-    images, root = subject.images, subject.root
+    """Return the function from a corruption and a severity to the images. Raises InputError at once, before the first
+    set is measured, if a later one is missing."""
+    images, root = context.images, context.root
     info, allowed = images.info, pipelines(images.info)
     if benchmark.pipeline not in allowed:
         wrong = f"{info.name} has no pipeline {benchmark.pipeline}"

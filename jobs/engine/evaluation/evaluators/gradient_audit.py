@@ -11,15 +11,15 @@ from experiments.benchmarks import GradientAudit, Loss, Pgd, largest_eps
 from jobs.engine.attacks.ensemble import square
 from jobs.engine.attacks.pgd import gradient
 from jobs.engine.evaluation.evaluators import limits
+from jobs.engine.evaluation.evaluators.context import EvaluationContext, ImageValues
 from jobs.engine.evaluation.evaluators.pgd import attack
-from jobs.engine.evaluation.evaluators.test_set import Found, Subject
 from jobs.engine.models import CebModel
 
 MORE = 5
 """Times the steps, and restarts, of the attack with more of both."""
 
 
-def evaluate(model: CebModel, subject: Subject, benchmark: GradientAudit, seed: int) -> Iterator[Found]:
+def evaluate(model: CebModel, subject: EvaluationContext, benchmark: GradientAudit, seed: int) -> Iterator[ImageValues]:
     """Yield, for PGD with random starts and the step rule 4/3 eps/n on all images, whether the image is right
 
     - `audit_white_box`: behind every attack below that follows gradients within `eps`
@@ -34,13 +34,13 @@ def evaluate(model: CebModel, subject: Subject, benchmark: GradientAudit, seed: 
     """
     limits.check(benchmark, subject.images.info)
 
-    def of_batch(samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Iterator[Found]:
+    def of_batch(samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Iterator[ImageValues]:
         right = _attacks(model, samples_B, x_BCHW, y_B, benchmark, seed, subject)
         alone_B = right["audit_white_box"] & ~right["audit_square"]
         zero_B = gradient(model.classify, x_BCHW, y_B).flatten(1).eq(0).all(dim=1)
-        yield from (Found(name, "accuracy", samples_B, right_B) for name, right_B in right.items())
-        yield Found("audit_square_alone", "share", samples_B, alone_B)
-        yield Found("audit_zero_gradient", "share", samples_B, zero_B)
+        yield from (ImageValues(name, "accuracy", samples_B, right_B) for name, right_B in right.items())
+        yield ImageValues("audit_square_alone", "share", samples_B, alone_B)
+        yield ImageValues("audit_zero_gradient", "share", samples_B, zero_B)
 
     return subject.each_batch(of_batch, benchmark.subset)
 
@@ -52,10 +52,10 @@ def _attacks(
     y_B: Tensor,
     benchmark: GradientAudit,
     seed: int,
-    subject: Subject,
+    subject: EvaluationContext,
 ) -> dict[str, Tensor]:
     def classify(x_bCHW: Tensor) -> Tensor:
-        subject.hear()  # a batch takes thousands of passes
+        subject.check_stop()  # a batch takes thousands of passes
         return model.classify(x_bCHW)
 
     def under(eps: float = benchmark.eps, loss: Loss = "cross_entropy", more: int = 1) -> Tensor:

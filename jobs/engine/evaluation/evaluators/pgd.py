@@ -17,11 +17,11 @@ from jobs.engine.attacks.pgd import search
 from jobs.engine.attacks.random_start import random_start
 from jobs.engine.device import moved
 from jobs.engine.evaluation.evaluators import limits
-from jobs.engine.evaluation.evaluators.test_set import Found, Subject
+from jobs.engine.evaluation.evaluators.context import EvaluationContext, ImageValues
 from jobs.engine.models import CebModel
 
 
-def evaluate(model: CebModel, subject: Subject, benchmark: Pgd, seed: int) -> Iterator[Found]:
+def evaluate(model: CebModel, context: EvaluationContext, benchmark: Pgd, seed: int) -> Iterator[ImageValues]:
     """Yield
 
     - `pgd_linf` or `pgd_l2`: whether the image is right at the end of every restart
@@ -31,28 +31,29 @@ def evaluate(model: CebModel, subject: Subject, benchmark: Pgd, seed: int) -> It
 
     All images are attacked, those that are wrong already too: an image the attack corrects counts as right.
     """
-    limits.check(benchmark, subject.images.info)
-    classes = subject.images.info.classes
+    limits.check(benchmark, context.images.info)
+    classes = context.images.info.classes
     name, success = column(benchmark, "accuracy"), column(benchmark, "success")
 
-    def of_batch(samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Iterator[Found]:
+    def measure_batch(samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Iterator[ImageValues]:
         target_B = targets(benchmark.target, y_B, samples_B, classes, seed)
-        ended = attack(model.classify, samples_B, x_BCHW, y_B, benchmark, seed, target_B)
-        yield Found(name, "accuracy", samples_B, ended.right_B)
-        yield Found("zero_gradient_share", "share", samples_B, ended.zero_gradient_B)
+        outcome = attack(model.classify, samples_B, x_BCHW, y_B, benchmark, seed, target_B)
+        yield ImageValues(name, "accuracy", samples_B, outcome.right_B)
+        yield ImageValues("zero_gradient_share", "share", samples_B, outcome.zero_gradient_B)
         if target_B is None:
             return
-        counted_B = torch.ones_like(ended.right_B)
+        counted_B = torch.ones_like(outcome.right_B)
         if benchmark.target != "random":
             with torch.no_grad():
                 counted_B = (model.classify(x_BCHW).argmax(dim=1) == y_B) & (y_B != target_B)
-        yield Found(success, "success", samples_B[counted_B.to(samples_B.device)], ended.hit_B[counted_B])
+        yield ImageValues(success, "success", samples_B[counted_B.to(samples_B.device)], outcome.hit_B[counted_B])
 
-    return subject.each_batch(of_batch, benchmark.subset)
+    return context.each_batch(measure_batch, benchmark.subset)
 
 
 def targets(target: int | str, y_B: Tensor, samples_B: Tensor, classes: int, seed: int) -> Tensor | None:
-    """The class each image is pushed to: none, the given one, or (label + U{1..K-1}) mod K, by seed and sample."""
+    """Return the class that each image is pushed to: none, the given one, or (label + U{1..K-1}) mod K, by seed and
+    sample."""
     if target == "none":
         return None
     if isinstance(target, int):
@@ -62,8 +63,8 @@ def targets(target: int | str, y_B: Tensor, samples_B: Tensor, classes: int, see
 
 
 @dataclass(frozen=True)
-class Ended:
-    """Where the restarts of an attack ended, all of shape (B,) and bool."""
+class AttackOutcome:
+    """The ends of all restarts of an attack, each of shape (B,) and bool."""
 
     right_B: Tensor
     """Right at the end of every restart."""
@@ -81,10 +82,10 @@ def attack(
     benchmark: Pgd,
     seed: int,
     target_B: Tensor | None = None,
-) -> Ended:
+) -> AttackOutcome:
     """Attack every image from one start after another until it is lost: wrong, or in the target's class.
 
-    What is lost stays lost, so the images that are not are all a further restart has to attack.
+    A lost image stays lost, so a further restart attacks the remaining ones only.
     """
     right_B, hit_B, zero_B = (torch.full_like(y_B, value, dtype=torch.bool) for value in (True, False, False))
     for restart in range(benchmark.restarts):
@@ -115,4 +116,4 @@ def attack(
         zero_B[todo_T] |= attacked.zero_gradient_B
         if target_T is not None:
             hit_B[todo_T] = class_T == target_T
-    return Ended(right_B, hit_B, zero_B)
+    return AttackOutcome(right_B, hit_B, zero_B)

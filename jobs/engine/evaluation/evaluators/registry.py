@@ -1,4 +1,4 @@
-"""Which function runs which benchmark."""
+"""The evaluator of each benchmark."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ from jobs.engine.evaluation.evaluators import (
     training_rate,
     transfer,
 )
-from jobs.engine.evaluation.evaluators.test_set import Found, Subject, Summary
+from jobs.engine.evaluation.evaluators.context import EvaluationContext, Measurement
 from jobs.engine.models import CebModel
 
-Evaluator = Callable[[CebModel, Subject, Any, int], Iterator[Found | Summary]]
+Evaluator = Callable[[CebModel, EvaluationContext, Any, int], Iterator[Measurement]]
 """(model in eval mode, test images, the benchmark, seed); raises InputError if the benchmark can't be run as asked."""
 
 EVALUATORS: dict[type[Benchmark], Evaluator] = {

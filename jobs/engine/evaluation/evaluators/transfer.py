@@ -11,19 +11,19 @@ from experiments.benchmarks import Transfer, column
 from jobs.engine.attacks.pgd import pgd
 from jobs.engine.attacks.random_start import random_start
 from jobs.engine.evaluation.evaluators import limits
-from jobs.engine.evaluation.evaluators.test_set import Found, Subject
+from jobs.engine.evaluation.evaluators.context import EvaluationContext, ImageValues
 from jobs.engine.models import CebModel
 
 
-def evaluate(model: CebModel, subject: Subject, benchmark: Transfer, seed: int) -> Iterator[Found]:
-    """Yield `transfer_linf` or `transfer_l2`: whether the model is right on the example made on the source.
+def evaluate(model: CebModel, context: EvaluationContext, benchmark: Transfer, seed: int) -> Iterator[ImageValues]:
+    """Yield `transfer_linf` or `transfer_l2`: the accuracy on examples that were made on the source.
 
     Untargeted, by cross-entropy, from all images; the random starts are those of the tested run's own PGD.
     """
-    limits.check(benchmark, subject.images.info)
-    source = subject.model_of(benchmark.source)
+    limits.check(benchmark, context.images.info)
+    source = context.load_model(benchmark.source)
 
-    def of_batch(samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Iterator[Found]:
+    def measure_batch(samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Iterator[ImageValues]:
         start_BCHW = None
         if benchmark.random_start:
             start_BCHW = random_start(x_BCHW, norm=benchmark.norm, eps=benchmark.eps, seed=seed, samples_B=samples_B)
@@ -39,6 +39,6 @@ def evaluate(model: CebModel, subject: Subject, benchmark: Transfer, seed: int) 
         )
         with torch.no_grad():
             right_B = model.classify(adversarial_BCHW).argmax(dim=1) == y_B
-        yield Found(column(benchmark, "accuracy"), "accuracy", samples_B, right_B)
+        yield ImageValues(column(benchmark, "accuracy"), "accuracy", samples_B, right_B)
 
-    return subject.each_batch(of_batch, benchmark.subset)
+    return context.each_batch(measure_batch, benchmark.subset)

@@ -16,7 +16,7 @@ from experiments import datasets
 from experiments.errors import InputError
 from experiments.spec import Data
 from jobs.engine.data import FolderImages, MemoryImages, load
-from jobs.engine.data.images import evenly
+from jobs.engine.data.images import balanced_indices
 
 
 def memory(name: str, split: str, root: Path, **options: int) -> MemoryImages:
@@ -228,11 +228,11 @@ def test_subset_of_the_training_split_only(tmp_path: Path) -> None:
 def test_evenly(labels: list[int], data: st.DataObject) -> None:
     count = data.draw(st.integers(1, len(labels)))
     labels_N = torch.tensor(labels)
-    drawn = evenly(labels_N, count).tolist()
+    drawn = balanced_indices(labels_N, count).tolist()
     assert drawn == sorted(set(drawn)) and len(drawn) == count
     have, got = labels_N.bincount(minlength=5), labels_N[drawn].bincount(minlength=5)
     for label in range(5):  # a class has fewer than another by two only if it has no more
         assert got[label] == have[label] or got[label] >= got.max() - 1
         of_class = [index for index, other in enumerate(labels) if other == label]
         assert [index for index in drawn if labels[index] == label] == of_class[: got[label]]
-    assert set(evenly(labels_N, count - 1).tolist() if count > 1 else []) <= set(drawn)
+    assert set(balanced_indices(labels_N, count - 1).tolist() if count > 1 else []) <= set(drawn)

@@ -19,10 +19,10 @@ from experiments.errors import InputError
 from experiments.identity import run_id
 from jobs.engine import checkpoint_format
 from jobs.engine.evaluation.evaluate import evaluate
-from jobs.engine.evaluation.evaluators import Found
-from jobs.engine.evaluation.evaluators.test_set import BatchFound
-from jobs.engine.evaluation.partial_results import PartialNotes
-from jobs.engine.evaluation.sharding import Share
+from jobs.engine.evaluation.evaluators import ImageValues
+from jobs.engine.evaluation.evaluators.context import BatchResult
+from jobs.engine.evaluation.partial_results import PartialResults
+from jobs.engine.evaluation.sharding import Shard
 from jobs.engine.models import CebModel, build
 from jobs.errors import Stopped
 from jobs.journal.files import Journal, read
@@ -73,12 +73,12 @@ class Evaluated:
         *benchmarks: AnyBenchmark,
         should_stop: Callable[[], bool] = lambda: False,
         engine: str = "engine 1",
-        share: Share | None = None,
+        shard: Shard | None = None,
     ) -> list[Result]:
         """One attempt; the results it journalled."""
         path = self.paths.journal("evaluate", self.paths.next_attempt("evaluate"))
         with Journal(path) as journal:
-            evaluate(RUN, benchmarks, self.paths, journal, self.paths.folder, "cpu", should_stop, engine, share=share)
+            evaluate(RUN, benchmarks, self.paths, journal, self.paths.folder, "cpu", should_stop, engine, shard=shard)
         return [record for record in read(path).records if isinstance(record, Result)]
 
     def stopped(self, benchmark: AnyBenchmark, after: int) -> None:
@@ -199,7 +199,7 @@ def test_a_finished_benchmark_is_not_repeated_for_one_that_cannot_be_run(
 def test_the_last_of_several_jobs_writes_the_result(order: tuple[int, ...], new: Callable[[str], Evaluated]) -> None:
     (whole,) = new("one job")(BENCHMARKS[2])
     evaluated = new("three jobs")
-    found = [evaluated(BENCHMARKS[2], share=Share(number, 3)) for number in order]
+    found = [evaluated(BENCHMARKS[2], shard=Shard(number, 3)) for number in order]
     assert found[:2] == [[], []] and same(found[2][0], whole) and not evaluated.notes
 
 
@@ -212,43 +212,43 @@ def test_jobs_at_the_same_time(new: Callable[[str], Evaluated]) -> None:
     def meanwhile() -> bool:
         if not second and evaluated.notes:
             second.append([])
-            second[0] = evaluated(Clean(), share=Share(1, 2))
+            second[0] = evaluated(Clean(), shard=Shard(1, 2))
         return False
 
-    (result,) = evaluated(Clean(), should_stop=meanwhile, share=Share(0, 2))
+    (result,) = evaluated(Clean(), should_stop=meanwhile, shard=Shard(0, 2))
     assert second == [[]] and same(result, whole) and not evaluated.notes
 
 
-class TestNotes:
-    def found(self, values_M: Tensor) -> BatchFound:
+class TestPartialResults:
+    def result(self, values_M: Tensor) -> BatchResult:
         samples_M = torch.arange(len(values_M)) * 3 + 2**40
-        return BatchFound((Found("a", "nats", samples_M, values_M),), {5: "torn"}, 1.5)
+        return BatchResult((ImageValues("a", "nats", samples_M, values_M),), {5: "torn"}, 1.5)
 
     @pytest.mark.parametrize("dtype", [torch.bool, torch.float32, torch.float64])
     def test_come_back_as_they_were(self, dtype: torch.dtype, tmp_path: Path) -> None:
         values_M = torch.tensor([0, 1e-300, float("nan"), -1 / 3]).to(dtype)
-        notes = PartialNotes(tmp_path, "e1", "origin", Share())
-        notes.note("digest", "fog/3", 2, self.found(values_M))
-        notes.note("digest", "fog/3", 4, self.found(values_M[:0]))
-        notes.close()
-        back = PartialNotes(tmp_path, "e1", "origin", Share(1, 2)).known("digest", "fog/3")
+        partial = PartialResults(tmp_path, "e1", "origin", Shard())
+        partial.append("digest", "fog/3", 2, self.result(values_M))
+        partial.append("digest", "fog/3", 4, self.result(values_M[:0]))
+        partial.close()
+        back = PartialResults(tmp_path, "e1", "origin", Shard(1, 2)).batches("digest", "fog/3")
         assert list(back) == [2, 4] and back[2].corrupt == {5: "torn"} and back[2].seconds == 1.5
-        (one,) = back[2].found
+        (one,) = back[2].columns
         assert (one.name, one.unit) == ("a", "nats") and one.samples_M.tolist() == [2**40 + 3 * i for i in range(4)]
         np.testing.assert_array_equal(one.values_M.numpy(), values_M.numpy())
-        assert one.values_M.dtype == dtype and len(back[4].found[0].values_M) == 0
-        other = PartialNotes(tmp_path, "e1", "origin", Share())
-        assert other.known("digest", "") == other.known("other", "fog/3") == {}
-        assert PartialNotes(tmp_path, "e2", "origin", Share()).known("digest", "fog/3") == {}
+        assert one.values_M.dtype == dtype and len(back[4].columns[0].values_M) == 0
+        other = PartialResults(tmp_path, "e1", "origin", Shard())
+        assert other.batches("digest", "") == other.batches("other", "fog/3") == {}
+        assert PartialResults(tmp_path, "e2", "origin", Shard()).batches("digest", "fog/3") == {}
 
     def test_a_damaged_line_is_passed_over(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-        notes = PartialNotes(tmp_path, "e1", "origin", Share())
+        partial = PartialResults(tmp_path, "e1", "origin", Shard())
         for batch in range(2):
-            notes.note("digest", "", batch, self.found(torch.ones(9)))
-        notes.close()
+            partial.append("digest", "", batch, self.result(torch.ones(9)))
+        partial.close()
         (path,) = tmp_path.iterdir()
         first, second = path.read_text().splitlines()
         at = first.index('"values":"') + 20
         path.write_text(first[:at] + ("A" if first[at] != "A" else "B") + first[at + 1 :] + f"\n{second}\n")
-        assert list(PartialNotes(tmp_path, "e1", "origin", Share()).known("digest", "")) == [1]
+        assert list(PartialResults(tmp_path, "e1", "origin", Shard()).batches("digest", "")) == [1]
         assert "batch 0 is damaged" in caplog.text

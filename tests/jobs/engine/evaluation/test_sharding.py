@@ -12,14 +12,14 @@ import torch
 from experiments.errors import InputError
 from jobs.engine import checkpoint_format
 from jobs.engine.evaluation import evaluate
-from jobs.engine.evaluation.sharding import Share
+from jobs.engine.evaluation.sharding import Shard
 from jobs.engine.models import build
 from jobs.journal.files import Journal, read
 from jobs.journal.records import Heartbeat, Result
 from jobs.paths import RunPaths
 from tests.jobs.engine import group_trial as trial
 
-TRIAL = Path(__file__).with_name("group_trial.py")
+TRIAL = Path(__file__).parents[1] / "group_trial.py"
 
 
 def group(paths: RunPaths, *stop: str) -> list[tuple[int, str]]:
@@ -50,7 +50,7 @@ def test_a_group_finds_what_one_process_finds(tmp_path: Path, monkeypatch: pytes
         checkpoint_format.save(trial.RUN, paths.checkpoints, 7, build(trial.RUN))
     with Journal(alone.journal("evaluate", 1)) as journal, pytest.raises(InputError, match="images in l2"):
         evaluate.evaluate(
-            trial.RUN, trial.BENCHMARKS, alone, journal, tmp_path, "cpu", lambda: False, "engine 1", share=Share()
+            trial.RUN, trial.BENCHMARKS, alone, journal, tmp_path, "cpu", lambda: False, "engine 1", shard=Shard()
         )
     # The second process alone is asked to stop, in its first benchmark: both do.
     assert group(together, "1") == [(0, ""), (0, "")]
@@ -71,5 +71,5 @@ def test_a_group_finds_what_one_process_finds(tmp_path: Path, monkeypatch: pytes
 
 def test_every_batch_is_one_process_s() -> None:
     for world in range(1, 6):
-        shares = [Share(number, world) for number in range(world)]
-        assert all(sum(share.has(batch) for share in shares) == 1 for batch in range(50))
+        shards = [Shard(number, world) for number in range(world)]
+        assert all(sum(shard.owns(batch) for shard in shards) == 1 for batch in range(50))

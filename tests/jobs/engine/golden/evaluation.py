@@ -39,7 +39,7 @@ from jobs.engine.attacks import ensemble, losses, pgd, random_start
 from jobs.engine.data import MemoryImages, load
 from jobs.engine.data.datasets import other_test_sets
 from jobs.engine.evaluation import evaluate
-from jobs.engine.evaluation.evaluators import EVALUATORS, Found, Subject, Summary, ood
+from jobs.engine.evaluation.evaluators import EVALUATORS, EvaluationContext, ImageValues, Summary, ood
 from jobs.engine.evaluation.evaluators import pgd as pgd_evaluator
 from jobs.engine.evaluation.evaluators.pgd import targets
 from jobs.engine.models import CebModel
@@ -221,14 +221,14 @@ def _digits(images: int = 60) -> MemoryImages:
     return test.subset(torch.arange(images))
 
 
-def measured(benchmark: AnyBenchmark, model: CebModel | None = None, **subject: Any) -> dict[str, Any]:
+def measured(benchmark: AnyBenchmark, model: CebModel | None = None, **context: Any) -> dict[str, Any]:
     """Return all that an evaluator finds on some of the digits, batch by batch."""
-    options = {"images": _digits(), "device": "cpu", "batch": 25} | subject
-    made = EVALUATORS[type(benchmark)](model or trained(), Subject(**options), benchmark, 5)
+    options = {"images": _digits(), "device": "cpu", "batch_size": 25} | context
+    made = EVALUATORS[type(benchmark)](model or trained(), EvaluationContext(**options), benchmark, 5)
     return _found(made)
 
 
-def _found(made: Iterable[Found | Summary]) -> dict[str, Any]:
+def _found(made: Iterable[ImageValues | Summary]) -> dict[str, Any]:
     pinned: dict[str, Any] = {}
     for one in made:
         if isinstance(one, Summary):
@@ -251,7 +251,7 @@ def _clean(room: Room) -> dict[str, Any]:
 
 @pin("evaluator.clean_holdout")
 def _clean_holdout(room: Room) -> dict[str, Any]:
-    return measured(CleanHoldout(), load=_of_split)
+    return measured(CleanHoldout(), load_images=_of_split)
 
 
 @pin("evaluator.top5")
@@ -266,7 +266,7 @@ def _information(room: Room) -> dict[str, Any]:
 
 @pin("evaluator.information_train", tolerance=TRAJECTORY)
 def _information_train(room: Room) -> dict[str, Any]:
-    return measured(TrainInformation(samples=3, subset=30), load=_of_split)
+    return measured(TrainInformation(samples=3, subset=30), load_images=_of_split)
 
 
 @pin("evaluator.training_rate")
@@ -318,7 +318,7 @@ def _transfer(room: Room) -> dict[str, Any]:
     source = Transfer(source="r0123456789abcdef", norm="linf", eps=0.15, steps=3)
     still = Transfer(source="r0123456789abcdef", norm="l2", eps=0.8, steps=3, random_start=False)
     other = trained(seed=4)
-    return {str(n): measured(attack, model_of=lambda _: other) for n, attack in enumerate((source, still))}
+    return {str(n): measured(attack, load_model=lambda _: other) for n, attack in enumerate((source, still))}
 
 
 @pin("evaluator.autoattack_standard", tolerance=EXACT, needs="pyautoattack")
@@ -437,22 +437,22 @@ def _measure(room: Room) -> dict[str, Any]:
     """From what was found on each image to the number of a result."""
     samples_M = torch.tensor([1, 2, 5, 7])
     right_M, nats_M = torch.tensor([True, False, True, True]), torch.tensor([0.5, 2.0, 1.0, 4.0])
-    pinned: list[Found | Summary] = [
-        Found("fog/3", "accuracy", samples_M, ~right_M),
-        Found("clean", "accuracy", samples_M, right_M),
-        Found("pgd_success", "success", samples_M, right_M),
-        Found("rate", "nats", samples_M, nats_M),
-        Found("zero", "share", samples_M, right_M),
-        Found("fog", "error", samples_M, nats_M / 5),
+    pinned: list[ImageValues | Summary] = [
+        ImageValues("fog/3", "accuracy", samples_M, ~right_M),
+        ImageValues("clean", "accuracy", samples_M, right_M),
+        ImageValues("pgd_success", "success", samples_M, right_M),
+        ImageValues("rate", "nats", samples_M, nats_M),
+        ImageValues("zero", "share", samples_M, right_M),
+        ImageValues("fog", "error", samples_M, nats_M / 5),
         Summary("ece", "share", 9, 0.25),
     ]
     made = {}
     for one in pinned:
         number = evaluate.measure(one)
         made[one.name] = [number.total, number.correct, number.value, number.std, number.unit]
-    subject = Subject(_digits(), "cpu", 25)
-    subject.corrupt, subject.asked = 3, 40
-    (left_out,) = evaluate._left_out(subject)
+    context = EvaluationContext(_digits(), "cpu", 25)
+    context.corrupt, context.requested = 3, 40
+    (left_out,) = evaluate._left_out(context)
     sizes = [
         evaluate._batch_size(replace(_digits(), info=replace(_digits().info, size=size))) for size in (32, 33, 224)
     ]

@@ -28,9 +28,9 @@ from jobs.engine.data import ImageSet, batches, dali, load
 from jobs.engine.data.augmentation import augment, autoaugment
 from jobs.engine.data.augmentation.autoaugment_policies import CIFAR10_AUTHORS, IMAGENET_AUTHORS, SubPolicy
 from jobs.engine.data.datasets import other_test_sets
-from jobs.engine.data.images import FolderImages, evenly
+from jobs.engine.data.images import FolderImages, balanced_indices
 from jobs.engine.data.resized import Fitted, photographs
-from jobs.engine.evaluation.evaluators import Subject, corrupted
+from jobs.engine.evaluation.evaluators import EvaluationContext, corrupted
 from jobs.engine.training import encoder_noise
 from jobs.engine.training.epoch_sampler import Length
 from tests.jobs.engine.golden.pins import EXACT, PIXELS, Room, close, pin
@@ -316,7 +316,7 @@ def _photographs(room: Room) -> dict[str, Any]:
 def _subset(room: Room) -> dict[str, Any]:
     labels_N = torch.tensor([2, 0, 1, 2, 2, 0, 1, 2, 0, 0])
     data = spec.Data(name="digits", train_subset=40, holdout=30)
-    pinned = {str(count): evenly(labels_N, count) for count in (1, 4, 7, 10)}
+    pinned = {str(count): balanced_indices(labels_N, count) for count in (1, 4, 7, 10)}
     return pinned | {split: pixels_of(load(data, split, room.folder)) for split in ("train", "holdout")}  # type: ignore[arg-type]
 
 
@@ -484,8 +484,8 @@ def _pipeline(pipeline: str, room: Room) -> dict[str, Any]:
         folders(room.folder / "imagenet-c" / "fog" / str(severity), NAMES, 4, side=32)
     room.patch.setattr(other_test_sets, "_IMAGENET_C", replace(OTHER_TEST_SETS["imagenet-c"], images=12, classes=3))
     declare(room, "imagenet", size=32)
-    subject = Subject(imagenet(room), "cpu", 5, root=room.folder)
-    images_of = corrupted._pipeline(corrupted.CommonCorruptions(pipeline=pipeline), subject, ["fog"])  # type: ignore[arg-type]
+    context = EvaluationContext(imagenet(room), "cpu", 5, root=room.folder)
+    images_of = corrupted._pipeline(corrupted.CommonCorruptions(pipeline=pipeline), context, ["fog"])  # type: ignore[arg-type]
     pinned: dict[str, Any] = {"seed": corrupted.SEED}
     for severity in (1, 4):
         images = images_of("fog", severity)

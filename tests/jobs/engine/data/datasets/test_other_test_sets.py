@@ -20,7 +20,7 @@ from jobs.engine.corruptions import Corruption
 from jobs.engine.data import FolderImages, batches, load
 from jobs.engine.data.datasets import other_test_sets
 from jobs.engine.data.images import ImageSet
-from jobs.engine.data.resized import Fitted, images_of, photographs
+from jobs.engine.data.resized import Fitted, load_resized, photographs
 
 CIFAR10 = datasets.info("cifar10")
 CLASSES = ["n01000000", "n02000000", "n10000000"]
@@ -246,7 +246,7 @@ class TestFitted:
     def test_any_set_takes_the_form_of_another(self, size: int, channels: int) -> None:
         info = replace(CIFAR10, size=size, channels=channels)
         for name in ("digits", "photographs"):
-            found = pixels(images_of(name, info, Path()), 0, 7)
+            found = pixels(load_resized(name, info, Path()), 0, 7)
             assert found.shape == (2, channels, size, size) and found.float().std() > 5
 
     def test_what_fits_stays(self) -> None:
@@ -259,11 +259,11 @@ class TestFitted:
 
     def test_missing(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="EliSchwartz/imagenet-sample-images") as raised:
-            images_of("imagenet-sample", CIFAR10, tmp_path)
+            load_resized("imagenet-sample", CIFAR10, tmp_path)
         assert one_line(raised, tmp_path / "imagenet-sample" / "val")
 
     @pytest.mark.data
     def test_the_real_sample(self, real_imagenet_sample: Path) -> None:
-        images = images_of("imagenet-sample", CIFAR10, real_imagenet_sample)
+        images = load_resized("imagenet-sample", CIFAR10, real_imagenet_sample)
         assert isinstance(images, FolderImages) and len(images) == 1000
         assert pixels(images, 0, 999).shape == (2, 3, 32, 32)

@@ -18,7 +18,7 @@ from jobs.engine.attacks.pgd import pgd
 from jobs.engine.attacks.random_start import random_start
 from jobs.engine.data import ImageSet, load
 from jobs.engine.evaluation.evaluate import measure
-from jobs.engine.evaluation.evaluators import EVALUATORS, Found, Subject
+from jobs.engine.evaluation.evaluators import EVALUATORS, EvaluationContext, ImageValues
 from jobs.engine.evaluation.evaluators import pgd as pgd_evaluator
 from jobs.engine.models import CebModel
 
@@ -60,9 +60,9 @@ class Few:
 
 def run(
     model: CebModel, images: ImageSet, benchmark: AnyBenchmark, batch: int = 500, seed: int = 0, **more: object
-) -> dict[str, Found]:
-    subject = Subject(images, "cpu", batch, **more)  # type: ignore[arg-type]
-    return {found.name: found for found in EVALUATORS[type(benchmark)](model, subject, benchmark, seed)}
+) -> dict[str, ImageValues]:
+    context = EvaluationContext(images, "cpu", batch, **more)  # type: ignore[arg-type]
+    return {found.name: found for found in EVALUATORS[type(benchmark)](model, context, benchmark, seed)}
 
 
 def wrapped(model: CebModel, classify: Callable[[Tensor], Tensor]) -> CebModel:
@@ -190,14 +190,14 @@ class TestTransfer:
             asked.append(run_id)
             return model
 
-        found = run(model, digits, benchmark, model_of=model_of)["transfer_linf"]
+        found = run(model, digits, benchmark, load_model=model_of)["transfer_linf"]
         own = run(model, digits, Pgd(norm="linf", eps=EPS, steps=5))["pgd_linf"]
         assert torch.equal(found.values_M, own.values_M) and asked == [benchmark.source]
 
     def test_examples_of_another_hurt_less(self, model: CebModel, model_of: ModelOf, digits: ImageSet) -> None:
         other = _trained(model_of(Ceb(rho=1)))
         benchmark = Transfer(source="r" + "1" * 16, norm="linf", eps=EPS)
-        found = run(model, digits, benchmark, model_of=lambda _: other)["transfer_linf"].values_M
+        found = run(model, digits, benchmark, load_model=lambda _: other)["transfer_linf"].values_M
         own = run(model, digits, Pgd(norm="linf", eps=EPS))["pgd_linf"].values_M
         assert found.sum() > own.sum()
 

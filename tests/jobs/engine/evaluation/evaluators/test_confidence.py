@@ -29,7 +29,7 @@ from experiments.errors import InputError
 from experiments.spec import Cceb, Ceb, Data, GammaJumpStart, Xent
 from jobs.engine.data import ImageSet, load
 from jobs.engine.evaluation.evaluate import measure
-from jobs.engine.evaluation.evaluators import EVALUATORS, Found, Subject, Summary, ood
+from jobs.engine.evaluation.evaluators import EVALUATORS, EvaluationContext, ImageValues, Summary, ood
 from jobs.engine.evaluation.evaluators.calibration import expected_calibration_error
 from jobs.engine.evaluation.training_history import Epochs, epochs
 from jobs.engine.models import CebModel
@@ -40,13 +40,15 @@ from jobs.paths import RunPaths
 ModelOf = Callable[[object], CebModel]
 
 
-def run(model: CebModel, subject: Subject, benchmark: AnyBenchmark, seed: int = 0) -> dict[str, Found | Summary]:
-    return {found.name: found for found in EVALUATORS[type(benchmark)](model, subject, benchmark, seed)}
+def run(
+    model: CebModel, context: EvaluationContext, benchmark: AnyBenchmark, seed: int = 0
+) -> dict[str, ImageValues | Summary]:
+    return {found.name: found for found in EVALUATORS[type(benchmark)](model, context, benchmark, seed)}
 
 
-def values(found: dict[str, Found | Summary], name: str) -> Tensor:
+def values(found: dict[str, ImageValues | Summary], name: str) -> Tensor:
     one = found[name]
-    assert isinstance(one, Found)
+    assert isinstance(one, ImageValues)
     return one.values_M
 
 
@@ -62,7 +64,7 @@ def spread(model_of: ModelOf) -> CebModel:
 class TestCalibration:
     @pytest.mark.parametrize("bins", [1, 10, 15])
     def test_agrees_with_torchmetrics_and_scikit_learn(self, bins: int, spread: CebModel, digits: ImageSet) -> None:
-        found = run(spread, Subject(digits, "cpu", 77), Calibration(bins=bins))
+        found = run(spread, EvaluationContext(digits, "cpu", 77), Calibration(bins=bins))
         assert list(found)[:3] == ["ece", "nll", "brier"]
         p_NK = spread.classify(digits.images_NCHW.float() / 255).detach().double().softmax(dim=1)  # type: ignore[union-attr]
         ece = found["ece"]
@@ -114,49 +116,49 @@ class TestOutOfDistribution:
         assert rate == pytest.approx(sum(n >= max(enough) for n in negative) / len(negative))
 
     def test_digits_against_photographs(self, spread: CebModel, digits: ImageSet) -> None:
-        found = run(spread, Subject(digits, "cpu", 77), OutOfDistribution(against="photographs"))
+        found = run(spread, EvaluationContext(digits, "cpu", 77), OutOfDistribution(against="photographs"))
         assert {one.name: measure(one).total for one in found.values()} == {"ood_auroc": 880, "ood_fpr95": 880}
-        few = run(spread, Subject(digits, "cpu", 77), OutOfDistribution(against="photographs", subset=100))
+        few = run(spread, EvaluationContext(digits, "cpu", 77), OutOfDistribution(against="photographs", subset=100))
         assert measure(few["ood_auroc"]).total == 200
         assert 0 < (measure(found["ood_auroc"]).value or 0) < 1
 
     def test_against_itself_it_is_a_coin(self, spread: CebModel, digits: ImageSet, monkeypatch: Any) -> None:
-        monkeypatch.setattr(ood, "images_of", lambda *_: replace(digits, digest="again"))
-        found = run(spread, Subject(digits, "cpu", 77), OutOfDistribution(against="photographs"))
+        monkeypatch.setattr(ood, "load_resized", lambda *_: replace(digits, digest="again"))
+        found = run(spread, EvaluationContext(digits, "cpu", 77), OutOfDistribution(against="photographs"))
         assert measure(found["ood_auroc"]).value == pytest.approx(0.5)
         assert measure(found["ood_fpr95"]).value == pytest.approx(0.95)
 
     def test_what_is_not_there(self, spread: CebModel, digits: ImageSet, tmp_path: Path) -> None:
-        subject = Subject(digits, "cpu", 77, root=tmp_path)
+        context = EvaluationContext(digits, "cpu", 77, root=tmp_path)
         with pytest.raises(InputError, match="cifar-10-batches-py"):
-            run(spread, subject, OutOfDistribution(against="cifar10"))
+            run(spread, context, OutOfDistribution(against="cifar10"))
 
     @pytest.mark.data
     def test_digits_against_cifar(self, spread: CebModel, digits: ImageSet, real_cifar10_jpeg: Path) -> None:
-        subject = Subject(digits, "cpu", 500, root=real_cifar10_jpeg)
-        found = run(spread, subject, OutOfDistribution(against="cifar10-jpeg", subset=200))
+        context = EvaluationContext(digits, "cpu", 500, root=real_cifar10_jpeg)
+        found = run(spread, context, OutOfDistribution(against="cifar10-jpeg", subset=200))
         assert measure(found["ood_auroc"]).total == 400
 
 
 def test_top5_holds_the_label_among_five(spread: CebModel, digits: ImageSet) -> None:
     logits_NK = spread.classify(digits.images_NCHW.float() / 255).detach()  # type: ignore[union-attr]
     rank_N = (logits_NK > logits_NK.gather(1, digits.labels_N[:, None])).sum(dim=1)
-    found = values(run(spread, Subject(digits, "cpu", 77), Top5()), "top5")
+    found = values(run(spread, EvaluationContext(digits, "cpu", 77), Top5()), "top5")
     assert torch.equal(found, rank_N < 5) and 0 < found.sum() < 360
 
 
 def test_information_on_the_training_images(model_of: ModelOf, digits: ImageSet) -> None:
     model, train = model_of(Ceb(rho=1)), load(Data(name="digits"), "train", Path())
-    subject = Subject(digits, "cpu", 500, load=lambda split: {"train": train}[split])  # type: ignore[arg-type]
-    found = run(model, subject, TrainInformation(samples=1))
+    context = EvaluationContext(digits, "cpu", 500, load_images=lambda split: {"train": train}[split])  # type: ignore[arg-type]
+    found = run(model, context, TrainInformation(samples=1))
     assert list(found) == ["rate_train", "residual_information_train", "conditional_entropy_train"]
-    expected = run(model, Subject(train, "cpu", 500), Information(samples=1))
+    expected = run(model, EvaluationContext(train, "cpu", 500), Information(samples=1))
     for name in expected:  # other draws of z
         difference_M = values(found, f"{name}_train") - values(expected, name)
         assert difference_M.abs().mean() > 0 and abs(difference_M.mean()) < 5 * difference_M.std() / 1437**0.5
-    part = run(model, subject, TrainInformation(samples=1, subset=100))
+    part = run(model, context, TrainInformation(samples=1, subset=100))
     one = part["rate_train"]
-    assert isinstance(one, Found)
+    assert isinstance(one, ImageValues)
     torch.testing.assert_close(one.values_M, values(found, "rate_train")[one.samples_M])
 
 
@@ -182,8 +184,8 @@ class TestTrainingRate:
         self, reported: Epochs, jump: bool, largest: float | None, behind: int, model_of: ModelOf, digits: ImageSet
     ) -> None:
         objective = Ceb(rho=0, jump_start=GammaJumpStart(steps=9)) if jump else Ceb(rho=0)
-        subject = Subject(digits, "cpu", 77, epochs=lambda: reported, objective=objective)
-        found = run(model_of(Ceb(rho=0)), subject, TrainingRate())
+        context = EvaluationContext(digits, "cpu", 77, epochs=lambda: reported, objective=objective)
+        found = run(model_of(Ceb(rho=0)), context, TrainingRate())
         rated = sum(one["rate"] is not None for one in reported)
         expected = {"rate_train_epochs": Summary("rate_train_epochs", "epochs", rated, behind)}
         if largest is not None:
@@ -192,10 +194,10 @@ class TestTrainingRate:
 
     def test_xent_has_none_and_no_journal_is_an_error(self, model_of: ModelOf, digits: ImageSet) -> None:
         """That there is none is a result too, else the evaluation would be submitted again for ever."""
-        found = run(model_of(Xent()), Subject(digits, "cpu", 77), TrainingRate())
+        found = run(model_of(Xent()), EvaluationContext(digits, "cpu", 77), TrainingRate())
         assert found == {"rate_train_epochs": Summary("rate_train_epochs", "epochs", 0, 0)}
         with pytest.raises(InputError, match="no rate at the end of an epoch"):
-            run(model_of(Ceb(rho=0)), Subject(digits, "cpu", 77, epochs=list), TrainingRate())
+            run(model_of(Ceb(rho=0)), EvaluationContext(digits, "cpu", 77, epochs=list), TrainingRate())
 
     def test_epochs_are_read_from_the_journals_of_every_attempt(self, tmp_path: Path) -> None:
         paths = RunPaths(tmp_path)

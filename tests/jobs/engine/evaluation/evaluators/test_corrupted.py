@@ -21,8 +21,8 @@ from jobs.engine.corruptions import SEVERITIES, Corruption
 from jobs.engine.data import FolderImages, ImageSet, MemoryImages, batches
 from jobs.engine.data.datasets import other_test_sets
 from jobs.engine.evaluation.evaluate import measure
-from jobs.engine.evaluation.evaluators import Found, Subject, corrupted
-from jobs.engine.evaluation.evaluators.test_set import BatchFound
+from jobs.engine.evaluation.evaluators import EvaluationContext, ImageValues, corrupted
+from jobs.engine.evaluation.evaluators.context import BatchResult
 from jobs.engine.models import CebModel, build
 from jobs.errors import Stopped
 
@@ -31,23 +31,23 @@ OURS = CommonCorruptions(pipeline="ours", subset=20)
 
 
 def run(
-    model: CebModel, subject: Subject, benchmark: CommonCorruptions | ExtraCorruptions, seed: int = 0
-) -> dict[str, Found]:
-    found = list(corrupted.evaluate(model, subject, benchmark, seed))
+    model: CebModel, context: EvaluationContext, benchmark: CommonCorruptions | ExtraCorruptions, seed: int = 0
+) -> dict[str, ImageValues]:
+    found = list(corrupted.evaluate(model, context, benchmark, seed))
     assert len({one.name for one in found}) == len(found)
     return {one.name: one for one in found}
 
 
 @pytest.fixture(scope="module")
-def ours(digits: ImageSet) -> tuple[CebModel, dict[str, Found]]:
+def ours(digits: ImageSet) -> tuple[CebModel, dict[str, ImageValues]]:
     network = SmallCnn(width=4, z_dim=6)
     spec = Run(data=Data(name="digits"), network=network, objective=Ceb(rho=1), optimiser=Adam(), epochs=1, batch=32)
     model = build(spec).eval()
-    return model, run(model, Subject(digits, "cpu", 7), OURS)
+    return model, run(model, EvaluationContext(digits, "cpu", 7), OURS)
 
 
 class TestNumbers:
-    def test_every_set_and_its_mean_over_severities(self, ours: tuple[CebModel, dict[str, Found]]) -> None:
+    def test_every_set_and_its_mean_over_severities(self, ours: tuple[CebModel, dict[str, ImageValues]]) -> None:
         _, found = ours
         sets = {f"{name}/{severity}" for name in CORRUPTIONS for severity in SEVERITIES}
         assert found.keys() == sets | set(CORRUPTIONS)
@@ -60,7 +60,9 @@ class TestNumbers:
             counted = 1 - sum(one.correct or 0 for one in at_severities) / 100
             assert summary.value == pytest.approx(counted, abs=1e-12)
 
-    def test_images_are_those_of_their_numbers(self, ours: tuple[CebModel, dict[str, Found]], digits: ImageSet) -> None:
+    def test_images_are_those_of_their_numbers(
+        self, ours: tuple[CebModel, dict[str, ImageValues]], digits: ImageSet
+    ) -> None:
         model, found = ours
         assert isinstance(digits, MemoryImages)
         samples = found["fog/4"].samples_M
@@ -71,37 +73,39 @@ class TestNumbers:
         assert torch.equal(found["fog/4"].values_M, right_M)
 
     def test_neither_the_batch_nor_the_runs_seed_matters(
-        self, ours: tuple[CebModel, dict[str, Found]], digits: ImageSet
+        self, ours: tuple[CebModel, dict[str, ImageValues]], digits: ImageSet
     ) -> None:
         model, found = ours
-        other = run(model, Subject(digits, "cpu", 500), OURS, seed=5)
+        other = run(model, EvaluationContext(digits, "cpu", 500), OURS, seed=5)
         assert all(torch.equal(found[name].values_M, other[name].values_M) for name in found)
 
     def test_the_four_extra_ones(self, digits: ImageSet, model_of: ModelOf) -> None:
-        found = run(model_of(Xent()), Subject(digits, "cpu", 500), ExtraCorruptions(pipeline="ours", subset=20))
+        found = run(
+            model_of(Xent()), EvaluationContext(digits, "cpu", 500), ExtraCorruptions(pipeline="ours", subset=20)
+        )
         assert [name for name in found if "/" not in name] == list(EXTRA_CORRUPTIONS) and len(found) == 24
 
     @pytest.mark.parametrize("pipeline", ["official", "official-recrop", "regenerated", "in-memory"])
     def test_pipelines_that_digits_have_not(self, pipeline: str, digits: ImageSet, model_of: ModelOf) -> None:
         with pytest.raises(InputError, match=f"digits has no pipeline {pipeline}; .*ours"):
-            run(model_of(Xent()), Subject(digits, "cpu", 500), CommonCorruptions(pipeline=pipeline))  # type: ignore[arg-type]
+            run(model_of(Xent()), EvaluationContext(digits, "cpu", 500), CommonCorruptions(pipeline=pipeline))  # type: ignore[arg-type]
 
 
 class Memory:
-    """Notes that outlive an attempt."""
+    """Results that outlive an attempt."""
 
     def __init__(self) -> None:
-        self.kept: dict[tuple[str, str], dict[int, BatchFound]] = {}
+        self.results: dict[tuple[str, str], dict[int, BatchResult]] = {}
 
-    def known(self, digest: str, part: str) -> dict[int, BatchFound]:
-        return self.kept.get((digest, part), {})
+    def batches(self, digest: str, part: str) -> dict[int, BatchResult]:
+        return self.results.get((digest, part), {})
 
-    def note(self, digest: str, part: str, batch: int, found: BatchFound) -> None:
-        self.kept.setdefault((digest, part), {})[batch] = found
+    def append(self, digest: str, part: str, batch: int, result: BatchResult) -> None:
+        self.results.setdefault((digest, part), {})[batch] = result
 
 
 def test_sets_that_are_done_are_not_made_again(
-    ours: tuple[CebModel, dict[str, Found]], digits: ImageSet, monkeypatch: pytest.MonkeyPatch
+    ours: tuple[CebModel, dict[str, ImageValues]], digits: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped within a set, twice; every image is corrupted once in all."""
     made: Counter[tuple[str, int, int]] = Counter()
@@ -122,11 +126,11 @@ def test_sets_that_are_done_are_not_made_again(
 
     monkeypatch.setattr(Corruption, "__call__", counting)
     model, whole = ours
-    notes = Memory()
+    cache = Memory()
     for images in (107, 1000):
         with pytest.raises(Stopped):
-            run(model, Subject(digits, "cpu", 7, stop_at(images), notes=notes), OURS)
-    found = run(model, Subject(digits, "cpu", 7, stop_at(9999), notes=notes), OURS)
+            run(model, EvaluationContext(digits, "cpu", 7, stop_at(images), cache=cache), OURS)
+    found = run(model, EvaluationContext(digits, "cpu", 7, stop_at(9999), cache=cache), OURS)
     assert all(torch.equal(found[name].values_M, whole[name].values_M) for name in whole)
     assert len(made) == 75 * 20 and set(made.values()) == {1}
     assert {total for _, total in progress} == {1500} and progress[-1][0] == 1500
@@ -148,14 +152,14 @@ class TestOfficial:
         spec = Run(data=Data(name="cifar10"), network=network, objective=Xent(), optimiser=Adam(), epochs=1, batch=32)
         model = build(spec).eval()
         images = MemoryImages(info, "test", "images", torch.zeros(4).long(), torch.zeros(4, 3, 32, 32).byte())
-        found = run(model, Subject(images, "cpu", 3, root=tmp_path), CommonCorruptions(pipeline="official"))
+        found = run(model, EvaluationContext(images, "cpu", 3, root=tmp_path), CommonCorruptions(pipeline="official"))
         for severity, level in zip(SEVERITIES, (0, 60, 120, 180, 240), strict=True):
             said = model.classify(torch.full((1, 3, 32, 32), level / 255)).argmax().item()
             assert found[f"snow/{severity}"].values_M.tolist() == (labels_N == said).tolist()
         (folder / "snow.npy").unlink()
         (folder / "fog.npy").write_bytes(b"")
         with pytest.raises(InputError, match=r"snow\.npy: No such file"):
-            run(model, Subject(images, "cpu", 3, root=tmp_path), CommonCorruptions(pipeline="official"))
+            run(model, EvaluationContext(images, "cpu", 3, root=tmp_path), CommonCorruptions(pipeline="official"))
 
     def test_imagenet_c(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Published files as they are, with another crop, and in memory: three numbers of three pipelines."""
@@ -183,7 +187,7 @@ class TestOfficial:
             monkeypatch.setattr(
                 model, "classify", lambda x_BCHW, taken=taken: taken.append(x_BCHW) or torch.zeros(len(x_BCHW), 2)
             )
-            found = run(model, Subject(images, "cpu", 4, root=tmp_path), ExtraCorruptions(pipeline=pipeline))  # type: ignore[arg-type]
+            found = run(model, EvaluationContext(images, "cpu", 4, root=tmp_path), ExtraCorruptions(pipeline=pipeline))  # type: ignore[arg-type]
             assert found["saturate/5"].values_M.tolist() == [True, True, False, False]
             assert measure(found["saturate"]).value == 0.5
         assert torch.equal(seen["official"][0], seen["official"][19])  # the same files for every set here
@@ -201,8 +205,8 @@ def _real_imagenet(root: Path) -> FolderImages:
     return sample.subset(torch.arange(0, 1000, 1000 // REAL)[:REAL])
 
 
-def _real(model: CebModel, images: ImageSet, benchmark: CommonCorruptions | ExtraCorruptions) -> dict[str, Found]:
-    found = run(model, Subject(images, "cpu", REAL), benchmark)
+def _real(model: CebModel, images: ImageSet, benchmark: CommonCorruptions | ExtraCorruptions) -> dict[str, ImageValues]:
+    found = run(model, EvaluationContext(images, "cpu", REAL), benchmark)
     names = CORRUPTIONS if isinstance(benchmark, CommonCorruptions) else EXTRA_CORRUPTIONS
     assert len(found) == 6 * len(names)
     assert all(one.samples_M.tolist() == list(range(len(images))) for one in found.values())
@@ -268,7 +272,7 @@ def test_regenerated_images_are_made_as_imagenet_c_was(real_imagenet_sample: Pat
         seen: dict[str, torch.Tensor] = {}
         for pipeline in ("regenerated", "in-memory"):
             benchmark = CommonCorruptions(pipeline=pipeline)  # type: ignore[arg-type]
-            made = corrupted._pipeline(benchmark, Subject(images, "cpu", 3), CORRUPTIONS)(name, severity)
+            made = corrupted._pipeline(benchmark, EvaluationContext(images, "cpu", 3), CORRUPTIONS)(name, severity)
             (batch,) = batches(made, [torch.arange(3)], NoAugment(), 0, 0, "cpu", workers=0)
             seen[pipeline] = (batch[1] * 255).round().byte().permute(0, 2, 3, 1)
         for index in range(3):

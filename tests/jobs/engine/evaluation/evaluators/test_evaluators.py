@@ -14,7 +14,7 @@ from experiments.benchmarks import NO_EVALUATOR, AnyBenchmark, Clean, Informatio
 from experiments.errors import InputError
 from experiments.spec import Cceb, Ceb, Vib, Xent
 from jobs.engine.data import ImageSet
-from jobs.engine.evaluation.evaluators import EVALUATORS, Found, Subject
+from jobs.engine.evaluation.evaluators import EVALUATORS, EvaluationContext, ImageValues
 from jobs.engine.models import CebModel
 
 ModelOf = Callable[[object], CebModel]
@@ -29,10 +29,10 @@ BENCHMARKS: list[AnyBenchmark] = [
 
 def run(
     model: CebModel, images: ImageSet, benchmark: AnyBenchmark, batch: int = 500, seed: int = 0
-) -> dict[str, Found]:
+) -> dict[str, ImageValues]:
     return {
         found.name: found
-        for found in EVALUATORS[type(benchmark)](model, Subject(images, "cpu", batch), benchmark, seed)
+        for found in EVALUATORS[type(benchmark)](model, EvaluationContext(images, "cpu", batch), benchmark, seed)
     }
 
 
@@ -170,6 +170,6 @@ class TestPgd:
 
 def test_the_subject_tells_how_far_it_is(digits: ImageSet) -> None:
     seen: list[tuple[int, int]] = []
-    subject = Subject(digits, "cpu", 100, lambda done, total: seen.append((done, total)))
-    list(subject.each_batch(lambda *_: []))
+    context = EvaluationContext(digits, "cpu", 100, lambda done, total: seen.append((done, total)))
+    list(context.each_batch(lambda *_: []))
     assert seen == [(0, 360), (100, 360), (200, 360), (300, 360), (360, 360)]

@@ -19,7 +19,7 @@ from experiments.errors import InputError
 from experiments.spec import Adam, Ceb, Data, ResNet, Run
 from jobs.engine.data import FolderImages, ImageSet
 from jobs.engine.data.datasets import other_test_sets
-from jobs.engine.evaluation.evaluators import EVALUATORS, Found, Subject
+from jobs.engine.evaluation.evaluators import EVALUATORS, EvaluationContext, ImageValues
 from jobs.engine.models import CebModel, build
 
 CLASSES = [f"n0{number}000000" for number in range(4)]
@@ -35,14 +35,14 @@ class Preferring:
         return self.logits_K.expand(len(x_BCHW), -1)
 
 
-def run(model: object, subject: Subject, benchmark: benchmarks.AnyBenchmark) -> dict[str, list[bool]]:
-    found = list(EVALUATORS[type(benchmark)](model, subject, benchmark, 0))  # type: ignore[arg-type]
-    assert all(isinstance(one, Found) and one.unit == "accuracy" for one in found)
-    return {one.name: one.values_M.tolist() for one in found if isinstance(one, Found)}
+def run(model: object, context: EvaluationContext, benchmark: benchmarks.AnyBenchmark) -> dict[str, list[bool]]:
+    found = list(EVALUATORS[type(benchmark)](model, context, benchmark, 0))  # type: ignore[arg-type]
+    assert all(isinstance(one, ImageValues) and one.unit == "accuracy" for one in found)
+    return {one.name: one.values_M.tolist() for one in found if isinstance(one, ImageValues)}
 
 
 @pytest.fixture
-def subject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Subject:
+def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EvaluationContext:
     """Four classes of ImageNet; of the other sets, classes 1 and 3 with an image each."""
     info = replace(datasets.info("imagenet"), classes=4, size=32)
     names = np.array([f"{name}/0.JPEG".encode() for name in CLASSES])
@@ -54,30 +54,30 @@ def subject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Subject:
             path.parent.mkdir(parents=True)
             Image.new("RGB", (40, 40)).save(path)
     images = FolderImages(info, "test", "d", torch.arange(4), tmp_path / "val", names)
-    return Subject(images, "cpu", 3, root=tmp_path)
+    return EvaluationContext(images, "cpu", 3, root=tmp_path)
 
 
-def test_natural_adversarial_examples_among_their_classes_and_among_all(subject: Subject) -> None:
+def test_natural_adversarial_examples_among_their_classes_and_among_all(context: EvaluationContext) -> None:
     model = Preferring(9, 1, 8, 2)
-    assert run(model, subject, ImagenetA()) == {"imagenet_a": [False, True], "imagenet_a_1000": [False, False]}
-    assert run(Preferring(0, 3, 1, 2), subject, ImagenetA()) == {
+    assert run(model, context, ImagenetA()) == {"imagenet_a": [False, True], "imagenet_a_1000": [False, False]}
+    assert run(Preferring(0, 3, 1, 2), context, ImagenetA()) == {
         "imagenet_a": [True, False],
         "imagenet_a_1000": [True, False],
     }
 
 
-def test_a_set_of_all_classes_has_one_number(subject: Subject) -> None:
-    assert run(Preferring(0, 1, 0, 2), subject, ImagenetSketch()) == {"imagenet_sketch": [False, True]}
+def test_a_set_of_all_classes_has_one_number(context: EvaluationContext) -> None:
+    assert run(Preferring(0, 1, 0, 2), context, ImagenetSketch()) == {"imagenet_sketch": [False, True]}
 
 
 def test_top5_of_fewer_than_five_classes(digits: ImageSet) -> None:
     images = replace(digits, labels_N=digits.labels_N % 3)
-    assert set(run(Preferring(1, 2, 3), Subject(images, "cpu", 500), Top5())["top5"]) == {True}
+    assert set(run(Preferring(1, 2, 3), EvaluationContext(images, "cpu", 500), Top5())["top5"]) == {True}
 
 
-def test_what_is_not_there_is_named(subject: Subject) -> None:
+def test_what_is_not_there_is_named(context: EvaluationContext) -> None:
     with pytest.raises(InputError, match="imagenet-r: No such file"):
-        run(Preferring(0, 1, 2, 3), subject, benchmarks.ImagenetR())
+        run(Preferring(0, 1, 2, 3), context, benchmarks.ImagenetR())
 
 
 def test_cifar10_1(tmp_path: Path, digits: ImageSet, model_of: Callable[[object], CebModel]) -> None:
@@ -85,11 +85,11 @@ def test_cifar10_1(tmp_path: Path, digits: ImageSet, model_of: Callable[[object]
     np.save(tmp_path / "cifar10.1" / "cifar10.1_v6_data.npy", np.zeros((2000, 32, 32, 3), np.uint8))
     np.save(tmp_path / "cifar10.1" / "cifar10.1_v6_labels.npy", np.arange(2000, dtype=np.int32) // 200)
     images = replace(digits, info=datasets.info("cifar10"))
-    found = run(Preferring(*range(10)), Subject(images, "cpu", 500, root=tmp_path), Cifar101())
+    found = run(Preferring(*range(10)), EvaluationContext(images, "cpu", 500, root=tmp_path), Cifar101())
     assert found["cifar10_1"] == [False] * 1800 + [True] * 200
 
 
-def _of_imagenet_a(root: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Subject, list[Path]]:
+def _of_imagenet_a(root: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[EvaluationContext, list[Path]]:
     """Real images of ImageNet-A's 200 classes in the layout of its archive, and the images in the order of the set."""
     sample = other_test_sets.imagenet_sample(root, 224, datasets.info("imagenet"))
     declared = datasets.OTHER_TEST_SETS["imagenet-a"]
@@ -98,13 +98,13 @@ def _of_imagenet_a(root: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     for path in paths:
         (folder / declared.folder / path.parent.name).mkdir(parents=True)
         (folder / declared.folder / path.parent.name / path.name).symlink_to(path)
-    return Subject(sample, "cpu", 50, root=folder), paths
+    return EvaluationContext(sample, "cpu", 50, root=folder), paths
 
 
 @pytest.mark.data
 def test_real_images_as_imagenet_a(real_imagenet_sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a network of one random layer on what torchvision makes of the same files."""
-    subject, paths = _of_imagenet_a(real_imagenet_sample, tmp_path, monkeypatch)
+    context, paths = _of_imagenet_a(real_imagenet_sample, tmp_path, monkeypatch)
     weights_PK = torch.randn(3 * 16 * 16, 1000, generator=torch.Generator().manual_seed(0))
 
     class OneLayer:
@@ -113,7 +113,7 @@ def test_real_images_as_imagenet_a(real_imagenet_sample: Path, tmp_path: Path, m
             pooled_BP = adaptive_avg_pool2d(x_BCHW, 16).flatten(1)
             return (pooled_BP - pooled_BP.mean(dim=1, keepdim=True)) @ weights_PK
 
-    found = run(OneLayer(), subject, ImagenetA())
+    found = run(OneLayer(), context, ImagenetA())
     labels = list(datasets.OTHER_TEST_SETS["imagenet-a"].labels)
     wanted = {"imagenet_a": [], "imagenet_a_1000": []}
     view = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor()])
@@ -132,6 +132,6 @@ def test_real_images_as_imagenet_a_through_a_resnet50(
     """Random weights: it is the pipeline that is tested."""
     spec = Run(data=Data(name="imagenet"), network=ResNet(depth=50), objective=Ceb(rho=1), optimiser=Adam(), epochs=1,
                batch=2)  # fmt: skip
-    subject, _ = _of_imagenet_a(real_imagenet_sample, tmp_path, monkeypatch)
-    found = run(build(spec).eval(), subject, ImagenetA())
+    context, _ = _of_imagenet_a(real_imagenet_sample, tmp_path, monkeypatch)
+    found = run(build(spec).eval(), context, ImagenetA())
     assert {name: len(values) for name, values in found.items()} == {"imagenet_a": 200, "imagenet_a_1000": 200}

@@ -16,7 +16,7 @@ from experiments import spec
 from experiments.benchmarks import AutoAttack, Benchmark, GradientAudit, Pgd, Transfer
 from jobs.engine import checkpoint_format
 from jobs.engine.data import ImageSet, load
-from jobs.engine.evaluation.evaluators import EVALUATORS, Found, Subject
+from jobs.engine.evaluation.evaluators import EVALUATORS, EvaluationContext, ImageValues
 from jobs.engine.models import CebModel
 from jobs.engine.training.loop import train
 from jobs.paths import RunPaths
@@ -62,9 +62,9 @@ def images() -> ImageSet:
     return load(RUN.data, "test", Path())
 
 
-def found(model: CebModel, images: ImageSet, benchmark: Benchmark, batch: int = 500) -> dict[str, Found]:
-    subject = Subject(images, "cpu", batch, model_of=lambda _: model)
-    return {one.name: one for one in EVALUATORS[type(benchmark)](model, subject, benchmark, 0)}
+def found(model: CebModel, images: ImageSet, benchmark: Benchmark, batch: int = 500) -> dict[str, ImageValues]:
+    context = EvaluationContext(images, "cpu", batch, load_model=lambda _: model)
+    return {one.name: one for one in EVALUATORS[type(benchmark)](model, context, benchmark, 0)}
 
 
 def right(model: CebModel, images: ImageSet, draws: int = 0) -> Tensor:
