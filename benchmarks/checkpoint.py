@@ -21,7 +21,7 @@ import torch
 
 from experiments.spec import Adam, Ceb, Data, Run, WideResNet
 from jobs.engine import checkpoint_format
-from jobs.engine.training.train_state import State, initial
+from jobs.engine.training.train_state import TrainState, initial_state
 from jobs.processes import keep_memory
 
 T = TypeVar("T")
@@ -50,10 +50,10 @@ def main() -> None:
         print(f"| {name} | {statistics.median(found):.2f} | {min(found):.2f} | {max(found):.2f} |")
 
 
-def after_a_step(network: WideResNet) -> State:
+def after_a_step(network: WideResNet) -> TrainState:
     """With all that Adam keeps."""
     run = Run(data=Data(name="cifar10"), network=network, objective=Ceb(rho=3), optimiser=Adam(), epochs=1, batch=16)
-    state = initial(run, torch.arange(10), "cpu")
+    state = initial_state(run, torch.arange(10), "cpu")
     for parameter in state.model.parameters():
         parameter.grad = torch.randn_like(parameter)
     state.optimiser.step()

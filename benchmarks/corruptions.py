@@ -60,7 +60,7 @@ def _seconds(name: str, images: list[NDArray[np.uint8]], repeats: int) -> tuple[
 
 def _round(way: Corrupt, name: str, images: list[NDArray[np.uint8]]) -> None:
     for severity in SEVERITIES:
-        c = parameters.of(name, severity, len(images[0]))
+        c = parameters.lookup(name, severity, len(images[0]))
         for index, image in enumerate(images):
             way(image, c, Generator(PCG64(index)))
 

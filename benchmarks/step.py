@@ -35,11 +35,11 @@ from experiments.spec import Adam, Ceb, Data, GammaJumpStart, Run, Sgd, SmallCnn
 from jobs.engine.attacks.memory_format import quick
 from jobs.engine.data.images import MemoryImages
 from jobs.engine.models import build
-from jobs.engine.precision import arithmetic
-from jobs.engine.training.async_checkpointer import Saver
-from jobs.engine.training.epoch_sampler import Length
+from jobs.engine.precision import training_precision
+from jobs.engine.training.async_checkpointer import AsyncCheckpointer
+from jobs.engine.training.epoch_sampler import EpochSampler
 from jobs.engine.training.loop import Training
-from jobs.engine.training.train_state import DEFAULT, initial
+from jobs.engine.training.train_state import DEFAULT, initial_state
 from jobs.journal.files import Journal
 from jobs.processes import keep_memory
 
@@ -161,13 +161,15 @@ def settings(device: str, rounds: int, only: str) -> None:
 def ours(run: Run, workload: Workload, device: str, folder: Path, execution: Execution = DEFAULT) -> Callable[[], None]:
     """One epoch of the engine's loop at each call, never the last one, and with no checkpoint due."""
     images = workload.images()
-    state = initial(run, images.labels_N, device, execution=execution)
+    state = initial_state(run, images.labels_N, device, execution=execution)
     journal = Journal(folder / f"{time.monotonic_ns()}.jsonl")
-    training = Training(state, images, Length(run, len(images)), journal, Saver(state, folder, journal, 1e9), device)
+    training = Training(
+        state, images, EpochSampler(run, len(images)), journal, AsyncCheckpointer(state, folder, journal, 1e9), device
+    )
 
     def epoch() -> None:
-        with arithmetic(run, device):
-            training.epoch(lambda: False)
+        with training_precision(run, device):
+            training.train_epoch(lambda: False)
 
     return epoch
 

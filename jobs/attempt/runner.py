@@ -188,7 +188,7 @@ def _train(claim: Claim, paths: RunPaths, journal: Journal | None, should_stop: 
     if journal is not None:
         made_on = {"gpu": _gpu(), "execution": claim.execution}
         provenance.write(paths, provenance.environment() | made_on | provenance.origin(run, paths))
-    with distributed.joined():
+    with distributed.process_group():
         loop.train(run, paths, journal, data_folder(), _prepare_device(), should_stop, execution=claim.execution)
 
 
@@ -196,7 +196,7 @@ def _evaluate(claim: Claim, paths: RunPaths, journal: Journal | None, should_sto
     from jobs.engine import distributed
     from jobs.engine.evaluation import evaluate
 
-    with distributed.joined():
+    with distributed.process_group():
         evaluate.evaluate(
             spec_file.check_run_id(_spec(claim), paths),
             claim.benchmarks,

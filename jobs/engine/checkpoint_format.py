@@ -1,4 +1,4 @@
-"""What a checkpoint holds, and how a run comes back from one: `jobs.checkpoint_files` with torch in it.
+"""The content of a checkpoint, written and read with torch on top of `jobs.checkpoint_files`.
 
 Data order, noise and augmentation are functions of (seed, epoch, sample), so the step stands for all of them
 and for every generator's state.
@@ -25,20 +25,20 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedCheckpoint:
     """The content of an intact checkpoint."""
 
     step: int
     """Optimiser steps done."""
     file: Path
     state: dict[str, Any]
-    """`run_id`, `model`, and what else was given to `content`."""
+    """`run_id`, `model`, and the `state` that was passed to `content`."""
 
 
 def content(run: Run, model: CebModel, **state: Any) -> dict[str, Any]:
-    """What is in a checkpoint, as a copy on the CPU: the model (marginal included) and `state`, which must be made of
-    tensors and plain values."""
-    copied: dict[str, Any] = _copied({"run_id": run_id(run), "model": dict(model.state_dict()), **state})
+    """Return the content of a checkpoint, as a copy on the CPU: the model (marginal included) and `state`, which must
+    be made of tensors and plain values."""
+    copied: dict[str, Any] = _copy_to_cpu({"run_id": run_id(run), "model": dict(model.state_dict()), **state})
     return copied
 
 
@@ -48,42 +48,42 @@ def write(folder: Path, step: int, content: dict[str, Any]) -> Path:
 
 
 def save(run: Run, folder: Path, step: int, model: CebModel, **state: Any) -> Path:
-    """Both at once."""
+    """Write the checkpoint of a model and `state` as they are now."""
     return write(folder, step, content(run, model, **state))
 
 
-def load_newest(run: Run, folder: Path, *, set_aside: bool = False) -> Loaded | None:
-    """The newest intact checkpoint, on the CPU, or None if there is none. Broken ones are logged and passed over.
+def load_newest(run: Run, folder: Path, *, set_aside: bool = False) -> LoadedCheckpoint | None:
+    """Return the newest intact checkpoint, on the CPU, or None. Broken ones are logged and passed over.
 
     `set_aside` renames them, so that they don't count among those kept: for the one process that writes here.
     Raises ForeignCheckpointError if it belongs to another run.
     """
-    for found in checkpoint_files.newest_first(folder):
-        data = found.read()
+    for file in checkpoint_files.newest_first(folder):
+        data = file.read()
         if data is None:
-            _log.warning("%s: broken, falling back to the checkpoint before it", found.path)
+            _log.warning("%s: broken, falling back to the checkpoint before it", file.path)
             if set_aside:
-                found.set_aside()
+                file.set_aside()
             continue
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         if state["run_id"] != run_id(run):
-            raise ForeignCheckpointError(found.path, f"run {state['run_id']}", run_id(run))
-        return Loaded(found.step, found.path, state)
+            raise ForeignCheckpointError(file.path, f"run {state['run_id']}", run_id(run))
+        return LoadedCheckpoint(file.step, file.path, state)
     return None
 
 
-def _copied(value: Any) -> Any:
+def _copy_to_cpu(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
+        return {key: _copy_to_cpu(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(_copied(item) for item in value)
+        return type(value)(_copy_to_cpu(item) for item in value)
     return value
 
 
-class Trained(NamedTuple):
-    """A model in eval mode, and what it was read from."""
+class TrainedModel(NamedTuple):
+    """A model in eval mode, and the checkpoint it was read from."""
 
     model: CebModel
     step: int
@@ -91,8 +91,8 @@ class Trained(NamedTuple):
     file: Path
 
 
-def load_model(run: Run, folder: Path) -> Trained:
-    """The trained model of a run from its newest intact checkpoint, on the CPU.
+def load_model(run: Run, folder: Path) -> TrainedModel:
+    """Return the trained model of a run from its newest intact checkpoint, on the CPU.
 
     Raises NoCheckpointError if there is none, ForeignCheckpointError if it is another run's or network's.
     """
@@ -102,6 +102,6 @@ def load_model(run: Run, folder: Path) -> Trained:
     model = build(run)
     try:
         model.load_state_dict(loaded.state["model"])
-    except RuntimeError:  # with a line for each tensor
+    except RuntimeError:  # its message has a line for each tensor
         raise ForeignCheckpointError(loaded.file, "another network", f"the one of run {run_id(run)}") from None
-    return Trained(model.eval(), loaded.step, loaded.file)
+    return TrainedModel(model.eval(), loaded.step, loaded.file)

@@ -1,4 +1,4 @@
-"""From the CPU to the device of a run."""
+"""Copies from the CPU to the device of a run."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 
-def moved(tensor: Tensor, device: torch.device | str) -> Tensor:
-    """A tensor of the CPU on the device, in turn with what the device has to do, and without waiting for that: a copy
-    out of pageable memory would wait, and the GPU then for what is prepared behind it."""
+def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """Return a tensor of the CPU on the device, copied in the device's own order, without waiting for it. A copy out of
+    pageable memory would wait, and then the GPU for the work that is prepared after it."""
     device = torch.device(device)
     if device.type != "cuda":
         return tensor.to(device)

@@ -1,4 +1,4 @@
-"""How training and evaluation can fail by their own doing."""
+"""The errors of training and evaluation."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from jobs.errors import Stopped
 class DivergedError(CebctlError):
     """A quantity of the loss is not finite any more, or has exploded."""
 
-    def __init__(self, kind: str, quantity: str, value: float, step: int, good: Path | None) -> None:
-        """`kind` is `nan` or `exploded`; `good` the newest checkpoint, written when all was well."""
-        self.kind, self.step, self.good = kind, step, good
+    def __init__(self, kind: str, quantity: str, value: float, step: int, checkpoint: Path | None) -> None:
+        """Build the message; `kind` is `nan` or `exploded`, `checkpoint` the newest one, written while all was well."""
+        self.kind, self.step, self.checkpoint = kind, step, checkpoint
         became = "became NaN" if kind == "nan" else f"exploded to {value:.3g}"
-        last = f"the last good checkpoint is {good.name}" if good else "there is no checkpoint yet"
+        last = f"the last good checkpoint is {checkpoint.name}" if checkpoint else "there is no checkpoint yet"
         super().__init__(f"{quantity} {became} at step {step}; {last}")
 
 
@@ -33,12 +33,12 @@ class NoCheckpointError(CebctlError):
 class ForeignCheckpointError(InputError):
     """A checkpoint lies in the folder of another run, or holds another network's weights."""
 
-    def __init__(self, file: Path, found: str, wanted: str) -> None:
-        super().__init__(file, f"a checkpoint of {found}, not of {wanted}")
+    def __init__(self, file: Path, actual: str, expected: str) -> None:
+        super().__init__(file, f"a checkpoint of {actual}, not of {expected}")
 
 
 class BenchmarkError(CebctlError):
-    """A benchmark failed by an error that nobody foresaw, which is its cause."""
+    """A benchmark failed by an unforeseen error, which is the cause of this one."""
 
     def __init__(self, benchmark: str, error: Exception) -> None:
         super().__init__(f"{benchmark}: {in_one_line(error)}")
@@ -54,7 +54,7 @@ class EvaluationError(CebctlError):
 
 
 def in_one_line(error: Exception) -> str:
-    """Return what went wrong in one line, with the type of an error that is not ours: `ZeroDivisionError: …`."""
+    """Return the first line of an error, with its type if it is not ours: `ZeroDivisionError: …`."""
     lines = str(error).strip().splitlines()
     names = [] if isinstance(error, CebctlError) else [type(error).__name__]
     return ": ".join([*names, *lines[:1]])

@@ -1,4 +1,4 @@
-"""How training is computed where only rounding depends on it: `experiments.resources.Execution`."""
+"""Settings of the computation that only rounding depends on: `experiments.resources.Execution`."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from jobs.engine.models import CebModel
 PLACE = "resources.train.execution"
 
 
-def check(execution: Execution, device: str) -> None:
-    """InputError if this machine can not do what is asked for."""
+def check_supported(execution: Execution, device: str) -> None:
+    """Raise InputError if this machine does not support the execution."""
     on_gpu = torch.device(device).type == "cuda"
     if execution.compile == "reduce-overhead" and not on_gpu:
         raise InputError(f"{PLACE}.compile", "reduce-overhead records CUDA graphs, and there is no GPU",
@@ -27,19 +27,19 @@ def check(execution: Execution, device: str) -> None:
         raise InputError(f"{PLACE}.compile", f"there is no C++ compiler {compiler!r} here", "allowed: off")
 
 
-def prepare(model: CebModel, execution: Execution) -> None:
-    """Have the network compiled when it is first used, if that is asked for: in place, so that its parameters keep
-    their names. The head, which is small, is not."""
+def compile_network(model: CebModel, execution: Execution) -> None:
+    """Compile the network at its first use, if the execution says so: in place, so that its parameters keep their
+    names. The head is small, and stays as it is."""
     if execution.compile != "off":
         mode = None if execution.compile == "default" else execution.compile
         # By way of `network.compile()` torch before 2.14 silently compiles nothing of an nn.Sequential.
         model.network.forward = torch.compile(model.network.forward, mode=mode)
 
 
-def laid_out(x_BCHW: Tensor, run: Run, execution: Execution) -> Tensor:
-    """The same images as they lie in memory for the network, which takes this over. Sums in another order round
-    otherwise."""
-    last = execution.channels_last
-    if last is None:
-        last = x_BCHW.device.type == "cpu" or run.precision in ("bf16", "tf32")
-    return x_BCHW.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+def to_memory_format(x_BCHW: Tensor, run: Run, execution: Execution) -> Tensor:
+    """Return the images in the memory format that the network is to compute in: its layers keep that of their input.
+    Sums in another order round otherwise."""
+    channels_last = execution.channels_last
+    if channels_last is None:
+        channels_last = x_BCHW.device.type == "cpu" or run.precision in ("bf16", "tf32")
+    return x_BCHW.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)

@@ -1,4 +1,4 @@
-"""Counts what a network costs, on the meta device: nothing is computed and no memory is used.
+"""Counts the operations of a network on the meta device: nothing is computed and no memory is used.
 
     python -m jobs.engine.flops --write experiments    regenerates experiments/flops.json for the matrices there
     python -m jobs.engine.flops < specs.json           counts the runs of a JSON list, a JSON list in the same order
@@ -27,7 +27,7 @@ _IMAGES = 2
 
 
 def count(run: Run) -> costs.NetworkCount:
-    """What the run's network costs per image, without the head (`experiments.costs` adds it)."""
+    """Return the cost of the run's network per image, without the head (`experiments.costs` adds it)."""
     info = datasets.info(run.data.name)
     with torch.device("meta"):
         network = build(msgspec.structs.replace(run, objective=Xent(), precision="fp32")).network
@@ -35,7 +35,7 @@ def count(run: Run) -> costs.NetworkCount:
         flops = FlopCounterMode(display=False)
         with flops, torch.no_grad():
             f_BZ = network(x_BCHW)
-        activations, largest = _saved(network, x_BCHW)
+        activations, largest = _saved_activations(network, x_BCHW)
     return costs.NetworkCount(
         network=run.network,
         channels=info.channels,
@@ -48,26 +48,26 @@ def count(run: Run) -> costs.NetworkCount:
     )
 
 
-def _saved(network: torch.nn.Module, x_BCHW: Tensor) -> tuple[int, int]:
-    """Elements of all tensors that the forward pass keeps for the backward pass, and of the largest of them; tensors
-    that share memory count once, parameters not at all."""
+def _saved_activations(network: torch.nn.Module, x_BCHW: Tensor) -> tuple[int, int]:
+    """Return the elements of all tensors that the forward pass saves for the backward pass, and of the largest one;
+    tensors that share memory count once, parameters not at all."""
     parameters = {parameter.untyped_storage()._cdata for parameter in network.parameters()}
-    kept: dict[int, Tensor] = {}  # holding them keeps their memory from being handed out again
+    saved: dict[int, Tensor] = {}  # holding them keeps their memory from being reused
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()._cdata
         if storage not in parameters:
-            kept.setdefault(storage, tensor)
+            saved.setdefault(storage, tensor)
         return tensor
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):
         network(x_BCHW)
-    sizes = [tensor.untyped_storage().nbytes() // tensor.element_size() for tensor in kept.values()]
+    sizes = [tensor.untyped_storage().nbytes() // tensor.element_size() for tensor in saved.values()]
     return sum(sizes), max(sizes)
 
 
 def main(arguments: list[str]) -> None:
-    """The two uses above."""
+    """Run one of the two commands above."""
     if arguments[:1] == ["--write"]:
         folder = Path(arguments[1])
         table = {costs.count_key(run): count(run) for run in distinct_networks(folder)}

@@ -1,4 +1,4 @@
-"""What training tells the journal: heartbeats and metrics."""
+"""The heartbeats and metrics of training in the journal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jobs.journal.records import Heartbeat, Metrics
 
 HEARTBEAT_SECONDS = 1.0
 JOURNAL_SECONDS = 2.0
-"""Training that was held up for longer between two heartbeats, because the journal had to be written, says so."""
+"""A heartbeat reports it if writing the journal took longer than this since the one before."""
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Stopwatch:
 
 
 class Progress:
-    """Writes at most one heartbeat a second, and metrics when told to; nothing without a journal."""
+    """Writes at most one heartbeat a second, and metrics at each call; nothing without a journal."""
 
     def __init__(self, journal: Journal | None, device: str, steps: int, steps_per_epoch: int) -> None:
         self._journal, self._device = journal, device
@@ -44,8 +44,8 @@ class Progress:
         self._beaten = self._journal_seconds = 0.0
         self._beat_watch, self._metrics_watch = Stopwatch(), Stopwatch()
 
-    def timed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """The same batches, with the time it takes to get each."""
+    def time_loading(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Yield the same batches, and add the time that loading each takes to the metrics."""
         iterator = iter(batches)
         while True:
             before = time.perf_counter()
@@ -56,15 +56,15 @@ class Progress:
             yield batch
 
     def beat(self, step: int, images: int, activity: str = "") -> None:
-        """So many steps are done, and so many more images; write a heartbeat if one is due. `activity`: what else there
-        is to say than that it trains."""
+        """Count the images of a step, and write a heartbeat if one is due. `activity` is reported instead of
+        `training`."""
         self._beat_watch.images += images
         self._metrics_watch.images += images
         if self._journal is None or time.perf_counter() - self._beaten < HEARTBEAT_SECONDS:
             return
-        held, self._journal_seconds = self._journal.seconds - self._journal_seconds, self._journal.seconds
-        if held >= JOURNAL_SECONDS and not activity:
-            activity = f"training, held up for {held:.0f} s by writing the journal"
+        delay, self._journal_seconds = self._journal.seconds - self._journal_seconds, self._journal.seconds
+        if delay >= JOURNAL_SECONDS and not activity:
+            activity = f"training, held up for {delay:.0f} s by writing the journal"
         self._journal.write(
             Heartbeat(
                 step=step,
@@ -78,13 +78,13 @@ class Progress:
         )
         self._beaten, self._beat_watch = time.perf_counter(), Stopwatch()
 
-    def metrics(self, step: int, meter: Meter, **others: float) -> None:
+    def write_metrics(self, step: int, meter: Meter, **extra: float) -> None:
         """Write the means of a meter at this step, with speed, memory and the share of time spent waiting for data
         since the metrics before."""
         watch, self._metrics_watch = self._metrics_watch, Stopwatch()
         values: dict[str, float | None] = {
             **meter.means(),
-            **others,
+            **extra,
             "steps_averaged": float(meter.steps),
             "images_per_second": watch.images_per_second(),
             "data_wait_share": watch.data_wait_share(),
@@ -95,7 +95,7 @@ class Progress:
 
 
 def memory_mb(device: str) -> float:
-    """The most that was allocated on the GPU, or by the process where there is none, in MB of 10^6 bytes."""
+    """Return the peak of memory on the GPU, or of the process where there is none, in MB of 10^6 bytes."""
     if torch.device(device).type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6

@@ -1,4 +1,4 @@
-"""The running means of training, and the check that they are numbers still."""
+"""The running means of training, and the check that they are still finite."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobs.engine.distributed import Group
 from jobs.engine.errors import DivergedError
 
 EXPLODED = 1e6
-"""Nats. An untrained network of any matrix starts below; a loss above is taken for an explosion, not for training."""
+"""Nats. An untrained network of any matrix starts below; a larger loss is an explosion, not training."""
 
 
 @dataclass
@@ -33,14 +33,14 @@ class Meter:
             self.sums[name] = self.sums.get(name, 0.0) + images * value
 
     def means(self) -> dict[str, float]:
-        """The mean of every quantity over the images."""
+        """Return the mean of every quantity over the images."""
         return {name: total / self.images for name, total in self.sums.items()}
 
 
 @dataclass
 class Pending:
-    """Steps whose values are on the device still: fetching each at once would make a GPU wait for it, and takes a
-    CPU longer than many together."""
+    """Steps whose values are still on the device: fetching each at once would make a GPU wait for it, and takes a CPU
+    longer than fetching many together."""
 
     _rows: list[tuple[int, int, dict[str, Tensor]]] = field(default_factory=list)
 
@@ -48,26 +48,26 @@ class Pending:
         return len(self._rows)
 
     def add(self, step: int, images: int, values: dict[str, Tensor]) -> None:
-        """Note a step's scalars, means over this many images."""
+        """Add a step's scalars, means over this many images."""
         self._rows.append((step, images, values))
 
-    def collect(self, good: Path | None, group: Group, *meters: Meter) -> None:
+    def collect(self, checkpoint: Path | None, group: Group, *meters: Meter) -> None:
         """Fetch the values and add their means over the group to the meters.
 
         Raises DivergedError at the first step with a value that is no finite number, or a loss above EXPLODED;
-        `good` is the checkpoint it names.
+        `checkpoint` is the one it names.
         """
         rows, self._rows = self._rows, []
         if not rows:
             return
         fetched = torch.stack([value for _, _, tensors in rows for value in tensors.values()]).view(len(rows), -1)
         counts, means = group.means([images for _, images, _ in rows], fetched.tolist())
-        for (step, _, tensors), images, mine in zip(rows, counts, means, strict=True):
-            values = dict(zip(tensors, mine, strict=True))
+        for (step, _, tensors), images, row in zip(rows, counts, means, strict=True):
+            values = dict(zip(tensors, row, strict=True))
             for name, value in values.items():
                 if math.isnan(value):
-                    raise DivergedError("nan", name, value, step, good)
+                    raise DivergedError("nan", name, value, step, checkpoint)
                 if math.isinf(value) or (name == "loss" and abs(value) > EXPLODED):
-                    raise DivergedError("exploded", name, value, step, good)
+                    raise DivergedError("exploded", name, value, step, checkpoint)
             for meter in meters:
                 meter.add(values, images)

@@ -1,4 +1,4 @@
-"""The arithmetic of a run: fp32, with TF32 or without, bf16 for the network alone, or fp64 throughout."""
+"""The precision of a run: fp32, with TF32 or without, bf16 for the network alone, or fp64 throughout."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from jobs.engine.models import CebModel
 
 
 @contextmanager
-def arithmetic(run: Run, device: str) -> Iterator[None]:
-    """What a run trains in, whatever is set outside: fp32 is that of IEEE 754, unless the run asks for TF32. InputError
-    if this device has none."""
+def training_precision(run: Run, device: str) -> Iterator[None]:
+    """Set the precision that a run trains in, whatever is set outside: fp32 is that of IEEE 754, unless the run says
+    TF32. Raises InputError if this device has none."""
     tf32 = run.precision == "tf32"
     if tf32 and not (torch.device(device).type == "cuda" and torch.cuda.is_tf32_supported()):
         raise InputError("precision", "tf32 is for GPUs that have it, and this machine has none", "allowed: fp32, bf16")
@@ -27,8 +27,8 @@ def arithmetic(run: Run, device: str) -> Iterator[None]:
 
 
 def encode(model: CebModel, run: Run, x_BCHW: Tensor) -> Tensor:
-    """The mean encoding as it is computed in training: the network under bf16 autocast if the run says so. What it
-    returns, and so the head and the loss, is in the parameters' precision."""
+    """Return the mean encoding as it is computed in training: the network under bf16 autocast if the run says so. The
+    encoding, and so the head and the loss, is in the parameters' precision."""
     if run.precision != "bf16":
         return model.encode(x_BCHW)
     # No cache of rounded weights: it lives until the outermost autocast context ends, and with the whole of training

@@ -1,4 +1,4 @@
-"""Weights that were trained elsewhere: a file read without running anything in it, and fitted to a network."""
+"""Weights that were trained elsewhere: a file that is read without running code in it, and loaded into a network."""
 
 from __future__ import annotations
 
@@ -14,70 +14,68 @@ from torch import Tensor, nn
 from experiments.errors import InputError
 
 NESTED = ("model", "state_dict", "model_state_dict")
-"""Where a checkpoint that holds more than weights may have them; `model` is where ours has."""
+"""The keys under which a checkpoint that holds more than weights may have them; ours has them under `model`."""
 PREFIX = "module."
-"""What DataParallel, DistributedDataParallel and AveragedModel put before every name."""
+"""The prefix of every name in DataParallel, DistributedDataParallel and AveragedModel."""
 _AVERAGED = "n_averaged"
-"""What AveragedModel counts, beside the weights."""
+"""The counter of AveragedModel, beside the weights."""
 _AVERAGE = re.compile(r"(^|_|\.)(ema|swa|shadow|averaged?)(_|\.|$)")
-"""How checkpoints call what they hold of an average over training, weights of another model than the last step's."""
+"""The names that checkpoints give to averages over training: weights of another model than the last step's."""
 _DEPTH = 2
-"""How many dictionaries lie around a state_dict; further in are an optimiser's."""
+"""The number of dictionaries around a state_dict; deeper ones are an optimiser's."""
 _COUNTER = "num_batches_tracked"
-"""Of BatchNorm: it takes no part where a momentum is given, and old files lack it."""
+"""A counter of BatchNorm that is unused where a momentum is set, and missing in old files."""
 _NAMED = 3
-"""How many names of a kind an error lists."""
+"""The number of names of a kind that an error lists."""
 
 Weights = dict[str, Tensor]
 
 
-def read(data: bytes, where: str | Path, key: str = "") -> Weights:
+def read(data: bytes, source: str | Path, key: str = "") -> Weights:
     """Return the tensors by name of a file that `torch.save` wrote: a state_dict, or a checkpoint that holds one.
 
-    `key` says under which key it is to be taken, `ema.state_dict` within a dictionary; without, it is the one that
-    `NESTED` names. Raises InputError, naming the file as `where`, for anything else, for weights of one network that
-    it holds in several versions, for tensors whose numbers can't be used as they are, and for a pickle with more in it
-    than tensors and plain values, which could run code.
+    `key` selects it, as in `ema.state_dict` within a dictionary; by default it is the one that `NESTED` names. Raises
+    InputError, naming the file as `source`, for anything else, for weights of one network that it holds in several
+    versions, for tensors whose numbers can't be used as they are, and for a pickle with more in it than tensors and
+    plain values, which could run code.
     """
     try:
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         unsafe = str(error).startswith("Weights only load failed") and "GLOBAL" in str(error)
         wrong = "holds more than tensors, and opening it could run code" if unsafe else "is no file of torch.save"
-        raise InputError(where, wrong, "allowed: what torch.save(model.state_dict(), FILE) writes") from None
-    except Exception:  # whatever a zip or a pickle that is none makes of itself
-        raise InputError(where, "is no file of torch.save, or a truncated one") from None
-    weights = _chosen(content, key, where)
-    _check_values(weights, where)
+        raise InputError(source, wrong, "allowed: what torch.save(model.state_dict(), FILE) writes") from None
+    except Exception:  # a broken zip or pickle raises errors of many types
+        raise InputError(source, "is no file of torch.save, or a truncated one") from None
+    weights = _select(content, key, source)
+    _check_values(weights, source)
     return weights
 
 
-def _chosen(content: object, key: str, where: str | Path) -> Weights:
+def _select(content: object, key: str, source: str | Path) -> Weights:
     """Return the state_dict of a checkpoint that the key names, or the only one there is of its network."""
     weights = {name: _plain(tensors) for name, tensors in _state_dicts(content)}
     if key:
         if key not in weights:
             allowed = ", ".join(filter(None, weights)) or "no --key, as it is one itself"
-            raise InputError(f"--key {key}", f"{where} has no state_dict there", f"allowed: {allowed}")
+            raise InputError(f"--key {key}", f"{source} has no state_dict there", f"allowed: {allowed}")
         return weights[key]
     usual, inner = "", content
     for name in NESTED:
         if isinstance(inner, Mapping) and isinstance(inner.get(name), Mapping):
             usual, inner = f"{usual}.{name}".strip("."), inner[name]
     if usual not in weights:
-        others = [name for name in weights if name]
+        keys = [name for name in weights if name]
         allowed = f"allowed: one, or a dictionary with one under {', '.join(NESTED)}"
-        hint = f"`--key {others[0]}` takes what it has there" if len(others) == 1 else f"--key {' or '.join(others)}"
-        raise InputError(
-            where, "holds no state_dict" + " at the usual place" * bool(others), hint if others else allowed
-        )
+        hint = f"`--key {keys[0]}` takes what it has there" if len(keys) == 1 else f"--key {' or '.join(keys)}"
+        raise InputError(source, "holds no state_dict" + " at the usual place" * bool(keys), hint if keys else allowed)
     averages = list(_averages(content)) if usual else []
     versions = [name for name, tensors in weights.items() if name in averages or _are_alike(tensors, weights[usual])]
     versions = list(dict.fromkeys([usual, *versions]))
     averages = [name for name in averages if name not in weights]
     if len(versions) > 1 or averages:
         text = f"holds the weights of one network more than once, under {', '.join([*versions, *averages])}"
-        raise InputError(where, text, f"say which: {' or '.join(f'`--key {name}`' for name in versions)}")
+        raise InputError(source, text, f"say which: {' or '.join(f'`--key {name}`' for name in versions)}")
     return weights[usual]
 
 
@@ -97,7 +95,7 @@ def _averages(content: object, key: str = "", depth: int = 0) -> Iterator[str]:
     for name, value in content.items() if isinstance(content, Mapping) and depth < _DEPTH else ():
         inner = f"{key}.{name}".strip(".")
         values = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
-        if _AVERAGE.search(str(name).lower()) and any(isinstance(one, Tensor) for one in values):
+        if _AVERAGE.search(str(name).lower()) and any(isinstance(value, Tensor) for value in values):
             yield inner
         else:
             yield from _averages(value, inner, depth + 1)
@@ -111,21 +109,21 @@ def _plain(tensors: Mapping[str, Tensor]) -> Weights:
     return dict(tensors)
 
 
-def _are_alike(some: Weights, others: Weights) -> bool:
-    """Whether most of the smaller one's tensors are in the other too, under their names and in their shapes."""
-    common = sum(name in others and others[name].shape == tensor.shape for name, tensor in some.items())
-    return 2 * common > min(len(some), len(others))
+def _are_alike(first: Weights, second: Weights) -> bool:
+    """Return True if most tensors of the smaller one are in the other too, under their names and in their shapes."""
+    common = sum(name in second and second[name].shape == tensor.shape for name, tensor in first.items())
+    return 2 * common > min(len(first), len(second))
 
 
-def _check_values(weights: Weights, where: str | Path) -> None:
-    """Raise InputError, one line, for tensors whose values are no floating-point numbers, or are not there."""
+def _check_values(weights: Weights, source: str | Path) -> None:
+    """Raise InputError, one line, for tensors whose values are missing or no finite floating-point numbers."""
     faults: dict[str, list[str]] = {}
     for name, tensor in weights.items():
         if fault := _fault(tensor):
             faults.setdefault(fault, []).append(name)
     if faults:
-        text = "; ".join(_listed(f"{fault}:", names) for fault, names in faults.items())
-        raise InputError(where, text, "allowed: dense tensors of finite floating-point numbers of 16 bits or more")
+        text = "; ".join(_list_names(f"{fault}:", names) for fault, names in faults.items())
+        raise InputError(source, text, "allowed: dense tensors of finite floating-point numbers of 16 bits or more")
 
 
 def _fault(tensor: Tensor) -> str:
@@ -151,36 +149,35 @@ def encode(weights: Weights) -> bytes:
     return buffer.getvalue()
 
 
-def fit(model: nn.Module, weights: Weights, where: str | Path) -> None:
-    """Put the weights into the model. Raises InputError, one line, with the names, shapes and types that do not
-    agree."""
-    wanted = model.state_dict()
-    check(wanted, weights, where)
-    model.load_state_dict({name: weights.get(name, tensor) for name, tensor in wanted.items()})
+def load_into(model: nn.Module, weights: Weights, source: str | Path) -> None:
+    """Load the weights into the model. Raises InputError, one line, with the names, shapes and types that differ."""
+    expected = model.state_dict()
+    check_fits(expected, weights, source)
+    model.load_state_dict({name: weights.get(name, tensor) for name, tensor in expected.items()})
 
 
-def check(wanted: Mapping[str, Tensor], weights: Weights, where: str | Path) -> None:
-    """Raise InputError if the weights are not those that a network's state_dict wants; its values are not looked at."""
-    missing = [name for name in wanted if name not in weights and not name.endswith(_COUNTER)]
-    unknown = [name for name in weights if name not in wanted]
-    shaped = [name for name in wanted if name in weights and weights[name].shape != wanted[name].shape]
+def check_fits(expected: Mapping[str, Tensor], weights: Weights, source: str | Path) -> None:
+    """Raise InputError if the weights do not fit a network's state_dict, whose values are not used."""
+    missing = [name for name in expected if name not in weights and not name.endswith(_COUNTER)]
+    unknown = [name for name in weights if name not in expected]
+    shaped = [name for name in expected if name in weights and weights[name].shape != expected[name].shape]
     typed = [
-        name for name in wanted
-        if name in weights and weights[name].is_floating_point() != wanted[name].is_floating_point()
+        name for name in expected
+        if name in weights and weights[name].is_floating_point() != expected[name].is_floating_point()
     ]  # fmt: skip
     faults = [
-        _listed("it lacks", [f"{name} {_shape(wanted[name])}" for name in missing]),
-        _listed("the network has no", [f"{name} {_shape(weights[name])}" for name in unknown]),
-        _listed("other shapes:", [f"{n} {_shape(weights[n])}, not {_shape(wanted[n])}" for n in shaped]),
-        _listed("other types:", [f"{n} {_dtype(weights[n])}, not {_dtype(wanted[n])}" for n in typed]),
+        _list_names("it lacks", [f"{name} {_shape(expected[name])}" for name in missing]),
+        _list_names("the network has no", [f"{name} {_shape(weights[name])}" for name in unknown]),
+        _list_names("other shapes:", [f"{n} {_shape(weights[n])}, not {_shape(expected[n])}" for n in shaped]),
+        _list_names("other types:", [f"{n} {_dtype(weights[n])}, not {_dtype(expected[n])}" for n in typed]),
     ]
     if any(faults):
-        raise InputError(where, f"does not fit the network: {'; '.join(fault for fault in faults if fault)}")
+        raise InputError(source, f"does not fit the network: {'; '.join(fault for fault in faults if fault)}")
 
 
-def _listed(what: str, names: list[str]) -> str:
+def _list_names(label: str, names: list[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{what} {', '.join(names[:_NAMED])}{more}" if names else ""
+    return f"{label} {', '.join(names[:_NAMED])}{more}" if names else ""
 
 
 def _shape(tensor: Tensor) -> str:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from experiments.benchmarks import Norm
 from jobs.engine import randomness
-from jobs.engine.device import moved
+from jobs.engine.device import to_device
 
 
 def random_start(x_BCHW: Tensor, *, norm: Norm, eps: float, seed: int, samples_B: Tensor, epoch: int = 0) -> Tensor:
@@ -17,7 +17,7 @@ def random_start(x_BCHW: Tensor, *, norm: Norm, eps: float, seed: int, samples_B
     d dimensions is a direction of normal numbers at the distance eps u^(1/d); a radius that is uniform itself,
     as some libraries draw it, would crowd the starts around the image.
     """
-    features, samples_B = x_BCHW[0].numel(), moved(samples_B, x_BCHW.device)
+    features, samples_B = x_BCHW[0].numel(), to_device(samples_B, x_BCHW.device)
     if norm == "linf":
         drawn_BD = randomness.uniform(seed, "attack", epoch, samples_B, features)
         offset_BD = eps * (2 * drawn_BD - 1)

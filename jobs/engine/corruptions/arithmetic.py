@@ -1,4 +1,4 @@
-"""What several corruptions share: bytes and colours, Gaussian blurs, motion and zoom.
+"""Functions that several corruptions share: bytes and colours, Gaussian blurs, motion and zoom.
 
 Shapes: images are H by W pixels of C channels, float32 in [0, 1] (`x_HWC`) or uint8 (`bytes_HWC`).
 """
@@ -24,24 +24,24 @@ AnyFloats = TypeVar("AnyFloats", Floats, Doubles)
 
 
 def to_floats(bytes_HWC: Bytes) -> Floats:
-    """0 … 255 as [0, 1]."""
+    """Return 0 … 255 as [0, 1]."""
     return bytes_HWC.astype(np.float32) / np.float32(255)
 
 
 def to_doubles(bytes_HWC: Bytes) -> Doubles:
-    """0 … 255 as [0, 1], for blurs: they leave much just below white, which single precision would take for white."""
+    """Return 0 … 255 as [0, 1], for blurs: they leave many values just below white, which fp32 would round to white."""
     return bytes_HWC / 255.0
 
 
 def to_bytes(x_HWC: AnyFloats) -> Bytes:
-    """[0, 1] as 0 … 255, what is outside clipped, cut off like the published images and not rounded; what rounding in
-    this precision may have left just below a whole number is taken for that number."""
+    """Return [0, 1] as 0 … 255, clipped, and cut off like the published images instead of rounded; a value that
+    rounding in this precision may have left just below a whole number counts as that number."""
     below = 1e-3 if x_HWC.dtype == np.float32 else 1e-9
     return (np.clip(x_HWC, 0, 1) * 255 + below).astype(np.uint8)
 
 
 def luma(x_HWC: Floats) -> Floats:
-    """The grey image (H, W, 1) by the weights of ITU-R 601; a grey one is itself."""
+    """Return the grey image (H, W, 1) by the weights of ITU-R 601; a grey one is itself."""
     if x_HWC.shape[2] == 1:
         return x_HWC
     weights_C = np.array([0.299, 0.587, 0.114], np.float32)
@@ -49,7 +49,7 @@ def luma(x_HWC: Floats) -> Floats:
 
 
 def gaussian(x_HWC: AnyFloats, sigma: float) -> AnyFloats:
-    """Gaussian blur cut off at 4 sigma, the border repeated."""
+    """Return the Gaussian blur cut off at 4 sigma, the border repeated."""
     radius = int(4 * sigma + 0.5)
     if not radius:
         return x_HWC
@@ -59,7 +59,7 @@ def gaussian(x_HWC: AnyFloats, sigma: float) -> AnyFloats:
 
 
 def gaussian_reflected(x_HW: Floats, sigma: float) -> Floats:
-    """Gaussian blur cut off at 3 sigma, the image mirrored at its border as often as that takes.
+    """Return the Gaussian blur cut off at 3 sigma, the image mirrored at its border as often as that takes.
 
     A cosine transform turns it into a product: sigma may be most of the image, where a sum over the kernel is slow.
     """
@@ -70,7 +70,7 @@ def gaussian_reflected(x_HW: Floats, sigma: float) -> Floats:
 
 @cache
 def _response(length: int, sigma: float) -> Floats:
-    """What the blur leaves of each cosine of a signal of this length."""
+    """Return the factor by which the blur scales each cosine of a signal of this length."""
     radius = int(3 * sigma + 0.5)
     offsets = np.arange(-radius, radius + 1)
     kernel = np.exp(-(offsets**2) / (2 * sigma**2))
@@ -102,7 +102,7 @@ def motion(bytes_HWC: Bytes, radius: int, sigma: float, angle: float) -> Bytes:
 
 
 def clipped_zoom(x_HWC: Floats, factor: float) -> Floats:
-    """The middle of the image enlarged to the size of the whole, bilinearly between the centres of its corners."""
+    """Return the middle of the image enlarged to its full size, bilinearly between the centres of its corners."""
     if factor == 1:
         return x_HWC
     low_S, share_S = _zoom_positions(x_HWC.shape[0], factor)
@@ -116,7 +116,7 @@ def clipped_zoom(x_HWC: Floats, factor: float) -> Floats:
 
 @cache
 def _zoom_positions(side: int, factor: float) -> tuple[NDArray[np.int64], Floats]:
-    """For each of the `side` pixels of the result: the pixel before it in the image, and how far behind that it is."""
+    """Return for each of the `side` pixels of the result the pixel before it in the image, and the distance to that."""
     taken = math.ceil(side / factor)
     enlarged = round(taken * factor)
     trimmed = (enlarged - side) // 2

@@ -23,12 +23,12 @@ from jobs.engine.corruptions.arithmetic import (
 
 
 def gaussian_blur(bytes_HWC: Bytes, c: float, draw: Generator) -> Bytes:
-    """Of standard deviation c; nothing is drawn."""
+    """Blur with a Gaussian of standard deviation c; nothing is drawn."""
     return to_bytes(gaussian(to_doubles(bytes_HWC), c))
 
 
 def defocus_blur(bytes_HWC: Bytes, c: tuple[float, float], draw: Generator) -> Bytes:
-    """A disk of radius c[0], its edge softened by a Gaussian of c[1]; nothing is drawn.
+    """Blur with a disk of radius c[0], its edge softened by a Gaussian of c[1]; nothing is drawn.
 
     Some of the disks, in float32, sum to a little less than one: so flat areas are one grey level darker, as in the
     published images.
@@ -48,12 +48,12 @@ def _disk(radius: float, softened: float) -> Floats:
 
 
 def motion_blur(bytes_HWC: Bytes, c: tuple[int, float], draw: Generator) -> Bytes:
-    """Of radius c[0] and standard deviation c[1], along a direction within 45 degrees of the horizontal."""
+    """Blur with radius c[0] and standard deviation c[1], along a direction within 45 degrees of the horizontal."""
     return motion(bytes_HWC, *c, draw.uniform(-45, 45))
 
 
 def zoom_blur(bytes_HWC: Bytes, c: tuple[float, float], draw: Generator) -> Bytes:
-    """The mean of the image and its enlargements by 1, 1 + c[1], … below c[0]; nothing is drawn."""
+    """Return the mean of the image and its enlargements by 1, 1 + c[1], … below c[0]; nothing is drawn."""
     x_HWC = to_floats(bytes_HWC)
     factors = np.arange(1, *c)
     total_HWC = x_HWC.copy()
@@ -63,7 +63,7 @@ def zoom_blur(bytes_HWC: Bytes, c: tuple[float, float], draw: Generator) -> Byte
 
 
 def glass_blur(bytes_HWC: Bytes, c: tuple[float, int, int], draw: Generator) -> Bytes:
-    """Between two Gaussian blurs of c[0], c[2] times over: each pixel becomes a copy of one at most c[1] away."""
+    """Replace each pixel by a copy of one at most c[1] away, c[2] times, between two Gaussian blurs of c[0]."""
     sigma, reach, times = c
     blurred_HWC = to_bytes(gaussian(to_doubles(bytes_HWC), sigma))
     for _ in range(times):
@@ -73,14 +73,14 @@ def glass_blur(bytes_HWC: Bytes, c: tuple[float, int, int], draw: Generator) -> 
 
 
 def _copied_from(side: int, reach: int, draw: Generator) -> NDArray[np.int64]:
-    """Which of the N = side^2 pixels each one ends as a copy of, when from the last pixel to the first each takes over
-    its neighbour's value of that moment.
+    """Return the pixel, of N = side^2, that each one is a copy of in the end, when from the last pixel to the first
+    each takes over its neighbour's value of that moment.
 
     The published code means to swap the two, but swaps two views of the image, which only copies: so do the
-    published files. What a pixel takes from one behind it was taken from elsewhere before; these chains are followed
-    for all pixels at once, their length halved in each turn.
+    published files. A pixel that copies a later one gets the value that this one has copied before; these chains are
+    followed for all pixels at once, their length halved in each turn.
     """
-    every_N = np.arange(side * side)
+    pixels_N = np.arange(side * side)
     inner = np.arange(reach + 1, side - reach + 1)
     inner = inner[inner < side]
     pixels_M = (inner[:, None] * side + inner).ravel()
@@ -89,7 +89,7 @@ def _copied_from(side: int, reach: int, draw: Generator) -> NDArray[np.int64]:
     is_inner_N = np.zeros(side * side, bool)
     is_inner_N[pixels_M] = True
     again_M = (taken_M > pixels_M) & is_inner_N[taken_M]  # its neighbour was overwritten before
-    source_N, next_N = every_N.copy(), every_N.copy()
+    source_N, next_N = pixels_N.copy(), pixels_N.copy()
     source_N[pixels_M] = taken_M
     next_N[pixels_M[again_M]] = taken_M[again_M]
     while True:

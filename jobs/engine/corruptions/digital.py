@@ -1,4 +1,4 @@
-"""What editing, storing and warping does. `c` holds the published parameters of the severity."""
+"""Corruptions by editing, storing and warping. `c` holds the published parameters of the severity."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jobs.engine.corruptions.arithmetic import Bytes, Floats, gaussian_reflected
 
 
 def brightness(bytes_HWC: Bytes, c: float, draw: Generator) -> Bytes:
-    """The value of HSV raised by c, hue and saturation kept; nothing is drawn."""
+    """Raise the value of HSV by c, with hue and saturation unchanged; nothing is drawn."""
     x_HWC = to_floats(bytes_HWC)
     value_HW1 = x_HWC.max(axis=2, keepdims=True)
     raised_HW1 = np.minimum(value_HW1 + np.float32(c), 1)
@@ -23,7 +23,7 @@ def brightness(bytes_HWC: Bytes, c: float, draw: Generator) -> Bytes:
 
 
 def saturate(bytes_HWC: Bytes, c: tuple[float, float], draw: Generator) -> Bytes:
-    """The saturation S of HSV becomes c[0] S + c[1]; what is grey has the hue of red. Nothing is drawn."""
+    """Change the saturation S of HSV to c[0] S + c[1]; a grey pixel has the hue of red. Nothing is drawn."""
     x_HWC = to_floats(np.repeat(bytes_HWC, 3 // bytes_HWC.shape[2], axis=2))
     value_HW1 = x_HWC.max(axis=2, keepdims=True)
     spread_HW1 = value_HW1 - x_HWC.min(axis=2, keepdims=True)
@@ -36,14 +36,14 @@ def saturate(bytes_HWC: Bytes, c: tuple[float, float], draw: Generator) -> Bytes
 
 
 def contrast(bytes_HWC: Bytes, c: float, draw: Generator) -> Bytes:
-    """c of every deviation from the mean of the channel; nothing is drawn."""
+    """Scale every deviation from the mean of the channel by c; nothing is drawn."""
     x_HWC = to_floats(bytes_HWC)
     mean_C = x_HWC.mean(axis=(0, 1), keepdims=True)
     return to_bytes((x_HWC - mean_C) * np.float32(c) + mean_C)
 
 
 def pixelate(bytes_HWC: Bytes, c: float, draw: Generator) -> Bytes:
-    """Shrunk to c of its size by means over boxes, and enlarged again; nothing is drawn."""
+    """Shrink to c of the size by means over boxes, and enlarge again; nothing is drawn."""
     image = _image(bytes_HWC)
     width, height = image.size
     small = image.resize((int(width * c), int(height * c)), Image.Resampling.BOX)
@@ -51,11 +51,11 @@ def pixelate(bytes_HWC: Bytes, c: float, draw: Generator) -> Bytes:
 
 
 def jpeg_compression(bytes_HWC: Bytes, c: int, draw: Generator) -> Bytes:
-    """Saved as JPEG of quality c; nothing is drawn."""
-    return saved_as_jpeg(bytes_HWC, c)
+    """Save as JPEG of quality c; nothing is drawn."""
+    return jpeg_round_trip(bytes_HWC, c)
 
 
-def saved_as_jpeg(bytes_HWC: Bytes, quality: int) -> Bytes:
+def jpeg_round_trip(bytes_HWC: Bytes, quality: int) -> Bytes:
     """Return the image saved as JPEG by Pillow and read again."""
     saved = io.BytesIO()
     _image(bytes_HWC).save(saved, "JPEG", quality=quality)
@@ -72,7 +72,7 @@ def _array(image: Image.Image, like_HWC: Bytes) -> Bytes:
 
 
 def elastic_transform(bytes_HWC: Bytes, c: tuple[float, float, float], draw: Generator) -> Bytes:
-    """Three points moved by up to c[2] of the side, the image with them, and then every pixel by c[0] of the side times
+    """Move three points by up to c[2] of the side, the image with them, and then every pixel by c[0] of the side times
     uniform noise blurred by c[1] of the side (Simard et al., 2003)."""
     side = bytes_HWC.shape[0]
     unit = 244 if side == 224 else side  # a slip of the published code
@@ -88,7 +88,7 @@ def elastic_transform(bytes_HWC: Bytes, c: tuple[float, float, float], draw: Gen
 
 
 def _affine(x_HWC: Floats, shift: float, draw: Generator) -> Floats:
-    """The map of three points around the centre to where they are moved."""
+    """Return the image under the affine map that moves three points around the centre by up to `shift`."""
     side = x_HWC.shape[0]
     centre, third = side // 2, side // 3
     corners = np.array([[third, third], [third, -third], [-third, -third]], np.float32) + centre
@@ -98,15 +98,15 @@ def _affine(x_HWC: Floats, shift: float, draw: Generator) -> Floats:
 
 
 def _sampled(x_HWC: Floats, down_HW: NDArray[np.float32], right_HW: NDArray[np.float32]) -> Floats:
-    """The image at these places, bilinearly, mirrored at its borders."""
+    """Return the image at these places, bilinearly, mirrored at its borders."""
     side = x_HWC.shape[0]
     parts = []
     for places_HW in (down_HW, right_HW):
         low_HW = np.floor(places_HW)
         parts.append((low_HW.astype(np.int64), (places_HW - low_HW)[..., None]))
     (top_HW, lower_HW1), (left_HW, righter_HW1) = parts
-    rows = [_mirrored(top_HW + one, side) * side for one in (0, 1)]
-    columns = [_mirrored(left_HW + one, side) for one in (0, 1)]
+    rows = [_mirrored(top_HW + offset, side) * side for offset in (0, 1)]
+    columns = [_mirrored(left_HW + offset, side) for offset in (0, 1)]
     pixels_NC = x_HWC.reshape(side * side, -1)
     above, below = ((1 - righter_HW1) * pixels_NC[row + columns[0]] + righter_HW1 * pixels_NC[row + columns[1]]
                     for row in rows)  # fmt: skip
@@ -114,6 +114,6 @@ def _sampled(x_HWC: Floats, down_HW: NDArray[np.float32], right_HW: NDArray[np.f
 
 
 def _mirrored(places: NDArray[np.int64], side: int) -> NDArray[np.int64]:
-    """… 1 0 | 0 1 … side - 1 | side - 1 …"""
+    """Return the places inside, mirrored at the borders: … 1 0 | 0 1 … side - 1 | side - 1 …"""
     within = places % (2 * side)
     return np.minimum(within, 2 * side - 1 - within)

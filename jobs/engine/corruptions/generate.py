@@ -1,4 +1,4 @@
-"""From an image to the image under one of the 19 corruptions, by number of the image alone."""
+"""The 19 corruptions of an image, each a function of the image and its index alone."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ FUNCTIONS: dict[str, Callable[[Bytes, Any, Generator], Bytes]] = {
 
 @dataclass(frozen=True)
 class Corruption:
-    """One set: a corruption at a severity, of 1 to 5. What is drawn for an image is a function of the seed, the set and
-    the image's index alone."""
+    """One set: a corruption at a severity, of 1 to 5. The draws of an image are a function of the seed, the set and the
+    image's index alone."""
 
     name: str
     severity: int
     seed: int = 0
     jpeg_quality: int | None = None
-    """Save what comes of it as JPEG of this quality, and read it again; None: do not."""
+    """Save the result as JPEG of this quality, and read it again; None: do not."""
 
     def __call__(self, bytes_HWC: Bytes, index: int) -> Bytes:
-        """The image with this index, uint8 of shape (H, W, C), square, of one or three channels, under the corruption;
-        at the published severity for its size, else at that for the nearest published one."""
-        c = parameters.of(self.name, self.severity, bytes_HWC.shape[0])
+        """Return the image with this index, uint8 of shape (H, W, C), square, of one or three channels, corrupted at
+        the published severity for its size, else at that for the nearest published one."""
+        c = parameters.lookup(self.name, self.severity, bytes_HWC.shape[0])
         corrupted_HWC = FUNCTIONS[self.name](np.ascontiguousarray(bytes_HWC), c, self._draw(index))
         if self.jpeg_quality is None:
             return corrupted_HWC
-        return digital.saved_as_jpeg(corrupted_HWC, self.jpeg_quality)
+        return digital.jpeg_round_trip(corrupted_HWC, self.jpeg_quality)
 
     def _draw(self, index: int) -> Generator:
         name = f"{self.seed}\0{self.name}\0{self.severity}\0{index}".encode()

@@ -9,18 +9,18 @@ from jobs.engine.corruptions.arithmetic import Bytes, to_bytes, to_floats
 
 
 def gaussian_noise(bytes_HWC: Bytes, c: float, draw: Generator) -> Bytes:
-    """Plus normal noise of standard deviation c."""
+    """Add normal noise of standard deviation c."""
     return to_bytes(to_floats(bytes_HWC) + np.float32(c) * draw.standard_normal(bytes_HWC.shape, np.float32))
 
 
 def shot_noise(bytes_HWC: Bytes, c: float, draw: Generator) -> Bytes:
-    """A Poisson number of photons, of c for white."""
+    """Replace each value by a Poisson number of photons, of mean c for white."""
     photons_HWC = draw.poisson(bytes_HWC * (c / 255))
     return to_bytes((photons_HWC / c).astype(np.float32))
 
 
 def impulse_noise(bytes_HWC: Bytes, c: float, draw: Generator) -> Bytes:
-    """A share c of the values replaced, one half of them by black, the other by white."""
+    """Replace a share c of the values, one half of them by black, the other by white."""
     drawn_HWC = draw.random(bytes_HWC.shape, np.float32)
     corrupted_HWC = bytes_HWC.copy()
     corrupted_HWC[drawn_HWC < c / 2] = 0
@@ -29,6 +29,6 @@ def impulse_noise(bytes_HWC: Bytes, c: float, draw: Generator) -> Bytes:
 
 
 def speckle_noise(bytes_HWC: Bytes, c: float, draw: Generator) -> Bytes:
-    """Plus normal noise of standard deviation c times the value."""
+    """Add normal noise of standard deviation c times the value."""
     x_HWC = to_floats(bytes_HWC)
     return to_bytes(x_HWC + x_HWC * np.float32(c) * draw.standard_normal(bytes_HWC.shape, np.float32))

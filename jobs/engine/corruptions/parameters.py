@@ -112,14 +112,14 @@ _32: Table = {
     "saturate": ((0.3, 0), (0.1, 0), (1.5, 0), (2, 0.1), (2.5, 0.2)),
 }
 PUBLISHED: dict[int, Table] = {224: _224, 64: _64, 32: _32}
-"""By size in pixels, then by corruption. What the values of a corruption mean stands at its function."""
+"""By size in pixels, then by corruption. The function of a corruption explains its values."""
 
 
 def nearest_size(size: int) -> int:
-    """The published size whose severities an image of this size is given: its own, else the nearest by ratio."""
+    """Return the published size whose severities apply to images of this size: its own, else the nearest by ratio."""
     return min(PUBLISHED, key=lambda published: max(published / size, size / published))
 
 
-def of(corruption: str, severity: int, size: int) -> Any:
-    """The parameters of a corruption at a severity (1 to 5) for images of this size."""
+def lookup(corruption: str, severity: int, size: int) -> Any:
+    """Return the parameters of a corruption at a severity (1 to 5) for images of this size."""
     return PUBLISHED[nearest_size(size)][corruption][severity - 1]

@@ -24,9 +24,9 @@ MUD: Floats = np.array([[[63, 42, 20]]], np.float32) / np.float32(255)
 
 
 def snow(bytes_HWC: Bytes, c: tuple[float, ...], draw: Generator) -> Bytes:
-    """The image c[6] of itself, the rest whitened, under flakes: normal noise of mean c[0] and deviation c[1], enlarged
-    c[2] times, what is below c[3] left out, blown along by a motion blur of radius c[4] and deviation c[5]."""
-    mean, deviation, zoom, threshold, radius, sigma, kept = c
+    """Whiten the image, by a share 1 - c[6], under flakes: normal noise of mean c[0] and deviation c[1], enlarged c[2]
+    times, without values below c[3], and blown along by a motion blur of radius c[4] and deviation c[5]."""
+    mean, deviation, zoom, threshold, radius, sigma, original_share = c
     side = bytes_HWC.shape[0]
     flakes_HW1 = np.float32(mean) + np.float32(deviation) * draw.standard_normal((side, side, 1), np.float32)
     flakes_HW1 = clipped_zoom(flakes_HW1, zoom)
@@ -34,18 +34,20 @@ def snow(bytes_HWC: Bytes, c: tuple[float, ...], draw: Generator) -> Bytes:
     flakes_HW1 = to_floats(motion(to_bytes(flakes_HW1), int(radius), sigma, draw.uniform(-135, -45)))
     x_HWC = to_floats(bytes_HWC)
     whitened_HWC = np.maximum(x_HWC, luma(x_HWC) * 1.5 + 0.5)
-    return to_bytes(kept * x_HWC + (1 - kept) * whitened_HWC + flakes_HW1 + np.rot90(flakes_HW1, k=2))
+    return to_bytes(
+        original_share * x_HWC + (1 - original_share) * whitened_HWC + flakes_HW1 + np.rot90(flakes_HW1, k=2)
+    )
 
 
 def frost(bytes_HWC: Bytes, c: tuple[float, float], draw: Generator) -> Bytes:
-    """c[0] of the image plus c[1] of an image of frost. The published ones are photographs; this draws crystals, so
+    """Add c[1] of an image of frost to c[0] of the image. The published ones are photographs; this draws crystals, so
     its numbers are comparable with no others."""
     x_HWC = to_floats(bytes_HWC)
     return to_bytes(c[0] * x_HWC + c[1] * _crystals(bytes_HWC.shape, draw))
 
 
 def _crystals(shape: tuple[int, ...], draw: Generator) -> Floats:
-    """Bluish-white ridges in many directions: between two scales, where bands of smooth noise cross zero."""
+    """Return bluish-white ridges in many directions, along the lines where bands of smooth noise cross zero."""
     side = shape[0]
     ridges_HW = np.zeros((side, side), np.float32)
     for octave, sigma in enumerate((side / 8, side / 16, side / 32)):
@@ -57,7 +59,7 @@ def _crystals(shape: tuple[int, ...], draw: Generator) -> Floats:
 
 
 def fog(bytes_HWC: Bytes, c: tuple[float, float], draw: Generator) -> Bytes:
-    """Plus c[0] of a plasma whose detail fades by c[1] from scale to scale, dimmed to the image's brightest value."""
+    """Add c[0] of a plasma whose detail fades by c[1] from scale to scale, dimmed to the image's brightest value."""
     x_HWC = to_floats(bytes_HWC)
     brightest = x_HWC.max()
     foggy_HWC = x_HWC + np.float32(c[0]) * plasma(bytes_HWC.shape[0], c[1], draw)[..., None]
@@ -65,8 +67,9 @@ def fog(bytes_HWC: Bytes, c: tuple[float, float], draw: Generator) -> Bytes:
 
 
 def plasma(side: int, decay: float, draw: Generator) -> Floats:
-    """A height map in [0, 1] by the diamond-square algorithm, (side, side), cut from the next power of two, at whose
-    edges it wraps. Each scale adds a uniform deviation of up to 100^2, decay^2 times less from one to the next."""
+    """Return a height map in [0, 1] by the diamond-square algorithm, (side, side), cut from the next power of two, at
+    whose edges it wraps. Each scale adds a uniform deviation of up to 100^2, decay^2 times less from one to the
+    next."""
     size = 1 << (side - 1).bit_length()
     heights = np.zeros((size, size))
     step, deviation = size, 100.0
@@ -92,7 +95,7 @@ def plasma(side: int, decay: float, draw: Generator) -> Floats:
 
 
 def spatter(bytes_HWC: Bytes, c: tuple[float, float, float, float, float, str], draw: Generator) -> Bytes:
-    """Drops of water or mud where normal noise of mean c[0] and deviation c[1], blurred by c[2], is above c[3]; as
+    """Add drops of water or mud where normal noise of mean c[0] and deviation c[1], blurred by c[2], is above c[3]; as
     strong as c[4] (water), or with edges blurred by c[4] (mud)."""
     mean, deviation, sigma, threshold, strength, liquid = c
     side = bytes_HWC.shape[0]
@@ -111,7 +114,7 @@ def spatter(bytes_HWC: Bytes, c: tuple[float, float, float, float, float, str], 
 
 
 def _drops(layer_HW: Floats) -> Floats:
-    """How bright the water is, in [0, 1]: by the distance from the edges of the drops, embossed."""
+    """Return the brightness of the water, in [0, 1]: by the distance from the edges of the drops, embossed."""
     wet_HW = to_bytes(layer_HW)
     distance_HW = cv2.distanceTransform(255 - cv2.Canny(wet_HW, 50, 150), cv2.DIST_L2, 5)
     near_HW = cv2.blur(np.minimum(distance_HW, 20), (3, 3)).astype(np.uint8)

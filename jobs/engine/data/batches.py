@@ -1,8 +1,8 @@
 """Batches of an image set, by index. Shapes: B images, C channels, H by W pixels.
 
-Images that are held in memory live on the device, as uint8, and are augmented there in batches. Decoding, and what is
-done image by image, runs in worker processes where the job has more than one thread to spend. Workers take part in
-no draw, so their number changes nothing but the speed.
+Images in memory live on the device, as uint8, and are augmented there in batches. Decoding, and everything that is
+done image by image, runs in worker processes where the job has more than one thread. Workers draw no random numbers, so
+their number changes nothing but the speed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms.functional import pil_to_tensor
 
-from jobs.engine.chunking import ahead
+from jobs.engine.chunking import in_chunks
 from jobs.engine.data import dali
 from jobs.engine.data.augmentation.augment import (
     Augment,
@@ -28,12 +28,12 @@ from jobs.engine.data.augmentation.augment import (
     imagenet_c_crop,
     policy_on_device,
     sample_seeds,
-    seeded,
-    unit,
+    seeded_generator,
+    to_unit_range,
 )
-from jobs.engine.data.images import FolderImages, ImageSet, MemoryImages, Then
-from jobs.engine.data.loader_pool import UNREADABLE, Read, loaded
-from jobs.engine.device import moved
+from jobs.engine.data.images import FolderImages, ImageSet, ImageTransform, MemoryImages
+from jobs.engine.data.loader_pool import UNREADABLE, ReadBatch, load_batches
+from jobs.engine.device import to_device
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
@@ -55,38 +55,40 @@ def batches(
     when these become too many, or when nothing is left of a batch. `workers`: loader processes; None lets the
     number of threads of this job decide.
     """
-    if isinstance(images, MemoryImages) and images.then is None and not workers:
+    if isinstance(images, MemoryImages) and images.transform is None and not workers:
         yield from _resident(images, index_batches, augment, seed, epoch, torch.device(device))
         return
     if (
         isinstance(images, FolderImages)
         and images.loader == "dali"
         and images.crop == "evaluation"
-        and images.then is None
+        and images.transform is None
     ):
         yield from dali.batches(images, index_batches, augment, seed, epoch, torch.device(device), workers)
         return
     on_gpu = torch.device(device).type == "cuda"
     reader = _Reader(images, augment, seed, epoch)
-    for read in loaded(reader, index_batches, images, _workers() if workers is None else workers, pin_memory=on_gpu):
+    for read in load_batches(
+        reader, index_batches, images, _workers() if workers is None else workers, pin_memory=on_gpu
+    ):
         images_BCHW = read.images_BCHW.to(device, non_blocking=on_gpu)
         if isinstance(images, FolderImages):
             images_BCHW = policy_on_device(images_BCHW, augment, seed, epoch, read.samples_B)
-        yield read.samples_B, unit(images_BCHW), read.labels_B.to(device, non_blocking=on_gpu)
+        yield read.samples_B, to_unit_range(images_BCHW), read.labels_B.to(device, non_blocking=on_gpu)
 
 
 def _resident(
     images: MemoryImages, index_batches: Sequence[Tensor], augment: Augment, seed: int, epoch: int, device: torch.device
 ) -> Iterator[Batch]:
-    """Batches of images that stay on the device as uint8 and are augmented there."""
+    """Yield batches of images that stay on the device as uint8 and are augmented there."""
     images_NCHW, labels_N = images.on(device)
 
-    def made(samples_B: Tensor) -> Batch:
-        there_B = moved(samples_B, device)
-        images_BCHW = augment_small(images_NCHW[there_B], augment, images.info, seed, epoch, samples_B)
-        return samples_B, unit(images_BCHW), labels_N[there_B]
+    def load_rows(samples_B: Tensor) -> Batch:
+        indices_B = to_device(samples_B, device)
+        images_BCHW = augment_small(images_NCHW[indices_B], augment, images.info, seed, epoch, samples_B)
+        return samples_B, to_unit_range(images_BCHW), labels_N[indices_B]
 
-    yield from ahead(made, index_batches, images_NCHW[0].numel())
+    yield from in_chunks(load_rows, index_batches, images_NCHW[0].numel())
 
 
 def _workers() -> int:
@@ -95,73 +97,74 @@ def _workers() -> int:
 
 
 @dataclass(frozen=True)
-class _Read(Read):
+class _PixelBatch(ReadBatch):
     """Pixels as uint8, or as float32 in [0, 1]."""
 
     images_BCHW: Tensor
 
-    def pin_memory(self) -> _Read:
-        """Called by the loader."""
+    def pin_memory(self) -> _PixelBatch:
+        """Pin the batch: the loader calls this for the copy to a GPU."""
         return replace(self, images_BCHW=self.images_BCHW.pin_memory(), labels_B=self.labels_B.pin_memory())
 
 
-class _Reader(Dataset[_Read]):
+class _Reader(Dataset[_PixelBatch]):
     """Maps the indices of a batch to the batch."""
 
     def __init__(self, images: ImageSet, augment: Augment, seed: int, epoch: int) -> None:
         self._images, self._augment, self._seed, self._epoch = images, augment, seed, epoch
 
-    def __getitem__(self, samples_B: Tensor) -> _Read:
+    def __getitem__(self, samples_B: Tensor) -> _PixelBatch:
         images = self._images
         read = (
             self._from_memory(images, samples_B)
             if isinstance(images, MemoryImages)
             else self._from_folder(images, samples_B)
         )
-        return read if images.then is None else _afterwards(read, images.then)
+        return read if images.transform is None else _transform(read, images.transform)
 
-    def _from_memory(self, images: MemoryImages, samples_B: Tensor) -> _Read:
+    def _from_memory(self, images: MemoryImages, samples_B: Tensor) -> _PixelBatch:
         images_BCHW = images.images_NCHW[samples_B]
         images_BCHW = augment_small(images_BCHW, self._augment, images.info, self._seed, self._epoch, samples_B)
-        return _Read(samples_B, images.labels_N[samples_B], {}, images_BCHW)
+        return _PixelBatch(samples_B, images.labels_N[samples_B], {}, images_BCHW)
 
-    def _from_folder(self, images: FolderImages, samples_B: Tensor) -> _Read:
+    def _from_folder(self, images: FolderImages, samples_B: Tensor) -> _PixelBatch:
         size = images.info.size
         crops: dict[str | None, Callable[[Image.Image], Image.Image]] = {
             "evaluation": folder_transform(before_policy(self._augment), images.info),
             "imagenet-c": partial(imagenet_c_crop, size=size),
-            None: partial(_as_it_is, size=size),
+            None: partial(_check_size, size=size),
         }
-        transform = crops[images.crop]
+        crop = crops[images.crop]
         pixels_BCHW = torch.empty(len(samples_B), images.info.channels, size, size, dtype=torch.uint8)
-        kept, corrupt = torch.ones(len(samples_B), dtype=torch.bool), {}
+        is_read_B, corrupt = torch.ones(len(samples_B), dtype=torch.bool), {}
         seeds = sample_seeds(self._seed, self._epoch, samples_B)
         for number, (index, sample_seed) in enumerate(zip(samples_B.tolist(), seeds, strict=True)):
             try:
                 image = _decode(images, index)
-                with seeded(sample_seed):
-                    pixels_BCHW[number] = pil_to_tensor(transform(image))
+                with seeded_generator(sample_seed):
+                    pixels_BCHW[number] = pil_to_tensor(crop(image))
             except UNREADABLE as error:
-                kept[number], corrupt[index] = False, f"{type(error).__name__}: {error}"
-        samples_B = samples_B[kept]
-        return _Read(samples_B, images.labels_N[samples_B], corrupt, pixels_BCHW[kept])
+                is_read_B[number], corrupt[index] = False, f"{type(error).__name__}: {error}"
+        samples_B = samples_B[is_read_B]
+        return _PixelBatch(samples_B, images.labels_N[samples_B], corrupt, pixels_BCHW[is_read_B])
 
 
-def _afterwards(read: _Read, then: Then) -> _Read:
+def _transform(read: _PixelBatch, transform: ImageTransform) -> _PixelBatch:
     pixels_BHWC = read.images_BCHW.permute(0, 2, 3, 1).numpy()
-    made = [then(pixels_HWC, index) for pixels_HWC, index in zip(pixels_BHWC, read.samples_B.tolist(), strict=True)]
-    if not made:
+    indices = read.samples_B.tolist()
+    transformed = [transform(pixels_HWC, index) for pixels_HWC, index in zip(pixels_BHWC, indices, strict=True)]
+    if not transformed:
         return read
-    return replace(read, images_BCHW=torch.from_numpy(np.stack(made)).permute(0, 3, 1, 2))
+    return replace(read, images_BCHW=torch.from_numpy(np.stack(transformed)).permute(0, 3, 1, 2))
 
 
-def _as_it_is(image: Image.Image, size: int) -> Image.Image:
+def _check_size(image: Image.Image, size: int) -> Image.Image:
     if image.size != (size, size):
         raise ValueError(f"{image.size[0]}x{image.size[1]} pixels, expected {size}x{size}")
     return image
 
 
 def _decode(images: FolderImages, index: int) -> Image.Image:
-    # Pillow, because the set holds 22 CMYK images and a PNG under the name of a JPEG, which it reads all.
+    # Pillow, because ImageNet has 22 CMYK images and a PNG under the name of a JPEG, and it reads them all.
     with Image.open(images.path(index)) as image:
         return image.convert("RGB")

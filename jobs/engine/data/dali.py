@@ -1,10 +1,10 @@
-"""Images in folders through NVIDIA DALI, the extra `dali`: what torchvision and Pillow do elsewhere, in DALI's threads,
-and on the GPU where there is one.
+"""Images in folders through NVIDIA DALI, the extra `dali`, instead of torchvision and Pillow: in DALI's threads, and on
+the GPU where there is one.
 
-DALI draws nothing here. The window that is cut out of an image, and whether it is mirrored, are drawn as torchvision
-draws them, from the same numbers; the operations of AutoAugment's family v0 are DALI's, and which of them an image
-gets is a function of (seed, epoch, sample) too; those of `imagenet_authors` are ours, behind the pipeline. All this
-goes into the pipeline beside the bytes of the file, in the order of the batches.
+DALI draws nothing here. The window of an image, and its mirroring, are drawn as torchvision draws them, from the same
+numbers. The operations of AutoAugment's family v0 are DALI's; their choice for an image is a function of (seed, epoch,
+sample) too. Those of `imagenet_authors` are ours, after the pipeline. All these numbers go into the pipeline beside the
+bytes of the file, in the order of the batches.
 
 Shapes: B images of a batch, H by W pixels, C channels.
 """
@@ -34,28 +34,28 @@ from jobs.engine.data.augmentation import autoaugment
 from jobs.engine.data.augmentation.augment import (
     Augment,
     before_policy,
+    crop_window,
     policy_on_device,
     sample_seeds,
-    seeded,
-    unit,
-    window,
+    seeded_generator,
+    to_unit_range,
 )
 from jobs.engine.data.images import FolderImages
-from jobs.engine.data.loader_pool import UNREADABLE, Read, loaded
-from jobs.engine.device import moved
+from jobs.engine.data.loader_pool import UNREADABLE, ReadBatch, load_batches
+from jobs.engine.device import to_device
 
 THREADS_PER_READER = 8
-"""Reading files and drawing is so much less work than decoding that one process does it for so many threads of DALI."""
+"""Threads of DALI for each reader process: reading and drawing is much less work than decoding."""
 
 _END_OF_JPEG = b"\xff\xd9"
 _UNDECODABLE = "Failed to decode"
-"""What DALI says of such an image, among other things, in a RuntimeError of no type of its own."""
+"""Part of DALI's message, in a plain RuntimeError."""
 _NONE = -1
 """In place of an operation's number: the image is left alone."""
 
 
 def require() -> None:
-    """InputError if DALI is not installed."""
+    """Raise InputError if DALI is not installed."""
     try:
         import nvidia.dali  # noqa: F401
     except ImportError:
@@ -71,78 +71,79 @@ def batches(
     device: torch.device,
     workers: int | None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """What `jobs.engine.data.batches` yields; the pipeline is one or two batches ahead. Raises InputError likewise."""
+    """Yield and raise as `jobs.engine.data.batches` does; the pipeline is one or two batches ahead."""
     if not index_batches:
         return
     threads = torch.get_num_threads()
     readers = -(-threads // THREADS_PER_READER) if threads > 1 else 0
     reader = _Reader(images, before_policy(augment), seed, epoch)
-    rest = loaded(reader, index_batches, images, readers if workers is None else workers)
-    ahead: deque[_Encoded] = deque()
+    read_batches = load_batches(reader, index_batches, images, readers if workers is None else workers)
+    in_flight: deque[_Encoded] = deque()
+    """Batches that the pipeline has read and not yet returned."""
     largest = max(len(samples_B) for samples_B in index_batches)
 
-    def started(coming: Iterable[_Encoded]) -> Any:
+    def start(encoded_batches: Iterable[_Encoded]) -> Any:
         def source() -> Iterator[tuple[Any, ...]]:
-            for encoded in coming:
-                ahead.append(encoded)
+            for encoded in encoded_batches:
+                in_flight.append(encoded)
                 yield encoded.inputs()
 
         return _pipeline(source(), before_policy(augment), images.info.size, largest, threads, device)
 
-    with closing(rest):  # the worker processes end here, not when the pipeline does, which no one knows
-        pipeline = started(rest)
+    with closing(read_batches):  # ends the worker processes; the pipeline would at an unknown time
+        pipeline = start(read_batches)
         while True:
             try:
-                made_BHWC = _as_torch(pipeline.run()[0], device)
+                pixels_BHWC = _to_torch(pipeline.run()[0], device)
             except StopIteration:
                 return
-            except RuntimeError as error:  # after one image that it can't decode a pipeline is of no use any more
+            except RuntimeError as error:  # a pipeline does not go on after an image that it can't decode
                 if _UNDECODABLE not in str(error):
                     raise
-                sound = [_decodable(encoded, images, device) for encoded in ahead]
-                if all(one is other for one, other in zip(sound, ahead, strict=True)):
+                decodable = [_drop_undecodable(encoded, images, device) for encoded in in_flight]
+                if all(after is before for after, before in zip(decodable, in_flight, strict=True)):
                     raise
-                ahead.clear()
-                pipeline = started(chain(sound, rest))
+                in_flight.clear()
+                pipeline = start(chain(decodable, read_batches))
                 continue
-            encoded = ahead.popleft()
-            images_BCHW = made_BHWC.permute(0, 3, 1, 2).contiguous()
+            encoded = in_flight.popleft()
+            images_BCHW = pixels_BHWC.permute(0, 3, 1, 2).contiguous()
             images_BCHW = policy_on_device(images_BCHW, augment, seed, epoch, encoded.samples_B)
-            yield encoded.samples_B, unit(images_BCHW), moved(encoded.labels_B, device)
+            yield encoded.samples_B, to_unit_range(images_BCHW), to_device(encoded.labels_B, device)
 
 
 @dataclass(frozen=True)
-class _Encoded(Read):
+class _Encoded(ReadBatch):
     """A batch as the pipeline takes it."""
 
     contents: Tensor
-    """uint8: the images' files, one behind the other."""
+    """uint8: the images' files, one after the other."""
     lengths_B: list[int]
     windows_B5: Tensor
     """int32: top, left, height and width in pixels, and 1 if mirrored."""
     choices_B23: Tensor | None
-    """Of AutoAugment, int32, for each of two stages: the operation's number, its level, and 1 if it goes backward."""
+    """AutoAugment's, int32, for each of two stages: the operation's number, its level, and 1 if it goes backward."""
 
     def files(self) -> list[NDArray[np.uint8]]:
-        """Each image's."""
+        """Return the bytes of each image."""
         return np.split(self.contents.numpy(), np.cumsum(self.lengths_B)[:-1])
 
     def inputs(self) -> tuple[Any, ...]:
-        """The pipeline's, as arrays."""
+        """Return the inputs of the pipeline, as arrays."""
         choices = () if self.choices_B23 is None else (self.choices_B23.numpy(),)
         return self.files(), self.windows_B5.numpy(), *choices
 
-    def only(self, kept_B: NDArray[np.bool_]) -> _Encoded:
-        """The batch without the other images."""
-        files, kept = list(compress(self.files(), kept_B)), torch.from_numpy(kept_B)
+    def select(self, is_selected_B: NDArray[np.bool_]) -> _Encoded:
+        """Return the batch with the selected images only."""
+        files, selected_B = list(compress(self.files(), is_selected_B)), torch.from_numpy(is_selected_B)
         return _Encoded(
-            self.samples_B[kept],
-            self.labels_B[kept],
+            self.samples_B[selected_B],
+            self.labels_B[selected_B],
             {},
             torch.from_numpy(np.concatenate(files)),
             [len(file) for file in files],
-            self.windows_B5[kept],
-            None if self.choices_B23 is None else self.choices_B23[kept],
+            self.windows_B5[selected_B],
+            None if self.choices_B23 is None else self.choices_B23[selected_B],
         )
 
 
@@ -153,19 +154,19 @@ class _Reader(Dataset[_Encoded]):
         self._images, self._augment, self._seed, self._epoch = images, augment, seed, epoch
 
     def __getitem__(self, samples_B: Tensor) -> _Encoded:
-        kept, corrupt = torch.ones(len(samples_B), dtype=torch.bool), {}
+        is_read_B, corrupt = torch.ones(len(samples_B), dtype=torch.bool), {}
         contents, windows = [], []
         seeds = sample_seeds(self._seed, self._epoch, samples_B)
         for number, (index, sample_seed) in enumerate(zip(samples_B.tolist(), seeds, strict=True)):
             try:
-                content, (width, height) = whole(self._images.path(index).read_bytes())
+                content, (width, height) = to_decodable(self._images.path(index).read_bytes())
             except UNREADABLE as error:
-                kept[number], corrupt[index] = False, f"{type(error).__name__}: {error}"
+                is_read_B[number], corrupt[index] = False, f"{type(error).__name__}: {error}"
                 continue
-            with seeded(sample_seed):
-                windows.append(window(self._augment, width, height))
+            with seeded_generator(sample_seed):
+                windows.append(crop_window(self._augment, width, height))
             contents.append(np.frombuffer(content, dtype=np.uint8))
-        samples_B = samples_B[kept]
+        samples_B = samples_B[is_read_B]
         return _Encoded(
             samples_B,
             self._images.labels_N[samples_B],
@@ -177,11 +178,12 @@ class _Reader(Dataset[_Encoded]):
         )
 
 
-def whole(content: bytes) -> tuple[bytes, tuple[int, int]]:
-    """A file that DALI reads as Pillow does, and its width and height; one of UNREADABLE if it is no whole image.
+def to_decodable(content: bytes) -> tuple[bytes, tuple[int, int]]:
+    """Return a file that DALI reads as Pillow does, and its width and height. Raises one of UNREADABLE if it is no
+    complete image.
 
-    A JPEG that ends as one should is handed on as it is. Whatever else an image set holds under that name (ImageNet has
-    22 in CMYK, and a PNG) is decoded by Pillow, and so is what may be truncated: DALI would end the whole pipeline.
+    A complete JPEG is returned as it is. Pillow decodes files of another kind under that name (ImageNet has 22 in CMYK,
+    and a PNG), and those that may be truncated: they would end DALI's pipeline.
     """
     with Image.open(io.BytesIO(content)) as image:
         plain = image.format == "JPEG" and image.mode in ("RGB", "L")
@@ -192,23 +194,23 @@ def whole(content: bytes) -> tuple[bytes, tuple[int, int]]:
         return lossless.getvalue(), image.size
 
 
-def _decodable(encoded: _Encoded, images: FolderImages, device: torch.device) -> _Encoded:
-    """The batch without the images that DALI can't decode, which are noted; InputError when they become too many, or
-    when nothing is left."""
-    decoded_B = _decoded(encoded.files(), encoded.windows_B5.numpy(), device)
-    for index in encoded.samples_B[torch.from_numpy(~decoded_B)].tolist():
+def _drop_undecodable(encoded: _Encoded, images: FolderImages, device: torch.device) -> _Encoded:
+    """Return the batch without the images that DALI can't decode, which are left out by name. Raises InputError if they
+    become too many, or if no image remains."""
+    is_decodable_B = _test_decoding(encoded.files(), encoded.windows_B5.numpy(), device)
+    for index in encoded.samples_B[torch.from_numpy(~is_decodable_B)].tolist():
         images.leave_out(index, "DALI can't decode it")
-    if not decoded_B.any():
+    if not is_decodable_B.any():
         raise InputError(
             images.path(int(encoded.samples_B[0])), "DALI can't decode it", "nothing else is in this batch"
         )
-    return encoded if decoded_B.all() else encoded.only(decoded_B)
+    return encoded if is_decodable_B.all() else encoded.select(is_decodable_B)
 
 
-def _decoded(
+def _test_decoding(
     files_B: list[NDArray[np.uint8]], windows_B5: NDArray[np.int32], device: torch.device
 ) -> NDArray[np.bool_]:
-    """Of which of these files DALI can decode the windows: all at once, else by halves."""
+    """Return for each file if DALI can decode its window: all at once, else by halves."""
     count = len(files_B)
     try:
         _pipeline(iter([(files_B, windows_B5)]), NoAugment(), 1, count, 1, device).run()
@@ -219,12 +221,12 @@ def _decoded(
             return np.zeros(1, dtype=np.bool_)
         half = count // 2
         parts = (files_B[:half], windows_B5[:half]), (files_B[half:], windows_B5[half:])
-        return np.concatenate([_decoded(*part, device) for part in parts])
+        return np.concatenate([_test_decoding(*part, device) for part in parts])
     return np.ones(count, dtype=np.bool_)
 
 
 def choices(seed: int, epoch: int, samples_B: Tensor) -> Tensor:
-    """What AutoAugment does to each sample, int32 of shape (B, 2, 3): see `_Encoded`."""
+    """Return the operations of AutoAugment on each sample, int32 of shape (B, 2, 3): see `_Encoded`."""
     numbers_P2, chances_P2, levels_P2 = _table()
     chosen_B, chances_B2, signs_B2 = autoaugment.draw(len(numbers_P2), seed, epoch, samples_B)
     numbers_B2 = torch.where(chances_B2 < chances_P2[chosen_B], numbers_P2[chosen_B], _NONE)
@@ -233,7 +235,8 @@ def choices(seed: int, epoch: int, samples_B: Tensor) -> Tensor:
 
 @cache
 def policy() -> Any:
-    """DALI's statement of the v0 policy: the operations of the public TPU code (tensorflow/tpu, efficientnet)."""
+    """Return DALI's statement of the v0 policy: the operations of the public TPU code (tensorflow/tpu,
+    efficientnet)."""
     from nvidia.dali.auto_aug import auto_augment
 
     return auto_augment.get_image_net_policy()
@@ -241,7 +244,7 @@ def policy() -> Any:
 
 @cache
 def _table() -> tuple[Tensor, Tensor, Tensor]:
-    """Of each pair of operations: their numbers, probabilities and levels; where there is one alone, 0 of each."""
+    """Return the numbers, probabilities and levels of each pair of operations; zeros for a missing second one."""
     names = list(policy().augmentations)
     pairs = [
         [(names.index(operation.name), probability, level or 0) for operation, probability, level in pair]
@@ -255,7 +258,7 @@ def _table() -> tuple[Tensor, Tensor, Tensor]:
 def _pipeline(
     source: Iterator[tuple[Any, ...]], augment: Augment, size: int, batch: int, threads: int, device: torch.device
 ) -> Any:
-    """A pipeline from what `_Encoded.inputs` gives to uint8 images of shape (size, size, 3)."""
+    """Return a pipeline from `_Encoded.inputs` to uint8 images of shape (size, size, 3)."""
     from nvidia.dali import fn, pipeline_def, types
 
     on_gpu = device.type == "cuda"
@@ -264,7 +267,7 @@ def _pipeline(
     inputs = len(kinds) if augments else len(kinds) - 1
 
     @pipeline_def(enable_conditionals=True)  # type: ignore[untyped-decorator]
-    def described() -> Any:
+    def define() -> Any:
         content, window_5, *choice_23 = fn.external_source(
             source, num_outputs=inputs, dtype=kinds[:inputs], ndim=dimensions[:inputs]
         )
@@ -285,25 +288,25 @@ def _pipeline(
 
     device_id = (torch.cuda.current_device() if device.index is None else device.index) if on_gpu else None
     with warnings.catch_warnings(record=True):  # of DALI, at its own use of a name it calls outdated; no filter helps
-        pipeline = described(batch_size=batch, num_threads=threads, device_id=device_id)
+        pipeline = define(batch_size=batch, num_threads=threads, device_id=device_id)
         pipeline.build()
     return pipeline
 
 
 def _autoaugment(image: Any, choice_23: Any) -> Any:
-    """The pipeline's images under their two operations each."""
+    """Return the pipeline's images under their two operations each."""
     from nvidia.dali.auto_aug.core import signed_bin
 
     for stage in range(2):
         number = choice_23[stage, 0]
         level = signed_bin(choice_23[stage, 1], random_sign=choice_23[stage, 2])
         if number != _NONE:
-            image = _operated(image, number, level, 0, len(policy().augmentations))
+            image = _apply_operation(image, number, level, 0, len(policy().augmentations))
     return image
 
 
-def _operated(image: Any, number: Any, level: Any, first: int, end: int) -> Any:
-    """The pipeline's images under the operations of these numbers, all in first … end - 1."""
+def _apply_operation(image: Any, number: Any, level: Any, first: int, end: int) -> Any:
+    """Return the pipeline's images under the operations of these numbers, all in first … end - 1."""
     from nvidia.dali import types
 
     if end - first == 1:
@@ -316,18 +319,18 @@ def _operated(image: Any, number: Any, level: Any, first: int, end: int) -> Any:
         )
     middle = (first + end) // 2
     if number < middle:
-        image = _operated(image, number, level, first, middle)
+        image = _apply_operation(image, number, level, first, middle)
     else:
-        image = _operated(image, number, level, middle, end)
+        image = _apply_operation(image, number, level, middle, end)
     return image
 
 
-def _as_torch(images: Any, device: torch.device) -> Tensor:
-    """A copy of DALI's uint8 images, on the device."""
+def _to_torch(images: Any, device: torch.device) -> Tensor:
+    """Return a copy of DALI's uint8 images, on the device."""
     from nvidia.dali.plugin.pytorch import feed_ndarray
 
-    there = images.as_tensor()
-    copy_BHWC = torch.empty(there.shape(), dtype=torch.uint8, device=device)
+    tensor = images.as_tensor()
+    copy_BHWC = torch.empty(tensor.shape(), dtype=torch.uint8, device=device)
     stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
-    filled_BHWC: Tensor = feed_ndarray(there, copy_BHWC, cuda_stream=stream)
+    filled_BHWC: Tensor = feed_ndarray(tensor, copy_BHWC, cuda_stream=stream)
     return filled_BHWC

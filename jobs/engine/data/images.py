@@ -1,4 +1,4 @@
-"""An image set: labels, and the pixels or where they lie. Shapes: N images, C channels, H by W pixels."""
+"""An image set: labels, and the pixels or the paths to them. Shapes: N images, C channels, H by W pixels."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from experiments.errors import InputError
 MAX_CORRUPT_SHARE = 0.001
 """A run ends when more than this share of a set's images can't be decoded; fewer are left out by name."""
 
-Then = Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]
-"""What becomes of an image behind its decoding and cropping: (uint8 of shape (H, W, C), its index) to uint8."""
+ImageTransform = Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]
+"""Changes a decoded and cropped image: (uint8 of shape (H, W, C), its index) to uint8."""
 
 _log = logging.getLogger(__name__)
 
@@ -33,24 +33,24 @@ class MemoryImages:
     info: DatasetInfo
     split: Split
     digest: str
-    """Of the split as it was read, found equal to `info.split_digest(split)`."""
+    """That of the split as it was read, equal to `info.split_digest(split)`."""
     labels_N: Tensor
     """int64, 0 to classes - 1."""
     images_NCHW: Tensor
     """uint8."""
-    then: Then | None = None
-    """Done to each image as it is used; `digest` tells it apart."""
+    transform: ImageTransform | None = None
+    """Applied to each image as it is used; `digest` names it."""
     _resident: dict[torch.device, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.labels_N)
 
     def subset(self, indices_M: Tensor) -> MemoryImages:
-        """The images at these indices, renumbered from 0."""
+        """Return the images at these indices, renumbered from 0."""
         return replace(self, labels_N=self.labels_N[indices_M], images_NCHW=self.images_NCHW[indices_M])
 
     def on(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """(images_NCHW uint8, labels_N) on a device, where they stay."""
+        """Return (images_NCHW uint8, labels_N) on a device, where they stay."""
         if device not in self._resident:
             self._resident[device] = self.images_NCHW.to(device), self.labels_N.to(device)
         return self._resident[device]
@@ -69,29 +69,29 @@ class FolderImages:
     names_N: NDArray[np.bytes_]
     """Paths below `folder`. One array, because a million Python strings would be copied into every loader process."""
     corrupt: dict[int, str] = field(default_factory=dict)
-    """What was wrong with each image that could not be decoded, by index: it was left out of its batch."""
+    """The errors of images that could not be decoded, by index: they were left out of their batches."""
     crop: Literal["evaluation", "imagenet-c"] | None = "evaluation"
     """`evaluation`: that of `augment.central_crop`; `imagenet-c`: that of `augment.imagenet_c_crop`; None: an image
     must have the size of `info` already."""
-    then: Then | None = None
-    """Done to each image as it is used; `digest` tells it apart."""
+    transform: ImageTransform | None = None
+    """Applied to each image as it is used; `digest` names it."""
     loader: Literal["torchvision", "dali"] = "torchvision"
-    """Who decodes and crops; `torchvision`, with Pillow, wherever something is done to an image behind that."""
+    """The library that decodes and crops; images with a `transform` are always read by torchvision, with Pillow."""
 
     def __len__(self) -> int:
         return len(self.labels_N)
 
     def subset(self, indices_M: Tensor) -> FolderImages:
-        """The images at these indices, renumbered from 0."""
+        """Return the images at these indices, renumbered from 0."""
         names_M = self.names_N[indices_M.numpy()]
         return replace(self, labels_N=self.labels_N[indices_M], names_N=names_M, corrupt={})
 
     def path(self, index: int) -> Path:
-        """Where the image at this index lies."""
+        """Return the path of the image at this index."""
         return self.folder / os.fsdecode(bytes(self.names_N[index]))
 
     def leave_out(self, index: int, why: str) -> None:
-        """Note an image that can't be decoded; InputError once they are more than MAX_CORRUPT_SHARE."""
+        """Add an image that can't be decoded. Raises InputError once they are more than MAX_CORRUPT_SHARE."""
         if index in self.corrupt:
             return
         self.corrupt[index] = why
@@ -108,11 +108,10 @@ ImageSet = MemoryImages | FolderImages
 
 
 def balanced_indices(labels_N: Tensor, count: int) -> Tensor:
-    """The indices, ascending, of `count` images drawn evenly from the classes: in turn the first image of each
+    """Return the indices, ascending, of `count` images drawn evenly from the classes: in turn the first image of each
     class, then the second of each, and so on; int64 of shape (count,).
 
-    Takes the first images of each class, so what it draws depends on the order of the set alone, and a smaller
-    draw is part of a larger one.
+    They depend on the order of the set alone, and a smaller selection is part of a larger one.
     """
     order_N = torch.argsort(labels_N, stable=True)
     sorted_N = labels_N[order_N]

@@ -1,4 +1,4 @@
-"""From the name of a data set to its images."""
+"""The images of a data set by its name."""
 
 from __future__ import annotations
 
@@ -31,16 +31,18 @@ def load(data: Data, split: Split | Literal["holdout"], root: Path) -> ImageSet:
     on (`train`) or those that are kept out of it (`holdout`).
 
     Raises InputError, one line that names the file, if the set is missing, truncated or not the published one,
-    or smaller than what is asked of it; also if nothing is held out, or the loader can not do it or is not installed.
+    or has too few images; also if nothing is held out, or the loader does not support it or is not installed.
     """
     info = datasets.info(data.name)
     if contradiction := consistency.data_contradiction(data):
         raise InputError("data", contradiction.message)
     if split == "holdout" and not data.holdout:
         raise InputError("data.holdout", "nothing was held out in training", "say how many images")
-    asked = (data.train_subset or 0) + (data.holdout or 0)
-    if split != "test" and asked > info.train - (data.train_subset is None):
-        raise InputError(_asked(data), f"{asked:,} images", f"{info.name} has {info.train:,}")
+    requested = (data.train_subset or 0) + (data.holdout or 0)
+    if split != "test" and requested > info.train - (data.train_subset is None):
+        fields = {"data.train_subset": data.train_subset, "data.holdout": data.holdout}
+        place = " and ".join(name for name, value in fields.items() if value)
+        raise InputError(place, f"{requested:,} images", f"{info.name} has {info.train:,}")
     reader = own.read if own_dataset.is_own(info.name) else _READERS.get(info.name)
     if reader is None:
         raise InputError("jobs/engine/data/load.py", f"no reader for {info.name!r}", expected(_READERS, info.name))
@@ -52,15 +54,11 @@ def load(data: Data, split: Split | Literal["holdout"], root: Path) -> ImageSet:
     if split == "test":
         return images
     if data.holdout:
-        held_M = len(images) - 1 - balanced_indices(images.labels_N.flip(0), data.holdout).flip(0)
+        # From the end of each class, so that a subset of the training images stays the same.
+        held_out_M = len(images) - 1 - balanced_indices(images.labels_N.flip(0), data.holdout).flip(0)
         if split == "holdout":
-            return images.subset(held_M)
+            return images.subset(held_out_M)
         trained_on_N = torch.ones(len(images), dtype=torch.bool)
-        trained_on_N[held_M] = False
+        trained_on_N[held_out_M] = False
         images = images.subset(trained_on_N.nonzero()[:, 0])
     return images if data.train_subset is None else images.subset(balanced_indices(images.labels_N, data.train_subset))
-
-
-def _asked(data: Data) -> str:
-    given = {"data.train_subset": data.train_subset, "data.holdout": data.holdout}
-    return " and ".join(name for name, value in given.items() if value)

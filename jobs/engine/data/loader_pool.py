@@ -1,4 +1,4 @@
-"""Images of a batch read in worker processes, without those that can't be read."""
+"""Batches of images read in worker processes, without those that can't be read."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from jobs.engine.data.images import FolderImages, ImageSet
 from jobs.signals import TIME_LIMIT
 
 UNREADABLE = (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError)
-"""What Pillow raises for a file that is no whole image."""
+"""The errors of Pillow for a file that is no complete image."""
 
 
 @dataclass(frozen=True)
-class Read:
-    """A batch as a worker hands it over."""
+class ReadBatch:
+    """A batch as a worker returns it."""
 
     samples_B: Tensor
     labels_B: Tensor
@@ -31,33 +31,34 @@ class Read:
     """Why images are missing, by index."""
 
 
-AnyRead = TypeVar("AnyRead", bound=Read)
+AnyBatch = TypeVar("AnyBatch", bound=ReadBatch)
 
 
-def _heed_no_signal(_worker: int) -> None:
-    """A scheduler tells every process of a job to stop; the one that trains decides when its readers do."""
-    for one in (signal.SIGTERM, TIME_LIMIT):
-        signal.signal(one, signal.SIG_IGN)
+def _ignore_signals(_worker: int) -> None:
+    """Ignore requests to stop: a scheduler sends them to every process of a job, and the training one ends its
+    workers itself."""
+    for number in (signal.SIGTERM, TIME_LIMIT):
+        signal.signal(number, signal.SIG_IGN)
 
 
-def loaded(
-    reader: Dataset[AnyRead],
+def load_batches(
+    reader: Dataset[AnyBatch],
     index_batches: Sequence[Tensor],
     images: ImageSet,
     workers: int,
     *,
     pin_memory: bool = False,
-) -> Generator[AnyRead, None, None]:
-    """What a reader makes of each tensor of indices. Missing images are noted; InputError when they become too many, or
-    when nothing is left of a batch."""
-    loader: DataLoader[AnyRead] = DataLoader(
+) -> Generator[AnyBatch, None, None]:
+    """Yield what a reader returns for each tensor of indices. Missing images are added to `images.corrupt`. Raises
+    InputError if they become too many, or if no image of a batch can be read."""
+    loader: DataLoader[AnyBatch] = DataLoader(
         reader,
         batch_size=None,
         sampler=index_batches,
         num_workers=workers,
         pin_memory=pin_memory,
         generator=torch.Generator(),  # else the loader takes a number from the global one
-        worker_init_fn=_heed_no_signal,
+        worker_init_fn=_ignore_signals,
     )
     for read in loader:
         for index, why in read.corrupt.items():

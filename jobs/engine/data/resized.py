@@ -1,4 +1,4 @@
-"""Images of one data set in the form that the networks of another take: for out-of-distribution detection."""
+"""Images of one data set at the size and channels of another: for out-of-distribution detection."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ WINDOW = 32
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """Resizes bicubically to size x size and makes grey or coloured; what fits already stays as it is."""
+class Resize:
+    """Resizes bicubically to size x size and makes grey or coloured; an image that has this form stays as it is."""
 
     size: int
     channels: int
@@ -37,14 +37,14 @@ class Fitted:
             return pixels_HWC
         image = Image.fromarray(pixels_HWC.squeeze(2) if pixels_HWC.shape[2] == 1 else pixels_HWC)
         image = image.convert("L" if self.channels == 1 else "RGB")
-        fitted = image.resize((self.size, self.size), Image.Resampling.BICUBIC)
-        return np.asarray(fitted).reshape(self.size, self.size, self.channels)
+        resized = image.resize((self.size, self.size), Image.Resampling.BICUBIC)
+        return np.asarray(resized).reshape(self.size, self.size, self.channels)
 
 
 def load_resized(name: str, info: DatasetInfo, root: Path) -> ImageSet:
-    """The test images of a data set, `imagenet-sample` or `photographs` as images of `info`'s size and channels.
+    """Return the test images of a data set, `imagenet-sample` or `photographs` at `info`'s size and channels.
 
-    InputError, one line that names the file, if they are not there.
+    Raises InputError, one line that names the file, if they are missing.
     """
     images: ImageSet
     if name == "photographs":
@@ -53,11 +53,11 @@ def load_resized(name: str, info: DatasetInfo, root: Path) -> ImageSet:
         images = other_test_sets.imagenet_sample(root, info.size, datasets.info("imagenet"))
     else:
         images = load(msgspec.convert({"name": name}, Data), "test", root)
-    return replace(images, then=Fitted(info.size, info.channels))
+    return replace(images, transform=Resize(info.size, info.channels))
 
 
 def photographs() -> MemoryImages:
-    """520 windows of 32x32 pixels, side by side, of the two photographs that scikit-learn ships."""
+    """Return 520 windows of 32x32 pixels, side by side, of the two photographs that scikit-learn ships."""
     package = find_spec("sklearn")
     folder = Path(package.origin).parent if package and package.origin else Path("sklearn")
     windows = []

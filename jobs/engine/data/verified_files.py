@@ -1,4 +1,4 @@
-"""Reading the published files of a data set: none is used before its digest was found right."""
+"""The published files of a data set: none is used before its digest is verified."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from experiments.errors import InputError
 
 
 def read_verified(root: Path, file: DataFile, info: DatasetInfo) -> bytes:
-    """The bytes of one published file; InputError if it is missing, unreadable or not what was published."""
+    """Return the bytes of one published file. Raises InputError if it is missing, unreadable or not the published
+    one."""
     path = root / file.path
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise missing(info, path, error) from None
-    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if found != file.md5:
-        wrong = f"{len(content):,} bytes with MD5 {found}, but {file.md5} was published: truncated or changed"
+        raise missing_error(info, path, error) from None
+    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if digest != file.md5:
+        wrong = f"{len(content):,} bytes with MD5 {digest}, but {file.md5} was published: truncated or changed"
         raise InputError(path, wrong, f"remove it and get it again with {info.obtain}")
     return content
 
 
-def missing(info: DatasetInfo, path: Path, error: OSError) -> InputError:
-    """The error for a file or folder that can't be read: names it, and how to get it."""
+def missing_error(info: DatasetInfo, path: Path, error: OSError) -> InputError:
+    """Return the error for a file or folder that can't be read, with the way to get it."""
     wrong = f"{error.strerror or error} (data set {info.name})"
     return InputError(path, wrong, f"get it with {info.obtain}, or point CEBCTL_DATA at the folder that holds it")

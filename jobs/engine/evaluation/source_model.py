@@ -8,7 +8,7 @@ from jobs import spec_file
 from jobs.engine import checkpoint_format
 from jobs.engine.errors import NoCheckpointError
 from jobs.engine.models import CebModel
-from jobs.journal.history import newest_complete, trained
+from jobs.journal.history import is_trained, newest_complete
 from jobs.paths import RunPaths
 
 

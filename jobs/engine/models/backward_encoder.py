@@ -21,9 +21,9 @@ class BackwardEncoder(nn.Module):
         nn.init.xavier_uniform_(self.kernel_KZ)
 
     def means(self) -> Tensor:
-        """mu of every class, of shape (K, Z)."""
+        """Return mu of every class, of shape (K, Z)."""
         return self.kernel_KZ + self.bias_Z
 
     def log_prob(self, z_BZ: Tensor, y_B: Tensor) -> Tensor:
-        """log b(z|y) in nats, of shape (B,)."""
+        """Return log b(z|y) in nats, of shape (B,)."""
         return log_normal(z_BZ, self.means()[y_B])

@@ -1,4 +1,4 @@
-"""From the spec of a run to its model, freshly initialised."""
+"""The freshly initialised model of a run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from jobs.engine.models.wide_resnet import WideResNet
 
 
 def build(run: spec.Run) -> CebModel:
-    """The model of a run with its initial weights, on the CPU (or on the device of a `torch.device` context), in
+    """Return the model of a run with its initial weights, on the CPU (or on the device of a `torch.device` context), in
     fp32, or fp64 if that is the run's precision.
 
     The weights are a function of the run's seed. Each part has a stream of its own, so runs of one seed and one
@@ -56,7 +56,7 @@ def _network(network: spec.Network, info: DatasetInfo) -> nn.Module:
 
 
 def z_dim(network: spec.Network) -> int:
-    """The dimensions of z."""
+    """Return the dimensions of z."""
     match network:
         case spec.SmallCnn():
             return network.z_dim
@@ -68,7 +68,7 @@ def z_dim(network: spec.Network) -> int:
 
 @contextmanager
 def _seeded(seed: int, part: str) -> Iterator[None]:
-    """torch's global CPU generator, seeded for one part of the model, and behind it as it was before."""
+    """Seed torch's global CPU generator for one part of the model, and restore it afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(
             int(randomness.bits(seed, f"init {part}", 0, torch.zeros(1, dtype=torch.int64, device="cpu"), 1))

@@ -34,37 +34,37 @@ class CebModel(nn.Module):
         self.marginal = marginal
 
     def encode(self, x_BCHW: Tensor) -> Tensor:
-        """The mean encoding f(x) of images in [0, 1], of shape (B, Z), in the head's precision."""
+        """Return the mean encoding f(x) of images in [0, 1], of shape (B, Z), in the head's precision."""
         f_BZ: Tensor = self.network(self.normalise(x_BCHW))
         return f_BZ.to(self.normalise.mean_C11.dtype)
 
     def logits(self, z_BZ: Tensor) -> Tensor:
-        """log c(y|z) up to a constant, of shape (B, K)."""
+        """Return log c(y|z) up to a constant, of shape (B, K)."""
         consistent = isinstance(self.classifier, ConsistentClassifier)
-        given = (z_BZ, self._backward_encoder().means()) if consistent else (z_BZ,)
-        logits_BK: Tensor = self.classifier(*given)
+        inputs = (z_BZ, self._backward_encoder().means()) if consistent else (z_BZ,)
+        logits_BK: Tensor = self.classifier(*inputs)
         return logits_BK
 
     def classify(self, x_BCHW: Tensor) -> Tensor:
-        """Logits over the mean encodings of images in [0, 1], of shape (B, K)."""
+        """Return logits over the mean encodings of images in [0, 1], of shape (B, K)."""
         return self.logits(self.encode(x_BCHW))
 
     def log_encoder(self, z_BZ: Tensor, f_BZ: Tensor) -> Tensor:
-        """log e(z|x) for f = f(x), of shape (B,). Of z = f + eps it depends on eps alone, so it has no gradient."""
+        """Return log e(z|x) for f = f(x), of shape (B,). It depends on eps = z - f alone, so it has no gradient."""
         return log_normal(z_BZ.detach(), f_BZ.detach())
 
     def log_backward_encoder(self, z_BZ: Tensor, y_B: Tensor) -> Tensor:
-        """log b(z|y), of shape (B,); ValueError if the objective has no backward encoder."""
+        """Return log b(z|y), of shape (B,). Raises ValueError if the objective has no backward encoder."""
         return self._backward_encoder().log_prob(z_BZ, y_B)
 
     def log_marginal(self, z_BZ: Tensor) -> Tensor:
-        """log m(z), of shape (B,), with no gradient to the marginal, which has a loss of its own; ValueError if the
-        objective has none."""
+        """Return log m(z), of shape (B,), with no gradient to the marginal, which has a loss of its own. Raises
+        ValueError if the objective has none."""
         return self._marginal().log_prob_fixed(z_BZ)
 
     def log_marginal_alone(self, z_BZ: Tensor) -> Tensor:
-        """log m(z), of shape (B,), with gradients to the marginal and to nothing else: what it learns from. ValueError
-        if the objective has none."""
+        """Return log m(z), of shape (B,), with gradients to the marginal and to nothing else: it learns from this.
+        Raises ValueError if the objective has none."""
         return self._marginal().log_prob(z_BZ.detach())
 
     def _marginal(self) -> MixtureMarginal:
@@ -79,7 +79,7 @@ class CebModel(nn.Module):
 
 
 class Normalise(nn.Module):
-    """Pixels in [0, 1] to mean 0 and standard deviation 1 over the training images, per channel.
+    """Scales pixels in [0, 1] to mean 0 and standard deviation 1 over the training images, per channel.
 
     Part of the model, so that an attack's ball is in [0, 1] pixel units.
     """

@@ -34,6 +34,6 @@ class ConsistentClassifier(nn.Module):
         self.log_prior_K.copy_((floored_K / floored_K.sum()).log())
 
     def forward(self, z_BZ: Tensor, means_KZ: Tensor) -> Tensor:
-        """Logits of shape (B, K) for the backward encoder's means: log b(z|y) + log p(y) up to log N(z | 0, I),
+        """Return logits of shape (B, K) for the backward encoder's means: log b(z|y) + log p(y) up to log N(z | 0, I),
         which is the same for every class and would only cost digits."""
         return z_BZ @ means_KZ.T - 0.5 * means_KZ.square().sum(dim=1) + self.log_prior_K

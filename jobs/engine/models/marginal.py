@@ -1,7 +1,7 @@
 """The marginal m(z): a learned mixture of unit-variance Gaussians. Shapes: B samples, M components, Z dimensions.
 
-A mixture, because one Gaussian cannot give the rate ln K that K separated classes need (FACTS section 2: a
-guess, the papers do not say what they used).
+A mixture, because one Gaussian cannot give the rate ln K that K separated classes need. The papers do not say what
+they used.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ class MixtureMarginal(nn.Module):
         nn.init.normal_(self.means_MZ, std=z_dim**-0.5)
 
     def log_prob(self, z_BZ: Tensor) -> Tensor:
-        """log m(z) in nats, of shape (B,), with gradients to z and to the mixture."""
+        """Return log m(z) in nats, of shape (B,), with gradients to z and to the mixture."""
         return _log_mixture(z_BZ, self.means_MZ, self.logits_M)
 
     def log_prob_fixed(self, z_BZ: Tensor) -> Tensor:
-        """log m(z) with gradients to z alone."""
+        """Return log m(z) with gradients to z alone."""
         return _log_mixture(z_BZ, self.means_MZ.detach(), self.logits_M.detach())
 
 
 def _log_mixture(z_BZ: Tensor, means_MZ: Tensor, logits_M: Tensor) -> Tensor:
-    """The squares of the distances are multiplied out: a (B, M, Z) array is 16 GB at 1,000 classes."""
+    """Return log m(z). The squares of the distances are multiplied out: a (B, M, Z) array is 16 GB at 1,000 classes."""
     half_squares_M = 0.5 * means_MZ.square().sum(dim=1)
     relative_BM = z_BZ @ means_MZ.T - half_squares_M + log_softmax(logits_M, dim=0)
     return log_standard_normal(z_BZ) + relative_BM.logsumexp(dim=1)

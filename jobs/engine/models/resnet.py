@@ -19,7 +19,7 @@ _TRUNCATED_STD = 0.87962566103423978
 
 
 class ResNet(nn.Module):
-    """z is the 2048 width features that are left after averaging over pixels."""
+    """z is the mean over pixels of the 2048 width features."""
 
     def __init__(self, network: spec.ResNet, channels: int) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class ResNet(nn.Module):
         self.blocks = nn.Sequential(*blocks)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Normalised images to f of shape (B, Z)."""
+        """Return f of normalised images, of shape (B, Z)."""
         features_BCHW: Tensor = self.blocks(self.stem(x_BCHW))
         return features_BCHW.mean(dim=(2, 3))
 

@@ -11,8 +11,8 @@ from experiments import spec
 
 
 class WideResNet(nn.Module):
-    """Three groups of n pre-activation blocks of 16k, 32k and 64k channels behind a 3x3 convolution of 16; the
-    second and third group begin with stride 2. z is what is left after averaging over pixels, or a dense layer of it.
+    """Three groups of n pre-activation blocks of 16k, 32k and 64k channels after a 3x3 convolution of 16; the second
+    and third group begin with stride 2. z is the mean over pixels, or a dense layer of it.
 
     Depth is 6n + 4, counting shortcuts. No convolution has a bias, with norm or without.
     """
@@ -34,15 +34,15 @@ class WideResNet(nn.Module):
         self._initialise(network.init)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Normalised images to f of shape (B, Z)."""
+        """Return f of normalised images, of shape (B, Z)."""
         features_BCHW = self.last(self.blocks(self.stem(x_BCHW)))
         f_BZ: Tensor = self.dense(features_BCHW.mean(dim=(2, 3)))
         return f_BZ
 
     def _initialise(self, init: str) -> None:
-        """He-normal (fan in). Without a norm each of L blocks then doubles the variance, which explodes at 28x10;
-        `scaled` multiplies each block's last convolution by L^-1/2, so that all of them together add a factor e
-        at most (FACTS section 3)."""
+        """Initialise He-normal (fan in). Without a norm each of L blocks then doubles the variance, which explodes at
+        28x10; `scaled` multiplies each block's last convolution by L^-1/2, so that all of them together add a factor e
+        at most."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -69,9 +69,9 @@ class Block(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         active_BCHW = self.activate_1(x_BCHW)
-        kept_BCHW = x_BCHW if self.shortcut is None else self.shortcut(active_BCHW)
+        shortcut_BCHW = x_BCHW if self.shortcut is None else self.shortcut(active_BCHW)
         added_BCHW: Tensor = self.second(self.activate_2(self.first(active_BCHW)))
-        return kept_BCHW + added_BCHW
+        return shortcut_BCHW + added_BCHW
 
 
 def _activation(channels: int, batch_norm: bool) -> nn.Module:

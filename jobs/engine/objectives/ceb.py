@@ -19,7 +19,7 @@ from jobs.engine.objectives.terms import Objective, Terms
 
 
 def loss(model: CebModel, f_BZ: Tensor, z_BZ: Tensor, y_B: Tensor, gamma: float) -> Terms:
-    """z = f + eps, reparameterised: gradients flow through z into f, c and b."""
+    """Return the terms at z = f + eps, reparameterised: gradients flow through z into f, c and b."""
     conditional_entropy = cross_entropy(model.logits(z_BZ), y_B)
     log_encoder_B = model.log_encoder(z_BZ, f_BZ)
     residual_information = (log_encoder_B - model.log_backward_encoder(z_BZ, y_B)).mean()
@@ -30,12 +30,12 @@ def loss(model: CebModel, f_BZ: Tensor, z_BZ: Tensor, y_B: Tensor, gamma: float)
 
 
 def gamma_of(rho: float) -> float:
-    """e^-rho."""
+    """Return e^-rho."""
     return math.exp(-rho)
 
 
 def rho_of(gamma: float) -> float:
-    """-ln gamma; infinite where gamma is 0."""
+    """Return -ln gamma; infinite where gamma is 0."""
     return -math.log(gamma) if gamma else math.inf
 
 

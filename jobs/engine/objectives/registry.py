@@ -1,4 +1,4 @@
-"""From the spec of an objective to the objective."""
+"""The objective of each spec."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from jobs.engine.objectives.vib import VIB
 from jobs.engine.objectives.xent import XENT
 
 
-def of(objective: spec.Objective) -> Objective:
-    """The objective that a spec names; its rho and schedule are `jobs.engine.training.schedules`' concern."""
+def from_spec(objective: spec.Objective) -> Objective:
+    """Return the objective that a spec names; `jobs.engine.training.schedules` applies its rho and schedule."""
     match objective:
         case spec.Xent():
             return XENT

@@ -1,4 +1,4 @@
-"""What every objective has and what it returns. Shapes: B samples, Z dimensions of z, K classes."""
+"""The interface of an objective, and the terms it returns. Shapes: B samples, Z dimensions of z, K classes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Terms:
     """One batch's loss and its parts: scalars in nats, means over the batch."""
 
     loss: Tensor
-    """What is minimised."""
+    """The quantity that is minimised."""
     conditional_entropy: Tensor
     """-log c(y|z), a sample of an upper bound of H(Y|Z)."""
     residual_information: Tensor | None = None
@@ -23,12 +23,12 @@ class Terms:
     rate: Tensor | None = None
     """log e(z|x) - log m(z), of an upper bound of I(X;Z); None without a marginal."""
     marginal_loss: Tensor | None = None
-    """-log m(z), with gradients to the marginal alone, where it was found on the way; None: it is still to be."""
+    """-log m(z), with gradients to the marginal alone, if the loss needs it anyway; None: the caller computes it."""
     mean_logits_BK: Tensor | None = None
-    """log c(y|f(x)) up to a constant, where it was found on the way; None: it is still to be."""
+    """log c(y|f(x)) up to a constant, if the loss needs it anyway; None: the caller computes it."""
 
     def values(self) -> dict[str, Tensor]:
-        """What is reported of it, by name, without gradients."""
+        """Return the values to report, by name, without gradients."""
         named = {
             "loss": self.loss,
             "conditional_entropy": self.conditional_entropy,
@@ -48,6 +48,6 @@ class Objective:
 
     loss: LossFunction
     noisy: bool
-    """Whether z = f(x) + eps in training; else z = f(x)."""
+    """True if z = f(x) + eps in training; else z = f(x)."""
     gamma_of: Callable[[float], float]
     rho_of: Callable[[float], float]

@@ -21,19 +21,19 @@ from jobs.engine.objectives.terms import Objective, Terms
 
 
 def loss(model: CebModel, f_BZ: Tensor, z_BZ: Tensor, y_B: Tensor, gamma: float) -> Terms:
-    """z = f + eps, reparameterised: gradients flow through z into f and c."""
+    """Return the terms at z = f + eps, reparameterised: gradients flow through z into f and c."""
     conditional_entropy = cross_entropy(model.logits(z_BZ), y_B)
     rate = (model.log_encoder(z_BZ, f_BZ) - model.log_marginal(z_BZ)).mean()
     return Terms(conditional_entropy + gamma * rate, conditional_entropy, rate=rate)
 
 
 def gamma_of(rho: float) -> float:
-    """sigma(-rho), exact for large rho too."""
+    """Return sigma(-rho), exact for large rho too."""
     return math.exp(-rho) / (1 + math.exp(-rho))
 
 
 def rho_of(gamma: float) -> float:
-    """The inverse of `gamma_of`; infinite where gamma is 0."""
+    """Return the inverse of `gamma_of`; infinite where gamma is 0."""
     return math.log1p(-gamma) - math.log(gamma) if gamma else math.inf
 
 

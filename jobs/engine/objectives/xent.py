@@ -12,7 +12,7 @@ from jobs.engine.objectives.terms import Objective, Terms
 
 
 def loss(model: CebModel, f_BZ: Tensor, z_BZ: Tensor, y_B: Tensor, gamma: float) -> Terms:
-    """z is f(x) here, and gamma plays no part."""
+    """Return the terms at z = f(x); gamma is unused."""
     logits_BK = model.logits(z_BZ)
     conditional_entropy = cross_entropy(logits_BK, y_B)
     return Terms(conditional_entropy, conditional_entropy, mean_logits_BK=logits_BK)

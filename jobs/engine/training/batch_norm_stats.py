@@ -12,9 +12,9 @@ from jobs.engine.training.sync_batch_norm import SyncBatchNorm2d
 class RunningStatistics:
     """BatchNorm's running means and variances over the parts of one step.
 
-    Every part moves them from where they were before the step; behind it they are at the mean of where the parts of
-    all processes brought them, by images. So they depend on how the batch was cut, and not on who computed what.
-    Those over all processes are the same in each by themselves.
+    Every part starts from the statistics before the step; after it they are the mean, weighted by images, of those
+    that the parts of all processes ended with. So they depend on how the batch was cut, and not on which process
+    computed which part. Layers that synchronise over the processes are left out: theirs are equal already.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -23,24 +23,24 @@ class RunningStatistics:
             for norm in model.modules()
             if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d) and not isinstance(norm, SyncBatchNorm2d)
         ]
-        found = [tensor for norm in norms for tensor in (norm.running_mean, norm.running_var)]
-        self._running = [tensor for tensor in found if tensor is not None]
+        tensors = [tensor for norm in norms for tensor in (norm.running_mean, norm.running_var)]
+        self._running = [tensor for tensor in tensors if tensor is not None]
         self._counts = [norm.num_batches_tracked for norm in norms if norm.num_batches_tracked is not None]
         self._before = [tensor.clone() for tensor in self._running + self._counts]
         self._sums = [torch.zeros_like(tensor) for tensor in self._running]
 
     def begin_part(self) -> None:
-        """Put them back to where they were before the step."""
+        """Restore the statistics of before the step."""
         for tensor, before in zip(self._running + self._counts, self._before, strict=True):
             tensor.copy_(before)
 
     def end_part(self, weight: float) -> None:
-        """A part has moved them; `weight` is its share of the whole batch."""
+        """Add those that a part ended with; `weight` is its share of the batch."""
         for total, tensor in zip(self._sums, self._running, strict=True):
             total.add_(tensor, alpha=weight)
 
     def end_step(self, group: Group) -> None:
-        """Bring them to the mean."""
-        group.add_up(self._sums)
+        """Set them to the mean over all parts of all processes."""
+        group.sum_in_place(self._sums)
         for tensor, total in zip(self._running, self._sums, strict=True):
             tensor.copy_(total)

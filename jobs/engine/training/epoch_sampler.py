@@ -1,4 +1,4 @@
-"""How long a run is, and which images each step takes."""
+"""The number of steps of a run, and the images of each."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from jobs.engine import randomness
 
 
 @dataclass(frozen=True)
-class Length:
-    """A run's steps. An epoch is a new order of the images, cut into whole batches; what is left over is dropped,
-    so that every step weighs as many images, unless the data is smaller than one batch."""
+class EpochSampler:
+    """Cuts each epoch, a new order of the images, into whole batches. The remainder is dropped, so that every step has
+    equally many images, unless the data is smaller than one batch."""
 
     run: Run
     images: int
@@ -25,17 +25,17 @@ class Length:
 
     @cached_property
     def steps(self) -> int:
-        """Of the whole run, what it extends included; none only where it is not trained."""
+        """Return the steps of the run, those of the runs it extends included; 0 only if it is not trained."""
         return max(1, round(self.run.epochs * self.steps_per_epoch)) if self.run.epochs else 0
 
     def epochs_done(self, step: int) -> float:
-        """Epochs behind the start of a step."""
+        """Return the epochs before a step."""
         return step / self.steps_per_epoch
 
-    def rest_of_epoch(self, step: int) -> list[Tensor]:
-        """The batches of the epoch that `step` is in, as indices of images (int64), from that step on."""
+    def remaining_batches(self, step: int) -> list[Tensor]:
+        """Return the batches of the epoch that `step` is in, as indices of images (int64), from that step on."""
         epoch, done = divmod(step, self.steps_per_epoch)
         order_N = randomness.permutation(self.run.seed, "shuffle", epoch, self.images)
-        left = min(self.steps_per_epoch - done, self.steps - step)
-        starts = range(done * self.run.batch, (done + left) * self.run.batch, self.run.batch)
+        remaining = min(self.steps_per_epoch - done, self.steps - step)
+        starts = range(done * self.run.batch, (done + remaining) * self.run.batch, self.run.batch)
         return [order_N[start : start + self.run.batch] for start in starts]

@@ -1,4 +1,4 @@
-"""What a run begins with that does not begin with its seed: see `experiments.lineage`."""
+"""Weights that a run starts from instead of its seed's: see `experiments.lineage`."""
 
 from __future__ import annotations
 
@@ -14,47 +14,47 @@ from experiments.identity import run_id
 from experiments.spec import Run, Sha256
 from jobs import file_ownership
 from jobs.engine import checkpoint_format, weights_file
-from jobs.engine.checkpoint_format import Loaded
+from jobs.engine.checkpoint_format import LoadedCheckpoint
 from jobs.engine.models import build
-from jobs.engine.training.train_state import State
+from jobs.engine.training.train_state import TrainState
 from jobs.journal.history import is_trained, newest_complete
 from jobs.paths import RunPaths
 
 
-def first(state: State, paths: RunPaths) -> Loaded | None:
-    """What to restore where the run has no checkpoint of its own yet; None to begin with the fresh state.
+def load_initial(state: TrainState, paths: RunPaths) -> LoadedCheckpoint | None:
+    """Return the checkpoint to restore where the run has none of its own yet; None to start from the fresh state.
 
-    Raises InputError if the run it extends is not trained or has no checkpoint any more, or if the imported file is not
-    there, is another one, or does not fit the network.
+    Raises InputError if the run it extends is not trained or has no checkpoint any more, or if the imported file is
+    missing, is another one, or does not fit the network.
     """
     extended = lineage.parent(state.run)
     if extended is not None:
-        return _last_of(extended, newest_complete(paths.beside(run_id(extended))))
+        return _last_checkpoint(extended, newest_complete(paths.beside(run_id(extended))))
     return _imported(state, state.run.weights, paths) if state.run.weights else None
 
 
-def _last_of(run: Run, paths: RunPaths) -> Loaded:
-    where = f"the run {paths.run_id} of {run.epochs:g} epochs, which this one extends"
+def _last_checkpoint(run: Run, paths: RunPaths) -> LoadedCheckpoint:
+    place = f"the run {paths.run_id} of {run.epochs:g} epochs, which this one extends"
     if not is_trained(paths):
-        raise InputError(where, "it is not trained", "train it first")
+        raise InputError(place, "it is not trained", "train it first")
     loaded = checkpoint_format.load_newest(run, paths.checkpoints)
     if loaded is None:
-        raise InputError(where, f"it has no intact checkpoint in {paths.checkpoints} any more")
+        raise InputError(place, f"it has no intact checkpoint in {paths.checkpoints} any more")
     return loaded
 
 
-def _imported(state: State, digest: Sha256, paths: RunPaths) -> Loaded:
-    """The imported weights in a state that is otherwise as fresh."""
+def _imported(state: TrainState, digest: Sha256, paths: RunPaths) -> LoadedCheckpoint:
+    """Return the fresh state with the imported weights."""
     path = paths.weights(digest)
-    weights_file.fit(state.model, weights_file.read(_read(path, digest), path), path)
-    return Loaded(step=0, file=path, state=state.content())
+    weights_file.load_into(state.model, weights_file.read(_read(path, digest), path), path)
+    return LoadedCheckpoint(step=0, file=path, state=state.content())
 
 
 def check_imported(run: Run, path: Path) -> None:
     """Raise InputError if the file of imported weights in a home does not fit the network of the run."""
     with torch.device("meta"):
-        wanted = build(run).state_dict()
-    weights_file.check(wanted, weights_file.read(_read(path, str(run.weights)), path), path)
+        expected = build(run).state_dict()
+    weights_file.check_fits(expected, weights_file.read(_read(path, str(run.weights)), path), path)
 
 
 def _read(path: Path, digest: str) -> bytes:

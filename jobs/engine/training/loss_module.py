@@ -1,6 +1,4 @@
-"""What a process computes of its share of a batch, part by part. Shapes: B images, C channels, H by W pixels, Z
-dimensions of z.
-"""
+"""The losses of one part of a batch. Shapes: B images, C channels, H by W pixels, Z dimensions of z."""
 
 from __future__ import annotations
 
@@ -10,26 +8,26 @@ from torch import Tensor, nn
 from experiments.resources import Execution
 from experiments.spec import Run
 from jobs.engine import objectives
-from jobs.engine.execution import laid_out
+from jobs.engine.execution import to_memory_format
 from jobs.engine.models import CebModel
 from jobs.engine.precision import encode
 
 
-class Losses(nn.Module):
-    """From images to what is minimised: the module whose gradients the processes exchange."""
+class LossModule(nn.Module):
+    """Maps images to the loss: the module whose gradients the processes exchange."""
 
     def __init__(self, run: Run, model: CebModel, execution: Execution) -> None:
         super().__init__()
         self.run, self.model, self.execution = run, model, execution
-        self.objective = objectives.of(run.objective)
+        self.objective = objectives.from_spec(run.objective)
 
     def forward(self, x_BCHW: Tensor, y_B: Tensor, noise_BZ: Tensor, gamma: float) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss to go backward from, the marginal's own included, and the means by name without gradients.
+        """Return the loss to differentiate, the marginal's own included, and the means by name without gradients.
 
-        Both are over these images; the training accuracy is over their mean encodings, all else over z.
+        Both are over these images; the training accuracy is over their mean encodings, the others over z.
         """
         run, model = self.run, self.model
-        f_BZ = encode(model, run, laid_out(x_BCHW, run, self.execution))
+        f_BZ = encode(model, run, to_memory_format(x_BCHW, run, self.execution))
         z_BZ = f_BZ + noise_BZ if self.objective.noisy else f_BZ
         terms = self.objective.loss(model, f_BZ, z_BZ, y_B, gamma)
         with torch.no_grad():

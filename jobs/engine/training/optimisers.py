@@ -13,13 +13,12 @@ from jobs.engine.models.marginal import MixtureMarginal
 
 _BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm)
 
-
 Update = Literal["fused", "foreach", "for-loop"]
-"""How torch computes a step: `experiments.resources.Execution`."""
+"""torch's implementation of a step: `experiments.resources.Execution`."""
 
 
 def build(optimiser: spec.Adam | spec.Sgd, model: CebModel, update: Update = "fused") -> Optimizer:
-    """The optimiser of everything but the marginal.
+    """Return the optimiser of every parameter but the marginal's.
 
     `weight_decay` adds the gradient of 1/2 wd w^2 (torch's own for both classes: not AdamW) to all but
     BatchNorm's parameters, class means and classifier included.
@@ -45,12 +44,12 @@ def build(optimiser: spec.Adam | spec.Sgd, model: CebModel, update: Update = "fu
 
 
 def build_marginal(lr: float, marginal: MixtureMarginal, update: Update = "fused") -> Optimizer:
-    """The marginal's own: Adam without decay."""
+    """Return the marginal's own optimiser: Adam without decay."""
     return Adam(marginal.parameters(), lr=lr, fused=update == "fused", foreach=update == "foreach")
 
 
 def restore(optimiser: Optimizer, state: dict[str, Any]) -> None:
-    """Bring it to a state that was saved. How a step is computed stays as it was built: torch would take that over."""
+    """Load a state that was saved, but for the implementation of a step, which torch would take over from it."""
     groups = [
         saved | {flag: own[flag] for flag in ("fused", "foreach")}
         for saved, own in zip(state["param_groups"], optimiser.param_groups, strict=True)
@@ -59,13 +58,13 @@ def restore(optimiser: Optimizer, state: dict[str, Any]) -> None:
 
 
 def set_lr(optimiser: Optimizer, lr: float) -> None:
-    """The learning rate of the next step."""
+    """Set the learning rate of the next step."""
     for group in optimiser.param_groups:
         group["lr"] = lr
 
 
 def _groups(model: CebModel) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Parameters that weight decay applies to, and those of BatchNorm."""
+    """Return the parameters that weight decay applies to, and those of BatchNorm."""
     marginal = set() if model.marginal is None else set(model.marginal.parameters())
     norms = (module for module in model.modules() if isinstance(module, _BATCH_NORM))
     plain = [parameter for norm in norms for parameter in norm.parameters()]

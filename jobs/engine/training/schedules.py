@@ -7,12 +7,12 @@ from jobs.engine.objectives import Objective
 
 
 def warmup(schedule: spec.Schedule, epoch: float) -> float:
-    """The factor of the linear warm-up: 0 at epoch 0, 1 from `warmup_epochs` on (the public TPU code's)."""
+    """Return the factor of the linear warm-up: 0 at epoch 0, 1 from `warmup_epochs` on (the public TPU code's)."""
     return min(1.0, epoch / schedule.warmup_epochs) if schedule.warmup_epochs else 1.0
 
 
 def drops(schedule: spec.Schedule, epoch: float) -> float:
-    """The factor of the drops: `factor` to the number of `drops` that the epoch has reached."""
+    """Return the factor of the drops: `factor` to the number of `drops` that the epoch has reached."""
     return schedule.factor ** sum(epoch >= drop for drop in schedule.drops)
 
 
@@ -24,10 +24,10 @@ def gamma(
     steps_per_epoch: int,
     passed_step: int | None,
 ) -> float:
-    """gamma in force at a step (from 0 on) of a run whose target is `rho`.
+    """Return gamma at a step (from 0 on) of a run whose target is `rho`.
 
     `passed_step` is the step from which the training accuracy counts as above the gate's threshold
-    (`gate_passed`), None while it is not; only a gated jump-start looks at it.
+    (`gate_passed`), None while it is not; only a gated jump-start uses it.
     """
     match jump_start:
         case spec.NoJumpStart():
@@ -41,17 +41,17 @@ def gamma(
 def gated_rho(
     jump_start: spec.GatedJumpStart, rho: float, step: int, steps_per_epoch: int, passed_step: int | None
 ) -> float:
-    """rho in force: from start_rho to hold_rho over the first epochs, held until the gate is passed, then from
-    hold_rho to the target over one epoch (v2 appendix A.1). Each part is linear in rho."""
+    """Return rho at a step: from start_rho to hold_rho over the first epochs, constant until the gate is passed, then
+    from hold_rho to the target over one epoch (v2 appendix A.1). Each part is linear in rho."""
     falling_steps = jump_start.epochs * steps_per_epoch
     if passed_step is None or step < falling_steps:
         return _lerp(step / falling_steps, jump_start.start_rho, jump_start.hold_rho)
-    begun = max(passed_step, falling_steps)
-    return _lerp((step - begun) / steps_per_epoch, jump_start.hold_rho, rho)
+    first_step = max(passed_step, falling_steps)
+    return _lerp((step - first_step) / steps_per_epoch, jump_start.hold_rho, rho)
 
 
 def gate_passed(jump_start: spec.JumpStart, accuracy: float, step: int, passed_step: int | None) -> int | None:
-    """The new `passed_step` at the end of an epoch with this training accuracy, `step` steps into the run.
+    """Return the new `passed_step` at the end of an epoch with this training accuracy, `step` steps into the run.
 
     Once passed it stays passed: accuracy that falls while rho does is what the run is about.
     """
@@ -61,6 +61,6 @@ def gate_passed(jump_start: spec.JumpStart, accuracy: float, step: int, passed_s
 
 
 def _lerp(share: float, start: float, end: float) -> float:
-    """Linear from `start` to `end` as the share goes from 0 to 1, and constant outside (v2 Listing 2)."""
+    """Return the value between `start` and `end` at a share from 0 to 1, an end outside of it (v2 Listing 2)."""
     share = max(0.0, min(1.0, share))
     return start * (1 - share) + end * share

@@ -25,14 +25,14 @@ def synchronise(model: CebModel, device: str) -> None:
 
 
 class SyncBatchNorm2d(nn.BatchNorm2d):
-    """In training, what torch's SyncBatchNorm computes: that one is for GPUs alone."""
+    """Computes in training what torch's SyncBatchNorm does, which works on GPUs alone."""
 
     def __init__(self, norm: nn.BatchNorm2d) -> None:
         super().__init__(norm.num_features)
         self.__dict__.update(norm.__dict__)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Every process at once, each with its images."""
+        """Normalise the images of this process, while the others normalise theirs."""
         if not self.training:
             return super().forward(x_BCHW)
         wide_BCHW = x_BCHW.to(self.weight.dtype)  # under autocast they are bf16
@@ -65,6 +65,6 @@ class _Sum(torch.autograd.Function):
 
 
 def _over_all(value: Tensor) -> Tensor:
-    """The sum over all processes, whose gradient is the sum over theirs."""
+    """Return the sum over all processes, whose gradient is the sum over theirs."""
     summed: Tensor = _Sum.apply(value)
     return summed

@@ -1,4 +1,4 @@
-"""Everything that changes while a run trains: what a checkpoint must hold."""
+"""Everything that changes while a run trains, and so everything that a checkpoint holds."""
 
 from __future__ import annotations
 
@@ -15,46 +15,46 @@ from experiments import datasets, spec
 from experiments.resources import Execution
 from experiments.spec import Run
 from jobs.engine import checkpoint_format
-from jobs.engine.checkpoint_format import Loaded
+from jobs.engine.checkpoint_format import LoadedCheckpoint
 from jobs.engine.distributed import Group
 from jobs.engine.errors import DivergedError
-from jobs.engine.execution import check, prepare
+from jobs.engine.execution import check_supported, compile_network
 from jobs.engine.metrics import Meter
 from jobs.engine.models import CebModel, build
 from jobs.engine.models.classifiers import ConsistentClassifier
 from jobs.engine.training import optimisers
-from jobs.engine.training.loss_module import Losses
+from jobs.engine.training.loss_module import LossModule
 from jobs.engine.training.sync_batch_norm import synchronise
 
 DEFAULT = Execution()
 
 
 @dataclass
-class State:
+class TrainState:
     """A run after `step` optimiser steps."""
 
     run: Run
     model: CebModel
     replica: nn.Module
-    """The model's `Losses`, which give it the gradient over all processes."""
+    """The model's `LossModule`, whose gradients are those over all processes."""
     group: Group
     optimiser: Optimizer
     marginal_optimiser: Optimizer | None
     step: int = 0
     passed_step: int | None = None
-    """Where the training accuracy passed the gate of a gated jump-start."""
+    """The step at which the training accuracy passed the gate of a gated jump-start."""
     epoch: Meter = field(default_factory=Meter)
-    """Of the epoch that is under way."""
-    good: Path | None = None
+    """The sums over the epoch that is under way."""
+    last_checkpoint: Path | None = None
     """The newest checkpoint."""
 
     def content(self) -> dict[str, Any]:
-        """What its checkpoint holds, as a copy that does not change any more; DivergedError if a weight is no finite
-        number."""
+        """Return the content of its checkpoint, as a copy that later steps do not change. Raises DivergedError if a
+        weight is no finite number."""
         for name, parameter in self.model.named_parameters():
             if not parameter.isfinite().all():
                 kind = "nan" if parameter.isnan().any() else "exploded"
-                raise DivergedError(kind, f"the weight {name}", math.inf, self.step, self.good)
+                raise DivergedError(kind, f"the weight {name}", math.inf, self.step, self.last_checkpoint)
         marginal = self.marginal_optimiser
         return checkpoint_format.content(
             self.run,
@@ -66,14 +66,14 @@ class State:
         )
 
 
-def initial(
+def initial_state(
     run: Run, labels_N: Tensor, device: str, group: Group | None = None, execution: Execution = DEFAULT
-) -> State:
-    """The state before the first step, for training images with these labels; by default of a process alone.
+) -> TrainState:
+    """Return the state before the first step, for training images with these labels; by default of a single process.
 
-    Raises InputError if this machine can not compute it as asked for.
+    Raises InputError if this machine does not support the `execution`.
     """
-    check(execution, device)
+    check_supported(execution, device)
     group = group or Group()
     model = build(run)
     if isinstance(model.classifier, ConsistentClassifier):
@@ -81,23 +81,23 @@ def initial(
     model.to(device).train()
     if run.batch_norm and group.size > 1:
         synchronise(model, device)
-    prepare(model, execution)
+    compile_network(model, execution)
     marginal_optimiser = None
     if model.marginal is not None and not isinstance(run.objective, spec.Xent):
         marginal_optimiser = optimisers.build_marginal(
             run.objective.marginal.marginal_lr, model.marginal, execution.update
         )
-    replica = group.replicate(Losses(run, model, execution))
+    replica = group.replicate(LossModule(run, model, execution))
     optimiser = optimisers.build(run.optimiser, model, execution.update)
-    return State(run, model, replica, group, optimiser, marginal_optimiser)
+    return TrainState(run, model, replica, group, optimiser, marginal_optimiser)
 
 
-def restore(state: State, loaded: Loaded) -> None:
-    """Bring a fresh state to where the checkpoint was written."""
+def restore(state: TrainState, loaded: LoadedCheckpoint) -> None:
+    """Load a checkpoint into a fresh state."""
     state.model.load_state_dict(loaded.state["model"])
     optimisers.restore(state.optimiser, loaded.state["optimiser"])
     if state.marginal_optimiser is not None:
         optimisers.restore(state.marginal_optimiser, loaded.state["marginal_optimiser"])
-    state.step, state.good = loaded.step, loaded.file
+    state.step, state.last_checkpoint = loaded.step, loaded.file
     state.passed_step = loaded.state["passed_step"]
     state.epoch = Meter(**loaded.state["epoch"])

@@ -17,8 +17,8 @@ from experiments import datasets, spec
 from jobs.engine.models import CebModel
 from jobs.engine.training import encoder_noise, step
 from jobs.engine.training import train_state as states
-from jobs.engine.training.epoch_sampler import Length
-from jobs.engine.training.train_state import initial
+from jobs.engine.training.epoch_sampler import EpochSampler
+from jobs.engine.training.train_state import initial_state
 from tests.jobs.engine.conftest import TINY
 
 CIFAR, IMAGENET = spec.Data(name="cifar10"), spec.Data(name="imagenet")
@@ -62,7 +62,7 @@ def _built(run: spec.Run, build: Any = states.build) -> CebModel:
 def _taken(run: spec.Run) -> str:
     info = datasets.info(run.data.name)
     labels_N = torch.zeros(60, dtype=torch.int64)
-    state = initial(run, labels_N, "cuda")
+    state = initial_state(run, labels_N, "cuda")
 
     def backward(loss: torch.Tensor) -> None:
         for parameter in state.model.parameters():
@@ -70,10 +70,10 @@ def _taken(run: spec.Run) -> str:
 
     torch.Tensor.backward = backward  # type: ignore[assignment, method-assign]
     x_BCHW = torch.rand(8, info.channels, info.size, info.size, device="cuda")
-    now = step.in_force(state, Length(run, 60))
+    now = step.scheduled_values(state, EpochSampler(run, 60))
     try:
         noise_BZ = encoder_noise.draw(run, 0, torch.arange(8), "cuda")
-        values = step.take(state, now, 0, torch.arange(8), x_BCHW, labels_N[:8].to("cuda"), noise_BZ)
+        values = step.train_step(state, now, 0, torch.arange(8), x_BCHW, labels_N[:8].to("cuda"), noise_BZ)
     except Exception as error:
         return f"{type(error).__name__}: {error}".splitlines()[0]
     return " ".join({str(tensor.device) for tensor in (*values.values(), *state.model.parameters())})

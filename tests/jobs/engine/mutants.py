@@ -134,7 +134,7 @@ MUTANTS = (
     Mutant("training.step", f"{ENGINE}/training/loss_module.py", "f_BZ + noise_BZ if", "f_BZ if"),
     Mutant("training.step", f"{ENGINE}/training/loss_module.py", "model.logits(f_BZ) if terms.mean_logits_BK is None else terms.mean_logits_BK", "model.logits(z_BZ)"),
     Mutant("training.parts", f"{ENGINE}/training/step.py", "loss if weight == 1 else loss * weight", "loss"),
-    Mutant("training.parts", f"{ENGINE}/training/step.py", "len(samples_B) < len(asked_B):", "False:"),
+    Mutant("training.parts", f"{ENGINE}/training/step.py", "len(samples_B) < len(requested_B):", "False:"),
     Mutant("training.execution", f"{ENGINE}/execution.py", 'x_BCHW.device.type == "cpu" or', 'x_BCHW.device.type == "mps" or'),
     # attacks
     Mutant("attack.pgd", f"{ENGINE}/attacks/pgd.py", "(x_BCHW + change_BCHW).clamp(0, 1)", "x_BCHW + change_BCHW"),

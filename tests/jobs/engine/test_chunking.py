@@ -22,7 +22,7 @@ def test_each_batch_gets_what_is_its_own_in_as_few_calls_as_fit(sizes: list[int]
     batches = [torch.randint(99, (size,)) for size in sizes]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chunking, "NUMBERS_AT_ONCE", at_once)
-        made = list(chunking.ahead(make, batches, numbers))
+        made = list(chunking.in_chunks(make, batches, numbers))
     for batch_B, (samples_B, rows_BN) in zip(batches, made, strict=True):
         assert torch.equal(samples_B, batch_B)
         assert torch.equal(rows_BN, batch_B[:, None].float().expand(-1, numbers))
@@ -38,7 +38,7 @@ def test_nothing_is_made_before_it_is_needed() -> None:
         asked.extend(samples_B.tolist())
         return (samples_B,)
 
-    made = chunking.ahead(make, torch.arange(4).split(1), chunking.NUMBERS_AT_ONCE)
+    made = chunking.in_chunks(make, torch.arange(4).split(1), chunking.NUMBERS_AT_ONCE)
     assert asked == []
     next(made)
     assert asked == [0]

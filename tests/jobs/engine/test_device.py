@@ -14,7 +14,7 @@ import torch
 from experiments import datasets, spec
 from jobs.engine.attacks.random_start import random_start
 from jobs.engine.data.augmentation.augment import augment_small
-from jobs.engine.device import moved
+from jobs.engine.device import to_device
 
 ROOT = Path(__file__).parents[3]
 
@@ -40,8 +40,8 @@ def test_what_goes_to_a_gpu_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(torch.Tensor, "to", to)
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor + 1)
-    assert moved(torch.zeros(1), "cuda") == 1, "out of pinned memory"
-    assert moved(torch.zeros(1), "cpu") == 0
+    assert to_device(torch.zeros(1), "cuda") == 1, "out of pinned memory"
+    assert to_device(torch.zeros(1), "cpu") == 0
     assert asked == [("cuda", {"non_blocking": True}), ("cpu", {})]
 
 

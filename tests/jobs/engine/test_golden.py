@@ -17,8 +17,8 @@ import torch
 from experiments import spec
 from jobs.engine.data import batches, load
 from jobs.engine.training import encoder_noise, step
-from jobs.engine.training.epoch_sampler import Length
-from jobs.engine.training.train_state import initial
+from jobs.engine.training.epoch_sampler import EpochSampler
+from jobs.engine.training.train_state import initial_state
 
 GOLDEN = Path(__file__).with_name("golden.json")
 STEPS, EVERY = 200, 10
@@ -50,13 +50,13 @@ RUNS = {
 def losses(run: spec.Run) -> dict[str, list[float]]:
     """Every quantity of every tenth step."""
     images = load(run.data, "train", Path())
-    length, state = Length(run, len(images)), initial(run, images.labels_N, "cpu")
+    length, state = EpochSampler(run, len(images)), initial_state(run, images.labels_N, "cpu")
     found: dict[str, list[float]] = {}
     while state.step < STEPS:
         epoch = state.step // length.steps_per_epoch
-        for batch in batches(images, length.rest_of_epoch(state.step), run.data.augment, run.seed, epoch, "cpu"):
+        for batch in batches(images, length.remaining_batches(state.step), run.data.augment, run.seed, epoch, "cpu"):
             noise_BZ = encoder_noise.draw(run, epoch, batch[0], "cpu")
-            values = step.take(state, step.in_force(state, length), epoch, *batch, noise_BZ)
+            values = step.train_step(state, step.scheduled_values(state, length), epoch, *batch, noise_BZ)
             state.step += 1
             if state.step % EVERY == 0:
                 for name, value in values.items():

@@ -1,8 +1,8 @@
-"""Augmentation: what is drawn for an image is a function of (seed, epoch, sample) alone.
+"""Augmentation: the draws of an image are a function of (seed, epoch, sample) alone.
 
-Small images are cropped, flipped and put through AutoAugment as a whole batch, wherever it lies, by numbers that are
-drawn for each of them. Where torchvision draws (crops of random area, and AutoAugment behind them), it does so from
-the global generator, seeded for each image and restored behind it.
+Small images are cropped, flipped and put through AutoAugment a batch at a time, on the batch's device, by numbers drawn
+for each of them. Where torchvision draws (crops of random area, and AutoAugment after them), it does so from the
+global generator, seeded for each image and restored afterwards.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from experiments.datasets import DatasetInfo
 from experiments.spec import AutoAugment, CropFlip, NoAugment
 from jobs.engine import randomness
 from jobs.engine.data.augmentation.autoaugment import GREY, POLICIES, autoaugment, square
-from jobs.engine.device import moved
+from jobs.engine.device import to_device
 
 Augment = NoAugment | CropFlip | AutoAugment
 BICUBIC, BILINEAR = transforms.InterpolationMode.BICUBIC, transforms.InterpolationMode.BILINEAR
 POLICY_AT_ONCE = 128
-"""Images of folders that are under AutoAugment at a time on the device."""
+"""Images of folders that AutoAugment changes at a time on the device."""
 _AREA, _RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
-"""Of the crop in training: its share of the image's area, its width over its height."""
+"""The crop in training: its share of the image's area, its width over its height."""
 
 
 def augment_small(
@@ -53,10 +53,10 @@ def augment_small(
         images_BCHW = crop_flip(images_BCHW, info, seed, epoch, samples_B, augment.crop_offsets or None)
     if augment.cutout:
         images_BCHW = _cut_out(images_BCHW, augment.cutout, seed, epoch, samples_B)
-    return _filled(images_BCHW, info.mean) if mean else images_BCHW
+    return _fill_with_mean(images_BCHW, info.mean) if mean else images_BCHW
 
 
-def unit(images_BCHW: Tensor) -> Tensor:
+def to_unit_range(images_BCHW: Tensor) -> Tensor:
     """Return images as float32 in [0, 1]."""
     return images_BCHW if images_BCHW.is_floating_point() else images_BCHW.float().div_(255)
 
@@ -64,12 +64,12 @@ def unit(images_BCHW: Tensor) -> Tensor:
 def crop_flip(
     images_BCHW: Tensor, info: DatasetInfo, seed: int, epoch: int, samples_B: Tensor, offsets: int | None = None
 ) -> Tensor:
-    """A crop of the image's own size out of the image with `info.crop_padding` zeros around, at one of the first
+    """Return a crop of the image's own size out of the image with `info.crop_padding` zeros around, at one of the first
     `offsets` places in each direction (None: any), and, where the data set allows it, a mirrored image in one of two
     cases. Digits are shifted by one pixel and never mirrored."""
     padding, device = info.crop_padding or 0, images_BCHW.device
     batch, _, height, width = images_BCHW.shape
-    drawn_B3 = moved(randomness.uniform(seed, "crop_flip", epoch, samples_B, 3), device)
+    drawn_B3 = to_device(randomness.uniform(seed, "crop_flip", epoch, samples_B, 3), device)
     top_B, left_B = (drawn_B3[:, :2] * (offsets or 2 * padding + 1)).long().unbind(dim=1)
     columns_BW = torch.arange(width, device=device).expand(batch, width)
     if info.flips:
@@ -82,28 +82,28 @@ def crop_flip(
 
 
 def _cut_out(images_BCHW: Tensor, side: int, seed: int, epoch: int, samples_B: Tensor) -> Tensor:
-    """Zeros, of an alpha channel too, in a square of each image (DeVries & Taylor, 2017)."""
+    """Return the images with zeros, of an alpha channel too, in a square of each (DeVries & Taylor, 2017)."""
     size = images_BCHW.shape[-1]
     centres_B2 = (randomness.uniform(seed, "cutout", epoch, samples_B, 2) * size).long()
-    rows_B, columns_B = moved(centres_B2, images_BCHW.device).unbind(dim=1)
+    rows_B, columns_B = to_device(centres_B2, images_BCHW.device).unbind(dim=1)
     return images_BCHW.masked_fill(square(size, rows_B, columns_B, torch.full_like(rows_B, side)), 0)
 
 
-def _filled(images_BDHW: Tensor, mean: tuple[float, ...]) -> Tensor:
+def _fill_with_mean(images_BDHW: Tensor, mean: tuple[float, ...]) -> Tensor:
     """Return the colours as float32 in [0, 1], the mean colour where alpha, the last channel, is 0."""
-    x_BCHW = unit(images_BDHW[:, :-1])
+    x_BCHW = to_unit_range(images_BDHW[:, :-1])
     return torch.where(images_BDHW[:, -1:] == 0, x_BCHW.new_tensor(mean)[:, None, None], x_BCHW)
 
 
 def before_policy(augment: Augment) -> Augment:
-    """Return what a loader of folders does itself: of the authors' family crop and flip, else all."""
+    """Return the part that a loader of folders applies: of the authors' family crop and flip, else all."""
     by_policy = isinstance(augment, AutoAugment) and augment.family == "imagenet_authors"
     return CropFlip() if by_policy else augment
 
 
 def policy_on_device(images_BCHW: Tensor, augment: Augment, seed: int, epoch: int, samples_B: Tensor) -> Tensor:
-    """Return uint8 images of a folder under what `before_policy` left over, a few at a time, as it takes 50 bytes for
-    each of theirs."""
+    """Return uint8 images of a folder under the part that `before_policy` leaves out, a few at a time: it takes 50
+    bytes for each of theirs."""
     if not isinstance(augment, AutoAugment) or augment.family != "imagenet_authors":
         return images_BCHW
     parts = zip(torch.split(images_BCHW, POLICY_AT_ONCE), torch.split(samples_B, POLICY_AT_ONCE), strict=True)
@@ -113,7 +113,7 @@ def policy_on_device(images_BCHW: Tensor, augment: Augment, seed: int, epoch: in
 
 
 def folder_transform(augment: Augment, info: DatasetInfo) -> Callable[[Image.Image], Image.Image]:
-    """The transform of one decoded image to info.size; where it draws, it draws from torch's global generator."""
+    """Return the transform of one decoded image to info.size, which draws from torch's global generator."""
     if isinstance(augment, NoAugment):
         return lambda image: central_crop(image, info.size)
     crop = transforms.RandomResizedCrop(info.size, scale=_AREA, ratio=_RATIO, interpolation=BICUBIC)
@@ -125,22 +125,23 @@ def folder_transform(augment: Augment, info: DatasetInfo) -> Callable[[Image.Ima
 
 
 def central_crop(image: Image.Image, size: int) -> Image.Image:
-    """The central square of 224/256 of the short side, resized bicubically (with antialiasing) to size x size."""
+    """Return the central square of 224/256 of the short side, resized bicubically (with antialiasing) to size x
+    size."""
     cropped: Image.Image = functional.resized_crop(image, *_central(*image.size), [size, size], BICUBIC)
     return cropped
 
 
 def imagenet_c_crop(image: Image.Image, size: int) -> Image.Image:
-    """Return what ImageNet-C was made from: the short side resized bilinearly to 256/224 of `size` (with antialiasing),
-    and the central size x size of that (`Resize(256)`, `CenterCrop(224)` in make_imagenet_c.py)."""
+    """Return the image that ImageNet-C starts from: the short side resized bilinearly to 256/224 of `size` (with
+    antialiasing), and the central size x size of that (`Resize(256)`, `CenterCrop(224)` in make_imagenet_c.py)."""
     resized = functional.resize(image, [size * 256 // 224], BILINEAR)
     cropped: Image.Image = functional.center_crop(resized, [size, size])
     return cropped
 
 
-def window(augment: Augment, width: int, height: int) -> tuple[int, int, int, int, bool]:
-    """What `folder_transform` cuts out of an image of this size (top, left, height, width), and whether it is mirrored;
-    drawn from torch's global generator, by the same numbers."""
+def crop_window(augment: Augment, width: int, height: int) -> tuple[int, int, int, int, bool]:
+    """Return the window that `folder_transform` takes of an image of this size (top, left, height, width), and True if
+    it is mirrored; drawn from torch's global generator, by the same numbers."""
     if isinstance(augment, NoAugment):
         return *_central(width, height), False
     of_this_size = torch.empty(1, height, width, device="meta")
@@ -154,14 +155,14 @@ def _central(width: int, height: int) -> tuple[int, int, int, int]:
 
 
 @contextmanager
-def seeded(sample_seed: int) -> Iterator[None]:
-    """torch's global CPU generator, seeded, and behind it as it was before."""
+def seeded_generator(sample_seed: int) -> Iterator[None]:
+    """Seed torch's global CPU generator, and restore it afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(sample_seed)
         yield
 
 
 def sample_seeds(seed: int, epoch: int, samples_B: Tensor) -> list[int]:
-    """What `seeded` takes for each sample of an epoch."""
+    """Return the seed of each sample of an epoch for `seeded_generator`."""
     seeds: list[int] = randomness.bits(seed, "augment", epoch, samples_B, 1)[:, 0].tolist()
     return seeds

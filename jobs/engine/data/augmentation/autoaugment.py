@@ -2,13 +2,13 @@
 
 torchvision gives a whole batch one transform. Here the images that get the same kind of operation get it together, each
 with a magnitude of its own: shifts, shears and rotations are a look-up of pixels, Brightness, Posterize and the like
-one of values, in tables; the rest are formulae with a ratio for each image. So an image becomes, in as few operations
-for a thousand images as for ten, and without waiting for the device, what its family makes of it under the same draw:
+one of values, in tables; the rest are formulae with a ratio for each image. So a thousand images take as few
+operations as ten, and none waits for the device. Each image is the one that its family makes under the same draw:
 torchvision's `transforms.AutoAugment`, or Pillow as the two public codes of AutoAugment's authors call it
-(`autoaugment_pillow.py`). What is drawn is a function of (seed, epoch, sample).
+(`autoaugment_pillow.py`). The draw is a function of (seed, epoch, sample).
 
-Images may carry an alpha channel behind their colours, as they do in the authors' CIFAR code: 0 where a move leaves
-nothing or Cutout has been, 255 elsewhere, and 255 everywhere again behind the operations that code converts to RGB for.
+Images may carry an alpha channel after their colours, as they do in the authors' CIFAR code: 0 where a move or Cutout
+leaves nothing, 255 elsewhere, and 255 everywhere again after the operations that code converts to RGB for.
 
 Shapes: B images of a batch, A of them that are changed, T that get one kind of operation, O operations (a name and a
 magnitude), C channels, H by W pixels, S = H W of them in a row; uint8 throughout.
@@ -31,17 +31,17 @@ from torchvision.transforms import functional
 from jobs.engine import randomness
 from jobs.engine.data.augmentation import autoaugment_pillow as pillow
 from jobs.engine.data.augmentation.autoaugment_policies import CIFAR10_AUTHORS, IMAGENET_AUTHORS, SubPolicy
-from jobs.engine.device import moved
+from jobs.engine.device import to_device
 
 Policy = Literal["cifar10", "imagenet"]
 Family = Literal["torchvision", "cifar10_authors", "imagenet_authors"]
-"""Those of `AutoAugment.family` that are made here; `v0` is DALI's."""
+"""The values of `AutoAugment.family` that this module makes; `v0` is DALI's."""
 Operation = tuple[str, float]
 """Name and magnitude, with its sign where it has one."""
 
 POLICIES = {"cifar10": transforms.AutoAugmentPolicy.CIFAR10, "imagenet": transforms.AutoAugmentPolicy.IMAGENET}
 GREY = 128
-"""What shears, shifts and rotations move in, as in the authors' TPU code."""
+"""The value that shears, shifts and rotations move in, as in the authors' TPU code."""
 
 _LEVELS = 10
 _SIGNED = {
@@ -69,7 +69,7 @@ def autoaugment(
 def transform(
     images_BCHW: Tensor, statement: Statement, seed: int, epoch: int, samples_B: Tensor, *, alpha: bool
 ) -> Tensor:
-    """Return what `autoaugment` does, by any statement."""
+    """Return the images of `autoaugment` under any statement."""
     size = images_BCHW.shape[-1]
     _, numbers_P22, kinds_O = _operations(statement, size)
     tables = _tables(statement, size, images_BCHW.device, alpha)
@@ -85,7 +85,7 @@ def transform(
         centres_2A = centres_B22[places_A, stage].unbind(1) if centres_B22 is not None else ()
         kinds_A = kinds_O[numbers_A]
         sizes = kinds_A.bincount(minlength=len(statement.kinds)).tolist()
-        drawn_RA = moved(torch.stack([places_A, numbers_A, *centres_2A])[:, kinds_A.argsort()], images_BCHW.device)
+        drawn_RA = to_device(torch.stack([places_A, numbers_A, *centres_2A])[:, kinds_A.argsort()], images_BCHW.device)
         for (names, operate), drawn_RT in zip(statement.kinds, torch.split(drawn_RA, sizes, dim=1), strict=True):
             places_T, numbers_T, *centres_2T = drawn_RT
             if not len(places_T):
@@ -101,9 +101,9 @@ def transform(
 
 
 def draw(pairs: int, seed: int, epoch: int, samples_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """For each sample which of so many pairs of operations (B,), two chances in [0, 1) and two signs, 0 or 1 (B, 2): an
-    operation is applied if its chance is at most its probability, and goes backward if its sign is 0. In the authors'
-    families the chance has to be below the probability."""
+    """Return for each sample the number of one of the pairs of operations (B,), two chances in [0, 1) and two signs, 0
+    or 1 (B, 2). An operation is applied if its chance is at most its probability, and goes backward if its sign is 0.
+    In the authors' families the chance has to be below the probability."""
     drawn_B5 = randomness.uniform(seed, "autoaugment", epoch, samples_B, 5)
     return (drawn_B5[:, 0] * pairs).long(), drawn_B5[:, 1:3], (drawn_B5[:, 3:] < 0.5).long()
 
@@ -116,8 +116,8 @@ def draw_centres(seed: int, epoch: int, samples_B: Tensor, size: int) -> Tensor:
 
 
 def square(size: int, rows_T: Tensor, columns_T: Tensor, sides_T: Tensor) -> Tensor:
-    """Return where each image of so many pixels a side is covered by a square with this centre and even side, cut at
-    the edges; bool of shape (T, 1, H, W)."""
+    """Return a mask of each image of so many pixels a side: True in a square with this centre and even side, cut at the
+    edges; bool of shape (T, 1, H, W)."""
     pixels_S = torch.arange(size, device=rows_T.device)
     down_TH, right_TW = (
         (pixels_S >= (centres_T - sides_T // 2)[:, None]) & (pixels_S < (centres_T + sides_T // 2)[:, None])
@@ -131,21 +131,22 @@ def square(size: int, rows_T: Tensor, columns_T: Tensor, sides_T: Tensor) -> Ten
 
 @dataclass(frozen=True)
 class _Tables:
-    """What the operations look up, each at its number; rows of operations that do not use one are never read."""
+    """The tables of the operations, each with a row for its number; operations that do not use a table have a row
+    too."""
 
     sources_OS: Tensor
-    """int64: the pixel that each is taken from, S for what lies outside."""
+    """int64: the pixel that each is taken from, S for one outside the image."""
     values_OV: Tensor
-    """uint8: what becomes of each of the 256 values."""
+    """uint8: the new value for each of the 256."""
     ratios_2O: Tensor
-    """float32: the weights of the image and of what it is blended with; Cutout's side in place of the first."""
+    """float32: the weights of the image and of the one it is blended with; Cutout's side in place of the first."""
     opaque_O: Tensor
-    """uint8: 255 for what makes every pixel opaque, else 0."""
+    """uint8: 255 for an operation that makes every pixel opaque, else 0."""
     outside: int
     """The value of every channel where a move leaves nothing."""
 
 
-Made = Callable[..., Tensor]
+Operate = Callable[..., Tensor]
 """(images_TCHW, the numbers of their operations, the tables, and the rows and columns of centres where these are drawn)
 -> images_TCHW."""
 
@@ -178,14 +179,14 @@ def _sharpness(images_TCHW: Tensor, numbers_T: Tensor, tables: _Tables) -> Tenso
 
 
 def _blended(images_TCHW: Tensor, others_TCHW: Tensor, numbers_T: Tensor, tables: _Tables) -> Tensor:
-    ours_T111, theirs_T111 = tables.ratios_2O[:, numbers_T, None, None, None]
-    blended_TCHW: Tensor = ours_T111 * images_TCHW + theirs_T111 * others_TCHW
+    weight_T111, other_weight_T111 = tables.ratios_2O[:, numbers_T, None, None, None]
+    blended_TCHW: Tensor = weight_T111 * images_TCHW + other_weight_T111 * others_TCHW
     return blended_TCHW.clamp(0, 255).to(torch.uint8)
 
 
 def equalize(images_TCHW: Tensor) -> Tensor:
-    """Histogram equalisation of each channel of each image, in the rounding of Pillow and torchvision, which takes
-    the channels one by one."""
+    """Return the histogram equalisation of each channel of each image, in the rounding of Pillow and torchvision, which
+    takes the channels one by one."""
     pixels_RN = images_TCHW.flatten(0, 1).flatten(1).long()
     counts_RV = pixels_RN.new_zeros(len(pixels_RN), 256).scatter_add_(1, pixels_RN, torch.ones_like(pixels_RN))
     brightest_R1 = pixels_RN.amax(dim=1, keepdim=True)
@@ -226,7 +227,7 @@ _RECOLOURINGS: dict[str, Callable[[Tensor, float], Any]] = {
     "Solarize": lambda x_CHW, threshold: functional.solarize(x_CHW, threshold),
     "Invert": lambda x_CHW, _: functional.invert(x_CHW),
 }
-_KINDS: list[tuple[set[str], Made]] = [
+_KINDS: list[tuple[set[str], Operate]] = [
     (set(_MOVES), _take_pixels),
     (set(_RECOLOURINGS), _take_values),
     ({"Color"}, _color),
@@ -249,10 +250,10 @@ def _values(name: str, by: float) -> Tensor:
 
 
 def _magnitude(name: str, level: int | None, size: int, sign: int) -> float:
-    """Of a level from 0 to 9; linear, from torchvision's numbers in fp32."""
+    """Return the magnitude of a level from 0 to 9; linear, from torchvision's numbers in fp32."""
     if level is None:
         return 0.0
-    if name == "Posterize":  # bits that are kept
+    if name == "Posterize":  # the number of remaining bits
         return 8.0 - round(level / ((_LEVELS - 1) / 4))
     if name == "Solarize":
         return torch.linspace(255.0, 0.0, _LEVELS)[level].item()
@@ -267,7 +268,7 @@ def _factors(numbers_T: Tensor, tables: _Tables) -> Tensor:
     return tables.ratios_2O[0, numbers_T]
 
 
-def _by_factor(enhance: Callable[[Tensor, Tensor], Tensor]) -> Made:
+def _by_factor(enhance: Callable[[Tensor, Tensor], Tensor]) -> Operate:
     return lambda images_TCHW, numbers_T, tables, *_: enhance(images_TCHW, _factors(numbers_T, tables))
 
 
@@ -277,7 +278,7 @@ def _cut_out(images_TCHW: Tensor, numbers_T: Tensor, tables: _Tables, rows_T: Te
     return torch.where(covered_T1HW, value_C[:, None, None], images_TCHW)
 
 
-_PILLOW_KINDS: list[tuple[set[str], Made]] = [
+_PILLOW_KINDS: list[tuple[set[str], Operate]] = [
     (pillow.MOVES, _take_pixels),
     (pillow.RECOLOURINGS, _take_values),
     ({"Color"}, _by_factor(pillow.color)),
@@ -296,7 +297,7 @@ _OF_ALPHA_TOO = {*pillow.MOVES, "Cutout"}
 
 @dataclass(frozen=True, eq=False)
 class Statement:
-    """One family's statement of a policy."""
+    """A policy as one family states it."""
 
     sub_policies: tuple[SubPolicy, ...]
     magnitude: Callable[[str, int | None, int, int], float]
@@ -304,16 +305,16 @@ class Statement:
     sources: Callable[[str, float, int], Tensor]
     """(move, magnitude, pixels a side) -> the pixel that each is taken from, int64 of shape (S,); S for outside"""
     values: Callable[[str, float], Tensor]
-    """(recolouring, magnitude) -> what becomes of each value, uint8 of shape (256,)"""
-    kinds: list[tuple[set[str], Made]]
+    """(recolouring, magnitude) -> the new value for each, uint8 of shape (256,)"""
+    kinds: list[tuple[set[str], Operate]]
     ratio: Callable[[float], float]
     """An enhancement's factor by its magnitude."""
     strict: bool
-    """Whether the chance has to be below the probability."""
+    """True if the chance has to be below the probability."""
 
     @property
     def cuts_out(self) -> bool:
-        """Whether an operation has a place of its own."""
+        """Return True if an operation has a centre of its own."""
         return any(name == "Cutout" for pair in self.sub_policies for name, *_ in pair)
 
 
@@ -349,7 +350,7 @@ def _statement(policy: Policy, family: Family) -> Statement:
 
 @cache
 def _tables(statement: Statement, size: int, device: torch.device, alpha: bool) -> _Tables:
-    """For images of so many pixels in height and width."""
+    """Return the tables for images of so many pixels in height and width."""
     operations = _operations(statement, size)[0]
     moves, recolourings = statement.kinds[0][0], statement.kinds[1][0]
     still_S, same_V = torch.arange(size * size), torch.arange(256, dtype=torch.uint8)
@@ -375,7 +376,7 @@ def _probabilities(statement: Statement) -> Tensor:
 
 @cache
 def _operations(statement: Statement, size: int) -> tuple[list[Operation], Tensor, Tensor]:
-    """The distinct operations, the number of each by (pair, stage, sign), and the kind of each."""
+    """Return the distinct operations, the number of each by (pair, stage, sign), and the kind of each."""
     operations: list[Operation] = []
     numbers = []
     for pair in statement.sub_policies:

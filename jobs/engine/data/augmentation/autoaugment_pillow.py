@@ -2,10 +2,10 @@
 
 tensorflow/models (research/autoaugment, for CIFAR) calls Pillow itself; tensorflow/tpu (efficientnet, for ImageNet)
 restates Pillow in TensorFlow, up to roundings and half a slope in a shear. Here both are Pillow's, to the last bit,
-for many images at once. Where a position or a value alone decides, Pillow's own functions make the tables.
+for many images at once. The tables of positions and values are made by Pillow's own functions.
 
-Left out, because they look like slips and change next to nothing: the CIFAR code loses one grey value of 255 at 20 of
-256 values where it converts to float and back, and its operation Cutout takes one coordinate for another.
+Two probable slips of theirs, which change next to nothing, are left out: the CIFAR code loses one grey value of 255 at
+20 of 256 values where it converts to float and back, and its operation Cutout takes one coordinate for another.
 
 Shapes: T images, C channels of them, H by W pixels, S = H W; uint8 throughout.
 """
@@ -28,11 +28,11 @@ ENHANCEMENTS = {"Brightness", "Color", "Contrast", "Sharpness"}
 TRANSLATE_CONST = 250
 """Pixels at level 10 in the TPU code, whatever the size of the image: at level 9 nothing is left of 224."""
 CUTOUT_VALUE = (125, 122, 113)
-"""What the operation Cutout leaves: CIFAR-10's mean colour in grey values."""
+"""The colour that the operation Cutout leaves: CIFAR-10's mean in grey values."""
 
 
 def magnitude(code: Code, name: str, level: int, sign: int) -> float:
-    """Return what a level means: a slope, pixels, degrees, bits, a threshold, an addition, a factor or a size."""
+    """Return the magnitude of a level: a slope, pixels, degrees, bits, a threshold, an addition, a factor or a size."""
     cifar10 = code == "cifar10_authors"
     if name in ENHANCEMENTS:
         return 0.1 + level * 1.8 / 10
@@ -43,7 +43,7 @@ def magnitude(code: Code, name: str, level: int, sign: int) -> float:
             return sign * (level if cifar10 else level * TRANSLATE_CONST / 10)
         case "Rotate":
             return sign * 3 * level
-        case "Posterize":  # bits that are kept
+        case "Posterize":  # the number of remaining bits
             return 4 - 4 * level // 10 if cifar10 else 4 * level // 10
         case "Solarize":
             return 256 - 256 * level // 10 if cifar10 else 256 * level // 10
@@ -72,14 +72,14 @@ def sources(name: str, by: float, size: int) -> Tensor:
 
 
 def values(name: str, by: float) -> Tensor:
-    """Return what becomes of each of the 256 values, uint8 of shape (256,)."""
+    """Return the new value for each of the 256, uint8 of shape (256,)."""
     ramp = np.arange(256, dtype=np.uint8)[None]
     image = Image.fromarray(ramp)
     match name:
         case "Brightness":
             image = ImageEnhance.Brightness(image).enhance(by)
         case "Posterize":
-            image = Image.fromarray(ramp & ~np.uint8(2 ** (8 - int(by)) - 1))  # Pillow refuses to keep none
+            image = Image.fromarray(ramp & ~np.uint8(2 ** (8 - int(by)) - 1))  # Pillow refuses 0 bits
         case "Solarize":
             image = ImageOps.solarize(image, int(by))
         case "SolarizeAdd":
@@ -104,7 +104,7 @@ def contrast(images_T3HW: Tensor, factors_T: Tensor) -> Tensor:
 
 
 def sharpness(images_TCHW: Tensor, factors_T: Tensor) -> Tensor:
-    """Blend with the image smoothed by a 3x3 kernel whose middle weighs 5 and the rest 1; the border stays."""
+    """Blend with the image smoothed by a 3x3 kernel whose middle weighs 5 and every other pixel 1; the border stays."""
     smooth_TCHW = images_TCHW.float()
     if min(images_TCHW.shape[2:]) >= 3:
         sums_TCHW = avg_pool2d(smooth_TCHW, 3, stride=1, divisor_override=1) + 4 * smooth_TCHW[:, :, 1:-1, 1:-1]

@@ -14,7 +14,8 @@ from jobs.engine.data.verified_files import read_verified
 
 
 def read(info: DatasetInfo, split: Split, root: Path) -> MemoryImages:
-    """Images in the order of the files. A pickle can run code, so its MD5 is verified before it is opened."""
+    """Return the images in the order of the files. A pickle can run code, so its MD5 is verified before it is
+    opened."""
     contents = [read_verified(root, file, info) for file in info.split_files(split)]
     batches = [pickle.loads(content, encoding="bytes") for content in contents]
     pixels_NF = np.concatenate([batch[b"data"] for batch in batches])

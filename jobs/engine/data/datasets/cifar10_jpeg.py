@@ -14,12 +14,12 @@ from PIL import Image
 from experiments.datasets import DatasetInfo, Split
 from experiments.errors import InputError
 from jobs.engine.data.images import MemoryImages
-from jobs.engine.data.verified_files import missing
+from jobs.engine.data.verified_files import missing_error
 
 
 def read(info: DatasetInfo, split: Split, root: Path) -> MemoryImages:
-    """Images in order of class, then of file name. Reads, verifies and decodes one split only, because the other
-    costs seconds and is not used."""
+    """Return the images in order of class, then of file name. Reads, verifies and decodes one split only, because the
+    other takes seconds."""
     folder = root / info.folder / split
     names = [name for class_name in info.class_names for name in _names(info, folder, class_name)]
     if len(names) != info.images(split):
@@ -40,7 +40,7 @@ def _names(info: DatasetInfo, folder: Path, class_name: str) -> list[str]:
     try:
         return sorted(f"{class_name}/{path.name}" for path in (folder / class_name).iterdir() if path.suffix == ".jpg")
     except OSError as error:
-        raise missing(info, folder / class_name, error) from None
+        raise missing_error(info, folder / class_name, error) from None
 
 
 def _content(path: Path) -> bytes:
@@ -60,7 +60,7 @@ def _digest(names: list[str], contents: list[bytes]) -> str:
 
 
 def _first_fault(names: list[str], contents: list[bytes], digest: str) -> str:
-    """What is wrong with the folder, by the name of the first file that is no complete JPEG where one is."""
+    """Return the fault of the folder: the first file that is no complete JPEG, if there is one."""
     for name, content in zip(names, contents, strict=True):
         if not content.endswith(b"\xff\xd9"):
             return f"{name} is truncated ({len(content):,} bytes without the end mark of a JPEG)"

@@ -13,16 +13,17 @@ import torch
 from experiments.datasets import DatasetInfo, Split
 from experiments.errors import InputError
 from jobs.engine.data.images import MemoryImages
-from jobs.engine.data.verified_files import missing
+from jobs.engine.data.verified_files import missing_error
 
 
 def read(info: DatasetInfo, split: Split, root: Path) -> MemoryImages:
-    """Images 0, 5, 10, … are the test images; a pixel v of 0-16 becomes (255 v + 8) // 16. `root` is not used."""
-    path = _packaged()
+    """Return the images: 0, 5, 10, … are the test images; a pixel v of 0-16 becomes (255 v + 8) // 16. `root` is not
+    used."""
+    path = _packaged_file()
     try:
         table_NF = np.loadtxt(gzip.decompress(path.read_bytes()).decode().splitlines(), delimiter=",", dtype=np.uint16)
     except OSError as error:
-        raise missing(info, path, error) from None
+        raise missing_error(info, path, error) from None
     table_NF = table_NF[(np.arange(len(table_NF)) % 5 == 0) == (split == "test")]
     pixels_NF = ((255 * table_NF[:, :-1] + 8) // 16).astype(np.uint8)
     labels_N = table_NF[:, -1].astype(np.uint8)
@@ -33,8 +34,8 @@ def read(info: DatasetInfo, split: Split, root: Path) -> MemoryImages:
     return MemoryImages(info, split, digest, torch.from_numpy(labels_N).long(), images_NCHW)
 
 
-def _packaged() -> Path:
-    """The file `sklearn.datasets.load_digits` reads, found without the seconds that importing scikit-learn takes."""
+def _packaged_file() -> Path:
+    """Return the file that `sklearn.datasets.load_digits` reads; importing scikit-learn would take seconds."""
     package = find_spec("sklearn")
     folder = Path(package.origin).parent if package and package.origin else Path("sklearn")
     return folder / "datasets" / "data" / "digits.csv.gz"

@@ -12,30 +12,31 @@ import torch
 from experiments.datasets import DatasetInfo, Split
 from experiments.errors import InputError
 from jobs.engine.data.images import FolderImages
-from jobs.engine.data.verified_files import missing
+from jobs.engine.data.verified_files import missing_error
 
 _WORDNET_ID = re.compile(r"n\d{8}")
 _FOLDERS: dict[Split, str] = {"train": "train", "test": "val"}
 
 
 def read(info: DatasetInfo, split: Split, root: Path) -> FolderImages:
-    """The class of an image is the rank of its folder among the sorted WordNet ids. Files are listed, not opened."""
+    """Return the images, labelled by the rank of their folder among the sorted WordNet ids. Files are listed, not
+    opened."""
     folder = root / info.folder / _FOLDERS[split]
     try:
         classes = sorted(path.name for path in folder.iterdir() if _WORDNET_ID.fullmatch(path.name))
     except OSError as error:
-        raise missing(info, folder, error) from None
+        raise missing_error(info, folder, error) from None
     if len(classes) != info.classes:
         raise InputError(folder, f"{len(classes):,} folders named by a WordNet id", f"{info.classes:,} are expected")
-    names = [_images(folder, name) for name in classes]
-    labels_N = torch.arange(len(classes)).repeat_interleave(torch.tensor([len(of_class) for of_class in names]))
+    names_by_class = [_list_images(folder, name) for name in classes]
+    labels_N = torch.arange(len(classes)).repeat_interleave(torch.tensor([len(names) for names in names_by_class]))
     if len(labels_N) != info.images(split):
         raise InputError(folder, f"{len(labels_N):,} images (*.JPEG)", f"{info.images(split):,} are expected")
-    names_N = np.array([name for of_class in names for name in of_class], dtype=np.bytes_)
+    names_N = np.array([name for names in names_by_class for name in names], dtype=np.bytes_)
     return FolderImages(info, split, info.split_digest(split), labels_N, folder, names_N)
 
 
-def _images(root: Path, class_name: str) -> list[bytes]:
+def _list_images(root: Path, class_name: str) -> list[bytes]:
     folder = root / class_name
     try:
         names = [path.name for path in folder.iterdir() if path.suffix.upper() == ".JPEG"]

@@ -1,7 +1,7 @@
 """Published images that networks are tested on beside their own test images: other test sets, and corrupted ones.
 
-Their labels are those of the data set the network was trained on. What is missing, truncated or of another form than
-was published is an InputError that names the file. Folders are listed, arrays mapped: images are read as they are used.
+Their labels are those of the data set the network was trained on. A file that is missing, truncated or not of the
+published form is an InputError that names it. Folders are listed, arrays mapped: images are read as they are used.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CIFAR10_C, _IMAGENET_C = OTHER_TEST_SETS["cifar10-c"], OTHER_TEST_SETS["imagene
 
 
 def cifar10_1(declared: OtherTestSet, info: DatasetInfo, root: Path) -> MemoryImages:
-    """CIFAR-10.1 in a version, from its two arrays."""
+    """Return CIFAR-10.1 in a version, from its two arrays."""
     version = declared.name.rpartition("-")[2]
     files = [root / declared.folder / f"cifar10.1_{version}_{part}.npy" for part in ("data", "labels")]
     pixels_NHWC = _array(files[0], (declared.images, info.size, info.size, info.channels), declared)
@@ -38,7 +38,7 @@ def cifar10_1(declared: OtherTestSet, info: DatasetInfo, root: Path) -> MemoryIm
 
 
 def cifar10_c(corruption: str, severity: int, info: DatasetInfo, root: Path) -> MemoryImages:
-    """One set of CIFAR-10-C: the images of a severity (1 to 5) out of the file of a corruption."""
+    """Return one set of CIFAR-10-C: the images of a severity (1 to 5) out of the file of a corruption."""
     count = _CIFAR10_C.images
     rows = slice((severity - 1) * count, severity * count)
     pixels_NHWC, labels_N = _cifar10_c_file(corruption, info, root), _cifar10_c_labels(info, root)
@@ -46,44 +46,44 @@ def cifar10_c(corruption: str, severity: int, info: DatasetInfo, root: Path) -> 
 
 
 def check_cifar10_c(corruptions: Sequence[str], info: DatasetInfo, root: Path) -> None:
-    """InputError if a file of CIFAR-10-C is not there or not as published, before any is used."""
+    """Raise InputError if a file of CIFAR-10-C is missing or not as published, before any is used."""
     for corruption in corruptions:
         _cifar10_c_file(corruption, info, root)
     _cifar10_c_labels(info, root)
 
 
 def imagenet_c(corruption: str, severity: int, info: DatasetInfo, root: Path, classes: Sequence[str]) -> FolderImages:
-    """One set of ImageNet-C, as published: without the evaluation crop. `classes` are the WordNet ids in the order of
-    the labels."""
+    """Return one set of ImageNet-C, as published: without the evaluation crop. `classes` are the WordNet ids in the
+    order of the labels."""
     folder = root / _IMAGENET_C.folder / corruption / str(severity)
     images = _folders(_IMAGENET_C, info, folder, _by_name(classes))
     return replace(images, digest=f"{images.digest} {corruption}/{severity}", crop=None)
 
 
 def check_imagenet_c(corruptions: Sequence[str], root: Path) -> None:
-    """InputError if a set of ImageNet-C is not there, before any is used."""
+    """Raise InputError if a set of ImageNet-C is missing, before any is used."""
     for corruption in corruptions:
         for severity in range(1, 6):
-            _listed(root / _IMAGENET_C.folder / corruption / str(severity), _IMAGENET_C)
+            _list_folder(root / _IMAGENET_C.folder / corruption / str(severity), _IMAGENET_C)
 
 
 def imagenet(declared: OtherTestSet, info: DatasetInfo, root: Path, classes: Sequence[str]) -> FolderImages:
-    """Another test set of ImageNet's classes; `classes` are their WordNet ids in the order of the labels."""
+    """Return another test set of ImageNet's classes; `classes` are their WordNet ids in the order of the labels."""
     numbered = declared.name.startswith("imagenet-v2")
     label_of = _by_name([str(number) for number in range(info.classes)] if numbered else classes)
     return _folders(declared, info, root / declared.folder, label_of)
 
 
 def imagenet_sample(root: Path, size: int, imagenet_info: DatasetInfo) -> FolderImages:
-    """The sample of ImageNet at another size; its labels are of no use to a network of another data set."""
+    """Return the sample of ImageNet at another size; its labels mean nothing to a network of another data set."""
     declared = OTHER_TEST_SETS["imagenet-sample"]
     folder = root / declared.folder
-    names = [name for name in _listed(folder, declared) if re.fullmatch(r"n\d{8}", name)]
+    names = [name for name in _list_folder(folder, declared) if re.fullmatch(r"n\d{8}", name)]
     return _folders(declared, replace(imagenet_info, size=size), folder, _by_name(names))
 
 
 def class_names(images: FolderImages) -> list[str]:
-    """The folders of the classes of a set, in the order of the labels."""
+    """Return the folders of the classes of a set, in the order of the labels."""
     firsts = np.unique(images.labels_N.numpy(), return_index=True)[1]
     return [os.fsdecode(bytes(images.names_N[first])).split("/")[0] for first in firsts]
 
@@ -95,21 +95,21 @@ def _by_name(names: Sequence[str]) -> Callable[[str], int | None]:
 def _folders(
     declared: OtherTestSet, info: DatasetInfo, folder: Path, label_of: Callable[[str], int | None]
 ) -> FolderImages:
-    """The images of a folder of class folders, in order of label, then of name."""
-    there = [name for name in _listed(folder, declared) if (folder / name).is_dir()]
-    labels = {name: label for name in there if (label := label_of(name)) is not None}
-    if len(labels) < len(there):
-        foreign = next(name for name in there if name not in labels)
+    """Return the images of a folder of class folders, in order of label, then of name."""
+    folders = [name for name in _list_folder(folder, declared) if (folder / name).is_dir()]
+    labels = {name: label for name in folders if (label := label_of(name)) is not None}
+    if len(labels) < len(folders):
+        foreign = next(name for name in folders if name not in labels)
         raise InputError(folder / foreign, "a folder of no class", f"{declared.name} has {declared.source}")
     if len(labels) != declared.classes:
         raise InputError(folder, f"{len(labels):,} folders of classes", f"{declared.name} has {declared.classes:,}")
     if declared.labels and sorted(labels.values()) != list(declared.labels):
-        foreign = next(name for name in there if labels[name] not in declared.labels)
+        foreign = next(name for name in folders if labels[name] not in declared.labels)
         raise InputError(folder / foreign, "a folder of a class it has not", f"{declared.name} has others")
     names: list[bytes] = []
     numbers: list[int] = []
     for name, label in sorted(labels.items(), key=lambda item: item[1]):
-        files = [file for file in _listed(folder / name, declared) if file.lower().endswith(_SUFFIXES)]
+        files = [file for file in _list_folder(folder / name, declared) if file.lower().endswith(_SUFFIXES)]
         names += [os.fsencode(f"{name}/{file}") for file in files]
         numbers += [label] * len(files)
     if len(names) != declared.images:
@@ -118,7 +118,7 @@ def _folders(
     return FolderImages(info, "test", digest, torch.tensor(numbers), folder, np.array(names, dtype=np.bytes_))
 
 
-def _listed(folder: Path, declared: OtherTestSet) -> list[str]:
+def _list_folder(folder: Path, declared: OtherTestSet) -> list[str]:
     try:
         return sorted(path.name for path in folder.iterdir())
     except OSError as error:
@@ -135,26 +135,26 @@ def _cifar10_c_labels(info: DatasetInfo, root: Path) -> Tensor:
 
 
 def _array(path: Path, shape: tuple[int, ...], declared: OtherTestSet) -> NDArray[np.uint8]:
-    array = _opened(path, declared)
+    array = _open_array(path, declared)
     if array.shape != shape or array.dtype != np.uint8:
         raise InputError(path, f"{array.dtype} of shape {array.shape}", f"expected uint8 of shape {shape}")
     return array
 
 
 def _labels(path: Path, count: int, info: DatasetInfo, declared: OtherTestSet) -> Tensor:
-    labels_N = _opened(path, declared)
+    labels_N = _open_array(path, declared)
     if labels_N.shape != (count,) or labels_N.dtype.kind not in "iu":
-        found = f"{labels_N.dtype} of shape {labels_N.shape}"
-        raise InputError(path, found, f"expected whole numbers of shape ({count},)")
-    wrong = np.flatnonzero((labels_N < 0) | (labels_N >= info.classes))
-    if len(wrong):
-        raise InputError(path, f"label {labels_N[wrong[0]]} in row {wrong[0]:,}", f"0 to {info.classes - 1}")
+        wrong = f"{labels_N.dtype} of shape {labels_N.shape}"
+        raise InputError(path, wrong, f"expected whole numbers of shape ({count},)")
+    invalid = np.flatnonzero((labels_N < 0) | (labels_N >= info.classes))
+    if len(invalid):
+        raise InputError(path, f"label {labels_N[invalid[0]]} in row {invalid[0]:,}", f"0 to {info.classes - 1}")
     return torch.from_numpy(labels_N.astype(np.int64))
 
 
-def _opened(path: Path, declared: OtherTestSet) -> NDArray[Any]:
-    """The array of an npy file, mapped: only what is used of it is read. Not `np.load`, which takes other formats too,
-    pickles among them, which can run code."""
+def _open_array(path: Path, declared: OtherTestSet) -> NDArray[Any]:
+    """Return the array of an npy file, mapped: only the rows that are used are read. `np.load` would take pickles too,
+    which can run code."""
     try:
         return open_memmap(path, mode="c")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""A user's own folders of images, held decoded; verified against what `cebctl init` saw."""
+"""A user's own folders of images, held decoded; verified against the description by `cebctl init`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jobs.engine.data.images import MemoryImages
 
 
 def read(info: DatasetInfo, split: Split, root: Path) -> MemoryImages:
-    """Images in order of class, then of file name. Raises InputError if they are not those described."""
+    """Return the images in order of class, then of file name. Raises InputError if they are not those described."""
     folder, listed = image_folder.list_split(root, own_dataset.read(info.name), split)
     if len(listed) != info.images(split):
         raise InputError(folder, f"{len(listed):,} images; {info.name} has {info.images(split):,}", own_dataset.CHANGED)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from jobs.engine import randomness
-from jobs.engine.device import moved
+from jobs.engine.device import to_device
 from jobs.engine.models import CebModel
 
 
@@ -26,7 +26,7 @@ def averaged(model: CebModel, samples_B: Tensor, *, seed: int, stream: str, draw
     def log_probabilities_of(x_BCHW: Tensor) -> Tensor:
         f_BZ = model.encode(x_BCHW)
         if not noise:
-            indices_B = moved(samples_B, f_BZ.device)
+            indices_B = to_device(samples_B, f_BZ.device)
             noise.append(
                 torch.stack(
                     [randomness.normal(seed, stream, i, indices_B, f_BZ.shape[1], f_BZ.dtype) for i in range(draws)]

@@ -105,4 +105,4 @@ def _pipeline(
 
 def _generated(images: ImageSet, name: str, severity: int, jpeg_quality: int | None = None) -> ImageSet:
     digest = f"{images.digest} {name}/{severity} of seed {SEED}"
-    return replace(images, then=Corruption(name, severity, SEED, jpeg_quality), digest=digest)
+    return replace(images, transform=Corruption(name, severity, SEED, jpeg_quality), digest=digest)

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from experiments.benchmarks import Information, TrainInformation
 from jobs.engine import randomness
-from jobs.engine.device import moved
+from jobs.engine.device import to_device
 from jobs.engine.evaluation.evaluators.context import BatchFn, EvaluationContext, ImageValues
 from jobs.engine.models import CebModel
 
@@ -55,7 +55,7 @@ def _batch_fn(model: CebModel, samples: int, seed: int, suffix: str = "") -> Bat
 
 def _noise(f_BZ: Tensor, samples_B: Tensor, seed: int, stream: str, number: int) -> Tensor:
     """Return the noise of one z for each image; the draw's number stands where training has the epoch."""
-    return randomness.normal(seed, stream, number, moved(samples_B, f_BZ.device), f_BZ.shape[1], f_BZ.dtype)
+    return randomness.normal(seed, stream, number, to_device(samples_B, f_BZ.device), f_BZ.shape[1], f_BZ.dtype)
 
 
 def _draw(model: CebModel, f_BZ: Tensor, z_BZ: Tensor, y_B: Tensor) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from experiments.benchmarks import Pgd, column
 from jobs.engine import randomness
 from jobs.engine.attacks.pgd import search
 from jobs.engine.attacks.random_start import random_start
-from jobs.engine.device import moved
+from jobs.engine.device import to_device
 from jobs.engine.evaluation.evaluators import limits
 from jobs.engine.evaluation.evaluators.context import EvaluationContext, ImageValues
 from jobs.engine.models import CebModel
@@ -58,7 +58,7 @@ def targets(target: int | str, y_B: Tensor, samples_B: Tensor, classes: int, see
         return None
     if isinstance(target, int):
         return torch.full_like(y_B, target)
-    drawn_B1 = randomness.uniform(seed, "attack_target", 0, moved(samples_B, y_B.device), 1)
+    drawn_B1 = randomness.uniform(seed, "attack_target", 0, to_device(samples_B, y_B.device), 1)
     return (y_B + 1 + (drawn_B1[:, 0] * (classes - 1)).long()) % classes
 
 

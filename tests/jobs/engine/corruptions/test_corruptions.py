@@ -62,7 +62,7 @@ class TestParameters:
 def test_equals_the_published_method(name: str, severity: int, side: int) -> None:
     """To one grey value, and on nearly all pixels exactly: both cut off, and may round to either side of an integer.
     Also where much of the image is flat, black or white."""
-    (image, _), c = photographs(side, 2), parameters.of(name, severity, side)
+    (image, _), c = photographs(side, 2), parameters.lookup(name, severity, side)
     flat = np.clip(image.astype(int) * 2 - 128, 0, 255).astype(np.uint8)
     for photograph in (image, flat):
         ours = FUNCTIONS[name](photograph, c, Generator(PCG64(7))).astype(int)
@@ -80,7 +80,7 @@ class TestWhatTheParametersMean:
     def test_noise(self, severity: int, side: int) -> None:
         def spread(name: str) -> tuple[Any, float]:
             images = [Corruption(name, severity)(grey(side), index) for index in range(4)]
-            return parameters.of(name, severity, side), np.std(np.stack(images) / 255)
+            return parameters.lookup(name, severity, side), np.std(np.stack(images) / 255)
 
         c, found = spread("gaussian_noise")
         assert found == pytest.approx(c, rel=0.03)
@@ -89,7 +89,7 @@ class TestWhatTheParametersMean:
         c, found = spread("shot_noise")
         assert found == pytest.approx((128 / 255 / c) ** 0.5, rel=0.05)
         corrupted = Corruption("impulse_noise", severity)(grey(side), 0)
-        c, share = parameters.of("impulse_noise", severity, side), (corrupted != 128).mean()
+        c, share = parameters.lookup("impulse_noise", severity, side), (corrupted != 128).mean()
         assert share == pytest.approx(c, abs=4 * (c / corrupted.size) ** 0.5)
         white, black = (corrupted == 255).sum(), (corrupted == 0).sum()
         assert abs(int(white) - int(black)) < 4 * (white + black) ** 0.5

@@ -46,7 +46,7 @@ def images(side: int) -> list[NDArray[np.uint8]]:
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_motion_blur_is_imagemagicks(severity: int, side: int) -> None:
     """On every pixel, at the ends of the range of angles, at 0, and at two between."""
-    c = parameters.of("motion_blur", severity, side)
+    c = parameters.lookup("motion_blur", severity, side)
     for number, image in enumerate(images(side)):
         for angle in (-45.0, -12.345, 0.0, 31.4159, 45.0)[: 5 if number == 0 or side < 224 else 2]:
             ours = FUNCTIONS["motion_blur"](image, c, Angle(angle))
@@ -69,7 +69,7 @@ def test_snow_is_blown_by_imagemagick(severity: int, side: int, monkeypatch: pyt
     def blown(flakes: NDArray[np.uint8], radius: int, sigma: float, angle: float) -> Any:
         return imagemagick.motion_blur(flakes[..., 0], radius, sigma, angle)[..., None]
 
-    c = parameters.of("snow", severity, side)
+    c = parameters.lookup("snow", severity, side)
     image = photographs(side, 2)[0]
     ours = FUNCTIONS["snow"](image, c, Generator(PCG64(7))).astype(int)
     monkeypatch.setattr(plain, "_motion", blown)

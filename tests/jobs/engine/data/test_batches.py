@@ -171,7 +171,7 @@ class TestFolder:
         transform = augment.folder_transform(CropFlip(), images.info)
         areas, mirrored = [], 0
         for seed in range(300):
-            with augment.seeded(seed):
+            with augment.seeded_generator(seed):
                 crop = np.asarray(transform(plane)).astype(float) / 255
             height, width = crop[-1, 0, 0] - crop[0, 0, 0], crop[0, -1, 1] - crop[0, 0, 1]
             mirrored += width < 0

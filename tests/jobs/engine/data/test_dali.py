@@ -83,7 +83,7 @@ class TestRealImages:
         for index, x_CHW in by_sample(replace(sample, loader="dali"), [torch.arange(0, 1000, 50)], NoAugment()).items():
             with Image.open(sample.path(index)) as image:
                 pixels_CHW = functional.pil_to_tensor(image.convert("RGB")).float()
-            top, left, height, width, _ = augment.window(NoAugment(), pixels_CHW.shape[2], pixels_CHW.shape[1])
+            top, left, height, width, _ = augment.crop_window(NoAugment(), pixels_CHW.shape[2], pixels_CHW.shape[1])
             exact_CHW = functional.resized_crop(
                 pixels_CHW, top, left, height, width, [224, 224], InterpolationMode.BICUBIC, antialias=True
             )
@@ -274,7 +274,7 @@ def test_cmyk_grey_and_png_are_what_pillow_sees(images: FolderImages) -> None:
 
 def test_what_is_done_behind_a_crop_is_done_to_pillow_s(images: FolderImages) -> None:
     """Corruptions that are made on the way: every run sees the same images, whoever loads its own."""
-    turned = {"then": lambda pixels_HWC, index: pixels_HWC[::-1].copy()}
+    turned = {"transform": lambda pixels_HWC, index: pixels_HWC[::-1].copy()}
     ours, theirs = (replace(images, loader=who, **turned) for who in ("dali", "torchvision"))
     found, expected = (by_sample(one, [torch.arange(3)], NoAugment(), workers=0) for one in (ours, theirs))
     assert all(torch.equal(found[index], expected[index]) for index in range(3))

@@ -29,10 +29,10 @@ from jobs.engine.data.augmentation import augment, autoaugment
 from jobs.engine.data.augmentation.autoaugment_policies import CIFAR10_AUTHORS, IMAGENET_AUTHORS, SubPolicy
 from jobs.engine.data.datasets import other_test_sets
 from jobs.engine.data.images import FolderImages, balanced_indices
-from jobs.engine.data.resized import Fitted, photographs
+from jobs.engine.data.resized import Resize, photographs
 from jobs.engine.evaluation.evaluators import EvaluationContext, corrupted
 from jobs.engine.training import encoder_noise
-from jobs.engine.training.epoch_sampler import Length
+from jobs.engine.training.epoch_sampler import EpochSampler
 from tests.jobs.engine.golden.pins import EXACT, PIXELS, Room, close, pin
 
 SAMPLES_B = torch.tensor([0, 1, 2, 500, 10**6, 2**40])
@@ -105,9 +105,9 @@ def _length(room: Room) -> dict[str, Any]:
             data=spec.Data(name="digits"), network=spec.SmallCnn(), objective=spec.Xent(), optimiser=spec.Adam(),
             epochs=epochs, batch=batch, seed=5,
         )  # fmt: skip
-        length = Length(run, images)
-        orders = [torch.cat(length.rest_of_epoch(step)) for step in (0, length.steps // 2, length.steps - 1)]
-        counts = [length.steps_per_epoch, length.steps, len(length.rest_of_epoch(0))]
+        length = EpochSampler(run, images)
+        orders = [torch.cat(length.remaining_batches(step)) for step in (0, length.steps // 2, length.steps - 1)]
+        counts = [length.steps_per_epoch, length.steps, len(length.remaining_batches(0))]
         pinned[f"{epochs} {batch} {images}"] = {"counts": counts, "done": length.epochs_done(3), "orders": orders}
     return pinned
 
@@ -342,7 +342,7 @@ def _central_crop(room: Room) -> dict[str, Any]:
     return {
         f"{height}x{width}": {
             "pixels": close(augment.central_crop(_image(height, width), 32)),
-            "window": list(augment.window(spec.NoAugment(), width, height)),
+            "window": list(augment.crop_window(spec.NoAugment(), width, height)),
         }
         for height, width in sizes
     }
@@ -352,7 +352,7 @@ def _central_crop(room: Room) -> dict[str, Any]:
 def _fitted(room: Room) -> dict[str, Any]:
     given = {"colours": photograph(40), "grey": photograph(40, 1), "fits": photograph(16)}
     return {
-        f"{name} {channels}": close(Fitted(16, channels)(pixels_HWC, 0))
+        f"{name} {channels}": close(Resize(16, channels)(pixels_HWC, 0))
         for name, pixels_HWC in given.items()
         for channels in (1, 3)
     }
@@ -379,8 +379,8 @@ def _random_resized_crop(room: Room) -> dict[str, Any]:
     seeds = augment.sample_seeds(3, 2, torch.arange(12))
     windows = []
     for sample_seed in seeds:
-        with augment.seeded(sample_seed):
-            windows.append(torch.tensor(augment.window(spec.CropFlip(), 70, 90)))
+        with augment.seeded_generator(sample_seed):
+            windows.append(torch.tensor(augment.crop_window(spec.CropFlip(), 70, 90)))
     images = imagenet(room, "train")
     pixels = pixels_of(images, exact=False, augmentation=spec.CropFlip())["pixels"]
     return {"seeds": torch.tensor(seeds), "windows": torch.stack(windows), "pixels": pixels}

@@ -21,18 +21,18 @@ from jobs.engine import flops, objectives, weights_file
 from jobs.engine.attacks.precision import full_precision
 from jobs.engine.data import batches, load
 from jobs.engine.evaluation.training_history import epochs
-from jobs.engine.execution import laid_out
+from jobs.engine.execution import to_memory_format
 from jobs.engine.metrics import Meter
 from jobs.engine.models import CebModel, build, resnet
 from jobs.engine.models.backward_encoder import BackwardEncoder
 from jobs.engine.models.ceb import Normalise
 from jobs.engine.models.classifiers import ConsistentClassifier, LinearClassifier
 from jobs.engine.models.marginal import MixtureMarginal
-from jobs.engine.precision import arithmetic, encode
+from jobs.engine.precision import encode, training_precision
 from jobs.engine.training import encoder_noise, optimisers, schedules, step, sync_batch_norm
-from jobs.engine.training.epoch_sampler import Length
+from jobs.engine.training.epoch_sampler import EpochSampler
 from jobs.engine.training.loop import is_collapsed, train
-from jobs.engine.training.train_state import State, initial
+from jobs.engine.training.train_state import TrainState, initial_state
 from jobs.journal.files import Journal, read
 from jobs.journal.records import Metrics
 from jobs.paths import RunPaths
@@ -74,17 +74,19 @@ def gradients(module: nn.Module) -> Tensor:
     return torch.cat([p.grad.flatten() if p.grad is not None else torch.zeros(p.numel()) for p in module.parameters()])
 
 
-def steps(run: spec.Run, count: int) -> tuple[State, dict[str, list[float]]]:
+def steps(run: spec.Run, count: int) -> tuple[TrainState, dict[str, list[float]]]:
     """Train so many steps; the state behind them, and what each reported before it."""
     images = load(run.data, "train", Path())
-    state, length = initial(run, images.labels_N, "cpu"), Length(run, len(images))
+    state, length = initial_state(run, images.labels_N, "cpu"), EpochSampler(run, len(images))
     reported: dict[str, list[float]] = {}
     while state.step < count:
         epoch = state.step // length.steps_per_epoch
-        left = length.rest_of_epoch(state.step)[: count - state.step]
+        left = length.remaining_batches(state.step)[: count - state.step]
         for samples_B, x_BCHW, y_B in batches(images, left, run.data.augment, run.seed, epoch, "cpu"):
             noise_BZ = encoder_noise.draw(run, epoch, samples_B, "cpu")
-            values = step.take(state, step.in_force(state, length), epoch, samples_B, x_BCHW, y_B, noise_BZ)
+            values = step.train_step(
+                state, step.scheduled_values(state, length), epoch, samples_B, x_BCHW, y_B, noise_BZ
+            )
             for name, value in values.items():
                 reported.setdefault(name, []).append(value.item())
             state.step += 1
@@ -160,7 +162,7 @@ def _weights_file(room: Room) -> dict[str, Any]:
         saved = io.BytesIO()
         torch.save(content, saved)
         read_weights = weights_file.read(saved.getvalue(), name)
-        weights_file.fit(network, read_weights, name)
+        weights_file.load_into(network, read_weights, name)
         pinned[name] = {"names": sorted(read_weights), "weight": network.state_dict()["0.weight"]}
     return pinned
 
@@ -229,7 +231,7 @@ def _marginal(room: Room) -> dict[str, Any]:
 
 def _objective(name: str, room: Room) -> dict[str, Any]:
     """The terms of a loss, its gradients, and gamma and rho as functions of one another."""
-    objective = objectives.of(OBJECTIVES[name])
+    objective = objectives.from_spec(OBJECTIVES[name])
     model = build(run_of(objective=OBJECTIVES[name]))
     generator = np.random.default_rng(1)
     for parameter in model.parameters():
@@ -260,7 +262,10 @@ for _name in OBJECTIVES:
 def _gamma_jump_start(room: Room) -> dict[str, Any]:
     jump_start = spec.GammaJumpStart(steps=12, start_rho=50.0)
     return {
-        name: [schedules.gamma(objectives.of(OBJECTIVES[name]), 1.5, jump_start, at, 7, None) for at in range(0, 16, 3)]
+        name: [
+            schedules.gamma(objectives.from_spec(OBJECTIVES[name]), 1.5, jump_start, at, 7, None)
+            for at in range(0, 16, 3)
+        ]
         for name in ("vib", "ceb", "cceb")
     }
 
@@ -273,7 +278,7 @@ def _gated_jump_start(room: Room) -> dict[str, Any]:
         for passed in (None, 5, 15)
     }
     gates = [schedules.gate_passed(jump_start, accuracy, 9, None) for accuracy in (0.1, 0.3, 0.31)]
-    gamma = schedules.gamma(objectives.of(OBJECTIVES["ceb"]), 1.5, jump_start, 17, 5, 15)
+    gamma = schedules.gamma(objectives.from_spec(OBJECTIVES["ceb"]), 1.5, jump_start, 17, 5, 15)
     return pinned | {
         "gates": [gate or -1 for gate in gates],
         "stays": schedules.gate_passed(jump_start, 0, 9, 4),
@@ -327,11 +332,11 @@ def _marginal_optimiser(room: Room) -> dict[str, Any]:
         made.step()
     schedule = spec.Schedule(warmup_epochs=1.0, drops=(1.5,), factor=0.2)
     run = run_of(schedule=schedule, objective=spec.Vib(rho=1.0, marginal=spec.Marginal(marginal_lr=0.03)))
-    state, length = initial(run, torch.arange(10), "cpu"), Length(run, 480)
+    state, length = initial_state(run, torch.arange(10), "cpu"), EpochSampler(run, 480)
     rates = []
     for at in (0, 5, 14, 15, 19):
         state.step = at
-        rates.append(step.in_force(state, length).marginal_lr)
+        rates.append(step.scheduled_values(state, length).marginal_lr)
     return {"weights": marginal, "rates": rates}
 
 
@@ -339,21 +344,21 @@ def _marginal_optimiser(room: Room) -> dict[str, Any]:
 def _warmup(room: Room) -> dict[str, Any]:
     schedule = spec.Schedule(warmup_epochs=2.5)
     run = run_of(schedule=schedule)
-    state, length = initial(run, torch.arange(10), "cpu"), Length(run, 480)
+    state, length = initial_state(run, torch.arange(10), "cpu"), EpochSampler(run, 480)
     state.step = 7
     factors = [schedules.warmup(schedule, epoch) for epoch in (0.0, 0.1, 1.0, 2.5, 9.0)]
     none = [schedules.warmup(spec.Schedule(), epoch) for epoch in (0.0, 5.0)]
-    return {"factors": factors, "none": none, "lr": step.in_force(state, length).lr}
+    return {"factors": factors, "none": none, "lr": step.scheduled_values(state, length).lr}
 
 
 @pin("schedule.drops")
 def _drops(room: Room) -> dict[str, Any]:
     schedule = spec.Schedule(drops=(0.5, 1.0), factor=0.3)
     run = run_of(schedule=schedule)
-    state, length = initial(run, torch.arange(10), "cpu"), Length(run, 480)
+    state, length = initial_state(run, torch.arange(10), "cpu"), EpochSampler(run, 480)
     state.step = 12
     factors = [schedules.drops(schedule, epoch) for epoch in (0.0, 0.49, 0.5, 0.99, 1.0, 7.0)]
-    return {"factors": factors, "lr": step.in_force(state, length).lr}
+    return {"factors": factors, "lr": step.scheduled_values(state, length).lr}
 
 
 @pin("adversary.pgd", tolerance=TRAJECTORY, withdrawn={"linf": "the signs of gradients that are all but 0"})
@@ -364,7 +369,7 @@ def _adversary(room: Room) -> dict[str, Any]:
         adversary = spec.PgdAdversary(norm=norm, eps=eps, steps=3, step_size=eps / 2)  # type: ignore[arg-type]
         run = run_of(adversary=adversary, network=NORMED, objective=spec.Xent())
         images = load(run.data, "train", room.folder)
-        state = initial(run, images.labels_N, "cpu")
+        state = initial_state(run, images.labels_N, "cpu")
         samples_B = torch.arange(8)
         x_BCHW = images.images_NCHW[samples_B].double() / 255  # type: ignore[union-attr]
         made_BCHW = step._adversarial(state, 2, samples_B, x_BCHW, images.labels_N[samples_B])
@@ -401,7 +406,7 @@ def _execution(room: Room) -> dict[str, Any]:
     x_BCHW, pinned = torch.zeros(2, 3, 4, 4), {}
     for last in (None, True, False):
         for precision in ("fp32", "bf16"):
-            laid = laid_out(x_BCHW, run_of(precision=precision), Execution(channels_last=last))
+            laid = to_memory_format(x_BCHW, run_of(precision=precision), Execution(channels_last=last))
             pinned[f"{last} {precision}"] = laid.is_contiguous(memory_format=torch.channels_last)
     for update in ("fused", "foreach", "for-loop"):
         for optimiser in (spec.Adam(), spec.Sgd(lr=1)):
@@ -466,7 +471,7 @@ def _precision(precision: str, room: Room) -> dict[str, Any]:
     model = build(run)
     dtypes = _Dtypes(model)
     x_BCHW = (0.5 + 0.2 * numbers(6, 1, 8, 8)).float()
-    with arithmetic(run, "cpu"):
+    with training_precision(run, "cpu"):
         f_BZ = encode(model, run, x_BCHW)
         logits_BK = model.logits(f_BZ)
         state, reported = steps(run, 2)
@@ -485,7 +490,7 @@ def _tf32(room: Room) -> dict[str, Any]:
     room.patch.setattr(torch.cuda, "is_tf32_supported", lambda: True)
     pinned = {}
     for precision in ("fp32", "tf32", "bf16"):
-        with arithmetic(run_of(precision=precision), "cuda"):
+        with training_precision(run_of(precision=precision), "cuda"):
             pinned[precision] = [torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32]
     return pinned
 

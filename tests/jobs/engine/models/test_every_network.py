@@ -12,8 +12,8 @@ import torch
 from experiments import datasets, spec
 from experiments.matrix import load
 from jobs.engine.training import encoder_noise, step
-from jobs.engine.training.epoch_sampler import Length
-from jobs.engine.training.train_state import initial
+from jobs.engine.training.epoch_sampler import EpochSampler
+from jobs.engine.training.train_state import initial_state
 
 ROOT = Path(__file__).resolve().parents[4]
 BASE = spec.Run(
@@ -53,12 +53,12 @@ def images(run: spec.Run) -> torch.Tensor:
 @pytest.mark.parametrize("run", list(runs()), ids=lambda run: f"{run.data.name} {run.network}")
 def test_a_network_takes_a_step(run: spec.Run) -> None:
     y_B = torch.tensor([1, 7])
-    state = initial(run, y_B, "cpu")
+    state = initial_state(run, y_B, "cpu")
     state.step = 1  # where a warm-up is no longer at 0
     before = next(state.model.network.parameters()).clone()
-    now = step.in_force(state, Length(run, 2))
+    now = step.scheduled_values(state, EpochSampler(run, 2))
     samples_B = torch.tensor([0, 1])
-    values = step.take(state, now, 0, samples_B, images(run), y_B, encoder_noise.draw(run, 0, samples_B, "cpu"))
+    values = step.train_step(state, now, 0, samples_B, images(run), y_B, encoder_noise.draw(run, 0, samples_B, "cpu"))
     assert all(value.isfinite() for value in values.values())
     after = next(state.model.network.parameters())
     assert after.isfinite().all() and not torch.equal(before, after)

@@ -54,7 +54,7 @@ def batch(change: Callable[..., spec.Run]) -> Callable[[object], Batch]:
 
 
 def terms(batch: Batch, objective: object, gamma: float = GAMMA) -> Terms:
-    chosen = objectives.of(objective)
+    chosen = objectives.from_spec(objective)
     z_BZ = batch.z_BZ if chosen.noisy else batch.f_BZ
     return chosen.loss(batch.model, batch.f_BZ, z_BZ, batch.y_B, gamma)
 
@@ -176,7 +176,7 @@ def test_the_rate_of_ceb_takes_no_part_in_its_loss(batch: Callable[[object], Bat
 
 def test_at_gamma_0_ceb_is_xent_with_noise(batch: Callable[[object], Batch]) -> None:
     given = batch(spec.Ceb(rho=1.0))
-    noisy = objectives.of(spec.Xent()).loss(given.model, given.f_BZ, given.z_BZ, given.y_B, 0.0)
+    noisy = objectives.from_spec(spec.Xent()).loss(given.model, given.f_BZ, given.z_BZ, given.y_B, 0.0)
     torch.testing.assert_close(terms(given, spec.Ceb(rho=1.0), gamma=0.0).loss, noisy.loss, **EXACT)
 
 

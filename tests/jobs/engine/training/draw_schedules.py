@@ -16,7 +16,7 @@ from jobs.engine import objectives
 from jobs.engine.training import schedules
 
 FIGURE = Path(__file__).resolve().parents[4] / "jobs" / "engine" / "figures" / "schedules.svg"
-CEB = objectives.of(spec.Ceb(rho=0.0))
+CEB = objectives.from_spec(spec.Ceb(rho=0.0))
 Points = list[tuple[float, float]]
 Chart = dict[str, Any]
 

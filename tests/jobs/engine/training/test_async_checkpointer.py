@@ -130,7 +130,7 @@ def test_a_write_that_takes_its_time_is_named_in_the_heartbeats(
     attempt: Any, tiny: spec.Run, slow_disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jobs.engine.heartbeats.HEARTBEAT_SECONDS", 0.0)
-    monkeypatch.setattr(async_checkpointer, "NAMED_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(async_checkpointer, "REPORTED_AFTER_SECONDS", 0.0)
     records = attempt(tiny, from_step(17, slow_disk.may_end.set), SOON)
     activities = [record.activity for record in records if isinstance(record, Heartbeat) and record.step < 17]
     assert activities[1:] and all("writing the checkpoint of step 1 for" in activity for activity in activities[1:])

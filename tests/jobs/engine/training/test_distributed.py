@@ -30,7 +30,7 @@ from experiments.identity import run_id
 from experiments.resources import Execution
 from jobs.engine import checkpoint_format
 from jobs.engine.data import FolderImages
-from jobs.engine.distributed import Group, peers
+from jobs.engine.distributed import Group, translate_peer_loss
 from jobs.engine.models import build
 from jobs.engine.training.batch_norm_stats import RunningStatistics
 from jobs.engine.training.loop import train
@@ -90,7 +90,7 @@ def one_of(
     try:
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
         warnings.simplefilter("error")  # a user would find it in the log of every process
-        with peers():
+        with translate_peer_loss():
             meeting = f"file://{paths.folder}/group.{attempt}"
             timeout = timedelta(seconds=60)
             distributed.init_process_group("gloo", meeting, rank=rank, world_size=world, timeout=timeout)
@@ -264,9 +264,9 @@ def test_shares_are_disjoint_whole_parts_and_fair(images: int, unit: int, size: 
     batch_B = torch.arange(images)
     if -(-images // unit) < size:
         with pytest.raises(InputError, match=f"{size} processes for a batch of {images}"):
-            Group(0, size).share(batch_B, unit)
+            Group(0, size).shard(batch_B, unit)
         return
-    shares = [Group(rank, size).share(batch_B, unit) for rank in range(size)]
+    shares = [Group(rank, size).shard(batch_B, unit) for rank in range(size)]
     assert torch.equal(torch.cat(shares), batch_B)
     assert all(int(share[0]) % unit == 0 for share in shares)
     assert max(map(len, shares)) - min(map(len, shares)) < 2 * unit

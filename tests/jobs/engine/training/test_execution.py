@@ -13,10 +13,10 @@ from experiments import spec
 from experiments.errors import InputError
 from experiments.resources import Execution
 from jobs.engine import checkpoint_format, execution
-from jobs.engine.precision import arithmetic
+from jobs.engine.precision import training_precision
 from jobs.engine.training import encoder_noise, step
-from jobs.engine.training.epoch_sampler import Length
-from jobs.engine.training.train_state import initial, restore
+from jobs.engine.training.epoch_sampler import EpochSampler
+from jobs.engine.training.train_state import initial_state, restore
 from jobs.errors import Stopped
 from jobs.journal.records import Heartbeat
 from tests.jobs.engine.training.test_resume import assert_same
@@ -79,7 +79,7 @@ def test_an_attempt_updates_as_it_is_told_whatever_the_one_before_did(
 ) -> None:
     run = change(epochs=1, optimiser=optimiser)
     attempt(run, execution=Execution(update="foreach" if update == "fused" else "fused"))
-    state = initial(run, torch.arange(10), "cpu", execution=Execution(update=update))
+    state = initial_state(run, torch.arange(10), "cpu", execution=Execution(update=update))
     loaded = checkpoint_format.load_newest(run, attempt.paths.checkpoints)
     assert loaded is not None
     restore(state, loaded)
@@ -104,7 +104,7 @@ def test_bf16_is_the_network_s_alone(
     """By hooks: what leaves the network, and what goes into and comes out of head and loss."""
     found: dict[str, set[torch.dtype]] = {"network": set(), "head": set()}
     run = change(precision=precision)
-    state = initial(run, torch.arange(8), "cpu", execution=execution)
+    state = initial_state(run, torch.arange(8), "cpu", execution=execution)
 
     def note(part: str) -> Callable[..., None]:
         return lambda module, inputs, output: found[part].update(one.dtype for one in (*inputs, output))
@@ -134,13 +134,15 @@ def take(state: Any) -> dict[str, torch.Tensor]:
 def taken(state: Any, x_BCHW: torch.Tensor) -> dict[str, torch.Tensor]:
     samples_B = torch.arange(8)
     noise_BZ = encoder_noise.draw(state.run, 0, samples_B, "cpu")
-    return step.take(state, step.in_force(state, Length(state.run, 60)), 0, samples_B, x_BCHW, samples_B, noise_BZ)
+    return step.train_step(
+        state, step.scheduled_values(state, EpochSampler(state.run, 60)), 0, samples_B, x_BCHW, samples_B, noise_BZ
+    )
 
 
 @pytest.mark.parametrize(("asked", "last"), [(None, True), (True, True), (False, False)])
 def test_the_layout_reaches_the_network(change: Change, asked: bool | None, last: bool) -> None:
     run = change(data=spec.Data(name="cifar10"), network=NORMED)
-    state = initial(run, torch.arange(8), "cpu", execution=Execution(channels_last=asked))
+    state = initial_state(run, torch.arange(8), "cpu", execution=Execution(channels_last=asked))
     seen = []
     convolution = next(module for module in state.model.modules() if isinstance(module, nn.Conv2d))
     convolution.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
@@ -150,20 +152,22 @@ def test_the_layout_reaches_the_network(change: Change, asked: bool | None, last
 
 @pytest.mark.parametrize(("precision", "last"), [("fp32", False), ("bf16", True), ("tf32", True)])
 def test_on_what_is_no_cpu_the_precision_decides_the_layout(change: Change, precision: Any, last: bool) -> None:
-    laid_BCHW = execution.laid_out(torch.empty(4, 3, 8, 8, device="meta"), change(precision=precision), Execution())
+    laid_BCHW = execution.to_memory_format(
+        torch.empty(4, 3, 8, 8, device="meta"), change(precision=precision), Execution()
+    )
     assert laid_BCHW.is_contiguous(memory_format=torch.channels_last) is last
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp64"])
 def test_tf32_is_for_the_runs_that_ask_for_it(change: Change, precision: Any) -> None:
-    with arithmetic(change(precision=precision), "cpu"):
+    with training_precision(change(precision=precision), "cpu"):
         assert not torch.backends.cuda.matmul.allow_tf32
         assert not torch.backends.cudnn.allow_tf32
 
 
 def test_a_network_is_attacked_in_the_precision_it_learns_in(change: Change) -> None:
     adversary = spec.PgdAdversary(norm="l2", eps=0.5, steps=1, step_size=0.3)
-    state, seen = initial(change(precision="bf16", adversary=adversary), torch.arange(8), "cpu"), set()
+    state, seen = initial_state(change(precision="bf16", adversary=adversary), torch.arange(8), "cpu"), set()
     state.model.network.register_forward_hook(lambda module, inputs, output: seen.add((module.training, output.dtype)))
     take(state)
     assert seen == {(False, torch.bfloat16), (True, torch.bfloat16)}
@@ -176,7 +180,7 @@ def test_the_compiler_is_told_how(
     """Without a GPU there are no CUDA graphs to see."""
     told = []
     monkeypatch.setattr(torch, "compile", lambda forward, mode: told.append(mode) or forward)
-    execution.prepare(initial(change(), torch.arange(8), "cpu").model, Execution(compile=asked))
+    execution.compile_network(initial_state(change(), torch.arange(8), "cpu").model, Execution(compile=asked))
     assert told == [mode]
 
 

@@ -200,7 +200,7 @@ def test_a_file_that_is_gone_or_changed_is_named(trained: Any, imported: Any, ho
 def test_batch_norm_without_its_counter_is_as_before(change: Callable[..., spec.Run]) -> None:
     model = build(change(network=NORMED))
     old = {name: tensor + 1 for name, tensor in model.state_dict().items() if "num_batches_tracked" not in name}
-    weights_file.fit(model, old, "old.pt")
+    weights_file.load_into(model, old, "old.pt")
     assert same({name: tensor for name, tensor in model.state_dict().items() if name in old}, old)
 
 
@@ -214,7 +214,7 @@ def test_names_are_changed_as_the_readme_does(
     torch.save({"state_dict": renamed}, "theirs.pt")
     exec(recipe, {})
     model = build(change())
-    weights_file.fit(model, weights_file.read((tmp_path / "ours.pt").read_bytes(), "ours.pt"), "ours.pt")
+    weights_file.load_into(model, weights_file.read((tmp_path / "ours.pt").read_bytes(), "ours.pt"), "ours.pt")
     assert same(dict(model.state_dict()), dict(others))
 
 

@@ -21,8 +21,8 @@ from jobs.engine.attacks.random_start import random_start
 from jobs.engine.data import load
 from jobs.engine.errors import DivergedError, ForeignCheckpointError, NoCheckpointError
 from jobs.engine.training import encoder_noise, loop, step
-from jobs.engine.training.epoch_sampler import Length
-from jobs.engine.training.train_state import initial
+from jobs.engine.training.epoch_sampler import EpochSampler
+from jobs.engine.training.train_state import initial_state
 from jobs.errors import Stopped
 from jobs.journal.records import AnyRecord, Checkpointed, Heartbeat, Metrics
 
@@ -101,7 +101,7 @@ def test_looking_at_losses_rarely_changes_none_of_them(
 def test_the_noise_of_an_image_does_not_depend_on_those_left_out(
     attempt: Any, tiny: spec.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real_batches, real_take, seen = loop.batches, step.take, []
+    real_batches, real_step, seen = loop.batches, step.train_step, []
 
     def with_gaps(*asked: Any) -> Iterator[tuple[torch.Tensor, ...]]:
         for number, batch in enumerate(real_batches(*asked)):
@@ -110,10 +110,10 @@ def test_the_noise_of_an_image_does_not_depend_on_those_left_out(
     def noted(state: Any, now: Any, epoch: int, samples_B: torch.Tensor, *rest: torch.Tensor) -> Any:
         assert torch.equal(rest[2], encoder_noise.draw(tiny, epoch, samples_B, "cpu"))
         seen.append(len(samples_B))
-        return real_take(state, now, epoch, samples_B, *rest)
+        return real_step(state, now, epoch, samples_B, *rest)
 
     monkeypatch.setattr(loop, "batches", with_gaps)
-    monkeypatch.setattr(step, "take", noted)
+    monkeypatch.setattr(step, "train_step", noted)
     attempt(tiny)
     assert seen[:7] == [3, 7, 3, 7, 3, 7, 3]
 
@@ -155,11 +155,11 @@ def test_a_loss_that_is_lost_ends_the_run_by_name_step_and_last_good_checkpoint(
         attempt(good, after(4, lambda: True))
     (file,) = attempt.paths.checkpoints.iterdir()
 
-    real = step.in_force
+    real = step.scheduled_values
     monkeypatch.setattr(
         step,
-        "in_force",
-        lambda state, length: step.InForce(lr, 0.01, 0.1, 2.3) if state.step > 5 else real(state, length),
+        "scheduled_values",
+        lambda state, length: step.ScheduledValues(lr, 0.01, 0.1, 2.3) if state.step > 5 else real(state, length),
     )
     with pytest.raises(DivergedError, match=words) as caught:
         attempt(good)
@@ -269,16 +269,16 @@ def test_adversarial_training_trains_on_pgd_examples_and_leaves_batch_norm_to_th
     run = change(network=spec.WideResNet(blocks=1, width=1, norm="batch", z_dim=4), adversary=adversary)
     samples_B, y_B = torch.arange(8), torch.arange(8)
     x_BCHW = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    state, twin = initial(run, y_B, "cpu"), initial(run, y_B, "cpu")
-    clean_twin = initial(change(network=run.network), y_B, "cpu")
-    now = step.in_force(state, Length(run, 60))
+    state, twin = initial_state(run, y_B, "cpu"), initial_state(run, y_B, "cpu")
+    clean_twin = initial_state(change(network=run.network), y_B, "cpu")
+    now = step.scheduled_values(state, EpochSampler(run, 60))
 
     start_BCHW = random_start(x_BCHW, norm="linf", eps=0.1, seed=0, samples_B=samples_B, epoch=2)
     attack = {"norm": "linf", "eps": 0.1, "steps": 3, "step_size": 0.05, "start_BCHW": start_BCHW}
     attacked_BCHW = pgd(twin.model.eval().classify, x_BCHW, y_B, **attack)
     noise_BZ = encoder_noise.draw(run, 2, samples_B, "cpu")
-    expected = step.take(clean_twin, now, 2, samples_B, attacked_BCHW, y_B, noise_BZ)
-    found = step.take(state, now, 2, samples_B, x_BCHW, y_B, noise_BZ)
+    expected = step.train_step(clean_twin, now, 2, samples_B, attacked_BCHW, y_B, noise_BZ)
+    found = step.train_step(state, now, 2, samples_B, x_BCHW, y_B, noise_BZ)
     assert {name: float(value) for name, value in found.items()} == {k: float(v) for k, v in expected.items()}
     assert state.model.training
     assert int(state.model.network.last[0].num_batches_tracked) == 1
@@ -289,11 +289,11 @@ def test_a_step_follows_the_gradient_of_the_mean_over_the_images_that_are_there(
     """Five of the eight that were asked for, against a step of gradient descent by hand."""
     run = change(objective=spec.Xent(), precision="fp64", optimiser=spec.Sgd(lr=0.1, momentum=0.0, weight_decay=0.0),
                  schedule=spec.Schedule(), **fields)  # fmt: skip
-    state, twin = initial(run, torch.arange(8), "cpu"), initial(run, torch.arange(8), "cpu").model
+    state, twin = initial_state(run, torch.arange(8), "cpu"), initial_state(run, torch.arange(8), "cpu").model
     samples_B, y_B = torch.tensor([7, 0, 2, 5, 3]), torch.arange(5)
     x_BCHW = torch.rand(5, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    now, noise_BZ = step.in_force(state, Length(run, 60)), encoder_noise.draw(run, 0, samples_B, "cpu")
-    step.take(state, now, 0, samples_B, x_BCHW, y_B, noise_BZ, asked_B=torch.tensor([7, 4, 0, 1, 2, 5, 6, 3]))
+    now, noise_BZ = step.scheduled_values(state, EpochSampler(run, 60)), encoder_noise.draw(run, 0, samples_B, "cpu")
+    step.train_step(state, now, 0, samples_B, x_BCHW, y_B, noise_BZ, requested_B=torch.tensor([7, 4, 0, 1, 2, 5, 6, 3]))
     cross_entropy(twin.classify(x_BCHW), y_B).backward()
     for weight, before in zip(state.model.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(weight, before - 0.1 * before.grad, rtol=1e-9, atol=1e-12)

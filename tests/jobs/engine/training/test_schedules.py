@@ -12,8 +12,8 @@ from experiments import spec
 from jobs.engine import objectives
 from jobs.engine.training import schedules
 
-CEB = objectives.of(spec.Ceb(rho=0.0))
-VIB = objectives.of(spec.Vib(rho=0.0))
+CEB = objectives.from_spec(spec.Ceb(rho=0.0))
+VIB = objectives.from_spec(spec.Vib(rho=0.0))
 IMAGENET = spec.Schedule(warmup_epochs=15.0, drops=(90.0, 180.0, 240.0), factor=0.1)
 CIFAR10 = spec.Schedule(drops=(500.0, 1000.0, 1250.0), factor=0.3)
 

@@ -20,7 +20,7 @@ from jobs.engine.corruptions import Corruption
 from jobs.engine.data import FolderImages, batches, load
 from jobs.engine.data.datasets import other_test_sets
 from jobs.engine.data.images import ImageSet
-from jobs.engine.data.resized import Fitted, load_resized, photographs
+from jobs.engine.data.resized import Resize, load_resized, photographs
 
 CIFAR10 = datasets.info("cifar10")
 CLASSES = ["n01000000", "n02000000", "n10000000"]
@@ -226,7 +226,7 @@ class TestWhatIsDoneToImages:
     @pytest.mark.parametrize("workers", [0, 2])
     def test_in_memory_whatever_the_batches_and_workers(self, workers: int) -> None:
         digits, corruption = load(Data(name="digits"), "test", Path()), Corruption("gaussian_noise", 5)
-        corrupted, split = replace(digits, then=corruption), list(torch.arange(20).split(7))
+        corrupted, split = replace(digits, transform=corruption), list(torch.arange(20).split(7))
         read = list(batches(corrupted, split, NoAugment(), 0, 0, "cpu", workers=workers))
         found = (torch.cat([x_BCHW for _, x_BCHW, _ in read]) * 255).round().byte()
         for index in range(20):
@@ -236,7 +236,7 @@ class TestWhatIsDoneToImages:
     def test_in_folders_behind_the_crop(self, small_imagenet: Path) -> None:
         images = load(Data(name="imagenet"), "test", small_imagenet)
         corruption = Corruption("contrast", 3)
-        clean, corrupted = (pixels(one, 5, 9) for one in (images, replace(images, then=corruption)))
+        clean, corrupted = (pixels(one, 5, 9) for one in (images, replace(images, transform=corruption)))
         assert torch.equal(corrupted[1].permute(1, 2, 0), torch.from_numpy(
             corruption(clean[1].permute(1, 2, 0).numpy(), 9)))  # fmt: skip
 
@@ -251,7 +251,7 @@ class TestFitted:
 
     def test_what_fits_stays(self) -> None:
         image = np.random.default_rng(0).integers(256, size=(8, 8, 1), dtype=np.uint8)
-        assert Fitted(8, 1)(image, 0) is image
+        assert Resize(8, 1)(image, 0) is image
 
     def test_photographs_are_520_different_windows(self) -> None:
         images = photographs()
