@@ -47,11 +47,6 @@ def write(folder: Path, step: int, content: dict[str, Any]) -> Path:
     return checkpoint_files.write(folder, step, lambda file: torch.save(content, file))
 
 
-def save(run: Run, folder: Path, step: int, model: CebModel, **state: Any) -> Path:
-    """Write the checkpoint of a model and `state` as they are now."""
-    return write(folder, step, content(run, model, **state))
-
-
 def load_newest(run: Run, folder: Path, *, set_aside: bool = False) -> LoadedCheckpoint | None:
     """Return the newest intact checkpoint, on the CPU, or None. Broken ones are logged and passed over.
 
@@ -65,6 +60,7 @@ def load_newest(run: Run, folder: Path, *, set_aside: bool = False) -> LoadedChe
             if set_aside:
                 file.set_aside()
             continue
+        # weights_only, because a pickle could run code and the folder may be shared.
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         if state["run_id"] != run_id(run):
             raise ForeignCheckpointError(file.path, f"run {state['run_id']}", run_id(run))

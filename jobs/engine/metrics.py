@@ -65,6 +65,7 @@ class Pending:
         for (step, _, tensors), images, row in zip(rows, counts, means, strict=True):
             values = dict(zip(tensors, row, strict=True))
             for name, value in values.items():
+                # Only the loss is bounded: its parts may be large while a small gamma weighs them.
                 if math.isnan(value):
                     raise DivergedError("nan", name, value, step, checkpoint)
                 if math.isinf(value) or (name == "loss" and abs(value) > EXPLODED):

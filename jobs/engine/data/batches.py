@@ -67,10 +67,10 @@ def batches(
         yield from dali.batches(images, index_batches, augment, seed, epoch, torch.device(device), workers)
         return
     on_gpu = torch.device(device).type == "cuda"
+    if workers is None:
+        workers = torch.get_num_threads() if torch.get_num_threads() > 1 else 0
     reader = _Reader(images, augment, seed, epoch)
-    for read in load_batches(
-        reader, index_batches, images, _workers() if workers is None else workers, pin_memory=on_gpu
-    ):
+    for read in load_batches(reader, index_batches, images, workers, pin_memory=on_gpu):
         images_BCHW = read.images_BCHW.to(device, non_blocking=on_gpu)
         if isinstance(images, FolderImages):
             images_BCHW = policy_on_device(images_BCHW, augment, seed, epoch, read.samples_B)
@@ -89,11 +89,6 @@ def _resident(
         return samples_B, to_unit_range(images_BCHW), labels_N[indices_B]
 
     yield from in_chunks(load_rows, index_batches, images_NCHW[0].numel())
-
-
-def _workers() -> int:
-    threads = torch.get_num_threads()
-    return threads if threads > 1 else 0
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
@@ -20,6 +19,7 @@ from experiments.spec import Data
 from jobs.engine.data.datasets import other_test_sets
 from jobs.engine.data.images import ImageSet, MemoryImages
 from jobs.engine.data.load import load
+from jobs.engine.data.verified_files import packaged_by_sklearn
 
 WINDOW = 32
 """Side of the windows of photographs, in pixels."""
@@ -58,10 +58,8 @@ def load_resized(name: str, info: DatasetInfo, root: Path) -> ImageSet:
 
 def photographs() -> MemoryImages:
     """Return 520 windows of 32x32 pixels, side by side, of the two photographs that scikit-learn ships."""
-    package = find_spec("sklearn")
-    folder = Path(package.origin).parent if package and package.origin else Path("sklearn")
     windows = []
-    for path in (folder / "datasets" / "images" / name for name in ("china.jpg", "flower.jpg")):
+    for path in (packaged_by_sklearn(f"images/{name}.jpg") for name in ("china", "flower")):
         try:
             with Image.open(path) as image:
                 pixels_HWC = np.asarray(image.convert("RGB"))

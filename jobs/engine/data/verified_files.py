@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from importlib.util import find_spec
 from pathlib import Path
 
 from experiments.datasets import DataFile, DatasetInfo
@@ -22,6 +23,13 @@ def read_verified(root: Path, file: DataFile, info: DatasetInfo) -> bytes:
         wrong = f"{len(content):,} bytes with MD5 {digest}, but {file.md5} was published: truncated or changed"
         raise InputError(path, wrong, f"remove it and get it again with {info.obtain}")
     return content
+
+
+def packaged_by_sklearn(file: str) -> Path:
+    """Return a file in scikit-learn's folder of data sets; importing scikit-learn would take seconds."""
+    package = find_spec("sklearn")
+    folder = Path(package.origin).parent if package and package.origin else Path("sklearn")
+    return folder / "datasets" / file
 
 
 def missing_error(info: DatasetInfo, path: Path, error: OSError) -> InputError:

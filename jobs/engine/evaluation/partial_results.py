@@ -118,6 +118,7 @@ def _from_piece(piece: Piece) -> ImageValues:
 
 
 def _pack(values_M: Tensor) -> bytes:
+    # Bytes instead of numbers in text: the joined result must be that of one attempt, NaN and every bit included.
     return zlib.compress(values_M.numpy().tobytes())
 
 

@@ -69,6 +69,7 @@ def z_dim(network: spec.Network) -> int:
 @contextmanager
 def _seeded(seed: int, part: str) -> Iterator[None]:
     """Seed torch's global CPU generator for one part of the model, and restore it afterwards."""
+    # Weights are drawn on the CPU on every machine: a GPU's generator would draw others.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(
             int(randomness.bits(seed, f"init {part}", 0, torch.zeros(1, dtype=torch.int64, device="cpu"), 1))

@@ -84,6 +84,7 @@ class AsyncCheckpointer:
         finite number, and the error of the write before."""
         self.wait(beat)
         before = time.perf_counter()
+        # A copy, because the loop changes the weights while the thread writes.
         step, content = self._state.step, self._state.content()
         written = self._thread.submit(_timed, lambda: checkpoint_format.write(self._folder, step, content))
         self._write = Write(step, written, time.perf_counter() - before)

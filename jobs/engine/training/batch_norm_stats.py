@@ -31,6 +31,7 @@ class RunningStatistics:
 
     def begin_part(self) -> None:
         """Restore the statistics of before the step."""
+        # The counts too, so that a step counts as one update however many parts it has.
         for tensor, before in zip(self._running + self._counts, self._before, strict=True):
             tensor.copy_(before)
 

@@ -120,11 +120,13 @@ class Training:
         """Journal, pass the gate and save, as far as each is due; raise Stopped if asked to `stop` before the end."""
         state, done = self.state, self.state.step == self.sampler.steps
         self.checkpointer.poll()
+        # Every process must decide alike: one that stops or saves by itself leaves the others waiting for it.
         images, stop, save_due = self.agree(images, stop, state.group.is_leader and self.checkpointer.is_due)
         epoch_ends = done or state.step % self.sampler.steps_per_epoch == 0
         window_ends = self.window.steps + len(self.pending) >= METRICS_STEPS
         ends = done or stop
         save = ends or save_due
+        # Before a checkpoint too: none may be written of a run that has diverged.
         if epoch_ends or window_ends or save or len(self.pending) >= COLLECT_STEPS:
             self.pending.collect(state.last_checkpoint, state.group, state.epoch, self.window)
         if epoch_ends:

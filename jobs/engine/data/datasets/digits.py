@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +12,13 @@ import torch
 from experiments.datasets import DatasetInfo, Split
 from experiments.errors import InputError
 from jobs.engine.data.images import MemoryImages
-from jobs.engine.data.verified_files import missing_error
+from jobs.engine.data.verified_files import missing_error, packaged_by_sklearn
 
 
 def read(info: DatasetInfo, split: Split, root: Path) -> MemoryImages:
     """Return the images: 0, 5, 10, … are the test images; a pixel v of 0-16 becomes (255 v + 8) // 16. `root` is not
     used."""
-    path = _packaged_file()
+    path = packaged_by_sklearn("data/digits.csv.gz")
     try:
         table_NF = np.loadtxt(gzip.decompress(path.read_bytes()).decode().splitlines(), delimiter=",", dtype=np.uint16)
     except OSError as error:
@@ -32,10 +31,3 @@ def read(info: DatasetInfo, split: Split, root: Path) -> MemoryImages:
         raise InputError(path, f"the {split} images have {digest}", f"expected: {info.split_digest(split)}")
     images_NCHW = torch.from_numpy(pixels_NF).view(-1, info.channels, info.size, info.size)
     return MemoryImages(info, split, digest, torch.from_numpy(labels_N).long(), images_NCHW)
-
-
-def _packaged_file() -> Path:
-    """Return the file that `sklearn.datasets.load_digits` reads; importing scikit-learn would take seconds."""
-    package = find_spec("sklearn")
-    folder = Path(package.origin).parent if package and package.origin else Path("sklearn")
-    return folder / "datasets" / "data" / "digits.csv.gz"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import Literal, Protocol
+from typing import Literal, NoReturn, Protocol
 
 import torch
 from torch import Tensor
@@ -87,16 +87,8 @@ BatchFn = Callable[[Tensor, Tensor, Tensor], Iterable[ImageValues]]
 alone."""
 
 
-def _no_model(run_id: str) -> CebModel:
-    raise InputError(f"run {run_id}", "no other run is at hand here")
-
-
-def _no_epochs() -> Epochs:
-    raise InputError("training", "its journals are not at hand here")
-
-
-def _no_images(split: str) -> ImageSet:
-    raise InputError(split, "these images are not at hand here")
+def _unavailable(*_: object) -> NoReturn:
+    raise InputError("evaluation", "no other run is at hand here, no journals and no images of another split")
 
 
 @dataclass
@@ -110,15 +102,15 @@ class EvaluationContext:
     watch: Callable[[int, int], None] = lambda done, total: None
     """Called before each batch, after the last one, and within a long one, with the images done and the images there
     are; may raise to stop the evaluation."""
-    load_model: Callable[[str], CebModel] = _no_model
+    load_model: Callable[[str], CebModel] = _unavailable
     """Returns the trained model of another run by its id; InputError if there is none, or none for these images."""
-    load_images: Callable[[Split | Literal["holdout"]], ImageSet] = _no_images
+    load_images: Callable[[Split | Literal["holdout"]], ImageSet] = _unavailable
     """Returns the images of another split of the run's data: `train`, those it was trained on, or `holdout`."""
     root: Path = Path()
     """The data folder."""
     shard: Shard = field(default_factory=Shard)
     cache: ResultCache = field(default_factory=NoCache)
-    epochs: Callable[[], Epochs] = _no_epochs
+    epochs: Callable[[], Epochs] = _unavailable
     """Returns the metrics that the training reported of each of its epochs."""
     objective: Objective = field(default_factory=Xent)
     """The objective that the model was trained by."""
@@ -206,7 +198,10 @@ class EvaluationContext:
         for number, batch in zip(todo, _timed(loader), strict=True):
             (samples_B, x_BCHW, y_B), began = batch
             # On the CPU at once: results of thousands of batches would fill the GPU.
-            columns = tuple(_on_cpu(column) for column in measure_batch(samples_B, x_BCHW, y_B))
+            columns = tuple(
+                ImageValues(column.name, column.unit, column.samples_M.cpu(), column.values_M.cpu())
+                for column in measure_batch(samples_B, x_BCHW, y_B)
+            )
             results[number] = BatchResult(columns, _corrupt(images, index_batches[number]), monotonic() - began)
             self.cache.append(images.digest, part, number, results[number])
             self.done += len(index_batches[number])
@@ -217,7 +212,7 @@ class EvaluationContext:
         so that none waits for another that has ended."""
         message = None if fault is None else in_one_line(fault)
         replies = self.shard.gather((results, message, isinstance(fault, InputError), isinstance(fault, Stopped)))
-        if any(stopped for *_, stopped in replies):
+        if any(stopped for *_, stopped in replies):  # first, as a stop may have caused the faults
             raise Stopped
         for number, (_, message, is_input_error, _) in enumerate(replies):
             if message is not None:
@@ -260,10 +255,6 @@ def _timed(loader: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
         if batch is None:
             return
         yield batch, began
-
-
-def _on_cpu(column: ImageValues) -> ImageValues:
-    return ImageValues(column.name, column.unit, column.samples_M.cpu(), column.values_M.cpu())
 
 
 def _corrupt(images: ImageSet, indices_B: Tensor) -> dict[int, str]:

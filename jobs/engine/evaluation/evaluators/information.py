@@ -41,6 +41,7 @@ def _batch_fn(model: CebModel, samples: int, seed: int, suffix: str = "") -> Bat
     @torch.no_grad()
     def measure_batch(samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Iterator[ImageValues]:
         f_BZ = model.encode(x_BCHW)
+        # Of xent: it draws no z, so that one value at f(x) is exact.
         if model.marginal is None:
             yield ImageValues(f"conditional_entropy{suffix}", "nats", samples_B, _conditional_entropy(model, f_BZ, y_B))
             return

@@ -97,6 +97,7 @@ def attack(
         options = {"norm": benchmark.norm, "eps": benchmark.eps}
         start_TCHW = None
         if benchmark.random_start:
+            # By the image's index, so that its starts do not depend on the images that are still attacked.
             samples_T = samples_B[todo_T.to(samples_B.device)]
             start_TCHW = random_start(x_TCHW, **options, seed=seed, samples_B=samples_T, epoch=restart)  # type: ignore[arg-type]
         attacked = search(

@@ -56,7 +56,7 @@ def paths(tmp_path: Path) -> RunPaths:
 
 def checkpointed(run: Run, tmp_path: Path) -> RunPaths:
     paths = Home(tmp_path).run(run_id(run))
-    checkpoint_format.save(run, paths.checkpoints, 7, build(run))
+    checkpoint_format.write(paths.checkpoints, 7, checkpoint_format.content(run, build(run)))
     return paths
 
 
@@ -215,7 +215,7 @@ def foreign(run: Run, paths: RunPaths) -> None:
     for path in paths.checkpoints.iterdir():
         path.unlink()
     wider = build(msgspec.structs.replace(run, network=SmallCnn(width=5, z_dim=6)))
-    checkpoint_format.save(run, paths.checkpoints, 7, wider)
+    checkpoint_format.write(paths.checkpoints, 7, checkpoint_format.content(run, wider))
 
 
 def test_a_checkpoint_of_another_network_ends_the_attempt_in_one_line(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ class Evaluated:
 
     def __init__(self, home: Path) -> None:
         self.paths: RunPaths = Home(home).run(run_id(RUN))
-        checkpoint_format.save(RUN, self.paths.checkpoints, 7, build(RUN))
+        checkpoint_format.write(self.paths.checkpoints, 7, checkpoint_format.content(RUN, build(RUN)))
 
     def __call__(
         self,
@@ -173,7 +173,7 @@ def test_other_weights_versions_or_images_begin_anew(
     model = build(RUN)
     with torch.no_grad():
         next(model.parameters()).add_(1)
-    checkpoint_format.save(RUN, evaluated.paths.checkpoints, 7, model)
+    checkpoint_format.write(evaluated.paths.checkpoints, 7, checkpoint_format.content(RUN, model))
     next(path for path in evaluated.paths.checkpoints.iterdir() if path.name in evaluated.notes[0].read_text()).unlink()
     passes.clear()
     evaluated(Clean())

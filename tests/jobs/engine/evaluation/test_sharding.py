@@ -47,7 +47,7 @@ def test_a_group_finds_what_one_process_finds(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(evaluate, "_batch_size", lambda images: 50)
     alone, together = RunPaths(tmp_path / "alone"), RunPaths(tmp_path / "together")
     for paths in (alone, together):
-        checkpoint_format.save(trial.RUN, paths.checkpoints, 7, build(trial.RUN))
+        checkpoint_format.write(paths.checkpoints, 7, checkpoint_format.content(trial.RUN, build(trial.RUN)))
     with Journal(alone.journal("evaluate", 1)) as journal, pytest.raises(InputError, match="images in l2"):
         evaluate.evaluate(
             trial.RUN, trial.BENCHMARKS, alone, journal, tmp_path, "cpu", lambda: False, "engine 1", shard=Shard()
