@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -36,7 +37,7 @@ def status(
     from cebctl.render import console, progress, status_view
     from cebctl.status.collect import open_home, submitted_matrices
     from cebctl.status.off_target import last_rho
-    from cebctl.status.polling import make_poller
+    from cebctl.status.polling import poll
     from experiments.matrix.load import load
     from jobs.paths import Home
     from store import queries
@@ -45,7 +46,7 @@ def status(
     if matrix is not None:
         chosen = load(matrix).select(only)
         with open_home(home) as store:
-            look = make_poller(chosen, store, home)
+            look = partial(poll, chosen, store, home)
             seen = progress.watch(chosen, look) if watch else look()
             damaged = queries.damaged_journals(store)
             missed = last_rho(seen.runs, store)

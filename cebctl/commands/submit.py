@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -240,11 +241,11 @@ def _announce(submission: Submission | None, matrix: Matrix, status: MatrixStatu
 def _stay(matrix: Matrix, store: Store, home: Home, executor: Executor, held: set[tuple[str, str]]) -> None:
     """Show progress until every run has ended; submit what was `blocked_runs` by another run's training as well."""
     from cebctl.render import progress, status_view
-    from cebctl.status.polling import make_poller
+    from cebctl.status.polling import poll
     from cebctl.submission.submit import blocked_runs
     from cebctl.submission.submit import submit as submit_to
 
-    look = make_poller(matrix, store, home)
+    look = partial(poll, matrix, store, home)
     runs = progress.watch(matrix, look).runs
     # Each run is followed up once for each that it waited for, so that this ends whatever becomes of it.
     while freed := {run_id for run_id, _ in held - blocked_runs(runs)}:

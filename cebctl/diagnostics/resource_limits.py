@@ -226,17 +226,17 @@ def _access_complaints(request: ResourceRequest, partition: Partition, site: Clu
     associations = _associations(request, site)
     accounts = {resources.account} if resources.account else {row.account for row in associations}
     if partition.allow_accounts is not None and site.accounting and not accounts & partition.allow_accounts:
-        text = f"{name} takes only the accounts {_sorted_names(partition.allow_accounts)}"
+        text = f"{name} takes only the accounts {', '.join(sorted(partition.allow_accounts))}"
         yield text, request.suggest("account", sorted(partition.allow_accounts))
     if accounts and accounts <= partition.deny_accounts:
-        text = f"{name} does not take the account {_sorted_names(accounts)}"
+        text = f"{name} does not take the account {', '.join(sorted(accounts))}"
         yield text, f"name another account in {request.source}"
     if partition.allow_qos is not None and resources.qos and resources.qos not in partition.allow_qos:
-        text = f"{name} takes only the QOS {_sorted_names(partition.allow_qos)}"
+        text = f"{name} takes only the QOS {', '.join(sorted(partition.allow_qos))}"
         yield text, request.suggest("qos", sorted(partition.allow_qos))
     # Slurm lets root into every partition.
     if partition.allow_groups is not None and os.getuid() and not _group_names() & partition.allow_groups:
-        text = f"{name} is for the groups {_sorted_names(partition.allow_groups)}"
+        text = f"{name} is for the groups {', '.join(sorted(partition.allow_groups))}"
         yield text, f"name another partition in {request.source}"
 
 
@@ -321,10 +321,6 @@ def _node_maxima(partition: Partition, nodes: Sequence[Node]) -> tuple[float, fl
     """Return the most cores and megabytes of memory that a partition gives of one of its nodes."""
     cores, memory = max(node.cpus for node in nodes), max(node.memory for node in nodes)
     return min(cores, partition.max_cpus_per_node), min(memory, partition.max_memory_per_node)
-
-
-def _sorted_names(names: Iterable[str | None]) -> str:
-    return ", ".join(sorted(str(name) for name in names))
 
 
 def _group_names() -> set[str]:

@@ -6,7 +6,6 @@ import shutil
 import socket
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 from cebctl.diagnostics.findings import Finding, Level
 from cebctl.diagnostics.resource_limits import validate_request, validate_requests
@@ -160,19 +159,16 @@ def _check_folders(site: ClusterInfo, home: Home) -> Iterator[Finding]:
     other_nodes = [node.name for node in site.nodes if node.host.partition(".")[0] != host]
     folders = (("home", "CEBCTL_HOME", home.folder), ("data", "CEBCTL_DATA", data_folder()))
     for name, variable, folder in folders if other_nodes else ():
-        yield _check_shared(name, variable, folder, other_nodes[0])
-
-
-def _check_shared(name: str, variable: str, folder: Path, node: str) -> Finding:
-    if kind := network_file_system(folder):
-        return _finding("ok", f"the {name} {folder} is on {kind}, which nodes can share")
-    kind = file_system(folder) or "a file system of unknown kind"
-    todo = f"set {variable} to a folder that every node sees"
-    if kind in LOCAL_FILE_SYSTEMS or folder.is_relative_to("/tmp"):
-        text = f"the {name} {folder} is on {kind}, of this machine alone: {node} can't see it"
-        return _finding("wrong", text, todo)
-    text = f"the {name} {folder} is on {kind}, which looks local: can {node} see it? (`srun ls {folder}` tells)"
-    return _finding("note", text, f"{todo}, if they do not see {folder}")
+        kind = network_file_system(folder) or file_system(folder) or "a file system of unknown kind"
+        text = f"the {name} {folder} is on {kind}"
+        todo = f"set {variable} to a folder that every node sees"
+        if network_file_system(folder):
+            yield _finding("ok", f"{text}, which nodes can share")
+        elif kind in LOCAL_FILE_SYSTEMS or folder.is_relative_to("/tmp"):
+            yield _finding("wrong", f"{text}, of this machine alone: {other_nodes[0]} can't see it", todo)
+        else:
+            text += f", which looks local: can {other_nodes[0]} see it? (`srun ls {folder}` tells)"
+            yield _finding("note", text, f"{todo}, if they do not see {folder}")
 
 
 def _finding(level: Level, text: str, todo: str = "") -> Finding:

@@ -13,7 +13,6 @@ from cebctl.status import off_target, run_names
 from cebctl.status.staleness import Versions, training_dependencies
 from experiments import jump_start_checks
 from experiments.errors import InputError
-from experiments.numerics import VersionDifference
 from experiments.spec import Run
 from jobs import provenance
 from jobs.paths import Home, RunPaths
@@ -37,11 +36,11 @@ class StoredRun:
 
     def to_json(self) -> dict[str, Any]:
         """Return spec, attempts and results under the store's names, and how their versions differ from today's."""
-        results = [
-            {k: v for k, v in asdict(row).items() if k != "per_sample"}
-            | _drift_fields(self.versions.result_drift(row).difference)
-            for row in self.results
-        ]
+        results = []
+        for row in self.results:
+            difference = self.versions.result_drift(row).difference
+            stale = {"stale": bool(difference), "changed": sorted({*difference.raised, *difference.newer})}
+            results.append({key: value for key, value in asdict(row).items() if key != "per_sample"} | stale)
         drift = self.versions.training_drift(self.run.run_id)
         return {
             **asdict(self.run),
@@ -51,10 +50,6 @@ class StoredRun:
             "training": asdict(drift.difference) | {"mixed": drift.mixed},
             "off_target": self.off_target or None,
         }
-
-
-def _drift_fields(difference: VersionDifference) -> dict[str, Any]:
-    return {"stale": bool(difference), "changed": sorted({*difference.raised, *difference.newer})}
 
 
 def resolve_run(text: str, store: Store, home: Home) -> StoredRun:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 from cebctl.status import state_hook
 from cebctl.status.collect import collect_statuses
@@ -27,8 +26,3 @@ def poll(matrix: Matrix, store: Store, home: Home) -> Snapshot:
     warnings = [*store.warnings, *state_hook.notify(matrix, runs, home)]
     store.warnings.clear()
     return Snapshot(runs, tuple(warnings))
-
-
-def make_poller(matrix: Matrix, store: Store, home: Home) -> partial[Snapshot]:
-    """Return `poll` as a function without arguments."""
-    return partial(poll, matrix, store, home)

@@ -83,7 +83,12 @@ class Versions:
                 training = _begun_before(self._trainings.get(run_id(ancestor), []), before)
                 attempts = [*contributing_attempts(training), *attempts]
             needed = numerics.training_versions(spec) if spec else {}
-            self._training_drifts[key] = self._of_attempts(attempts, needed)
+            made = [self._recorded(attempt.numerics, attempt.engine, needed) for attempt in attempts]
+            total = VersionDifference()
+            for versions in made:
+                total |= numerics.compare_versions(versions, needed)
+            mixed = _mixed(made, [attempt.engine or "" for attempt in attempts])
+            self._training_drifts[key] = TrainingDrift(total, mixed)
         return self._training_drifts[key]
 
     def result_drift(self, result: ResultRow) -> ResultDrift:
@@ -105,13 +110,6 @@ class Versions:
         if isinstance(benchmark, Transfer):
             training |= self.training_drift(benchmark.source, before=result.measured_at).difference
         return ResultDrift(evaluation, training, own.mixed)
-
-    def _of_attempts(self, attempts: Sequence[AttemptRow], needed: Mapping[str, int]) -> TrainingDrift:
-        made = [self._recorded(attempt.numerics, attempt.engine, needed) for attempt in attempts]
-        total = VersionDifference()
-        for versions in made:
-            total |= numerics.compare_versions(versions, needed)
-        return TrainingDrift(total, _mixed(made, [attempt.engine or "" for attempt in attempts]))
 
     def _recorded(
         self, versions: Mapping[str, int] | None, engine: str | None, needed: Mapping[str, int]

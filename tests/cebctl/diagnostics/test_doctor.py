@@ -225,7 +225,7 @@ def test_a_damaged_data_set(examined: Any, tmp_path: Path) -> None:
 
 
 def test_data_sets_that_are_neither_at_hand_nor_used_are_counted(tmp_path: Path) -> None:
-    *used, others = environment_checks.data(tmp_path, used=["cifar10"])
+    *used, others = environment_checks.check_datasets(tmp_path, used=["cifar10"])
     assert {finding.text.split(":")[0] for finding in used} == {"cifar10", "digits"}
     count = len({*datasets.names()} - {"cifar10", "digits"})
     assert others.text == f"{count} more are not at hand and not used: `cebctl data list`"
