@@ -1,4 +1,4 @@
-"""`cebctl plan`: what would happen; submits nothing, creates nothing."""
+"""`cebctl plan`: show what `submit` would do; submits and creates nothing."""
 
 from __future__ import annotations
 
@@ -87,9 +87,9 @@ def plan(
     from jobs.paths import Home
 
     chosen = load(matrix).select(only)
-    anew = parse_selections(again or (), chosen)
+    rerun = parse_selections(again or (), chosen)
     home = Home.from_environment()
-    planned = make_plan(chosen, home, retry_failed=retry_failed, gpu=gpu, gpus=gpus, diff=diff, again=anew)
+    planned = make_plan(chosen, home, retry_failed=retry_failed, gpu=gpu, gpus=gpus, diff=diff, again=rerun)
     if json:
         console.print_json(planned.to_json())
     else:

@@ -1,4 +1,4 @@
-"""`cebctl submit`: submit what is missing, and only that."""
+"""`cebctl submit`: submit the runs and evaluations that are missing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class ExecutorName(StrEnum):
-    """Where jobs run."""
+    """The executors, as the user names them."""
 
     local = "local"
     slurm = "slurm"
@@ -120,7 +120,7 @@ def submit(
     from store.read_only import read_only
 
     chosen = load(matrix).select(only)
-    anew = parse_selections(again or (), chosen)
+    rerun = parse_selections(again or (), chosen)
     home = Home.from_environment()
     # A submission that is refused creates no home. Where there is one, a single store serves from here to the end.
     has_home = home.folder.exists()
@@ -128,9 +128,9 @@ def submit(
         if has_home:
             file_ownership.restrict_umask(home.folder)
         store = stores.enter_context(open_home(home, create=True) if has_home else read_only(home))
-        before = collect_matrix_status(chosen, store, home, fresh=has_home, again=anew)
+        before = collect_matrix_status(chosen, store, home, fresh=has_home, again=rerun)
         site = _check(
-            chosen, before, store, home, on, max_gpu_hours, retry_failed=retry_failed, heed=not unchecked, again=anew
+            chosen, before, store, home, on, max_gpu_hours, retry_failed=retry_failed, heed=not unchecked, again=rerun
         )
         if not has_home:
             stores.close()
@@ -139,10 +139,10 @@ def submit(
         if site:
             _release_held(before)
         executor = _executor(store, site, workers, max_parallel)
-        submission, status = submit_to(chosen, store, home, executor, retry_failed=retry_failed, again=anew)
+        submission, status = submit_to(chosen, store, home, executor, retry_failed=retry_failed, again=rerun)
         with interrupt_message(UNDER_WAY.format(chosen.path)):
-            if anew and submission:
-                _tell_what_stays(submission, chosen, status, store)
+            if rerun and submission:
+                _warn_of_runs_left(submission, chosen, status, store)
             _announce(submission, chosen, status, home)
             if wait:
                 _stay(chosen, store, home, executor, blocked_runs(status.runs, submission))
@@ -183,9 +183,9 @@ def _executor(store: Store, site: ClusterInfo | None, workers: int | None, max_p
 
     if site is None:
         return executors.Local(workers, max_parallel)
-    avoided = node_exclusion.nodes_to_exclude(store, [node.name for node in site.nodes])
-    status_view.warn([f"no job goes to {node}: {why}" for node, why in avoided.items()])
-    return executors.Slurm(site.max_array_size, max_parallel, tuple(avoided))
+    excluded = node_exclusion.nodes_to_exclude(store, [node.name for node in site.nodes])
+    status_view.warn([f"no job goes to {node}: {reason}" for node, reason in excluded.items()])
+    return executors.Slurm(site.max_array_size, max_parallel, tuple(excluded))
 
 
 def _release_held(status: MatrixStatus) -> None:
@@ -194,28 +194,28 @@ def _release_held(status: MatrixStatus) -> None:
     from cebctl.render import status_view
     from cebctl.submission import release_held
 
-    for job, why_not in release_held.release_launch_failed_jobs(chain(*status.observations.claims.values())).items():
+    for job, error in release_held.release_launch_failed_jobs(chain(*status.observations.claims.values())).items():
         launch = f"{job}, which Slurm holds after a launch that failed"
-        status_view.warn([f"could not release {launch}: {why_not}" if why_not else f"released {launch}"])
+        status_view.warn([f"could not release {launch}: {error}" if error else f"released {launch}"])
 
 
-def _tell_what_stays(submission: Submission, matrix: Matrix, status: MatrixStatus, store: Store) -> None:
-    """Say which runs are left to what is under way, and what stays as older trainings made it."""
+def _warn_of_runs_left(submission: Submission, matrix: Matrix, status: MatrixStatus, store: Store) -> None:
+    """Say which runs are left to the jobs under way, and which results stay as older trainings made them."""
     from cebctl.render import status_view
     from cebctl.status.rerun import describe_outdated_dependents, is_under_way
     from cebctl.status.run_names import join_truncated
 
     claims = [*submission.claims, *(claim for claim, _ in submission.returned)]
-    taken = {claim.run_id for claim in claims}
-    busy = [run.planned.name for run in status.runs if is_under_way(run) and run.planned.run_id not in taken]
+    claimed = {claim.run_id for claim in claims}
+    busy = [run.planned.name for run in status.runs if is_under_way(run) and run.planned.run_id not in claimed]
     status_view.warn([f"left to what is under way: {join_truncated(busy)}"] if busy else [])
     retrained = {claim.run_id for claim in claims if claim.stage == "train" and claim.generation > 1}
     status_view.warn(describe_outdated_dependents(matrix, retrained, store))
 
 
 def _announce(submission: Submission | None, matrix: Matrix, status: MatrixStatus, home: Home) -> None:
-    """Say what was submitted, and what is set in it without effect. Raises the first error that was met in sending, if
-    only a part was taken."""
+    """Print what was submitted, and which settings in it have no effect. Raises the first error in sending, if only a
+    part was accepted."""
     from cebctl.render import plan_view, status_view
     from experiments import jump_start_checks
 
@@ -228,9 +228,9 @@ def _announce(submission: Submission | None, matrix: Matrix, status: MatrixStatu
     status_view.warn(
         plan_view.without_effect(
             {
-                text: those
+                text: affected
                 for text, runs in warnings.items()
-                if (those := [run for run in runs if run.run_id in trained])
+                if (affected := [run for run in runs if run.run_id in trained])
             }
         )
     )
@@ -238,22 +238,23 @@ def _announce(submission: Submission | None, matrix: Matrix, status: MatrixStatu
         raise submission.error
 
 
-def _stay(matrix: Matrix, store: Store, home: Home, executor: Executor, held: set[tuple[str, str]]) -> None:
-    """Show progress until every run has ended; submit what was `blocked_runs` by another run's training as well."""
+def _stay(matrix: Matrix, store: Store, home: Home, executor: Executor, blocked: set[tuple[str, str]]) -> None:
+    """Show progress until every run has ended; submit the `blocked` runs as soon as the runs they wait for are
+    trained."""
     from cebctl.render import progress, status_view
     from cebctl.status.polling import poll
     from cebctl.submission.submit import blocked_runs
     from cebctl.submission.submit import submit as submit_to
 
-    look = partial(poll, matrix, store, home)
-    runs = progress.watch(matrix, look).runs
+    poll_matrix = partial(poll, matrix, store, home)
+    runs = progress.watch(matrix, poll_matrix).runs
     # Each run is followed up once for each that it waited for, so that this ends whatever becomes of it.
-    while freed := {run_id for run_id, _ in held - blocked_runs(runs)}:
+    while freed := {run_id for run_id, _ in blocked - blocked_runs(runs)}:
         following, _ = submit_to(matrix, store, home, executor, only=freed)
-        held = blocked_runs(runs, following)
+        blocked = blocked_runs(runs, following)
         if following:
             status_view.announce(following, matrix, home)
-            runs = progress.watch(matrix, look).runs
+            runs = progress.watch(matrix, poll_matrix).runs
     if any(run.state != "done" for run in runs):
         status_view.failures(runs, home)
         raise typer.Exit(1)

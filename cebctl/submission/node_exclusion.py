@@ -1,4 +1,4 @@
-"""Nodes on which run after run dies while runs live elsewhere: new jobs are kept from them.
+"""Nodes on which run after run dies while runs succeed elsewhere: new jobs avoid them.
 
 A job that was killed may have itself to blame, and a matrix that asks for too little memory dies on every node. So a
 node is suspected only if different runs died on it, or vanished with it, since anything last succeeded there, and as
@@ -15,42 +15,45 @@ from store import queries
 from store.connect import Store
 from store.row_types import AttemptRow
 
-DEATHS = 3
-"""Of different runs."""
+MIN_DEATHS = 3
+"""Deaths of different runs."""
 DAYS = 7.0
-"""After which a node is given another chance: somebody will have looked after it."""
-AT_MOST = 0.25
-"""The share of a cluster that is kept away from."""
+"""After which a node is given another chance: somebody will have repaired it."""
+MAX_SHARE = 0.25
+"""The share of a cluster that is excluded at most."""
 
 
 def nodes_to_exclude(store: Store, nodes: Collection[str]) -> dict[str, str]:
-    """The nodes to be kept from, of those that the cluster has, worst first, and why."""
-    found = _suspects(queries.attempts(store), time.time() - DAYS * 86_400)
-    there = [node for node in found if node in nodes]
-    kept = there[: max(int(len(nodes) * AT_MOST), 1)] if len(nodes) > 1 else []
-    return {node: f"{found[node]} runs in a row died on it while others succeeded elsewhere" for node in kept}
+    """Return the nodes of the cluster that new jobs must avoid, worst first, with the reasons."""
+    deaths = _deaths_by_node(queries.attempts(store), time.time() - DAYS * 86_400)
+    suspects = [node for node in deaths if node in nodes]
+    excluded = suspects[: max(int(len(nodes) * MAX_SHARE), 1)] if len(nodes) > 1 else []
+    return {node: f"{deaths[node]} runs in a row died on it while others succeeded elsewhere" for node in excluded}
 
 
-def _suspects(jobs: Sequence[AttemptRow], since: float) -> dict[str, int]:
-    """Nodes and how many runs died on each, most first."""
-    newest = {(job.run_id, job.stage): job.attempt for job in jobs}  # ordered by attempt
-    here: dict[str, list[AttemptRow]] = defaultdict(list)
-    for job in jobs:
-        if job.host and job.executor_job and job.updated_at > since:
-            here[job.host].append(job)
-    succeeded = [(job.updated_at, job.host) for host in here for job in here[host] if job.state == "succeeded"]
-    found = {}
-    for host, attempts in here.items():
-        last = max((when for when, where in succeeded if where == host), default=0.0)
-        deaths = [job for job in attempts if job.updated_at > last and _dead(job, newest[job.run_id, job.stage])]
-        runs = len({job.run_id for job in deaths})
-        if runs >= DEATHS:
-            first = min(job.started_at or job.updated_at for job in deaths)
-            if sum(where != host and when > first for when, where in succeeded) >= runs:
-                found[host] = runs
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
+def _deaths_by_node(attempts: Sequence[AttemptRow], since: float) -> dict[str, int]:
+    """Return the suspected nodes and how many runs died on each, most first."""
+    newest = {(row.run_id, row.stage): row.attempt for row in attempts}  # ordered by attempt
+    by_node: dict[str, list[AttemptRow]] = defaultdict(list)
+    for row in attempts:
+        if row.host and row.executor_job and row.updated_at > since:
+            by_node[row.host].append(row)
+    successes = [(row.updated_at, node) for node, rows in by_node.items() for row in rows if row.state == "succeeded"]
+    counts = {}
+    for node, rows in by_node.items():
+        last_success = max((time for time, host in successes if host == node), default=0.0)
+        deaths = [
+            row for row in rows if row.updated_at > last_success and _has_died(row, newest[row.run_id, row.stage])
+        ]
+        runs = len({row.run_id for row in deaths})
+        if runs >= MIN_DEATHS:
+            first = min(row.started_at or row.updated_at for row in deaths)
+            # A fault of the runs would kill them on the other nodes as well.
+            if sum(host != node and time > first for time, host in successes) >= runs:
+                counts[node] = runs
+    return dict(sorted(counts.items(), key=lambda item: -item[1]))
 
 
-def _dead(job: AttemptRow, newest: int) -> bool:
-    """Whether an attempt was killed, or vanished without a word so that another one followed."""
-    return job.state == "died" or (job.state == "started" and job.attempt < newest)
+def _has_died(attempt: AttemptRow, newest: int) -> bool:
+    """Whether an attempt was killed, or vanished without a record so that another one followed."""
+    return attempt.state == "died" or (attempt.state == "started" and attempt.attempt < newest)

@@ -1,4 +1,4 @@
-"""Runs that extend a run which is not there, and what there is instead."""
+"""Runs that extend a run which was never submitted, and the runs that they could extend instead."""
 
 from __future__ import annotations
 
@@ -20,52 +20,53 @@ _LENGTHS = ("epochs", "extends")
 
 
 def missing_parents(matrix: Matrix, runs: Iterable[RunStatus], store: Store) -> list[str]:
-    """Of each run that extends one which was never submitted and is not of this matrix: that, and what there is."""
-    alone = [run.planned for run in runs if run.stages[0].untrained_parent]
-    if not alone:
+    """Return a message for each run that extends one which was never submitted and is not of this matrix: with the
+    runs that it could extend instead."""
+    waiting = [run.planned for run in runs if run.stages[0].untrained_parent]
+    if not waiting:
         return []
-    here = {run.run_id for run in matrix.runs}
-    there = {row.run_id: row.spec for row in queries.runs(store)}
+    own_ids = {run.run_id for run in matrix.runs}
+    specs = {row.run_id: row.spec for row in queries.runs(store)}
     return [
         f"{run.name} extends the run of {_length(parent)} with the same other fields, which was never submitted "
-        f"from this home and is not submitted with it; {_nearest(run, there)}"
-        for run in alone
-        if (parent := lineage.parent(run.run)) and run_id(parent) not in here | there.keys()
+        f"from this home and is not submitted with it; {_describe_nearest(run, specs)}"
+        for run in waiting
+        if (parent := lineage.parent(run.run)) and run_id(parent) not in own_ids | specs.keys()
     ]
 
 
-def _nearest(run: PlannedRun, there: Mapping[str, Any]) -> str:
-    """Which runs of this home it could extend: the same ones of other lengths, else the one that differs least."""
-    wanted = _fields(run.run)
-    runs = {run_id: spec for run_id, spec in ((run_id, _spec(spec)) for run_id, spec in there.items()) if spec}
-    found = {run_id: _fields(spec) for run_id, spec in runs.items()}
+def _describe_nearest(planned: PlannedRun, specs: Mapping[str, Any]) -> str:
+    """Say which runs of this home it could extend: the same ones of other lengths, else the one that differs least."""
+    fields = _fields(planned.run)
+    # A spec that an older version wrote may not be readable any more.
+    runs = {run_id: spec for run_id, spec in ((run_id, _parse(spec)) for run_id, spec in specs.items()) if spec}
+    stored = {run_id: _fields(spec) for run_id, spec in runs.items()}
     differences = {
-        run_id: sorted(path for path in wanted.keys() | fields.keys() if wanted.get(path) != fields.get(path))
-        for run_id, fields in found.items()
+        run_id: sorted(path for path in fields.keys() | other.keys() if fields.get(path) != other.get(path))
+        for run_id, other in stored.items()
     }
     if lengths := sorted(_length(runs[run_id]) for run_id, paths in differences.items() if not paths):
         return f"there is one of {' and one of '.join(lengths)}"
-    if not found:
+    if not stored:
         return "there are no runs at all"
     nearest = min(differences, key=lambda run_id: len(differences[run_id]))
     values = [
-        f"{schema(Run).short(path)} {format_value(found[nearest].get(path))}, here {format_value(wanted.get(path))}"
+        f"{schema(Run).short(path)} {format_value(stored[nearest].get(path))}, here {format_value(fields.get(path))}"
         for path in differences[nearest][:3]
     ]
     return f"the nearest, {nearest}, has {'; '.join(values)}"
 
 
-def _spec(stored: Any) -> Run | None:
-    """None for one that an older version wrote and this one can't read."""
+def _parse(spec: Any) -> Run | None:
     try:
-        return msgspec.convert(stored, Run)
+        return msgspec.convert(spec, Run)
     except msgspec.ValidationError:
         return None
 
 
 def _length(run: Run) -> str:
-    own = f"{run.epochs:g} epoch{'s' * (run.epochs != 1)}"
-    return f"{own} (extends: [{', '.join(f'{length:g}' for length in run.extends)}])" if run.extends else own
+    epochs = f"{run.epochs:g} epoch{'s' * (run.epochs != 1)}"
+    return f"{epochs} (extends: [{', '.join(f'{length:g}' for length in run.extends)}])" if run.extends else epochs
 
 
 def _fields(run: Run) -> dict[tuple[str, ...], Any]:

@@ -1,4 +1,4 @@
-"""What has to be at hand before anything is submitted: data, checkpoints, imported weights, runs to extend."""
+"""The prerequisites of a submission: data sets, checkpoints, imported weights, runs to extend."""
 
 from __future__ import annotations
 
@@ -28,24 +28,23 @@ def check_prerequisites(
     retry_failed: bool,
     again: Rerun | None = None,
 ) -> None:
-    """Raise InputError if the data set, the checkpoint, the weights or the shorter run that a run to be submitted needs
-    are not at hand.
+    """Raise InputError if a data set, a checkpoint, weights or a parent that a run to be submitted needs is missing.
 
     Writes nothing."""
-    if alone := missing_parents(matrix, runs, store):
-        raise InputError(matrix.path, alone[0] + _others(alone))
-    offered = pending_stages(runs, retry_failed=retry_failed, again=again)
-    _check_checkpoints(offered, home)
-    needed = {run.planned.run_id for run, _ in offered}
+    if messages := missing_parents(matrix, runs, store):
+        raise InputError(matrix.path, messages[0] + _and_more(messages))
+    stages = pending_stages(runs, retry_failed=retry_failed, again=again)
+    _check_checkpoints(stages, home)
+    run_ids = {run.planned.run_id for run, _ in stages}
     for run in matrix.runs:
-        if run.run_id in needed and run.run.weights and not home.weights(run.run.weights).exists():
+        if run.run_id in run_ids and run.run.weights and not home.weights(run.run.weights).exists():
             wrong = f"the home {home.folder} has no such weights"
             raise InputError(f"{run.name}: {run.run.weights}", wrong, "`cebctl import FILE` takes them into it")
-    _check_weights([run.planned for run, stage in offered if stage.stage == "train"], home)
-    for data in {run.run.data.name for run in matrix.runs if run.run_id in needed}:
-        there = download.dataset_status(data, data_folder())
-        if there.state != "ready":
-            raise InputError(f"data set {data}", f"{there.state}: {there.detail}")
+    _check_weights([run.planned for run, stage in stages if stage.stage == "train"], home)
+    for data in {run.run.data.name for run in matrix.runs if run.run_id in run_ids}:
+        dataset = download.dataset_status(data, data_folder())
+        if dataset.state != "ready":
+            raise InputError(f"data set {data}", f"{dataset.state}: {dataset.detail}")
 
 
 def _check_weights(runs: Sequence[PlannedRun], home: Home) -> None:
@@ -62,27 +61,29 @@ def _check_weights(runs: Sequence[PlannedRun], home: Home) -> None:
         engine.check_imported(planned.run, home.weights(str(planned.run.weights)))
 
 
-def _others(found: Sequence[object]) -> str:
-    return f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+def _and_more(items: Sequence[object]) -> str:
+    return f" (and {len(items) - 1} more)" if len(items) > 1 else ""
 
 
-def _check_checkpoints(offered: StagesToSubmit, home: Home) -> None:
-    to_train = {run.planned.run_id for run, stage in offered if stage.stage == "train"}
-    trained = [run.planned for run, _ in offered if run.planned.run_id not in to_train]
-    needed = [(run.name, run.run_id, "no further benchmark can run on it") for run in trained]
-    needed += [
-        (f"what {run.planned.name} extends", extended, "it can't go on from there")
-        for run, stage in offered
-        if stage.stage == "train" and not stage.untrained_parent and (extended := lineage.parent_id(run.planned.run))
+def _check_checkpoints(stages: StagesToSubmit, home: Home) -> None:
+    """Raise InputError if a run that is only evaluated, or the parent of one to be trained, has no checkpoint left."""
+    to_train = {run.planned.run_id for run, stage in stages if stage.stage == "train"}
+    trained = [run.planned for run, _ in stages if run.planned.run_id not in to_train]
+    required = [(run.name, run.run_id, "no further benchmark can run on it") for run in trained]
+    required += [
+        (f"what {run.planned.name} extends", parent_id, "it can't go on from there")
+        for run, stage in stages
+        if stage.stage == "train" and not stage.untrained_parent and (parent_id := lineage.parent_id(run.planned.run))
+        # One that has checkpoints of its own goes on from those.
         if not any(checkpoint_files.newest_first(home.run(run.planned.run_id, stage.generation).checkpoints))
     ]
-    bare = [one for one in needed if not _has_checkpoint(home, one[1])]
-    if bare:
-        name, missing_id, so = bare[0]
+    missing = [row for row in required if not _has_checkpoint(home, row[1])]
+    if missing:
+        name, run_id, consequence = missing[0]
         raise InputError(
-            home.run(missing_id).checkpoints,
-            f"{name}{_others(bare)} is trained, but its checkpoints were removed (by `cebctl gc --keep none`?), "
-            f"so that {so}",
+            home.run(run_id).checkpoints,
+            f"{name}{_and_more(missing)} is trained, but its checkpoints were removed (by `cebctl gc --keep none`?), "
+            f"so that {consequence}",
             "leave it out by --only, or train it again: `cebctl submit MATRIX --again train`",
         )
 

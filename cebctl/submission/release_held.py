@@ -1,4 +1,4 @@
-"""Jobs that Slurm holds because it could not launch them: the next `submit` lets them go.
+"""Release the jobs that Slurm holds because it could not launch them: the next `submit` does so.
 
 Slurm puts a job whose launch failed (a prolog that failed, a node that took it for another job's) back into its
 queue and holds it there for good.
@@ -15,12 +15,10 @@ from store.row_types import ClaimRow
 
 
 def release_launch_failed_jobs(claims: Iterable[ClaimRow]) -> dict[str, str]:
-    """Let go what is held of the jobs that work on the claims: Slurm's ids of them, each with why Slurm would not, or
-    nothing.
+    """Release the held jobs that work on the claims; return their Slurm ids, each with the error, or nothing.
 
-    Slurm is asked, not what is remembered of its queue: that does not tell a queue that was not reached.
-
-    Raises UnreachableError if the queue can't be asked.
+    Raises UnreachableError if the queue can't be asked; so Slurm itself is asked here, not the remembered queue, which
+    may be older than the failure.
     """
     claims = [row for row in claims if row.job]
     claimed = {(row.job, row.array_index) for row in claims}
@@ -29,11 +27,11 @@ def release_launch_failed_jobs(claims: Iterable[ClaimRow]) -> dict[str, str]:
         *client.query_squeue_by_ids(array_ids(claims)),
     ]
     held = [element.job for element in queue if (element.name, element.index) in claimed and element.has_failed_launch]
-    return {job: _why_not(job) for job in dict.fromkeys(held)}
+    return {job: _release(job) for job in dict.fromkeys(held)}
 
 
-def _why_not(job: str) -> str:
-    """Empty: it was let go. A colleague's job, in a home that is shared, is not."""
+def _release(job: str) -> str:
+    """Release a job; return the error, as for a colleague's job in a shared home, or nothing."""
     try:
         client.release(job)
     except UnreachableError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cebctl.submission.cancel import _forbidden
+from cebctl.submission.cancel import _is_forbidden
 from experiments.matrix.load import load
 from jobs.paths import Home
 from jobs.processes import Process
@@ -77,9 +77,9 @@ def test_what_a_colleague_submitted_is_shown_as_theirs_and_left_alone(cebctl, ho
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_another_users_process_is_known_to_be_out_of_reach() -> None:
     process = Process.current()
-    assert not _forbidden(process)
+    assert not _is_forbidden(process)
     child = os.fork()
     if child == 0:
         os.setuid(64_001)
-        os._exit(17 if _forbidden(process) else 0)
+        os._exit(17 if _is_forbidden(process) else 0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 17
