@@ -1,4 +1,4 @@
-"""Hours, memory and disk of runs that have not run: from speeds measured in the store, else from counted operations."""
+"""Estimate hours, memory and disk of runs: from speeds measured in the store, else from counted operations."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Basis = Literal["measured", "counted"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one run will cost. Hours are of one GPU, or of one CPU core where the run asks for no GPU."""
+    """The cost of one run. Hours are of one GPU, or of one CPU core where the run asks for no GPU."""
 
     train_hours: float
     evaluate_hours: float
@@ -35,11 +35,11 @@ class Estimate:
     gpu: str | None
     """None: CPU cores."""
     gpus: int
-    """At once, in training; 0 on CPU cores."""
+    """The GPUs in training; 0 on CPU cores."""
     memory_gib: float | None
     """Per GPU in training; None on CPU cores."""
     fitting_batch: int | None
-    """Images at once that fit one GPU."""
+    """The largest batch that fits one GPU."""
     batch_per_gpu: int
     checkpoint_bytes: int
 
@@ -49,31 +49,31 @@ class Estimate:
 
     @property
     def fits(self) -> bool:
-        """Whether the batch of one GPU fits it at once; otherwise it has to be accumulated."""
+        """True if the batch of one GPU fits its memory; otherwise it has to be accumulated."""
         return self.fitting_batch is None or self.batch_per_gpu <= self.fitting_batch
 
 
 def estimate_costs(matrix: Matrix, store: Store, home: Home, gpu: str | None) -> list[Estimate]:
-    """One for each run of the matrix, in its order. `gpu` overrides what the matrix asks for.
+    """Return an estimate for each run of the matrix, in its order. `gpu` overrides what the matrix asks for.
 
     Raises InputError if that GPU is unknown.
     """
-    named = _gpu(gpu) if gpu else None
+    override = _gpu(gpu) if gpu else None
     counts = cached_flop_counts([planned.run for planned in matrix.runs])
     speeds = _speeds(store, home)
-    known: dict[Any, Estimate] = {}
-    found = []
+    by_key: dict[Any, Estimate] = {}
+    estimates = []
     for planned in matrix.runs:
         train, evaluate = matrix.resources(planned, "train"), matrix.resources(planned, "evaluate")
         key = (_estimate_cache_key(planned.run), planned.benchmarks, train, evaluate)
-        if key not in known:
-            known[key] = _estimate(planned, train, evaluate, counts[costs.count_key(planned.run)], speeds, named)
-        found.append(known[key])
-    return found
+        if key not in by_key:
+            by_key[key] = _estimate(planned, train, evaluate, counts[costs.count_key(planned.run)], speeds, override)
+        estimates.append(by_key[key])
+    return estimates
 
 
 def _estimate_cache_key(run: Run) -> tuple[Any, ...]:
-    """Everything the cost of a run depends on."""
+    """Return the fields of a run on which its cost depends."""
     marginal = getattr(run.objective, "marginal", None)
     return (
         run.network, run.data.name, run.data.train_subset, run.data.holdout, run.batch, run.replica_batch,
@@ -87,10 +87,10 @@ def _estimate(
     evaluate: Resources,
     counted: NetworkCount,
     speeds: dict[Any, float],
-    named: Gpu | None,
+    override: Gpu | None,
 ) -> Estimate:
     run = planned.run
-    gpu = (named or gpus.find_gpu(train.gpu_type or "") or gpus.GPUS[gpus.DEFAULT_GPU]) if train.gpus else None
+    gpu = (override or gpus.find_gpu(train.gpu_type or "") or gpus.GPUS[gpus.DEFAULT_GPU]) if train.gpus else None
     devices = max(train.gpus, 1)
     speed = speeds.get((_workload_key(run), gpu.name if gpu else None))
     expected_hours = costs.training_flops(run, counted) / (gpu.rate(run.precision) if gpu else CPU_CORE_FLOPS) / 3600
@@ -99,7 +99,7 @@ def _estimate(
     evaluation_gpu = gpu if evaluate.gpus else None
     rate = evaluation_gpu.rate("fp32") if evaluation_gpu else CPU_CORE_FLOPS
     if evaluation_gpu == gpu and hours:
-        rate *= expected_hours / hours  # a device does to evaluations as it was seen to do to the training
+        rate *= expected_hours / hours  # evaluations are taken to run as much slower or faster as the training did
     batch = batch_norm.images_at_once(run, devices)
     return Estimate(
         train_hours=hours,
@@ -122,12 +122,12 @@ def _gpu(name: str) -> Gpu:
 
 
 def _workload_key(run: Run) -> tuple[Any, ...]:
-    """Runs that train at one speed on one device."""
+    """Return the fields of a run on which its training speed on one device depends."""
     return run.data.name, run.network, run.batch, run.precision, run.adversary
 
 
 def _speeds(store: Store, home: Home) -> dict[Any, float]:
-    """Mean images/s over whole jobs by (workload, GPU), from every training attempt in the store."""
+    """Return the mean images/s over whole jobs by (workload, GPU), from every training attempt in the store."""
     measured = [job for job in queries.attempts(store) if job.stage == "train" and job.images_per_second]
     if not measured:
         return {}
@@ -135,17 +135,17 @@ def _speeds(store: Store, home: Home) -> dict[Any, float]:
     for row in queries.runs(store):
         with suppress(msgspec.ValidationError):  # a spec of another version
             specs[row.run_id] = msgspec.convert(row.spec, Run)
-    found: dict[Any, list[float]] = defaultdict(list)
+    speeds: dict[Any, list[float]] = defaultdict(list)
     for job in measured:
         if job.run_id in specs and job.images_per_second:
-            found[_workload_key(specs[job.run_id]), _device(home, job.run_id)].append(job.images_per_second)
-    return {key: sum(values) / len(values) for key, values in found.items()}
+            speeds[_workload_key(specs[job.run_id]), _device(home, job.run_id)].append(job.images_per_second)
+    return {key: sum(values) / len(values) for key, values in speeds.items()}
 
 
 def _device(home: Home, run_id: str) -> str | None:
-    """The GPU a run was trained on, as its provenance names it (`gpu`); None for a CPU."""
+    """Return the GPU that a run was trained on, as its provenance names it (`gpu`); None for a CPU."""
     from jobs import provenance
 
     name = provenance.read(home.run(run_id)).get("gpu")
-    known = gpus.find_gpu(str(name)) if name else None
-    return known.name if known else name
+    gpu = gpus.find_gpu(str(name)) if name else None
+    return gpu.name if gpu else name

@@ -1,4 +1,4 @@
-"""What networks cost per image: by the table, else counted by the engine in a process of its own, once on a machine."""
+"""The operations of networks per image: from the table, else counted once on a machine, in a process of its own."""
 
 from __future__ import annotations
 
@@ -21,38 +21,39 @@ from experiments.spec import Run
 
 
 def cached_flop_counts(runs: Iterable[Run]) -> dict[Any, NetworkCount]:
-    """The counts of the runs' networks by `costs.count_key`.
+    """Return the counts of the runs' networks by `costs.count_key`.
 
     Raises CebctlError if the engine can't build one.
     """
-    wanted = {costs.count_key(run): run for run in runs}
-    found = {key: count for key, count in costs.network_counts().items() if key in wanted}
-    files = _files(wanted.keys() - found.keys())
-    found |= {key: count for key, file in files.items() if (count := _read(file))}
-    missing = [run for key, run in wanted.items() if key not in found]
+    by_key = {costs.count_key(run): run for run in runs}
+    counts = {key: count for key, count in costs.network_counts().items() if key in by_key}
+    files = _files(by_key.keys() - counts.keys())
+    counts |= {key: count for key, file in files.items() if (count := _read(file))}
+    missing = [run for key, run in by_key.items() if key not in counts]
     for run, count in zip(missing, _count(missing) if missing else [], strict=True):
-        found[costs.count_key(run)] = count
-        _keep(files[costs.count_key(run)], count)
-    return found
+        counts[costs.count_key(run)] = count
+        _write(files[costs.count_key(run)], count)
+    return counts
 
 
 def _count(runs: Sequence[Run]) -> list[NetworkCount]:
-    done = subprocess.run(
+    # The engine imports torch, which takes seconds and memory that `plan` does not need otherwise.
+    process = subprocess.run(
         [sys.executable, "-P", "-m", "jobs.engine.flops"], input=msgspec.json.encode(runs), capture_output=True
     )
-    if done.returncode:
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
-        raise CebctlError(f"counting operations: {lines[-1] if lines else done.returncode}")
-    return msgspec.json.decode(done.stdout, type=list[NetworkCount])
+    if process.returncode:
+        lines = process.stderr.decode(errors="replace").strip().splitlines()
+        raise CebctlError(f"counting operations: {lines[-1] if lines else process.returncode}")
+    return msgspec.json.decode(process.stdout, type=list[NetworkCount])
 
 
 def _files(keys: Collection[Any]) -> dict[Any, Path]:
-    """Return where counts are remembered: not in a home, which `plan` leaves as it is. A network whose version was
-    raised may count otherwise."""
+    """Return the cache files of counts, outside of any home, which `plan` leaves as it is. Their names depend on the
+    versions of the networks, as another version may have another count."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(os.environ.get("CEBCTL_CACHE") or Path(cache, "cebctl"))
-    named = {key: msgspec.json.encode([*key, numerics.count_versions(key[0])]) for key in keys}
-    return {key: folder / f"{hashlib.sha256(name).hexdigest()[:32]}.json" for key, name in named.items()}
+    contents = {key: msgspec.json.encode([*key, numerics.count_versions(key[0])]) for key in keys}
+    return {key: folder / f"{hashlib.sha256(name).hexdigest()[:32]}.json" for key, name in contents.items()}
 
 
 def _read(file: Path) -> NetworkCount | None:
@@ -62,7 +63,7 @@ def _read(file: Path) -> NetworkCount | None:
         return None
 
 
-def _keep(file: Path, count: NetworkCount) -> None:
+def _write(file: Path, count: NetworkCount) -> None:
     with contextlib.suppress(OSError):  # then it is counted again
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(file, msgspec.json.encode(count))

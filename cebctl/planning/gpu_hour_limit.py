@@ -1,4 +1,4 @@
-"""A limit on what a submission may cost, in the GPU-hours that `plan` shows as to do."""
+"""Limit the cost of a submission, in the GPU-hours that `plan` shows as to do."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from cebctl.status.families import family_axes
 from experiments.errors import InputError
 from experiments.matrix.planned_run import format_value
 
-_NAMED = 4
-"""Families that a message names."""
+_MAX_FAMILIES = 4
+"""The families that a message names."""
 
 
 def check_gpu_hours(plan: Plan, allowed: float) -> None:
@@ -27,7 +27,7 @@ def check_gpu_hours(plan: Plan, allowed: float) -> None:
 
 
 def _shares(plan: Plan) -> list[str]:
-    """What each family would take, the most costly first: `ceb 152: 21 runs, 8,000`."""
+    """Return the share of each family, the most costly first: `ceb 152: 21 runs, 8,000`."""
     axes = family_axes(run.planned for run in plan.runs)
     names = {
         run.planned.run_id: " ".join(format_value(run.planned.axes[key]) for key in axes if key in run.planned.axes)
@@ -39,11 +39,11 @@ def _shares(plan: Plan) -> list[str]:
         hours[names[job.run_id]] += job.hours * max(job.gpus, 1)  # type: ignore[assignment]
         runs.setdefault(names[job.run_id], set()).add(job.run_id)
     shares = [
-        f"{name}: {len(runs[name])} run{'s' * (len(runs[name]) > 1)}, {_hours(taken)}"
-        for name, taken in hours.most_common(_NAMED)
+        f"{name}: {len(runs[name])} run{'s' * (len(runs[name]) > 1)}, {_hours(total)}"
+        for name, total in hours.most_common(_MAX_FAMILIES)
     ]
-    others = len(hours) - len(shares)
-    return [*shares, f"{others} more families"] if others else shares
+    more = len(hours) - len(shares)
+    return [*shares, f"{more} more families"] if more else shares
 
 
 def _hours(hours: float) -> str:

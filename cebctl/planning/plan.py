@@ -1,4 +1,4 @@
-"""What `submit` would do and what it costs, found by looking alone."""
+"""Plan a submission: the jobs that `submit` would send and their cost. Changes nothing."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ from store.connect import Store
 from store.read_only import read_only
 
 DEFAULT_GPUS = 8
-"""At once, where nobody says how many there are and no job needs more."""
+"""How many GPUs a plan assumes, unless the user says how many there are or a job needs more."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """The runs of one objective on one network and one data set, and what they cost together."""
+    """The runs of one objective on one network and one data set, and their cost."""
 
     axes: dict[str, Any]
-    """The fields that tell it from the matrix's other families."""
+    """The fields in which it differs from the matrix's other families."""
     runs: tuple[RunStatus, ...]
     estimates: tuple[Estimate, ...]
 
@@ -61,34 +61,34 @@ class Family:
     @property
     def varied_axes(self) -> dict[str, list[Any]]:
         """The values that each other axis takes within the family."""
-        found: dict[str, dict[Any, None]] = {}
+        axes: dict[str, dict[Any, None]] = {}
         for run in self.runs:
             for key, value in run.planned.axes.items():
                 if key not in self.axes:
-                    found.setdefault(key, {})[value] = None
-        return {key: list(values) for key, values in found.items()}
+                    axes.setdefault(key, {})[value] = None
+        return {key: list(values) for key, values in axes.items()}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A matrix, what is there, what would be submitted, and what it costs."""
+    """A matrix, the states of its runs, the stages that would be submitted, and their cost."""
 
     matrix: Matrix
     runs: tuple[RunStatus, ...]
     estimates: tuple[Estimate, ...]
-    """Of the whole of each run, done or not."""
+    """The cost of each whole run, done or not."""
     pending: tuple[tuple[RunStatus, StageStatus], ...]
     """The stages that would be submitted, at once or, where they wait for another run and the executor can't have them
     do so, later."""
     gpus: int
-    """At once, for the wall-clock time; CPU cores if no run asks for a GPU."""
+    """How many the wall-clock time assumes; CPU cores if no run asks for a GPU."""
     changes: MatrixDiff | None = None
     missing_parents: tuple[str, ...] = ()
-    """What is wrong with runs that extend one which nobody will train."""
+    """Messages about runs that extend a run which nobody will train."""
     remaining: Mapping[RunStage, float] = field(default_factory=dict)
-    """The share that is left, in [0, 1], of each stage in `due`: behind its checkpoint, or of its benchmarks."""
+    """The share that remains, in [0, 1], of each stage in `pending`: behind its checkpoint, or of its benchmarks."""
     again: Rerun | None = None
-    """What is to be done although it is done, and nothing else."""
+    """The selection of stages to be done again; then nothing else is submitted."""
 
     @cached_property
     def families(self) -> tuple[Family, ...]:
@@ -101,8 +101,10 @@ class Plan:
             members[0].append(run)
             members[1].append(estimate)
         return tuple(
-            Family({k: runs[0].planned.axes[k] for k in paths if k in runs[0].planned.axes}, tuple(runs), tuple(found))
-            for runs, found in grouped.values()
+            Family(
+                {k: runs[0].planned.axes[k] for k in paths if k in runs[0].planned.axes}, tuple(runs), tuple(estimates)
+            )
+            for runs, estimates in grouped.values()
         )
 
     @cached_property
@@ -111,7 +113,7 @@ class Plan:
 
     @cached_property
     def ineffective_settings(self) -> dict[str, list[PlannedRun]]:
-        """What is set and never takes effect in the runs that are still to be trained."""
+        """The settings that never take effect in the runs that are still to be trained, with those runs."""
         return jump_start_checks.runs_by_ineffective_setting(
             [run.planned for run in self.runs if run.stages[0].state != "done"]
         )
@@ -126,17 +128,17 @@ class Plan:
 
     @property
     def hours(self) -> float:
-        """Of everything, whether done or not."""
+        """The hours of all runs, done or not."""
         return sum(estimate.hours for estimate in self.estimates)
 
     @cached_property
     def pending_jobs(self) -> list[ScheduledJob]:
         """The jobs that would be submitted."""
         by_run = {run.planned.run_id: estimate for run, estimate in zip(self.runs, self.estimates, strict=True)}
-        extended = {run.planned.run_id: run.stages[0].untrained_parent for run in self.runs}
+        parents = {run.planned.run_id: run.stages[0].untrained_parent for run in self.runs}
         return [
             ScheduledJob(
-                run_id, array.stage, hours * self.remaining.get((run_id, array.stage), 1.0), gpus, extended[run_id]
+                run_id, array.stage, hours * self.remaining.get((run_id, array.stage), 1.0), gpus, parents[run_id]
             )
             for array in self.job_arrays
             for gpus in [array.resources.gpus]
@@ -150,21 +152,21 @@ class Plan:
 
     @cached_property
     def wall_hours(self) -> float:
-        """How long what would be submitted takes on `gpus`."""
+        """The hours that the pending jobs take on `gpus`."""
         return wall_hours(self.pending_jobs, self.gpus)
 
     @property
     def longest_run(self) -> tuple[str, float]:
-        """The run that takes longest of what would be submitted, and its hours."""
+        """The run whose pending jobs take longest, and its hours."""
         hours: Counter[str] = Counter()
         for job in self.pending_jobs:
             hours[job.run_id] += job.hours * max(job.gpus / self.gpus, 1)  # type: ignore[assignment]
-        run_id, taken = hours.most_common(1)[0]
-        return next(run.planned.name for run in self.runs if run.planned.run_id == run_id), taken
+        run_id, longest = hours.most_common(1)[0]
+        return next(run.planned.name for run in self.runs if run.planned.run_id == run_id), longest
 
     @property
     def resumed_runs(self) -> list[str]:
-        """The names of the runs that go on from a checkpoint."""
+        """The names of the runs that resume from a checkpoint."""
         return [
             run.planned.name
             for run, stage in self.pending
@@ -182,8 +184,8 @@ class Plan:
         return [describe(benchmark) for benchmark in self.matrix.benchmarks if not is_runnable(benchmark)]
 
     def to_json(self) -> dict[str, Any]:
-        """DESIGN's contract of `plan --json`; what goes beyond it may grow."""
-        found: dict[str, Any] = {
+        """Return the document of `plan --json`."""
+        document: dict[str, Any] = {
             "matrix": self.matrix.name,
             "runs": list(self._runs_json()),
             "arrays": [
@@ -216,20 +218,20 @@ class Plan:
                 "disk_bytes": self.disk_bytes,
             },
         }
-        found["warnings"] = [
+        document["warnings"] = [
             {"text": text, "run_ids": [run.run_id for run in runs]} for text, runs in self.ineffective_settings.items()
         ]
         if self.changes:
-            found["changes"] = self.changes.to_json()
+            document["changes"] = self.changes.to_json()
         if self.again:
             benchmarks = [b for b in self.matrix.benchmarks if b in self.again.benchmarks]
-            found["again"] = {"train": self.again.train, "benchmarks": msgspec.to_builtins(benchmarks)}
-        return found
+            document["again"] = {"train": self.again.train, "benchmarks": msgspec.to_builtins(benchmarks)}
+        return document
 
     def _runs_json(self) -> Iterator[dict[str, Any]]:
-        to_do: Counter[str] = Counter()
+        hours: Counter[str] = Counter()
         for job in self.pending_jobs:
-            to_do[job.run_id] += job.hours * max(job.gpus, 1)  # type: ignore[assignment]
+            hours[job.run_id] += job.hours * max(job.gpus, 1)  # type: ignore[assignment]
         for run, estimate in zip(self.runs, self.estimates, strict=True):
             yield {
                 "run_id": run.planned.run_id,
@@ -240,7 +242,7 @@ class Plan:
                     {"stage": stage.stage, "state": stage.state, "generation": stage.generation} for stage in run.stages
                 ],
                 "gpu_hours": estimate.hours,
-                "gpu_hours_to_do": float(to_do[run.planned.run_id]),
+                "gpu_hours_to_do": float(hours[run.planned.run_id]),
                 "gpu_hours_basis": estimate.basis,
                 "gpu": estimate.gpu,
                 "gpus": estimate.gpus,
@@ -260,8 +262,8 @@ def make_plan(
     diff: bool = False,
     again: Rerun | None = None,
 ) -> Plan:
-    """Look, and change nothing. `gpu` names the kind and `gpus` the number there are; without, what the matrix asks
-    for, and what its largest job needs but at least `DEFAULT_GPUS`."""
+    """Return the plan of a matrix, and change nothing. `gpu` and `gpus` say which GPUs there are and how many; by
+    default those that the matrix asks for, and as many as its largest job needs but at least `DEFAULT_GPUS`."""
     with read_only(home) as store:
         status = collect_matrix_status(matrix, store, home, fresh=False, again=again)
         return plan_from_status(
@@ -281,22 +283,28 @@ def plan_from_status(
     diff: bool = False,
     again: Rerun | None = None,
 ) -> Plan:
-    """Return the plan that follows from a status that was collected with the same `again`; as `make_plan` does."""
+    """Return the plan that follows from a status which was collected with the same `again`: see `make_plan`."""
     runs = status.runs
-    behind = runs_with_pending_training(runs, runs_in_training(status.observations), retry_failed=retry_failed)
-    offered = pending_stages(runs, retry_failed=retry_failed, dependable=behind, again=again)
+    dependable = runs_with_pending_training(runs, runs_in_training(status.observations), retry_failed=retry_failed)
+    stages = pending_stages(runs, retry_failed=retry_failed, dependable=dependable, again=again)
     estimates = cost_estimates.estimate_costs(matrix, store, home, gpu)
-    alone = missing_parents(matrix, runs, store)
-    changed = diff_matrix(matrix, runs, store) if diff else None
     largest = max(estimate.gpus for estimate in estimates)
-    number = gpus or (max(largest, DEFAULT_GPUS) if largest else len(os.sched_getaffinity(0)))
-    left = {(run.planned.run_id, stage.stage): _left(run, stage, home) for run, stage in offered}
-    return Plan(matrix, tuple(runs), tuple(estimates), tuple(offered), number, changed, tuple(alone), left, again)
+    return Plan(
+        matrix=matrix,
+        runs=tuple(runs),
+        estimates=tuple(estimates),
+        pending=tuple(stages),
+        gpus=gpus or (max(largest, DEFAULT_GPUS) if largest else len(os.sched_getaffinity(0))),
+        changes=diff_matrix(matrix, runs, store) if diff else None,
+        missing_parents=tuple(missing_parents(matrix, runs, store)),
+        remaining={(run.planned.run_id, stage.stage): _remaining_share(run, stage, home) for run, stage in stages},
+        again=again,
+    )
 
 
-def _left(run: RunStatus, stage: StageStatus, home: Home) -> float:
-    """Return the share of a stage that is still to be done: what lies behind the newest checkpoint, as it stands on
-    the disk, or the benchmarks that have no result."""
+def _remaining_share(run: RunStatus, stage: StageStatus, home: Home) -> float:
+    """Return the share of a stage that is still to be done: the steps after its newest checkpoint on the disk, or the
+    benchmarks that have no result."""
     planned = run.planned
     if stage.stage == "train":
         newest = next(checkpoint_files.newest_first(home.run(planned.run_id, stage.generation).checkpoints), None)
@@ -306,5 +314,5 @@ def _left(run: RunStatus, stage: StageStatus, home: Home) -> float:
 
 
 def _hours(estimate: Estimate, stage: str, gpus: int) -> float:
-    """How long one job takes on what it asks for."""
+    """Return the hours of one job on the GPUs that it asks for."""
     return (estimate.train_hours if stage == "train" else estimate.evaluate_hours) / max(gpus, 1)

@@ -66,7 +66,7 @@ class Executor(Protocol):
 
     @property
     def max_parallel(self) -> int | None:
-        """How many jobs of a submission may run at a time; None where nothing limits them."""
+        """The limit on jobs of a submission that run at a time; None if there is none."""
 
     def dependable_runs(
         self, runs: Sequence[RunStatus], observations: Observations, *, retry_failed: bool
