@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cebctl.submission.submit import submitted
+from cebctl.submission.submit import submission_record
 from experiments.identity import evaluation_id
 from experiments.matrix.load import load
 from jobs.journal.files import Journal
@@ -68,7 +68,7 @@ def sound(matrix: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, l
     ]
     launched = Launched(job="s1-0", executor_id="host/boot/1/2", pid=1)
     released = Released(submission="s0", run_id=planned.runs[0].run_id, stage="train", reason="")
-    journals["submissions/s1.jsonl"] = [submitted("s1", planned, "local", "c"), *claims, launched, released]
+    journals["submissions/s1.jsonl"] = [submission_record("s1", planned, "local", "c"), *claims, launched, released]
     for run in planned.runs:
         head = {"submission": "s1", "run_id": run.run_id, "attempt": 1, "host": "h", "pid": 1}
         journals[f"runs/{run.run_id}/journal/train.1.jsonl"] = [

@@ -35,29 +35,29 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def test_a_network_is_counted_once_and_what_is_damaged_again(asked: list[int], tmp_path: Path) -> None:
     wider = msgspec.structs.replace(RUN, network=SmallCnn(width=6, z_dim=7))
-    first = flop_counts.counted([RUN, RUN, wider])
+    first = flop_counts.cached_flop_counts([RUN, RUN, wider])
     assert asked == [2] and first[costs.count_key(RUN)].z_dim == 7
-    assert flop_counts.counted([wider, RUN]) == first and asked == [2]
+    assert flop_counts.cached_flop_counts([wider, RUN]) == first and asked == [2]
     files = sorted((tmp_path / "cache").iterdir())
     assert len(files) == 2
     files[0].write_bytes(files[0].read_bytes()[:-9])
     files[1].write_bytes(b"{}")
-    assert flop_counts.counted([RUN, wider]) == first and asked == [2, 2]
+    assert flop_counts.cached_flop_counts([RUN, wider]) == first and asked == [2, 2]
 
 
 def test_a_network_of_another_version_is_counted_anew(asked: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    flop_counts.counted([RUN])
+    flop_counts.cached_flop_counts([RUN])
     monkeypatch.setattr("jobs.provenance.engine_digest", lambda: "of a comment more")
-    flop_counts.counted([RUN])
+    flop_counts.cached_flop_counts([RUN])
     assert asked == [1]
     monkeypatch.setitem(numerics.VERSIONS, "network.small_cnn", 2)
-    flop_counts.counted([RUN])
+    flop_counts.cached_flop_counts([RUN])
     assert asked == [1, 1]
 
 
 def test_without_a_place_to_remember_it_is_counted_every_time(asked: list[int], tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file")
-    assert flop_counts.counted([RUN]) == flop_counts.counted([RUN]) and asked == [1, 1]
+    assert flop_counts.cached_flop_counts([RUN]) == flop_counts.cached_flop_counts([RUN]) and asked == [1, 1]
 
 
 def test_what_the_table_has_is_not_counted(asked: list[int]) -> None:
@@ -67,7 +67,7 @@ def test_what_the_table_has_is_not_counted(asked: list[int]) -> None:
         for name in ("imagenet", "cifar10", "digits")
         if costs.count_key(_on(name, network)) in costs.network_counts()
     )
-    assert flop_counts.counted([_on(data, network)]) and not asked
+    assert flop_counts.cached_flop_counts([_on(data, network)]) and not asked
 
 
 def _on(data: str, network: Any) -> Run:
