@@ -119,7 +119,7 @@ def _headline(name: str, candidates: Sequence[Column], matrix: Matrix, results: 
         if run.run.adversary.__struct_config__.tag == "none" or printed is None:
             continue
         if printed.attack is None or printed.attack.eps is not None:
-            continue
+            continue  # a number without an attack, or whose radius is printed
         values: Mapping[str, float] = {
             column.name: measurement.value
             for column in candidates

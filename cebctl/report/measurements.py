@@ -60,6 +60,7 @@ def _over_corruptions(
     The images are the same under every corruption, so the interval assumes errors that rise and fall together: it is
     the mean of the ends, the widest that is possible.
     """
+    # The papers report a mean over all 15 corruptions, so that one that is missing leaves no number.
     errors = {name: run_measurement(results, run_id, evaluation, name, {}) for name in CORRUPTIONS}
     measured = {name: error for name, error in errors.items() if error is not None}
     if len(measured) < len(CORRUPTIONS):

@@ -85,6 +85,7 @@ def _select(members: Sequence[Row], rule: Rule) -> Selected | None:
     if len(candidates) < 2:
         return None
     best = min(_loss(cell) for _, cell in candidates)
+    # 1e-12: a rho that is exactly `within` of the best counts, whatever floats make of the sum.
     near_best = [row for row, cell in candidates if _loss(cell) <= best + rule.within + 1e-12]
     chosen = min(near_best, key=lambda row: row.axes["rho"])
     among, incomplete = _rhos(candidates), _rhos([(row, cell) for row, cell in cells if cell.absent])

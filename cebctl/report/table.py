@@ -77,14 +77,14 @@ def build_report(
     rows = tuple(_row(group, all_columns, source) for group in _groups(matrix.runs))
     complete = Table(matrix.title, tuple(column.name for column in all_columns), rows)
     selected = select_rho(rows, RULES[matrix.report.rho_star])
-    papers = _papers(matrix, rows, selected, headline, all_columns)
-    tables = (*papers, replace(complete, name=f"{matrix.title}: every measure of every run", supplement=True))
+    printed = _printed_tables(matrix, rows, selected, headline, all_columns)
+    tables = (*printed, replace(complete, name=f"{matrix.title}: every measure of every run", supplement=True))
     remarks = [*footnotes.footnotes(matrix, rows, selected, by_key.values(), versions), *remarks]
     verdicts = attacks.audit_verdicts(by_key.values())
-    return Report(matrix.name, matrix.title, tables if papers else (complete,), selected, tuple(remarks), verdicts)
+    return Report(matrix.name, matrix.title, tables if printed else (complete,), selected, tuple(remarks), verdicts)
 
 
-def _papers(
+def _printed_tables(
     matrix: Matrix,
     rows: tuple[Row, ...],
     selected: Mapping[str, Any],

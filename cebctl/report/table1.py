@@ -138,6 +138,7 @@ def _with_best(models: Sequence[Row], architectures: Sequence[str]) -> list[Row]
 
 def _mark(column: str, cell: Cell | Missing, same_architecture: Sequence[Row]) -> Cell | Missing:
     cells = [row.cells[column] for row in same_architecture]
+    # 0.1 point, as the papers print: what reads the same is equally bold.
     values = [round(other.value, 3) for other in cells if isinstance(other, Cell)]
     if not isinstance(cell, Cell) or len(values) < len(cells):
         return cell

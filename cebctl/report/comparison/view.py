@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cebctl.render.console import fit_columns, print_table, result_console
-from cebctl.report.comparison.paired_tests import Comparison, Detection, estimate_detection
+from cebctl.report.comparison.paired_tests import Comparison, estimate_detection
 
 
 def comparison_json(
@@ -120,19 +120,15 @@ def _detections(comparisons: Sequence[Comparison], points: float) -> Iterator[st
         f"(from {first.seeds_a} and {first.seeds_b} seeds, so roughly):"
     )
     for comparison in comparisons:
-        if (needed := estimate_detection(comparison, points)) is not None:
-            yield f"  {comparison.benchmark}: {_needed(comparison, needed)}; {_deviations(comparison)}"
-
-
-def _needed(comparison: Comparison, needed: Detection) -> str:
-    if needed.seeds is None:
-        return f"no number of seeds: {comparison.n:,} images show {needed.least * 100:.1f} points at best"
-    return f"{needed.seeds:,} seeds on each side"
-
-
-def _deviations(comparison: Comparison) -> str:
-    """Return the standard errors of the difference by seeds and by images."""
-    by_seeds, by_images = (
-        math.sqrt(part) * 100 for part in (float(sum(comparison.spread.seeds)), float(comparison.spread.images))
-    )
-    return f"standard error {by_seeds:.2f} points by seeds, {by_images:.2f} by images"
+        if (needed := estimate_detection(comparison, points)) is None:
+            continue
+        if needed.seeds is None:
+            seeds = f"no number of seeds: {comparison.n:,} images show {needed.least * 100:.1f} points at best"
+        else:
+            seeds = f"{needed.seeds:,} seeds on each side"
+        variances = float(sum(comparison.spread.seeds)), float(comparison.spread.images)
+        by_seeds, by_images = (math.sqrt(variance) * 100 for variance in variances)
+        yield (
+            f"  {comparison.benchmark}: {seeds}; "
+            f"standard error {by_seeds:.2f} points by seeds, {by_images:.2f} by images"
+        )

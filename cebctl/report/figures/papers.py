@@ -56,7 +56,7 @@ def accuracy_and_rate(source: FigureData) -> Iterator[Figure]:
     styles = family_styles(source.rows)
     for short, title in measures:
         for name in source.columns_named(short)[:1]:
-            if _measured(source.rows, name):
+            if any(isinstance(row.cells.get(name), Cell) for row in source.rows):
                 series = tuple(series_over_rho(source.rows, name, styles))
                 panels.append(Panel(title, RHO, column_unit(source.rows, name), series))
     shown = _without_doubles(panels)
@@ -180,7 +180,9 @@ def errors_by_corruption(name: str, depth: str, source: FigureData) -> Iterator[
     shown = [model for model in paper.models if model.architecture.startswith(depth)]
     consistent = {model.architecture for model in shown if model.objective == "cceb"}
     swept = [m for m in shown if m.objective == ("cceb" if m.architecture in consistent else "ceb")]
-    order = {m.architecture: i for i, m in enumerate(sorted(swept, key=_printed_light_to_dark))}
+    # The papers draw the networks from light to dark: with AutoAugment first, the widest last.
+    light_to_dark = sorted(swept, key=lambda model: ("x2" in model.architecture, "-aa" not in model.architecture))
+    order = {model.architecture: index for index, model in enumerate(light_to_dark)}
     above = max((row.axes["rho"] for row in source.rows if "rho" in row.axes), default=10.0) + 1  # the baselines' marks
     panels = []
     for printed in paper.rows:
@@ -197,10 +199,6 @@ def errors_by_corruption(name: str, depth: str, source: FigureData) -> Iterator[
         )
         title = f"Errors of {depth} by corruption"
         yield Figure(name, title, caption, tuple(panels), ladder=True, summary=3)
-
-
-def _printed_light_to_dark(model: published.PaperModel) -> tuple[bool, bool]:
-    return "x2" in model.architecture, "-aa" not in model.architecture
 
 
 def _ladder_series(
@@ -224,10 +222,6 @@ def _ladder_series(
     at = above if baseline else float(model.rho_star or 0)
     hollow = Mark(at, model.cells[column].value * 100, label=f"{model.subject}, published")
     yield Series(f"{model.architecture} {model.objective}", "published", style, (hollow,))
-
-
-def _measured(rows: Sequence[Row], column: str) -> bool:
-    return any(isinstance(row.cells.get(column), Cell) for row in rows)
 
 
 BUILDERS: Mapping[str, Callable[[FigureData], Iterator[Figure]]] = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from cebctl.report import number_format
 from cebctl.report.cells import Cell, Report, Table
@@ -51,8 +52,9 @@ class Grid:
         """Yield the columns in parts that fit the width beside the stub: a number is never cut."""
         room = width - sum(strip.width + GAP for strip in self.stub) + GAP
         part: list[GridColumn] = []
-        for family in _families(self.strips):
-            for piece in _pieces(family, room):
+        # A column without a family is one by itself.
+        for _, family in groupby(enumerate(self.strips), lambda strip: strip[1].family or strip[0]):
+            for piece in _pieces([strip for _, strip in family], room):
                 if part and (part[0].family != piece[0].family or _width([*part, *piece]) > room):
                     yield tuple(part)
                     part = []
@@ -114,16 +116,6 @@ def _models_across(report: Report, table: Table) -> Grid:
         heads = ", ".join(filter(None, ["ours", number_format.row_seeds(row) * number_format.has_seeds(table)]))
         strips.append(GridColumn((*row.heads, f"{heads} [95%] paper diff."), cells, family))
     return Grid(table.name, (stub,), tuple(strips))
-
-
-def _families(strips: Sequence[GridColumn]) -> list[list[GridColumn]]:
-    families: list[list[GridColumn]] = []
-    for strip in strips:
-        if strip.family and families and families[-1][0].family == strip.family:
-            families[-1].append(strip)
-        else:
-            families.append([strip])
-    return families
 
 
 def _pieces(family: Sequence[GridColumn], room: int) -> Iterator[list[GridColumn]]:

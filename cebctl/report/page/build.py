@@ -81,7 +81,13 @@ def render_page(
         newest=_newest(row.measured_at for rows in results_of_run.values() for row in rows),
         policy=_policy(scripts),
         css=Markup((FOLDER / "page.css").read_text("utf-8") + _state_colours()),
-        data=script_json(_data(figures)),
+        data=script_json(
+            {
+                "figures": {figure.name: vega.chart(figure, for_page=True) for figure in figures},
+                "curve": vega.CURVE,
+                "on_dark": style.ON_DARK,
+            }
+        ),
         library=Markup(scripts[0]),
         script=Markup(scripts[1]),
     )
@@ -95,11 +101,6 @@ def script_json(value: Any) -> Markup:
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return Markup(text)
-
-
-def _data(figures: Sequence[Figure]) -> dict[str, Any]:
-    charts = {figure.name: vega.chart(figure, for_page=True) for figure in figures}
-    return {"figures": charts, "curve": vega.CURVE, "on_dark": style.ON_DARK}
 
 
 @cache

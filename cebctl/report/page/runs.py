@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,11 +52,13 @@ def page_run(
         name=status.planned.name + mark,
         state=status.state,
         error=reason(status) if failed else "",
-        spec=_yaml(msgspec.json.encode(status.planned.run)),
+        spec=yaml.safe_dump(
+            msgspec.to_builtins(status.planned.run), sort_keys=False, default_flow_style=None, allow_unicode=True
+        ),
         results=tuple(
             _result(row, versions.result_drift(row))
             for row in results
-            if "/" not in row.name and not row.name.startswith("bin_")
+            if "/" not in row.name and not row.name.startswith("bin_")  # parts of others: severities, calibration bins
         ),
         attempts=tuple(_attempt(job) for job in details.jobs),
         audits={threat: str(audit) for threat, audit in audits.items()},
@@ -66,10 +67,6 @@ def page_run(
         log=details.log,
         has_curves=any(curve_marks(name, "", "", details.curves) for name in PANEL_METRICS),
     )
-
-
-def _yaml(encoded: bytes) -> str:
-    return yaml.safe_dump(json.loads(encoded), sort_keys=False, default_flow_style=None, allow_unicode=True)
 
 
 def _result(row: ResultRow, standing: ResultDrift) -> tuple[str, str, str]:

@@ -79,7 +79,7 @@ def _axis(row: Row, name: str, starred: bool) -> PageCell:
 def _across(report: Report, table: Table, number: int) -> PageTable:
     heads = [
         Head(("", *table.heads, *["seeds"] * number_format.has_seeds(table)), stub=True),
-        *(_model_head(row, number_format.has_seeds(table)) for row in table.rows),
+        *(Head((*row.heads, *[number_format.row_seeds(row)] * number_format.has_seeds(table))) for row in table.rows),
     ]
     rows = [
         (
@@ -89,10 +89,6 @@ def _across(report: Report, table: Table, number: int) -> PageTable:
         for name in table.columns
     ]
     return PageTable(number, table.supplement, table.name, tuple(heads), tuple(rows), "noise")
-
-
-def _model_head(row: Row, with_seeds: bool) -> Head:
-    return Head((*row.heads, *[number_format.row_seeds(row)] * with_seeds))
 
 
 def _cell(cell: Cell | Missing, row: Row, is_mixed: bool) -> PageCell:

@@ -36,11 +36,11 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Matrix, Numb
     """The report of a matrix whose runs measured these numbers."""
 
     def reported(matrix: Matrix, numbers: Numbers) -> Report:
-        there = Home(tmp_path_factory.mktemp("home"))
+        home = Home(tmp_path_factory.mktemp("home"))
         for run in matrix.runs:
-            _write(there, run, numbers(run))
-        with open_home(there, create=True) as store:
-            states = {one.planned.run_id: one for one in collect_statuses(matrix, store, there)}
+            _write(home, run, numbers(run))
+        with open_home(home, create=True) as store:
+            states = {status.planned.run_id: status for status in collect_statuses(matrix, store, home)}
             rows = queries.results(store, [run.run_id for run in matrix.runs])
         return build_report(matrix, states, rows, "e1")
 
@@ -72,8 +72,8 @@ class Printed:
         self._typed = yaml.safe_load(TYPED.read_text())
 
     def columns(self, paper: str) -> Columns:
-        found: Columns = self._typed[f"table1_{paper}"]
-        return found
+        columns: Columns = self._typed[f"table1_{paper}"]
+        return columns
 
     def numbers(self, paper: str) -> Numbers:
         """What the runs of the paper's matrix would have to measure."""
@@ -110,18 +110,18 @@ def _measured(run: PlannedRun, errors: dict[str, float]) -> dict[Any, list[Measu
     def accuracy(name: str) -> list[Measure]:
         return [Measure(name=name, unit="accuracy", total=IMAGES, correct=round(IMAGES * (1 - errors[name] / 100)))]
 
-    found: dict[Any, list[Measure]] = {}
+    measures_by_benchmark: dict[Any, list[Measure]] = {}
     for benchmark in run.benchmarks:
         match benchmark:
             case CommonCorruptions():
-                found[benchmark] = [
+                measures_by_benchmark[benchmark] = [
                     Measure(name=name, unit="error", total=IMAGES, correct=round(IMAGES * errors[name] / 100))
                     for name in CORRUPTIONS
                 ]
             case ImagenetA():
-                found[benchmark] = accuracy("imagenet_a")
+                measures_by_benchmark[benchmark] = accuracy("imagenet_a")
             case Pgd():
-                found[benchmark] = accuracy(f"pgd_{benchmark.norm}")
+                measures_by_benchmark[benchmark] = accuracy(f"pgd_{benchmark.norm}")
             case Clean():
-                found[benchmark] = accuracy("clean")
-    return found
+                measures_by_benchmark[benchmark] = accuracy("clean")
+    return measures_by_benchmark

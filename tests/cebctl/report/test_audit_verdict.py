@@ -18,7 +18,7 @@ def test_an_honest_audit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "reason"),
     [
         ({"audit_zero_gradient": 0.3}, "suspect, because the gradient of 30.0% of the images is all zero"),
         ({"audit_large_eps": 0.02}, "suspect, because 2.0% are still right in a ball that holds every image"),
@@ -32,8 +32,8 @@ def test_an_honest_audit() -> None:
         ),
     ],
 )
-def test_each_sign(change: dict[str, float], said: str) -> None:
-    assert str(verdict(HONEST | change)) == said
+def test_each_sign(change: dict[str, float], reason: str) -> None:
+    assert str(verdict(HONEST | change)) == reason
 
 
 @pytest.mark.parametrize("name", MEASURES)

@@ -34,16 +34,16 @@ Reported = Callable[..., Report]
 
 def _numbers(run: PlannedRun) -> dict[Any, list[Measure]]:
     """Half of 1,000 images right, and half wrong under every corruption."""
-    found: dict[Any, list[Measure]] = {}
+    numbers: dict[Any, list[Measure]] = {}
     for benchmark in run.benchmarks:
         if isinstance(benchmark, CommonCorruptions):
-            found[benchmark] = [Measure(name=name, unit="error", total=1000, correct=500) for name in CORRUPTIONS]
+            numbers[benchmark] = [Measure(name=name, unit="error", total=1000, correct=500) for name in CORRUPTIONS]
         elif isinstance(benchmark, Information | TrainingRate):
-            found[benchmark] = [Measure(name="rate_train_max", unit="nats", total=1000, value=2.0, std=1.0)]
+            numbers[benchmark] = [Measure(name="rate_train_max", unit="nats", total=1000, value=2.0, std=1.0)]
         else:
             name = f"pgd_{benchmark.norm}" if isinstance(benchmark, Pgd) else "clean"
-            found[benchmark] = [Measure(name=name, unit="accuracy", total=1000, correct=500)]
-    return found
+            numbers[benchmark] = [Measure(name=name, unit="accuracy", total=1000, correct=500)]
+    return numbers
 
 
 @pytest.fixture
@@ -71,13 +71,13 @@ def _cells(report: Report, column: str) -> list[Cell | Missing]:
 
 def _notes(report: Report, column: str) -> list[str]:
     columns = list(report.tables[-1].columns)
-    found = []
+    notes = []
     for note in report.notes:
         ranges = [part.partition(" … ") for part in note.partition(":")[0].split(", ")]
         if "omparable" in note and ranges[0][0] in columns:
             names = {n for a, _, b in ranges for n in columns[columns.index(a) : columns.index(b or a) + 1]}
-            found += [note] * (column in names)
-    return found
+            notes += [note] * (column in names)
+    return notes
 
 
 @pytest.mark.parametrize(
@@ -101,8 +101,8 @@ def test_only_the_papers_own_training_stands_beside_it(
 ) -> None:
     made = report(base, "clean", **changes)
     assert tuple(cell.published for cell in _cells(made, "clean")) == published
-    said = [getattr(cell, "not_comparable", None) for cell in _cells(made, "clean")]
-    assert all(one is not None and reason in one for one in said)
+    reasons = [getattr(cell, "not_comparable", None) for cell in _cells(made, "clean")]
+    assert all(text is not None and reason in text for text in reasons)
     assert any(reason in note for note in _notes(made, "clean")) or not reason
 
 
@@ -216,13 +216,15 @@ def test_the_rate_of_another_network_has_none_beside_it(report: Reported) -> Non
 
 def test_table_1_and_its_figure_are_of_a_matrix_that_has_its_models(report: Reported, tmp_path: Path) -> None:
     digits = {"data": "digits", "network": "small_cnn", "optimiser": "adam", "epochs": "1", "batch": "8"}
-    asked = "{table: table1, figures: [v2-1, v2-3]}"
-    made = report(digits, "clean", asked)
+    section = "{table: table1, figures: [v2-1, v2-3]}"
+    made = report(digits, "clean", section)
     assert [table.heads for table in made.tables] == [()] and len(made.tables[0].rows) == 4
     drawn = {figure.name: figure for figure in figures(load(tmp_path / "m.yaml"), made, [], {})}
     assert "v2-3" not in drawn and "ollow" not in drawn["v2-1"].caption
-    made = report(IMAGENET, "clean", asked, epochs="2")
-    (figure,) = [one for one in figures(load(tmp_path / "m.yaml"), made, [], {}) if one.name == "v2-3"]
+    made = report(IMAGENET, "clean", section, epochs="2")
+    (figure,) = [
+        candidate for candidate in figures(load(tmp_path / "m.yaml"), made, [], {}) if candidate.name == "v2-3"
+    ]
     clean = {series.name for series in figure.panels[0].series if series.kind == "published"}
     assert "ResNet50-aa xent" not in clean and "ResNet50 xent" in clean  # beside nothing of ours
 

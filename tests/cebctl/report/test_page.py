@@ -73,12 +73,12 @@ def opened(browser: Any) -> Iterator[Callable[..., Opened]]:
     def opened(file: Path, fragment: str = "", **options: Any) -> Opened:
         page = browser.new_page(viewport={"width": 1280, "height": 900}, **options)
         pages.append(page)
-        found = Opened(page)
-        page.on("console", lambda said: found.problems.append(f"{said.type}: {said.text}"))
-        page.on("pageerror", lambda error: found.problems.append(str(error)))
-        page.on("request", lambda request: found.requests.append(request.url))
+        tab = Opened(page)
+        page.on("console", lambda message: tab.problems.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: tab.problems.append(str(error)))
+        page.on("request", lambda request: tab.requests.append(request.url))
         page.goto(file.as_uri() + fragment)
-        return found
+        return tab
 
     yield opened
     for page in pages:
@@ -95,14 +95,14 @@ def _write(home: Home, run: PlannedRun, clean: int) -> None:
         journal.write(Started())
         for benchmark in run.benchmarks:
             if isinstance(benchmark, Information):
-                found = [Measure(name=n, unit="nats", total=360, value=v, std=0.5) for n, v in
+                measures = [Measure(name=n, unit="nats", total=360, value=v, std=0.5) for n, v in
                          (("rate", clean / 100), ("conditional_entropy", 0.3))]  # fmt: skip
             else:
                 name, unit = numbers[type(benchmark)]  # type: ignore[index]
-                found = [Measure(name=name, unit=unit, total=360, correct=clean)]
+                measures = [Measure(name=name, unit=unit, total=360, correct=clean)]
             evaluation = evaluation_id(benchmark, "digits")
             journal.write(Result(evaluation_id=evaluation, benchmark=benchmark, data_digest="d", checkpoint_step=1,
-                                 engine="e", measures=found))  # fmt: skip
+                                 engine="e", measures=measures))  # fmt: skip
         journal.write(Succeeded())
     log = home.run(run.run_id).log("evaluate", 1)
     log.parent.mkdir()
@@ -113,15 +113,15 @@ def _write(home: Home, run: PlannedRun, clean: int) -> None:
 def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page of four evaluated runs and one that failed with markup in its error and traceback."""
     folder = tmp_path_factory.mktemp("page")
-    matrix, there = folder / "m.yaml", Home(folder / "home")
+    matrix, home = folder / "m.yaml", Home(folder / "home")
     matrix.write_text(MATRIX)
     runs = load(matrix).runs
     for run, clean in zip(runs[:-1], (350, 358, 344, 352), strict=True):
-        _write(there, run, clean)
-    with Journal(there.run(runs[-1].run_id).journal("train", 1)) as journal:
+        _write(home, run, clean)
+    with Journal(home.run(runs[-1].run_id).journal("train", 1)) as journal:
         journal.write(Started(), Failed(error=f"an error {EVIL}", traceback=f"Traceback {EVIL}"))
     command = [sys.executable, "-m", "cebctl.app", "report", str(matrix), "--html", str(folder / "page.html")]
-    environment = os.environ | {"CEBCTL_HOME": str(there.folder), "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"CEBCTL_HOME": str(home.folder), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return folder / "page.html"
@@ -134,13 +134,13 @@ def _column(page: Any, table: str, index: int) -> list[str]:
 
 @needs_browser
 def test_it_opens_without_complaint_and_without_a_request(opened: Callable[..., Opened], page_file: Path) -> None:
-    there = opened(page_file)
-    for number, chart in enumerate(there.page.locator("figure .chart").all()):
+    tab = opened(page_file)
+    for number, chart in enumerate(tab.page.locator("figure .chart").all()):
         chart.scroll_into_view_if_needed()
-        there.page.locator("figure .chart[data-drawn]").nth(number).wait_for()
-    assert there.page.locator("figure svg").count() == 3  # v1 Figure 1, the information plane, training
-    assert there.problems == []
-    assert there.requests == [page_file.as_uri()]
+        tab.page.locator("figure .chart[data-drawn]").nth(number).wait_for()
+    assert tab.page.locator("figure svg").count() == 3  # v1 Figure 1, the information plane, training
+    assert tab.problems == []
+    assert tab.requests == [page_file.as_uri()]
 
 
 @needs_browser
@@ -177,22 +177,22 @@ def test_a_click_on_a_mark_opens_its_run(opened: Callable[..., Opened], page_fil
 
 @needs_browser
 def test_nothing_that_a_run_wrote_is_markup(opened: Callable[..., Opened], page_file: Path) -> None:
-    there = opened(page_file)
-    there.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-    there.page.wait_for_timeout(500)
-    assert there.page.evaluate("window.pwned") is None
-    assert there.page.locator("img, main script, main iframe, main style, main b[onmouseover]").count() == 0
-    text = there.page.locator("main").inner_text()
+    tab = opened(page_file)
+    tab.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    tab.page.wait_for_timeout(500)
+    assert tab.page.evaluate("window.pwned") is None
+    assert tab.page.locator("img, main script, main iframe, main style, main b[onmouseover]").count() == 0
+    text = tab.page.locator("main").inner_text()
     assert f"an error {EVIL}" in text and f"Traceback {EVIL}" in text and f"the log {EVIL}" in text
-    assert there.page.title().startswith("Small </title><script>")
-    assert there.problems == []
+    assert tab.page.title().startswith("Small </title><script>")
+    assert tab.problems == []
 
 
 @needs_browser
 def test_the_policy_stops_what_would_slip_through(opened: Callable[..., Opened], page_file: Path) -> None:
     """Scripts, handlers, evaluated text and connections put into the page by hand do nothing."""
-    there = opened(page_file)
-    there.page.evaluate(
+    tab = opened(page_file)
+    tab.page.evaluate(
         """() => {
           const script = document.createElement("script");
           script.textContent = "window.pwned = 1";
@@ -202,10 +202,10 @@ def test_the_policy_stops_what_would_slip_through(opened: Callable[..., Opened],
           document.body.insertAdjacentHTML("beforeend", "<img src='http://localhost:9/x.png'>");
         }"""
     )
-    fetched = there.page.evaluate("fetch('http://localhost:9/').then(() => 'reached', () => 'refused')")
+    fetched = tab.page.evaluate("fetch('http://localhost:9/').then(() => 'reached', () => 'refused')")
     assert fetched == "refused"
-    assert there.page.evaluate("window.pwned") is None
-    assert all("Content Security Policy" in problem for problem in there.problems) and there.problems
+    assert tab.page.evaluate("window.pwned") is None
+    assert all("Content Security Policy" in problem for problem in tab.problems) and tab.problems
 
 
 @needs_browser
@@ -224,12 +224,14 @@ def _contrast(colour: str, paper: str) -> float:
     """WCAG 2's ratio of `#rrggbb` to `rgb(r, g, b)`."""
 
     def luminance(channels: list[int]) -> float:
-        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (one / 255 for one in channels)]
+        linear = [
+            c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (channel / 255 for channel in channels)
+        ]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
-    ours = luminance([int(colour[start : start + 2], 16) for start in (1, 3, 5)])
+    luminances = luminance([int(colour[start : start + 2], 16) for start in (1, 3, 5)])
     theirs = luminance([int(part) for part in paper.removeprefix("rgb(").rstrip(")").split(",")])
-    return (max(ours, theirs) + 0.05) / (min(ours, theirs) + 0.05)
+    return (max(luminances, theirs) + 0.05) / (min(luminances, theirs) + 0.05)
 
 
 @needs_browser
@@ -280,14 +282,14 @@ def test_the_demos_page(opened: Callable[..., Opened]) -> None:
     page_of_demo = Path(os.environ.get("CEBCTL_DEMO_PAGE", "nowhere"))
     if not page_of_demo.is_file():
         pytest.skip("no page in CEBCTL_DEMO_PAGE: `make demo` writes .cebctl/report.html")
-    there = opened(page_of_demo.absolute())
-    there.page.locator("figure").first.scroll_into_view_if_needed()
-    there.page.locator("figure .chart[data-drawn]").first.wait_for()
-    assert there.problems == []
+    tab = opened(page_of_demo.absolute())
+    tab.page.locator("figure").first.scroll_into_view_if_needed()
+    tab.page.locator("figure .chart[data-drawn]").first.wait_for()
+    assert tab.problems == []
     if os.environ.get("CEBCTL_WRITE_SCREENSHOT"):
-        there.page.evaluate("window.scrollTo(0, 0)")
-        figure = there.page.locator("figure").first.bounding_box()
-        whole = {"x": 0, "y": 0, "width": 1280, "height": figure["y"] + figure["height"]}
+        tab.page.evaluate("window.scrollTo(0, 0)")
+        figure = tab.page.locator("figure").first.bounding_box()
+        area = {"x": 0, "y": 0, "width": 1280, "height": figure["y"] + figure["height"]}
         place = ROOT / "cebctl" / "report" / "page" / "screenshot.png"
-        there.page.screenshot(path=place, full_page=True, clip=whole)
+        tab.page.screenshot(path=place, full_page=True, clip=area)
         Image.open(place).convert("RGB").quantize(256).save(place, optimize=True)

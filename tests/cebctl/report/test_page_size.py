@@ -25,7 +25,7 @@ LIMIT = 5_000_000
 
 
 def test_a_page_of_86_runs_is_under_5_megabytes(home: Path, printed: Any) -> None:
-    matrix, there = load(ROOT / "experiments" / "imagenet.yaml"), Home(home)
+    matrix, jobs_home = load(ROOT / "experiments" / "imagenet.yaml"), Home(home)
     numbers = printed.numbers("v2")
     for order, run in enumerate(matrix.runs):
         points = [
@@ -40,18 +40,18 @@ def test_a_page_of_86_runs_is_under_5_megabytes(home: Path, printed: Any) -> Non
             for benchmark, measures in numbers(run).items()
         ]  # fmt: skip
         for stage, records in (("train", points), ("evaluate", results)):
-            with Journal(there.run(run.run_id).journal(stage, 1)) as journal:  # type: ignore[arg-type]
+            with Journal(jobs_home.run(run.run_id).journal(stage, 1)) as journal:  # type: ignore[arg-type]
                 journal.write(Started(), *records, Succeeded())
-        log = there.run(run.run_id).log("evaluate", 1)
+        log = jobs_home.run(run.run_id).log("evaluate", 1)
         log.parent.mkdir()
         log.write_text("a line of the log & more\n" * TAIL_BYTES)
-    with open_home(there, create=True) as store:
-        runs = collect_statuses(matrix, store, there)
+    with open_home(jobs_home, create=True) as store:
+        runs = collect_statuses(matrix, store, jobs_home)
         rows = queries.results(store, [run.run_id for run in matrix.runs])
-        evidence = collect_run_details(runs, store, there)
+        run_details = collect_run_details(runs, store, jobs_home)
     report = build_report(matrix, {run.planned.run_id: run for run in runs}, rows, "e")
-    curves = {one.status.planned.run_id: one.curves for one in evidence}
-    page = render_page(report, figures_of(matrix, report, rows, curves), evidence, rows, Versions({}, (), "e"))
+    curves = {details.status.planned.run_id: details.curves for details in run_details}
+    page = render_page(report, figures_of(matrix, report, rows, curves), run_details, rows, Versions({}, (), "e"))
     assert len(page.encode()) < LIMIT
     assert page.count("a line of the log &amp; more") > 86 * 100
     assert page.count('<details class="run"') == 86

@@ -46,8 +46,8 @@ SWEEP: Clean = {
 }  # fmt: skip
 
 
-def _null(kind: Any, **given: Any) -> Any:
-    return kind(**{field.name: given.get(field.name) for field in fields(kind)})
+def _null(kind: Any, **values: Any) -> Any:
+    return kind(**{field.name: values.get(field.name) for field in fields(kind)})
 
 
 @pytest.fixture
@@ -182,10 +182,10 @@ def test_a_row_that_lacks_a_seed_says_so(matrix: Matrix, capsys: pytest.CaptureF
 def test_the_page_says_so_too(matrix: Matrix) -> None:
     table, *_ = page_tables(_report(matrix, ONE_OF_TWO, "running"))
     column = [head.lines[0] for head in table.heads].index("clean")
-    lacking, full = table.rows[2], table.rows[3]
-    assert "1 of 2 seeds" in [cell.text for cell in lacking] and "2 seeds" in [cell.text for cell in full]
-    assert lacking[column].interval == " [98.0, 99.4]i" and full[column].interval == " [99.0, 99.0]"
-    assert lacking[column].why == "1 of 2 seeds, 95% interval over images: seed 1 running"
+    incomplete, full = table.rows[2], table.rows[3]
+    assert "1 of 2 seeds" in [cell.text for cell in incomplete] and "2 seeds" in [cell.text for cell in full]
+    assert incomplete[column].interval == " [98.0, 99.4]i" and full[column].interval == " [99.0, 99.0]"
+    assert incomplete[column].why == "1 of 2 seeds, 95% interval over images: seed 1 running"
 
 
 def test_no_note_counts_seeds_that_a_row_does_not_have(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -312,15 +312,15 @@ def test_rho_star_can_be_chosen_on_held_out_images(tmp_path: Path, reported: Cal
 
 
 def test_a_column_that_no_benchmark_has_is_refused(matrix: Matrix) -> None:
-    asked = replace(matrix, report=structs.replace(matrix.report, columns=("clean", "pgd_l3")))
+    requested = replace(matrix, report=structs.replace(matrix.report, columns=("clean", "pgd_l3")))
     with pytest.raises(InputError, match=r"no column 'pgd_l3'.*pgd_linf"):
-        _report(asked, {})
+        _report(requested, {})
 
 
 def test_the_printed_columns_and_the_rest(matrix: Matrix, capsys: pytest.CaptureFixture[str]) -> None:
     """A short name stands for all its threat models; what is not printed is in CSV and JSON."""
-    asked = replace(matrix, report=structs.replace(matrix.report, columns=("pgd_linf",)))
-    report = _report(asked, SWEEP)
+    requested = replace(matrix, report=structs.replace(matrix.report, columns=("pgd_linf",)))
+    report = _report(requested, SWEEP)
     assert report.tables[0].columns == ("pgd_linf@eps=0.1,n=20", "pgd_linf@eps=8/255,n=20")
     write.write_report(report, "table")
     printed = capsys.readouterr().out

@@ -33,8 +33,8 @@ def matrix(paper: str) -> Matrix:
 
 @pytest.fixture(scope="module")
 def typed(paper: str, printed: Any) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = printed.columns(paper)
-    return found
+    columns: list[dict[str, Any]] = printed.columns(paper)
+    return columns
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,9 @@ def test_the_printed_table_comes_back(report: Report, typed: list[dict[str, Any]
     table = report.tables[0]
     assert (len(table.rows), len(table.columns) + 1) == {"v2": (14, 22), "v1": (6, 19)}[paper]
     assert [row.heads[-1] for row in table.rows] == RHO_STAR[paper]
-    assert report.selected and {one.column for one in report.selected.values()} == {"clean" if paper == "v2" else "mce"}
+    assert report.selected and {choice.column for choice in report.selected.values()} == {
+        "clean" if paper == "v2" else "mce"
+    }
     for row, column in zip(table.rows, typed, strict=True):
         for name, printed in column["error_percent"].items():
             cell = row.cells[name]
@@ -87,8 +89,8 @@ def test_what_is_not_run_is_shown_as_missing_beside_the_print(
     """Of a family with three rho, the best of those; of one with none, no rho*."""
 
     def some(run: PlannedRun) -> dict[Any, list[Measure]]:
-        there = run.axes["objective"] != "xent" and run.axes.get("rho", 0) <= 3
-        return printed.numbers(paper)(run) if there else {}
+        has_run = run.axes["objective"] != "xent" and run.axes.get("rho", 0) <= 3
+        return printed.numbers(paper)(run) if has_run else {}
 
     report = reported(matrix, some)
     row = report.tables[0].rows[-1]

@@ -52,12 +52,14 @@ def _write(home: Home, matrix: Matrix, right: dict[str, int]) -> None:
 
 
 def test_seeds_are_compared_as_families(matrix: Matrix, home: Path) -> None:
-    there = Home(home)
-    _write(there, matrix, {"xent seed=0": 300, "xent seed=1": 320, "ceb rho=3 seed=0": 330, "ceb rho=3 seed=1": 350})
+    jobs_home = Home(home)
+    _write(
+        jobs_home, matrix, {"xent seed=0": 300, "xent seed=1": 320, "ceb rho=3 seed=0": 330, "ceb rho=3 seed=1": 350}
+    )
     a, b = resolve_group(matrix, "objective = xent"), resolve_group(matrix, "rho = 3")
     assert (group_name(a[0]), group_name(b[0])) == ("xent", "ceb rho=3")
     with open_memory() as store:
-        ingest(store, there)
+        ingest(store, jobs_home)
         (both,) = compare_groups(matrix, store, a, b)
         (single,) = compare_groups(
             matrix, store, resolve_group(matrix, "xent seed=0"), resolve_group(matrix, "rho = 3, seed = 1")
@@ -82,12 +84,12 @@ evaluate: [clean, clean_holdout]
 
 
 def test_images_are_counted_by_their_own_benchmark_and_are_the_same(tmp_path: Path, home: Path) -> None:
-    path, there = tmp_path / "held.yaml", Home(home)
+    path, jobs_home = tmp_path / "held.yaml", Home(home)
     path.write_text(HELD_OUT)
-    held = load(path)
-    for number, run in enumerate(held.runs):
-        with Journal(there.run(run.run_id).journal("evaluate", 1)) as journal:
-            for benchmark, images in zip(held.benchmarks, (IMAGES, 32), strict=True):
+    with_holdout = load(path)
+    for number, run in enumerate(with_holdout.runs):
+        with Journal(jobs_home.run(run.run_id).journal("evaluate", 1)) as journal:
+            for benchmark, images in zip(with_holdout.benchmarks, (IMAGES, 32), strict=True):
                 measure = Measure(name=tag(benchmark), unit="accuracy", total=images, correct=30 - number)
                 journal.write(Result(
                     evaluation_id=evaluation_id(benchmark, "digits"), benchmark=benchmark, measures=[measure],
@@ -95,8 +97,10 @@ def test_images_are_counted_by_their_own_benchmark_and_are_the_same(tmp_path: Pa
                     per_sample=pack(image < 30 - number for image in range(images)),
                 ))  # fmt: skip
     with open_memory() as store:
-        ingest(store, there)
-        (only,) = compare_groups(held, store, resolve_group(held, "xent"), resolve_group(held, "ceb"))
+        ingest(store, jobs_home)
+        (only,) = compare_groups(
+            with_holdout, store, resolve_group(with_holdout, "xent"), resolve_group(with_holdout, "ceb")
+        )
     assert (only.benchmark, only.n, only.a_only, only.b_only) == ("clean_holdout", 32, 1, 0)
 
 
@@ -124,7 +128,7 @@ def test_both_ways_of_asking_for_json_are_one(call, matrix: Matrix, home: Path) 
 
 def test_seeds_are_paired_by_their_numbers(tmp_path: Path, home: Path) -> None:
     """In another order, and then others on either side."""
-    path, there = tmp_path / "order.yaml", Home(home)
+    path, jobs_home = tmp_path / "order.yaml", Home(home)
     path.write_text(MATRIX.replace("grids: [{objective: xent}", "grids: [{objective: xent, seed: [2, 1, 0]}"))
     matrix = load(path)
     right = {
@@ -134,9 +138,9 @@ def test_seeds_are_paired_by_their_numbers(tmp_path: Path, home: Path) -> None:
         "ceb rho=3 seed=0": 110,
         "ceb rho=3 seed=1": 210,
     }
-    _write(there, matrix, right)
+    _write(jobs_home, matrix, right)
     with open_memory() as store:
-        ingest(store, there)
+        ingest(store, jobs_home)
         (same,) = compare_groups(
             matrix, store, resolve_group(matrix, "objective = xent, seed < 2"), resolve_group(matrix, "rho = 3")
         )
@@ -151,8 +155,10 @@ def test_a_difference_within_the_spread_of_seeds_is_none(call, matrix: Matrix, h
     """83 and 94% against 96 and 86%: the images agree about it, training does not."""
     right = {"xent seed=0": 300, "xent seed=1": 340, "ceb rho=3 seed=0": 345, "ceb rho=3 seed=1": 310}
     _write(Home(home), matrix, right)
-    (found,) = json.loads(call("report", matrix.path, "--compare", "xent", "ceb rho=3", "--json").out)["comparisons"]
-    assert found["p"] > 0.05 and found["low"] < 0 < found["high"]
+    (comparison,) = json.loads(call("report", matrix.path, "--compare", "xent", "ceb rho=3", "--json").out)[
+        "comparisons"
+    ]
+    assert comparison["p"] > 0.05 and comparison["low"] < 0 < comparison["high"]
 
 
 def test_what_a_comparison_is_over_is_in_json(call, matrix: Matrix, home: Path) -> None:
@@ -186,11 +192,11 @@ def test_a_seed_without_results_is_named(call, matrix: Matrix, home: Path) -> No
 
 def test_what_a_report_marks_is_said_of_a_comparison(call, tmp_path: Path, home: Path) -> None:
     """A target rho that was not in force, another cebctl's versions, and a benchmark that a seed lacks."""
-    path, there = tmp_path / "marks.yaml", Home(home)
+    path, jobs_home = tmp_path / "marks.yaml", Home(home)
     path.write_text(MATRIX.replace("[clean]", "[clean, top5]"))
     matrix = load(path)
     for run in matrix.runs:
-        at = there.run(run.run_id)
+        at = jobs_home.run(run.run_id)
         with Journal(at.journal("train", 1)) as journal:
             rho = 9.0 if run.name == "ceb rho=1 seed=1" else run.axes.get("rho")
             metrics = Metrics(step=1, epoch=1.0, values={} if rho is None else {"rho": rho})
@@ -208,11 +214,11 @@ def test_what_a_report_marks_is_said_of_a_comparison(call, tmp_path: Path, home:
                         )
                     )  # fmt: skip
     answer = json.loads(call("report", path, "--compare", "xent", "ceb rho=1", "--json").out)
-    off_target, *others = answer["notes"]
-    assert [one["benchmark"] for one in answer["comparisons"]] == ["clean"]
+    off_target, *other_notes = answer["notes"]
+    assert [comparison["benchmark"] for comparison in answer["comparisons"]] == ["clean"]
     assert off_target.endswith("when training ended: ceb rho=1 seed=1 ended at rho 9.")
-    assert any(note.startswith("† made by a newer cebctl than this one: optimiser.adam") for note in others)
-    assert others[-1] == "Not compared, top5: nothing yet of ceb rho=1 seed=0."
+    assert any(note.startswith("† made by a newer cebctl than this one: optimiser.adam") for note in other_notes)
+    assert other_notes[-1] == "Not compared, top5: nothing yet of ceb rho=1 seed=0."
     assert not any(
         "when training ended" in note
         for note in json.loads(call("report", path, "--compare", "xent", "ceb rho=3", "--json").out)["notes"]

@@ -86,14 +86,14 @@ def test_a_family_against_itself_differs_in_nothing(a: list[list[bool]], times: 
 
 def test_several_comparisons_are_corrected_for_each_other() -> None:
     """Holm's own arithmetic: p of 0.01, 0.04, 0.03 become 0.03, 0.06, 0.06."""
-    one = [compare(name, *([flags] for flags in pair(300, a_only, 10, 60)))
+    comparisons = [compare(name, *([flags] for flags in pair(300, a_only, 10, 60)))
            for name, a_only in (("x", 30), ("y", 22), ("z", 24))]  # fmt: skip
-    three = correct_multiple(one)
-    smallest, middle, largest = sorted(comparison.p for comparison in one)
+    three = correct_multiple(comparisons)
+    smallest, middle, largest = sorted(comparison.p for comparison in comparisons)
     assert three[0].p_corrected == pytest.approx(3 * smallest)
     assert three[2].p_corrected == pytest.approx(2 * middle)
     assert three[1].p_corrected == pytest.approx(max(2 * middle, largest))
-    for before, after in zip(one, three, strict=True):
+    for before, after in zip(comparisons, three, strict=True):
         assert (after.p, after.low, after.at_once) == (before.p, before.low, 3)
         # Bonferroni: the normal's quantile of 0.05 / 3, nearly
         ratio = (after.high_corrected - after.low_corrected) / (before.high - before.low)

@@ -46,19 +46,19 @@ report: {columns: [clean, pgd_l2], figures: [v2-1, v2-2]}
 
 def _accuracies(run: PlannedRun) -> dict[Any, list[Measure]]:
     """Accuracy falls with the radius; that of the adversarially trained run is 46% at 160/255."""
-    found: dict[Any, list[Measure]] = {}
+    measures: dict[Any, list[Measure]] = {}
     for benchmark in run.benchmarks:
         eps = getattr(benchmark, "eps", 0.0) * 255
         right = 900 - round(eps * 440 / 160) if eps < 300 else 0
         if isinstance(benchmark, Information):
-            found[benchmark] = [
+            measures[benchmark] = [
                 Measure(name="rate", unit="nats", total=1000, value=2.0, std=1.0),
                 Measure(name="conditional_entropy", unit="nats", total=1000, value=0.5, std=1.0),
             ]
         else:
             name = {Clean: "clean", Pgd: "pgd_l2"}.get(type(benchmark), "transfer_l2")
-            found[benchmark] = [Measure(name=name, unit="accuracy", total=1000, correct=right)]
-    return found
+            measures[benchmark] = [Measure(name=name, unit="accuracy", total=1000, correct=right)]
+    return measures
 
 
 @pytest.fixture
@@ -101,9 +101,9 @@ def test_accuracy_over_rho_has_the_baselines_across_and_the_print_hollow(figures
 
 def test_runs_off_their_target_are_a_line_of_their_own(sweep: Matrix, reported: Callable[..., Report]) -> None:
     report = reported(sweep, _accuracies)
-    (table, *others) = report.tables
+    (table, *other_tables) = report.tables
     rows = tuple(replace(row, last_rho={"r": 9.0}) if row.axes.get("rho") == 1 else row for row in table.rows)
-    marked = replace(report, tables=(replace(table, rows=rows), *(replace(other, rows=rows) for other in others)))
+    marked = replace(report, tables=(replace(table, rows=rows), *(replace(other, rows=rows) for other in other_tables)))
     figures = build_figures(sweep, marked, [], {})
     (panel,) = next(figure for figure in figures if figure.name == "v2-1").panels
     lines = _series(panel, "line")
@@ -121,8 +121,10 @@ def test_a_matrix_that_names_no_figures_has_accuracy_over_rho_by_attack(
     (panel,) = figures["accuracy"].panels
     assert [mark.at for mark in _series(panel, "line")["pgd l2 eps=128/255,n=20: ceb"].marks] == [1, 2, 5]
     assert len(_series(panel, "line")) == 7  # clean, and of more attacks six
-    alone = replace(unnamed, runs=unnamed.runs[:1])
-    assert "accuracy" not in {figure.name for figure in build_figures(alone, reported(alone, _accuracies), [], {})}
+    single_run = replace(unnamed, runs=unnamed.runs[:1])
+    assert "accuracy" not in {
+        figure.name for figure in build_figures(single_run, reported(single_run, _accuracies), [], {})
+    }
 
 
 def test_accuracy_over_the_radius_shows_swept_runs_more_steps_and_transfer(figures: dict[str, Figure]) -> None:

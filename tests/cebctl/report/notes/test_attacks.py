@@ -40,8 +40,8 @@ def matrix(tmp_path: Path) -> Matrix:
     return load(path)
 
 
-def _null(kind: Any, **given: Any) -> Any:
-    return kind(**{field.name: given.get(field.name) for field in fields(kind)})
+def _null(kind: Any, **values: Any) -> Any:
+    return kind(**{field.name: values.get(field.name) for field in fields(kind)})
 
 
 def _row(run_id: str, benchmark: Any, name: str, correct: int, unit: str = "accuracy") -> ResultRow:
@@ -77,16 +77,16 @@ def _said(report: Report, word: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("attacked", "said"),
+    ("attacked", "text"),
     [
         ([(0, Pgd), (1, Pgd)], "no stronger attack than PGD was run on these models"),
         ([(0, Pgd), (1, Pgd), (1, AutoAttack)], "for some, no stronger attack than PGD was run"),
         ([(0, Pgd), (0, AutoAttack)], "AutoAttack, a stronger attack, stands beside each"),
     ],
 )
-def test_what_stands_beside_pgd(matrix: Matrix, attacked: list[tuple[int, type]], said: str) -> None:
+def test_what_stands_beside_pgd(matrix: Matrix, attacked: list[tuple[int, type]], text: str) -> None:
     (note,) = _said(_report(matrix, attacked), "upper bounds")
-    assert said in note
+    assert text in note
 
 
 def test_both_attacks_have_a_column_and_the_audit_has_words(matrix: Matrix) -> None:
@@ -124,9 +124,9 @@ def test_verdicts_are_footnotes_by_run_and_in_json(matrix: Matrix) -> None:
         "ceb rho=1.",
         "gradient audit, linf eps=0.1: no audit yet: ceb rho=2.",
     ]
-    found = write.report_json(report)["verdicts"]
-    assert found[matrix.runs[0].run_id] == {"linf eps=0.1": {"informative": True, "reasons": (), "n": 100}}
-    assert found[matrix.runs[1].run_id]["linf eps=0.1"]["informative"] is False
+    verdicts = write.report_json(report)["verdicts"]
+    assert verdicts[matrix.runs[0].run_id] == {"linf eps=0.1": {"informative": True, "reasons": (), "n": 100}}
+    assert verdicts[matrix.runs[1].run_id]["linf eps=0.1"]["informative"] is False
 
 
 def test_a_transfer_without_its_source_says_so(matrix: Matrix) -> None:
