@@ -49,14 +49,14 @@ def measure(runs: int) -> dict[str, Any]:
         path = Path(folder) / "large.yaml"
         path.write_text(MATRIX.format(rhos=1))
         with contextlib.redirect_stdout(io.StringIO()):  # start-up: every import, and what is made once
-            plan_view.show(make_plan(load(path), Home(Path(folder) / "home")))
+            plan_view.print_plan(make_plan(load(path), Home(Path(folder) / "home")))
         path.write_text(MATRIX.format(rhos=runs // RUNS_PER_RHO))
         start_memory, start = _now_mb(), time.process_time()
         matrix = load(path)
         expanded = time.process_time()
         plan = make_plan(matrix, Home(Path(folder) / "home"))
         with contextlib.redirect_stdout(io.StringIO()):
-            plan_view.show(plan)
+            plan_view.print_plan(plan)
         done = time.process_time()
         assert len({run.run_id for run in matrix.runs}) == runs
     peak = _peak_mb()

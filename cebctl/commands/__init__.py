@@ -1,1 +1,1 @@
-"""One module per command: it parses, calls the control or the report, and hands the answer to a renderer."""
+"""One module per command: it parses its arguments, calls the package of its subject and hands the result to a view."""

@@ -1,4 +1,4 @@
-"""`cebctl cancel`: stop what waits or runs."""
+"""`cebctl cancel`: stop queued and running runs."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from cebctl.commands.options import WHICH, MatrixArgument, Only
+from cebctl.commands.options import SELECTION, MatrixArgument, Only
 from cebctl.interrupts import defer_interrupts, interrupt_message
 
-ASKED_FROM = 11
-"""Runs from which on a question is asked."""
+CONFIRM_FROM = 11
+"""The number of runs from which on the command asks for confirmation."""
 
 
 @interrupt_message("interrupted: nothing was cancelled")
@@ -19,7 +19,7 @@ def cancel(
     matrix: MatrixArgument,
     only: Only = None,
     others: Annotated[
-        bool, typer.Option("--others", help="What others submitted from this home too.", rich_help_panel=WHICH)
+        bool, typer.Option("--others", help="What others submitted from this home too.", rich_help_panel=SELECTION)
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
 ) -> None:
@@ -42,12 +42,12 @@ def cancel(
     home = Home.from_environment()
     with open_home(home) as store:
         if not yes:
-            found = cancelling.find_targets(chosen, store, home)
-            runs = {target.claim.run_id for target in found if target.is_own or others}
-            if len(runs) >= ASKED_FROM:
+            targets = cancelling.find_targets(chosen, store, home)
+            runs = {target.claim.run_id for target in targets if target.is_own or others}
+            if len(runs) >= CONFIRM_FROM:
                 if not sys.stdin.isatty():
                     raise InputError("cebctl cancel", f"asks before it cancels {len(runs)} runs, and nobody is there "
                                      "to answer", "pass --yes")  # fmt: skip
                 typer.confirm(f"Cancel {len(runs)} runs?", abort=True, err=True)
         with defer_interrupts("interrupted, but first everything was cancelled"):
-            cancel_view.show(chosen, cancelling.cancel(chosen, store, home, others=others))
+            cancel_view.print_cancellation(chosen, cancelling.cancel(chosen, store, home, others=others))

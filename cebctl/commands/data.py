@@ -1,4 +1,4 @@
-"""`cebctl data`: which data sets are at hand, and fetching those that can be had."""
+"""`cebctl data`: list the data sets, and fetch those that can be downloaded."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def list_() -> None:
     from cebctl.render import data_view
     from jobs.paths import data_folder
 
-    data_view.show(data_folder())
+    data_view.print_datasets(data_folder())
 
 
 @app.command()
@@ -49,4 +49,4 @@ def fetch(
     from cebctl.render import data_view
     from jobs.paths import data_folder
 
-    data_view.fetch(name, data_folder())
+    data_view.fetch_with_progress(name, data_folder())

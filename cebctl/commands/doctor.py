@@ -1,4 +1,4 @@
-"""`cebctl doctor`: is everything in order, and what is to be done?"""
+"""`cebctl doctor`: check the home, the store, the machine and the cluster, and list what to fix."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def doctor(
 
     Example: `cebctl doctor experiments/imagenet.yaml`
     """
-    from cebctl.diagnostics import doctor as examining
-    from cebctl.diagnostics import findings
+    from cebctl.diagnostics import doctor as diagnosis
+    from cebctl.diagnostics.findings import to_json
     from cebctl.render import console, doctor_view
     from experiments.matrix.load import load
     from jobs.paths import Home
@@ -45,11 +45,11 @@ def doctor(
     chosen = load(matrix) if matrix else None
     home = Home.from_environment()
     if rebuild:
-        doctor_view.rebuilt(examining.rebuild(home))
-    found = examining.examine(home, chosen)
+        doctor_view.print_rebuilt(diagnosis.rebuild(home))
+    findings = diagnosis.examine(home, chosen)
     if json:
-        console.print_json(findings.to_json(found))
+        console.print_json(to_json(findings))
     else:
-        doctor_view.show(found)
-    if any(finding.level == "wrong" for finding in found):
+        doctor_view.print_findings(findings)
+    if any(finding.level == "wrong" for finding in findings):
         raise typer.Exit(1)

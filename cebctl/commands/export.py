@@ -1,4 +1,4 @@
-"""`cebctl export`: metrics and results for the tools people already use."""
+"""`cebctl export`: write metrics and results in the formats of other tools."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cebctl.interrupts import interrupt_message
 
 
 class Target(StrEnum):
-    """What to export to; all but csv need an optional extra of the same name."""
+    """The formats; all but csv need the optional extra of the same name."""
 
     csv = "csv"
     parquet = "parquet"

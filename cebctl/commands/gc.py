@@ -13,7 +13,7 @@ from cebctl.interrupts import interrupt_message
 
 
 class Keep(StrEnum):
-    """What stays of a finished run."""
+    """The checkpoints that stay of a finished run."""
 
     last = "last"
     none = "none"
@@ -37,7 +37,7 @@ def gc(
 
     Example: `cebctl gc experiments/imagenet.yaml --only 'depth=50' --yes`
     """
-    from cebctl.maintenance import checkpoint_gc as collecting
+    from cebctl.maintenance import checkpoint_gc
     from cebctl.render import gc_view
     from cebctl.status.collect import open_home
     from experiments.errors import InputError
@@ -47,13 +47,13 @@ def gc(
     chosen = load(matrix).select(only)
     home = Home.from_environment()
     with open_home(home) as store:
-        found = collecting.plan_removals(chosen, store, home, keep.value)
-        gc_view.show(chosen, found, "would free" if dry_run or not yes else "to free")
-        if dry_run or not found.removals:
+        garbage = checkpoint_gc.plan_removals(chosen, store, home, keep.value)
+        gc_view.print_garbage_plan(chosen, garbage, "would free" if dry_run or not yes else "to free")
+        if dry_run or not garbage.removals:
             return
         if not yes:
             if not sys.stdin.isatty():
                 raise InputError("cebctl gc", "asks before it removes, and nobody is there to answer", "pass --yes")
             typer.confirm("Remove them?", abort=True, err=True)
-        gone = collecting.remove(found, chosen, store, home, keep.value)
-    gc_view.show(chosen, gone, "freed")
+        removed = checkpoint_gc.remove(garbage, chosen, store, home, keep.value)
+    gc_view.print_garbage_plan(chosen, removed, "freed")

@@ -1,4 +1,4 @@
-"""`cebctl import`: weights that were trained elsewhere, for a matrix to evaluate or to go on from."""
+"""`cebctl import`: take in weights that were trained elsewhere, for a matrix to evaluate or to train further."""
 
 from __future__ import annotations
 
@@ -37,9 +37,8 @@ def import_(
     from cebctl.render import console
     from jobs.paths import Home
 
-    taken = import_weights.import_file(file, Home.from_environment(), key)
-    typer.echo(f"weights: {taken.digest}")
-    what = f"{console.pluralize(taken.tensors, 'tensor')}, {taken.parameters:,} values" + (
-        f" under {key}" if key else ""
-    )
-    console.progress_console().print(f"{file}: {what}, taken into {taken.path.parent}", markup=False)
+    imported = import_weights.import_file(file, Home.from_environment(), key)
+    typer.echo(f"weights: {imported.digest}")
+    content = f"{console.pluralize(imported.tensors, 'tensor')}, {imported.parameters:,} values"
+    content += f" under {key}" if key else ""
+    console.progress_console().print(f"{file}: {content}, taken into {imported.path.parent}", markup=False)

@@ -1,4 +1,4 @@
-"""`cebctl init`: a matrix for one's own folder of images, ready to be trained."""
+"""`cebctl init`: write a matrix for a folder of the user's own images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cebctl.interrupts import interrupt_message
 
 
 class Network(StrEnum):
-    """The kinds of network; the matrix says their fields."""
+    """The kinds of network; their fields are set in the matrix."""
 
     small_cnn = "small_cnn"
     wide_resnet = "wide_resnet"
@@ -63,12 +63,12 @@ def init(
         raise InputError(matrix, "is there already", "name another file")
     if not matrix.parent.is_dir():
         raise InputError(matrix.parent, "no such folder")
-    found = scan_images.scan(data, own_dataset.data_folder(), size)
-    name = own_dataset.dataset_name(found.slug, found.description)
-    chosen = network.value if network else matrix_template.network_for(found.description.size)
-    described = own_dataset.write(name, found.description)
-    with replacing(matrix) as beside:
-        beside.write_text(matrix_template.render_matrix(name, found.slug, found.description, chosen), "utf-8")
-    wants_gpu = chosen != Network.small_cnn and not launch.local_gpus()
-    first_try = matrix_template.small_trial_command(matrix, data, found.description.size) if wants_gpu else ""
-    init_view.show(matrix, found, described, chosen, first_try)
+    scan = scan_images.scan(data, own_dataset.data_folder(), size)
+    name = own_dataset.dataset_name(scan.slug, scan.description)
+    chosen = network.value if network else matrix_template.network_for(scan.description.size)
+    description = own_dataset.write(name, scan.description)
+    with replacing(matrix) as temporary:
+        temporary.write_text(matrix_template.render_matrix(name, scan.slug, scan.description, chosen), "utf-8")
+    lacks_gpu = chosen != Network.small_cnn and not launch.local_gpus()
+    small_trial = matrix_template.small_trial_command(matrix, data, scan.description.size) if lacks_gpu else ""
+    init_view.print_new_matrix(matrix, scan, description, chosen, small_trial)

@@ -1,4 +1,4 @@
-"""`cebctl logs`: what a run's jobs printed and journalled."""
+"""`cebctl logs`: the journals and the printed lines of a run's jobs."""
 
 from __future__ import annotations
 
@@ -36,5 +36,6 @@ def logs(
 
     home = Home.from_environment()
     with open_home(home) as store:
-        found = resolve_run(run, store, home)
-        log_view.show(found.paths, lambda: find_log_sources(found.run.run_id, store, home), lines=lines, follow=follow)
+        stored = resolve_run(run, store, home)
+        run_id = stored.run.run_id
+        log_view.print_logs(stored.paths, lambda: find_log_sources(run_id, store, home), lines=lines, follow=follow)

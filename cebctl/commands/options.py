@@ -9,7 +9,7 @@ import typer
 
 from cebctl.commands import completion
 
-WHICH, WHERE, OUTPUT = "Which runs", "Where and how it runs", "What is shown"
+SELECTION, EXECUTION, OUTPUT = "Which runs", "Where and how it runs", "What is shown"
 """The panels."""
 
 MatrixArgument = Annotated[
@@ -40,7 +40,7 @@ Only = Annotated[
         help="Some of the runs: 'objective=ceb, rho<=3'.",
         show_default="all",
         autocompletion=completion.selections,
-        rich_help_panel=WHICH,
+        rich_help_panel=SELECTION,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.", rich_help_panel=OUTPUT)]
@@ -51,9 +51,9 @@ Again = Annotated[
         metavar="SELECTION",
         help="Only this, and although it is done: benchmarks ('pgd, norm=linf'), or train. Repeatable.",
         autocompletion=completion.benchmarks,
-        rich_help_panel=WHICH,
+        rich_help_panel=SELECTION,
     ),
 ]
 RetryFailed = Annotated[
-    bool, typer.Option("--retry-failed", help="Failed runs count as missing.", rich_help_panel=WHICH)
+    bool, typer.Option("--retry-failed", help="Failed runs count as missing.", rich_help_panel=SELECTION)
 ]

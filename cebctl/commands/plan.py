@@ -93,6 +93,6 @@ def plan(
     if json:
         console.print_json(planned.to_json())
     else:
-        plan_view.show(planned, full=full)
+        plan_view.print_plan(planned, full=full)
     if detailed_exitcode and planned.pending:
         raise typer.Exit(4)

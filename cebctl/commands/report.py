@@ -1,4 +1,4 @@
-"""`cebctl report`: the table, beside the published numbers."""
+"""`cebctl report`: print the table of results beside the published numbers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FILES = "Files instead; with --format or --json as well"
 
 
 class Format(StrEnum):
-    """How a report is written."""
+    """The formats of a report."""
 
     table = "table"
     md = "md"
@@ -113,11 +113,12 @@ def report(
     from store import queries
 
     if json:
-        format = _json_alone(format)
+        _check_json_format(format)
+        format = Format.json
     if compare is not None:
-        _printed_alone(format, figures, html)
+        _check_compare_options(format, figures, html)
     if detect is not None:
-        _detectable(detect, compare)
+        _check_detect(detect, compare)
     chosen = load(matrix).select(only)
     home = Home.from_environment()
     with open_home(home) as store:
@@ -129,64 +130,62 @@ def report(
         attempts = queries.attempts(
             store, training_dependencies({run.run_id: run.run for run in chosen.runs}, chosen.benchmarks)
         )
-        missed = off_target(runs, store)
-        evidence = collect_run_details(runs, store, home) if figures or html else []
+        missed_targets = off_target(runs, store)
+        run_details = collect_run_details(runs, store, home) if figures or html else []
     status = {run.planned.run_id: run for run in runs}
-    built = build_report(chosen, status, rows, provenance.engine_digest(), _absent(chosen), attempts, missed)
+    digest, unusable = provenance.engine_digest(), _unusable_datasets(chosen)
+    table = build_report(chosen, status, rows, digest, unusable, attempts, missed_targets)
     if figures or html:
-        versions = Versions({run.run_id: run.run for run in chosen.runs}, attempts, provenance.engine_digest())
-        _pictures(chosen, built, rows, evidence, versions, figures, html)
+        versions = Versions({run.run_id: run.run for run in chosen.runs}, attempts, digest)
+        _write_files(chosen, table, rows, run_details, versions, figures, html)
     if format or not (figures or html):
-        write.write_report(built, (format or Format.table).value)
+        write.write_report(table, (format or Format.table).value)
 
 
-def _json_alone(format: Format | None) -> Format:
-    """Raise InputError for a --format beside --json that is another."""
+def _check_json_format(format: Format | None) -> None:
+    """Raise InputError if --format contradicts --json."""
     from experiments.errors import InputError
 
     if format not in (None, Format.json):
         raise InputError("--json", f"can't go with --format {format}", "leave one of them out")
-    return Format.json
 
 
-def _printed_alone(format: Format | None, figures: Path | None, html: Path | None) -> None:
-    """Raise InputError for what is of the whole report, beside --compare, which is printed instead."""
+def _check_compare_options(format: Format | None, figures: Path | None, html: Path | None) -> None:
+    """Raise InputError for options of the whole report beside --compare, which is printed instead of it."""
     from experiments.errors import InputError
 
-    other = format not in (None, Format.table, Format.json)
-    given = {f"--format {format}": other, "--figures": figures, "--html": html}
-    if of_all := [option for option, value in given.items() if value]:
+    is_report_format = format not in (None, Format.table, Format.json)
+    options = {f"--format {format}": is_report_format, "--figures": figures, "--html": html}
+    if refused := [option for option, value in options.items() if value]:
         allowed = "allowed: --only, --json, --format table, --format json"
-        raise InputError("--compare", f"can't go with {', '.join(of_all)}", allowed)
+        raise InputError("--compare", f"can't go with {', '.join(refused)}", allowed)
 
 
-def _detectable(points: float, compare: tuple[str, str] | None) -> None:
-    """Raise InputError for --detect without --compare, or of no difference in accuracy."""
+def _check_detect(points: float, compare: tuple[str, str] | None) -> None:
+    """Raise InputError for --detect without --compare, or with no possible difference in accuracy."""
     from experiments.errors import InputError
 
     if compare is None:
-        raise InputError(
-            "--detect", "it is by the variances of a comparison", "name two runs or families: --compare A B"
-        )
+        raise InputError("--detect", "needs the variances of a comparison", "name two runs or families: --compare A B")
     if not 0 < points <= 100:
         raise InputError(f"--detect {points:g}", "expected points of accuracy", "above 0, at most 100")
 
 
-def _absent(matrix: Matrix) -> dict[str, str]:
-    """The matrix's data sets that are not there, with what is wrong."""
+def _unusable_datasets(matrix: Matrix) -> dict[str, str]:
+    """Return the state of the matrix's data sets that are missing or damaged, by name."""
     from jobs.datasets import download
     from jobs.paths import data_folder
 
     names = {run.run.data.name for run in matrix.runs}
-    there = [download.dataset_status(name, data_folder()) for name in sorted(names)]
-    return {one.name: one.state for one in there if one.state != "ready"}
+    statuses = [download.dataset_status(name, data_folder()) for name in sorted(names)]
+    return {status.name: status.state for status in statuses if status.state != "ready"}
 
 
-def _pictures(
+def _write_files(
     matrix: Matrix,
-    built: Report,
+    table: Report,
     rows: list[ResultRow],
-    evidence: list[RunDetails],
+    run_details: list[RunDetails],
     versions: Versions,
     figures: Path | None,
     html: Path | None,
@@ -196,8 +195,8 @@ def _pictures(
     from experiments.atomic_files import replacing
     from experiments.errors import InputError
 
-    curves = {one.status.planned.run_id: one.curves for one in evidence}
-    drawn = build.build_figures(matrix, built, rows, curves)
+    curves = {details.status.planned.run_id: details.curves for details in run_details}
+    drawn = build.build_figures(matrix, table, rows, curves)
     try:
         if figures is not None:
             files = draw.save(drawn, figures)
@@ -208,8 +207,8 @@ def _pictures(
             from cebctl.report.page import build as page
 
             html.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(html) as beside:
-                beside.write_text(page.render_page(built, drawn, evidence, rows, versions), "utf-8")
+            with replacing(html) as temporary:
+                temporary.write_text(page.render_page(table, drawn, run_details, rows, versions), "utf-8")
             progress_console().print(f"a page of it all, for a browser: {html}", markup=False)
     except OSError as error:
         raise InputError(error.filename or html or figures or "", error.strerror or str(error)) from None
@@ -237,7 +236,7 @@ def _compare(
     a, b = (resolve_group(matrix, text) for text in names)
     specs = {run.run_id: run.run for run in (*a, *b)}
     statuses = [run for run in collect_statuses(matrix, store, home) if run.planned.run_id in specs]
-    found = compare_groups(matrix, store, a, b)
+    comparisons = compare_groups(matrix, store, a, b)
     # Only counts are compared: the marks of means are the whole report's.
     measured = [row for row in queries.results(store, specs) if row.correct is not None]
     versions = Versions(
@@ -250,6 +249,6 @@ def _compare(
     ]
     notes = [note for note in notes if note]
     if json:
-        print_json(view.comparison_json(group_name(a[0]), group_name(b[0]), found, detect, notes))
+        print_json(view.comparison_json(group_name(a[0]), group_name(b[0]), comparisons, detect, notes))
     else:
-        view.print_comparison(group_name(a[0]), group_name(b[0]), found, detect, notes)
+        view.print_comparison(group_name(a[0]), group_name(b[0]), comparisons, detect, notes)

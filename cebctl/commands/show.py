@@ -1,4 +1,4 @@
-"""`cebctl show`: one run, everything that is known about it."""
+"""`cebctl show`: print everything that is known about one run."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def show(run: RunArgument, json: AsJson = False) -> None:
 
     home = Home.from_environment()
     with open_home(home) as store:
-        found = resolve_run(run, store, home)
+        stored = resolve_run(run, store, home)
     if json:
-        console.print_json(found.to_json())
+        console.print_json(stored.to_json())
     else:
-        run_view.show(found)
+        run_view.print_run(stored)

@@ -1,4 +1,4 @@
-"""`cebctl status`: the truth about every run, by family and one by one."""
+"""`cebctl status`: show the state of every run of a matrix, or of all submitted matrices."""
 
 from __future__ import annotations
 
@@ -46,22 +46,22 @@ def status(
     if matrix is not None:
         chosen = load(matrix).select(only)
         with open_home(home) as store:
-            look = partial(poll, chosen, store, home)
-            seen = progress.watch(chosen, look) if watch else look()
+            poll_matrix = partial(poll, chosen, store, home)
+            snapshot = progress.watch(chosen, poll_matrix) if watch else poll_matrix()
             damaged = queries.damaged_journals(store)
-            missed = last_rho(seen.runs, store)
-        runs = seen.runs
+            off_target = last_rho(snapshot.runs, store)
+        runs = snapshot.runs
         if json:
-            console.print_json(status_view.to_json(chosen, runs, home))
+            console.print_json(status_view.status_json(chosen, runs, home))
         elif not watch:
-            status_view.show(chosen, runs)
-        status_view.failures(runs, home)
-        status_view.warn(seen.warnings)
-        status_view.warn_off_target(runs, missed)
-        status_view.warn_damaged(damaged)
+            status_view.print_status(chosen, runs)
+        status_view.print_failures(runs, home)
+        status_view.print_warnings(snapshot.warnings)
+        status_view.print_off_target(runs, off_target)
+        status_view.print_damaged(damaged)
         if any(run.state == "failed" for run in runs):
             raise typer.Exit(1)
         return
     with open_home(home) as store:
         rows = submitted_matrices(store, home)
-    status_view.show_matrices(rows, as_json=json)
+    status_view.print_matrices(rows, as_json=json)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cebctl.commands.options import WHERE, Again, MatrixArgument, Only, RetryFailed
+from cebctl.commands.options import EXECUTION, Again, MatrixArgument, Only, RetryFailed
 from cebctl.interrupts import interrupt_message
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ MaxGpuHours = Annotated[
         min=0,
         help="Submit nothing if it would take more, by the estimate of `plan`; jobs without a GPU cost none.",
         show_default="no limit",
-        rich_help_panel=WHERE,
+        rich_help_panel=EXECUTION,
     ),
 ]
 On = Annotated[
@@ -46,13 +46,13 @@ On = Annotated[
         envvar="CEBCTL_ON",
         help="`slurm`: arrays on the cluster; `local`: worker processes on this machine.",
         show_default="slurm where there is an sbatch, else local",
-        rich_help_panel=WHERE,
+        rich_help_panel=EXECUTION,
     ),
 ]
 Workers = Annotated[
     int | None,
     typer.Option(
-        "--workers", min=1, help="Local worker processes.", show_default="one per core", rich_help_panel=WHERE
+        "--workers", min=1, help="Local worker processes.", show_default="one per core", rich_help_panel=EXECUTION
     ),
 ]
 MaxParallel = Annotated[
@@ -63,7 +63,7 @@ MaxParallel = Annotated[
         help="At most so many jobs of this submission run at once, over all of its arrays. On a cluster arrays share "
         "the places or wait for each other, evaluations for the training of their group.",
         show_default="as many as the cluster allows",
-        rich_help_panel=WHERE,
+        rich_help_panel=EXECUTION,
     ),
 ]
 Unchecked = Annotated[
@@ -71,7 +71,7 @@ Unchecked = Annotated[
     typer.Option(
         "--unchecked",
         help="Send it even if the cluster, by what `doctor` sees, would never start it.",
-        rich_help_panel=WHERE,
+        rich_help_panel=EXECUTION,
     ),
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="Stay and show progress until every run has ended.")]
@@ -184,7 +184,7 @@ def _executor(store: Store, site: ClusterInfo | None, workers: int | None, max_p
     if site is None:
         return executors.Local(workers, max_parallel)
     excluded = node_exclusion.nodes_to_exclude(store, [node.name for node in site.nodes])
-    status_view.warn([f"no job goes to {node}: {reason}" for node, reason in excluded.items()])
+    status_view.print_warnings([f"no job goes to {node}: {reason}" for node, reason in excluded.items()])
     return executors.Slurm(site.max_array_size, max_parallel, tuple(excluded))
 
 
@@ -196,7 +196,7 @@ def _release_held(status: MatrixStatus) -> None:
 
     for job, error in release_held.release_launch_failed_jobs(chain(*status.observations.claims.values())).items():
         launch = f"{job}, which Slurm holds after a launch that failed"
-        status_view.warn([f"could not release {launch}: {error}" if error else f"released {launch}"])
+        status_view.print_warnings([f"could not release {launch}: {error}" if error else f"released {launch}"])
 
 
 def _warn_of_runs_left(submission: Submission, matrix: Matrix, status: MatrixStatus, store: Store) -> None:
@@ -208,9 +208,9 @@ def _warn_of_runs_left(submission: Submission, matrix: Matrix, status: MatrixSta
     claims = [*submission.claims, *(claim for claim, _ in submission.returned)]
     claimed = {claim.run_id for claim in claims}
     busy = [run.planned.name for run in status.runs if is_under_way(run) and run.planned.run_id not in claimed]
-    status_view.warn([f"left to what is under way: {join_truncated(busy)}"] if busy else [])
+    status_view.print_warnings([f"left to what is under way: {join_truncated(busy)}"] if busy else [])
     retrained = {claim.run_id for claim in claims if claim.stage == "train" and claim.generation > 1}
-    status_view.warn(describe_outdated_dependents(matrix, retrained, store))
+    status_view.print_warnings(describe_outdated_dependents(matrix, retrained, store))
 
 
 def _announce(submission: Submission | None, matrix: Matrix, status: MatrixStatus, home: Home) -> None:
@@ -220,13 +220,13 @@ def _announce(submission: Submission | None, matrix: Matrix, status: MatrixStatu
     from experiments import jump_start_checks
 
     if submission is None:
-        status_view.announce_nothing(matrix, status.current)
+        status_view.print_nothing_submitted(matrix, status.current)
         return
-    status_view.announce(submission, matrix, home)
+    status_view.print_submission(submission, matrix, home)
     trained = {claim.run_id for claim in submission.claims if claim.stage == "train"}
     warnings = jump_start_checks.runs_by_ineffective_setting(matrix.runs)
-    status_view.warn(
-        plan_view.without_effect(
+    status_view.print_warnings(
+        plan_view.describe_ineffective_settings(
             {
                 text: affected
                 for text, runs in warnings.items()
@@ -253,8 +253,8 @@ def _stay(matrix: Matrix, store: Store, home: Home, executor: Executor, blocked:
         following, _ = submit_to(matrix, store, home, executor, only=freed)
         blocked = blocked_runs(runs, following)
         if following:
-            status_view.announce(following, matrix, home)
+            status_view.print_submission(following, matrix, home)
             runs = progress.watch(matrix, poll_matrix).runs
     if any(run.state != "done" for run in runs):
-        status_view.failures(runs, home)
+        status_view.print_failures(runs, home)
         raise typer.Exit(1)

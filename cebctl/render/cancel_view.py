@@ -1,4 +1,4 @@
-"""`cebctl cancel`: what was cancelled."""
+"""The output of `cebctl cancel`."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from experiments.matrix.planned_run import Matrix
 from jobs.paths import STAGES
 
 
-def show(matrix: Matrix, done: Cancellation) -> None:
-    """One line, and another where something goes on."""
+def print_cancellation(matrix: Matrix, cancellation: Cancellation) -> None:
+    """Print what was cancelled, what was left to other users, and what could not be stopped."""
     console = progress_console()
-    for user, stages in done.others.items():
+    for user, stages in cancellation.others.items():
         console.print(f"{matrix.path}: {stages} of {user}'s left alone; --others cancels them too", markup=False)
-    for where in done.out_of_reach:
-        error_console().print(f"[yellow]goes on[/] on {where}")
-    if not done.targets:
-        if not done.others and not done.out_of_reach:
+    for place in cancellation.out_of_reach:
+        error_console().print(f"[yellow]goes on[/] on {place}")
+    if not cancellation.targets:
+        if not cancellation.others and not cancellation.out_of_reach:
             console.print(f"{matrix.path}: nothing to cancel, none of its {len(matrix.runs)} runs is queued or running")
         return
-    parts = [f"{count} x {stage}" for stage in STAGES if (count := done.stages(stage))]
-    running = f", {done.running} of them running" if done.running else ""
+    parts = [f"{count} x {stage}" for stage in STAGES if (count := cancellation.stages(stage))]
+    running = f", {cancellation.running} of them running" if cancellation.running else ""
     console.print(f"{matrix.path}: cancelled {', '.join(parts)}{running}; `cebctl submit` offers them again")

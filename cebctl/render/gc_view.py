@@ -1,4 +1,4 @@
-"""`cebctl gc`: what goes, what stays and why."""
+"""The output of `cebctl gc`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from cebctl.render.console import format_size, pluralize, result_console
 from experiments.matrix.planned_run import Matrix
 
 
-def show(matrix: Matrix, found: GarbagePlan, verb: str) -> None:
-    """A line on what is freed, and one for each reason to keep something."""
+def print_garbage_plan(matrix: Matrix, plan: GarbagePlan, verb: str) -> None:
+    """Print what is freed, and for each reason how many runs keep a checkpoint."""
     console = result_console()
-    files, runs = pluralize(found.files, "file"), pluralize(len(found.removals), "run")
-    what = f"{files} of {runs}, {format_size(found.size)}" if found.removals else "nothing"
-    console.print(f"{matrix.path}: {verb} {what}", markup=False)
-    for reason, kept in sorted(found.kept_runs.items()):
-        console.print(f"  {pluralize(kept, 'run')}: {reason}", markup=False)
+    files, runs = pluralize(plan.files, "file"), pluralize(len(plan.removals), "run")
+    freed = f"{files} of {runs}, {format_size(plan.size)}" if plan.removals else "nothing"
+    console.print(f"{matrix.path}: {verb} {freed}", markup=False)
+    for reason, count in sorted(plan.kept_runs.items()):
+        console.print(f"  {pluralize(count, 'run')}: {reason}", markup=False)

@@ -1,4 +1,4 @@
-"""`cebctl logs`: journals and printed output of a run's attempts."""
+"""The output of `cebctl logs`: the journals and the content lines of a run's attempts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from cebctl.render.console import terminal_width, wrap
+from cebctl.render.console import pluralize, terminal_width, wrap
 from cebctl.status.log_sources import LogSources
 from experiments.benchmarks import describe
 from jobs.journal.files import read
@@ -16,106 +16,100 @@ from jobs.journal.records import AnyRecord, Heartbeat, Metrics, Result
 from jobs.paths import STAGES, RunPaths, Stage
 
 POLL_SECONDS = 0.5
-LOOK_SECONDS = 2.0
-"""Between two looks at the run's state; files are read more often."""
-
-Look = Callable[[], LogSources]
+STATE_POLL_SECONDS = 2.0
+"""The run's state is polled less often than its files, because it costs a query to Slurm."""
 
 
-def show(paths: RunPaths, look: Look, *, lines: int, follow: bool) -> None:
-    """Print the last lines of every attempt's journal and output; with `follow`, then what comes, until the run has
-    ended."""
-    pages = _Pages(paths, lines)
-    seen = look()
-    pages.print(seen)
-    while follow and seen.is_under_way:
+def print_logs(paths: RunPaths, poll: Callable[[], LogSources], *, lines: int, follow: bool) -> None:
+    """Print the last lines of every attempt's journal and output; with `follow`, new ones until the run has ended."""
+    printer = _LogPrinter(paths, lines)
+    sources = poll()
+    printer.print(sources)
+    while follow and sources.is_under_way:
         sys.stdout.flush()
-        until = time.monotonic() + LOOK_SECONDS
-        while time.monotonic() < until:
+        next_poll = time.monotonic() + STATE_POLL_SECONDS
+        while time.monotonic() < next_poll:
             time.sleep(POLL_SECONDS)
-            pages.print(seen)
-        seen = look()
-    pages.print(seen, to_the_end=True)
+            printer.print(sources)
+        sources = poll()
+    printer.print(sources, to_the_end=True)
     sys.stdout.flush()
 
 
-class _Pages:
-    """How far each journal and each output was printed."""
+class _LogPrinter:
+    """Prints what is new in the journals and outputs of a run."""
 
     def __init__(self, paths: RunPaths, lines: int) -> None:
         self._paths, self._lines = paths, lines
         self._offsets: dict[Path, int] = {}
         self._owners: dict[tuple[Stage, int], Owner] = {}
-        self._said: dict[str, str] = {}
+        self._states: dict[str, str] = {}
 
-    def print(self, seen: LogSources, *, to_the_end: bool = False) -> None:
+    def print(self, sources: LogSources, *, to_the_end: bool = False) -> None:
+        """Print the new lines; `to_the_end`, also a last line without its newline."""
         for stage in STAGES:
             for attempt in self._paths.attempts(stage):
                 owner = self._owners.setdefault((stage, attempt), Owner.of_attempt(self._paths, stage, attempt))
-                self._journal(self._paths.journal(stage, attempt), f"{stage}.{attempt}", owner)
-                self._output(self._paths.log(stage, attempt), f"{stage}.{attempt}", to_the_end)
-            for path in seen.paths.get(stage, ()):
-                self._output(path, stage, to_the_end)
-            self._standing(stage, seen)
+                self._print_journal(self._paths.journal(stage, attempt), f"{stage}.{attempt}", owner)
+                self._print_output(self._paths.log(stage, attempt), f"{stage}.{attempt}", to_the_end)
+            for path in sources.paths.get(stage, ()):
+                self._print_output(path, stage, to_the_end)
+            if stage in sources.stages:
+                state, note = sources.stages[stage]
+                text = f"{state}: {note}" if note else state
+                if self._states.get(stage) != text:
+                    self._states[stage] = text
+                    print(_wrap_first_line(f"{stage}  {time.strftime('%H:%M:%S')} is {text}"))
 
-    def _standing(self, stage: str, seen: LogSources) -> None:
-        """A line whenever a stage is in another state, or the cluster says something else of it."""
-        for at, (state, note) in seen.stages.items():
-            text = f"{state}: {note}" if note else state
-            if at == stage and self._said.get(stage) != text:
-                self._said[stage] = text
-                print(_broken(f"{stage}  {time.strftime('%H:%M:%S')} is {text}"))
-
-    def _journal(self, path: Path, label: str, owner: Owner) -> None:
+    def _print_journal(self, path: Path, label: str, owner: Owner) -> None:
         first = path not in self._offsets
         chunk = read(path, self._offsets.get(path, 0))
         self._offsets[path] = chunk.offset
         own = owner.sift(chunk.records)
         if skipped := chunk.damaged + len(chunk.records) - len(own):
-            lines = f"{skipped} line{'s' * (skipped > 1)}"
-            print(_broken(f"{label}  {lines} of {path} left out: damaged, or another run's; see `cebctl doctor`"))
+            text = f"{pluralize(skipped, 'line')} of {path} left out: damaged, or another run's; see `cebctl doctor`"
+            print(_wrap_first_line(f"{label}  {text}"))
         for record in own[-self._lines :] if first else own:
-            print(_broken(f"{label}  {_line(record)}"))
+            print(_wrap_first_line(f"{label}  {_format_record(record)}"))
 
-    def _output(self, path: Path, label: str, to_the_end: bool) -> None:
-        """Whole lines only, as the rest of one may be on its way; `to_the_end`, the rest too."""
+    def _print_output(self, path: Path, label: str, to_the_end: bool) -> None:
+        """Print complete lines only, because a job may be writing the last one; `to_the_end`, that one too."""
         try:
             with path.open("rb") as file:
                 file.seek(self._offsets.get(path, 0))
-                printed = file.read()
+                content = file.read()
         except FileNotFoundError:
             return
-        whole = len(printed) if to_the_end else printed.rfind(b"\n") + 1
+        length = len(content) if to_the_end else content.rfind(b"\n") + 1
         first = path not in self._offsets
-        self._offsets[path] = self._offsets.get(path, 0) + whole
-        lines = printed[:whole].decode(errors="replace").splitlines()
+        self._offsets[path] = self._offsets.get(path, 0) + length
+        lines = content[:length].decode(errors="replace").splitlines()
         for line in lines[-self._lines :] if first else lines:
             print(f"{label}  | {line}")
 
 
-def _broken(text: str) -> str:
-    """A line of ours as the terminal has room for it; the lines of a traceback behind it, and what a job printed, are
-    never changed."""
-    first, *others = text.split("\n")
-    return "\n".join([wrap(first, terminal_width(), "    "), *others])
+def _wrap_first_line(text: str) -> str:
+    """Wrap the first line, which is ours, to the terminal; lines after it, such as a traceback, stay as they are."""
+    first, *lines = text.split("\n")
+    return "\n".join([wrap(first, terminal_width(), "    "), *lines])
 
 
-def _line(record: AnyRecord) -> str:
-    when = time.strftime("%H:%M:%S", time.localtime(record.time))
+def _format_record(record: AnyRecord) -> str:
+    clock = time.strftime("%H:%M:%S", time.localtime(record.time))
     kind = type(record).__name__.lower()
     if isinstance(record, Metrics):
         values = "  ".join(f"{k} {'nan' if v is None else format(v, '.4g')}" for k, v in record.values.items())
-        return f"{when} step {record.step} epoch {record.epoch:.3g}  {values}"
+        return f"{clock} step {record.step} epoch {record.epoch:.3g}  {values}"
     if isinstance(record, Heartbeat):
-        return f"{when} {record.activity or 'at work'}: step {record.step}/{record.steps}"
+        return f"{clock} {record.activity or 'at work'}: step {record.step}/{record.steps}"
     if isinstance(record, Result):
-        found = "  ".join(
+        measures = "  ".join(
             f"{measure.name} {measure.correct}/{measure.total}"
             if measure.correct is not None
             else f"{measure.name} {'nan' if measure.value is None else format(measure.value, '.4g')}"
             for measure in record.measures
         )
-        return f"{when} result  {describe(record.benchmark)}: {found}  in {record.seconds:.1f} s"
+        return f"{clock} result  {describe(record.benchmark)}: {measures}  in {record.seconds:.1f} s"
     fields = {name: getattr(record, name) for name in record.__struct_fields__ if name not in ("time", "per_sample")}
     text = "  ".join(f"{name} {value}" for name, value in fields.items() if value not in (None, "", []))
-    return f"{when} {kind}  {text}"
+    return f"{clock} {kind}  {text}"

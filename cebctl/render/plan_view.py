@@ -1,4 +1,4 @@
-"""`cebctl plan` on a terminal: families with their axes, states and costs on one screen."""
+"""The output of `cebctl plan`: families of runs with their axes, states and costs on one screen."""
 
 from __future__ import annotations
 
@@ -25,31 +25,33 @@ from experiments.resources import format_resources
 _BASIS = {"measured": "measured", "counted": "FLOPs"}
 
 
-def show(plan: Plan, *, full: bool = False) -> None:
-    """Print the plan; `full` lists every run."""
+def print_plan(plan: Plan, *, full: bool = False) -> None:
+    """Print the plan, with a line for each run if `full`, else for each family."""
     console = result_console()
     matrix = plan.matrix
-    _title(console, plan)
+    _print_title(console, plan)
     if plan.changes is not None:
-        _changes(console, plan.changes)
+        _print_changes(console, plan.changes)
     if full:
-        print_table(console, _runs(plan))
+        print_table(console, _run_table(plan))
     else:
-        print_table(console, _families(plan), label=len(_axis_names(plan)))
-    _say(console, "evaluate", _benchmarks(matrix.benchmarks))
+        print_table(console, _family_table(plan), label=len(_axis_names(plan)))
+    _print_lines(console, "evaluate", _benchmark_lines(matrix.benchmarks))
     if plan.again:
         again = [b for b in matrix.benchmarks if b in plan.again.benchmarks or plan.again.train]
-        _say(console, "again", ["the training, and what is measured on it"] * plan.again.train + _benchmarks(again))
-    _say(console, "submit", _submission(plan))
-    _say(console, "time", _time(plan))
-    _say(console, "disk", _disk(plan))
+        _print_lines(
+            console, "again", ["the training, and what is measured on it"] * plan.again.train + _benchmark_lines(again)
+        )
+    _print_lines(console, "submit", _submission_lines(plan))
+    _print_lines(console, "time", _time_lines(plan))
+    _print_lines(console, "disk", _disk_lines(plan))
     if plan.uses_gpus:
-        _say(console, "memory", _memory(plan))
-    for warning in _warnings(plan):
-        _say(console, "warning", [warning], "yellow")
+        _print_lines(console, "memory", _memory_lines(plan))
+    for warning in _warning_lines(plan):
+        _print_lines(console, "warning", [warning], "yellow")
 
 
-def _title(console: Console, plan: Plan) -> None:
+def _print_title(console: Console, plan: Plan) -> None:
     path, title, runs = str(plan.matrix.path), plan.matrix.title, len(plan.runs)
     if output_mode.current.plain:
         print_facts(console, "", ("matrix", "title", "runs"), (path, title, str(runs)))
@@ -57,8 +59,8 @@ def _title(console: Console, plan: Plan) -> None:
         console.print(f"[bold]{escape(path)}[/]  {escape(title)}: {pluralize(runs, 'run')}", soft_wrap=True)
 
 
-def _say(console: Console, name: str, lines: Sequence[str], style: str = "bold") -> None:
-    """A word at the margin and lines beside it, wrapped."""
+def _print_lines(console: Console, name: str, lines: Sequence[str], style: str = "bold") -> None:
+    """Print lines, wrapped, beside a word at the margin."""
     if output_mode.current.plain:
         print_facts(console, "", [name] * len(lines), lines)
         return
@@ -73,7 +75,7 @@ def _say(console: Console, name: str, lines: Sequence[str], style: str = "bold")
 # --- runs ---
 
 
-def _families(plan: Plan) -> Table:
+def _family_table(plan: Plan) -> Table:
     table = Table(box=None, pad_edge=False)
     names = _axis_names(plan)
     for name in names:
@@ -98,11 +100,11 @@ def _families(plan: Plan) -> Table:
 
 
 def _axis_names(plan: Plan) -> list[str]:
-    """What tells the families apart."""
+    """Return the names of the axes that distinguish the families."""
     return list(dict.fromkeys(key for family in plan.families for key in family.axes))
 
 
-def _runs(plan: Plan) -> Table:
+def _run_table(plan: Plan) -> Table:
     table = Table(box=None, pad_edge=False)
     for name, justify in (
         ("run", "left"),
@@ -120,7 +122,7 @@ def _runs(plan: Plan) -> Table:
 
 
 def _axes(family: Family) -> str:
-    """What varies within the family, and its rho."""
+    """Return the values that vary within the family, and its rho."""
     varied = {key: values for key, values in family.varied_axes.items() if len(values) > 1 or key == "rho"}
     return "; ".join(f"{key} {_series(values)}" for key, values in varied.items())
 
@@ -145,7 +147,7 @@ def _gib(family: Family) -> str:
 
 
 def _cost(plan: Plan, hours: float) -> str:
-    """GPU-hours as a number, time on CPU cores as a time span."""
+    """Return GPU-hours as a number, or the time on CPU cores as a time span."""
     if not plan.uses_gpus:
         return format_duration(hours * 3600)
     if 0 < hours < 0.001:
@@ -156,41 +158,41 @@ def _cost(plan: Plan, hours: float) -> str:
 # --- what follows the table ---
 
 
-def _benchmarks(benchmarks: Sequence[AnyBenchmark]) -> list[str]:
-    """Benchmarks that differ in their radius alone are one."""
+def _benchmark_lines(benchmarks: Sequence[AnyBenchmark]) -> list[str]:
+    """Return the benchmarks in words; attacks that differ only in their radius share an entry."""
     lines = []
-    for able in (True, False):
-        grouped: dict[str, list[str]] = {}
-        for benchmark in (b for b in benchmarks if is_runnable(b) == able):
+    for runnable in (True, False):
+        radii: dict[str, list[str]] = {}
+        for benchmark in (b for b in benchmarks if is_runnable(b) == runnable):
             if isinstance(benchmark, Attack):
-                eps, _, rest = parameters(benchmark).partition(",")
+                eps, _, settings = parameters(benchmark).partition(",")
                 if isinstance(benchmark, Transfer):
-                    rest = rest.partition(",source=")[0]
-                grouped.setdefault(f"{tag(benchmark)} {benchmark.norm} {rest}", []).append(eps.removeprefix("eps="))
+                    settings = settings.partition(",source=")[0]
+                radii.setdefault(f"{tag(benchmark)} {benchmark.norm} {settings}", []).append(eps.removeprefix("eps="))
             else:
-                grouped.setdefault(" ".join(part for part in (tag(benchmark), parameters(benchmark)) if part), [])
-        words = [name + (f" eps {_series(list(dict.fromkeys(eps)))}" if eps else "") for name, eps in grouped.items()]
-        if words:
-            lines.append("; ".join(words) if able else f"{NOT_RUNNABLE}: {'; '.join(words)}")
+                radii.setdefault(" ".join(part for part in (tag(benchmark), parameters(benchmark)) if part), [])
+        entries = [name + (f" eps {_series(list(dict.fromkeys(eps)))}" if eps else "") for name, eps in radii.items()]
+        if entries:
+            lines.append("; ".join(entries) if runnable else f"{NOT_RUNNABLE}: {'; '.join(entries)}")
     return lines or ["nothing"]
 
 
-def _submission(plan: Plan) -> list[str]:
+def _submission_lines(plan: Plan) -> list[str]:
     if not plan.pending:
         failed = any(run.state == "failed" for run in plan.runs)
-        held = sum(any(stage.blocked_by for stage in run.stages) for run in plan.runs)
+        blocked = sum(any(stage.blocked_by for stage in run.stages) for run in plan.runs)
         states = ["done", *["failed (--retry-failed)"] * failed]
-        states += [f"held back by a run that nobody trains ({held})"] * bool(held)
+        states += [f"held back by a run that nobody trains ({blocked})"] * bool(blocked)
         return [f"nothing, all is {', '.join(states)} or under way"]
-    alike: dict[tuple[str, str, bool], list[JobArray]] = {}
+    groups: dict[tuple[str, str, bool], list[JobArray]] = {}
     for array in plan.job_arrays:
-        alike.setdefault((array.stage, format_resources(array.resources), array.after is not None), []).append(array)
+        groups.setdefault((array.stage, format_resources(array.resources), array.after is not None), []).append(array)
     lines = []
-    for (stage, resources, waits), found in alike.items():
-        size = sum(len(array.run_ids) for array in found)
-        ahead = "its run" if stage == "evaluate" else "the run it extends"
-        after = f", each after {ahead} in {_range([str(array.after) for array in found])}" if waits else ""
-        lines.append(f"{_range([array.name for array in found])}: {size} x {stage} on {resources}{after}")
+    for (stage, resources, waits), arrays in groups.items():
+        size = sum(len(array.run_ids) for array in arrays)
+        parent = "its run" if stage == "evaluate" else "the run it extends"
+        after = f", each after {parent} in {_range([str(array.after) for array in arrays])}" if waits else ""
+        lines.append(f"{_range([array.name for array in arrays])}: {size} x {stage} on {resources}{after}")
     return lines
 
 
@@ -198,7 +200,7 @@ def _range(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
 
 
-def _time(plan: Plan) -> list[str]:
+def _time_lines(plan: Plan) -> list[str]:
     unit, device = (" GPU-hours", "GPUs") if plan.uses_gpus else (" of one core", "cores")
     lines = [f"{_cost(plan, plan.hours)}{unit} for all runs, {_cost(plan, plan.hours_to_do)} to do"]
     if plan.pending_jobs:
@@ -207,9 +209,9 @@ def _time(plan: Plan) -> list[str]:
             name, hours = plan.longest_run
             if hours > 0.5 * plan.wall_hours:
                 lines.append(f"the longest run, {name}, takes {format_duration(hours * 3600)} of it")
-    if continued := plan.resumed_runs:
-        goes = "goes on from its checkpoint" if len(continued) == 1 else "go on from their checkpoints"
-        lines.append(f"of {_names(continued)}, which {goes}, only what is left is to do")
+    if resumed := plan.resumed_runs:
+        verb = "goes on from its checkpoint" if len(resumed) == 1 else "go on from their checkpoints"
+        lines.append(f"of {_names(resumed)}, which {verb}, only what is left is to do")
     bases = {estimate.basis for estimate in plan.estimates}
     if "measured" in bases:
         lines.append("measured: training of the same network, data, batch and device, in this store")
@@ -229,14 +231,14 @@ def _rates(plan: Plan) -> str:
     )
 
 
-def _disk(plan: Plan) -> list[str]:
+def _disk_lines(plan: Plan) -> list[str]:
     largest = max(estimate.checkpoint_bytes for estimate in plan.estimates)
     return [
         f"{_bytes(plan.disk_bytes)} of checkpoints, one for each run (at most {_bytes(largest)}); twice in training"
     ]
 
 
-def _memory(plan: Plan) -> list[str]:
+def _memory_lines(plan: Plan) -> list[str]:
     least = min(estimate.memory_gib or 0.0 for estimate in plan.estimates)
     most = max(estimate.memory_gib or 0.0 for estimate in plan.estimates)
     kinds = ", ".join(dict.fromkeys(estimate.gpu for estimate in plan.estimates if estimate.gpu))
@@ -244,26 +246,26 @@ def _memory(plan: Plan) -> list[str]:
     return [f"{span} GiB per GPU in training, estimated from the tensors kept for the backward pass; on {kinds}"]
 
 
-def _warnings(plan: Plan) -> list[str]:
-    found: dict[str, None] = {}
+def _warning_lines(plan: Plan) -> list[str]:
+    warnings: dict[str, None] = {}
     for family in plan.families:
         name = " ".join(("" if key == "objective" else f"{key}=") + _value(value) for key, value in family.axes.items())
         for estimate in family.estimates:
             if not estimate.fits:
                 needs = f"{estimate.batch_per_gpu} images per GPU need {estimate.memory_gib:.0f} GiB"
                 would = f"`replica_batch: {estimate.fitting_batch}` would"
-                found[f"{name}: {needs} and won't fit {estimate.gpu}; {would}"] = None
+                warnings[f"{name}: {needs} and won't fit {estimate.gpu}; {would}"] = None
     trained = [(run.planned.run, plan.matrix.resources(run.planned, "train")) for run in plan.runs]
-    found |= dict.fromkeys(batch_norm.gpu_count_warnings(trained))
+    warnings |= dict.fromkeys(batch_norm.gpu_count_warnings(trained))
     most = max(estimate.gpus for estimate in plan.estimates)
     if plan.gpus < most:
-        found[f"the largest job asks for {most} GPUs at once, more than {plan.gpus}: it will not start"] = None
-    return [*found, *without_effect(plan.ineffective_settings), *plan.missing_parents]
+        warnings[f"the largest job asks for {most} GPUs at once, more than {plan.gpus}: it will not start"] = None
+    return [*warnings, *describe_ineffective_settings(plan.ineffective_settings), *plan.missing_parents]
 
 
-def without_effect(warnings: Mapping[str, Sequence[PlannedRun]]) -> list[str]:
-    """Say what is set in which runs and never takes effect."""
-    return [f"{format_resources}: {_names([run.name for run in runs])}" for format_resources, runs in warnings.items()]
+def describe_ineffective_settings(settings: Mapping[str, Sequence[PlannedRun]]) -> list[str]:
+    """Return a line for each setting that never takes effect, with its runs."""
+    return [f"{setting}: {_names([run.name for run in runs])}" for setting, runs in settings.items()]
 
 
 def _bytes(size: float) -> str:
@@ -274,18 +276,18 @@ def _bytes(size: float) -> str:
     return f"{size:.3g} TB"
 
 
-def _changes(console: Console, changed: MatrixDiff) -> None:
-    """What `--diff` adds."""
-    if changed.last_submitted is None:
+def _print_changes(console: Console, diff: MatrixDiff) -> None:
+    """Print how the matrix differs from its last submission, for `--diff`."""
+    if diff.last_submitted is None:
         console.print("this file was never submitted from here: nothing to compare with")
         return
-    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(changed.last_submitted))
-    lines = [f"{c.field}: {_value(c.before)} -> {_value(c.after)} in {_names(c.runs)}" for c in changed.changed]
-    lines += [f"+ {_names(changed.added)}"] if changed.added else []
-    lines += [f"- {_names(changed.removed)}"] if changed.removed else []
-    lines += [f"+ benchmark {name}" for name in changed.added_benchmarks]
-    lines += [f"- benchmark {name}" for name in changed.removed_benchmarks]
-    _say(console, "changed", [f"since {when}:" if lines else f"nothing since {when}", *lines])
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(diff.last_submitted))
+    lines = [f"{c.field}: {_value(c.before)} -> {_value(c.after)} in {_names(c.runs)}" for c in diff.changed]
+    lines += [f"+ {_names(diff.added)}"] if diff.added else []
+    lines += [f"- {_names(diff.removed)}"] if diff.removed else []
+    lines += [f"+ benchmark {name}" for name in diff.added_benchmarks]
+    lines += [f"- benchmark {name}" for name in diff.removed_benchmarks]
+    _print_lines(console, "changed", [f"since {when}:" if lines else f"nothing since {when}", *lines])
 
 
 def _names(names: Sequence[str]) -> str:

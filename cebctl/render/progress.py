@@ -1,6 +1,7 @@
-"""Staying until every run has ended: a live display on a terminal, plain lines elsewhere.
+"""Watching until every run has ended: a live screen on a terminal, plain lines elsewhere.
 
-Neither a lost store nor a silent Slurm ends the watching: the last look stays, with a word, until there is a newer one.
+An unreachable store or a silent Slurm does not end the watching: the last snapshot stays, with a warning, until there
+is a newer one.
 """
 
 from __future__ import annotations
@@ -14,27 +15,28 @@ from rich.markup import escape
 
 from cebctl.render import output_mode
 from cebctl.render.console import error_console, format_duration, progress_console
-from cebctl.render.status_view import reason, summary
-from cebctl.render.watch_view import Picture
+from cebctl.render.status_view import state_reason, summarize_states
+from cebctl.render.watch_view import WatchScreen
 from cebctl.status.polling import Snapshot
 from cebctl.status.states import RunStatus
 from experiments.errors import UnreachableError
 from experiments.matrix.planned_run import Matrix
 
 POLL_SECONDS = 0.5
-_SHARE = 4
-"""A look that took a second is followed by this many of rest: a login node is shared."""
+_PAUSE_FACTOR = 4
+"""A poll that took a second is followed by a pause of this many, because a login node is shared."""
+_AS_OF = "this is as of"
 
-Look = Callable[[], Snapshot]
+Poll = Callable[[], Snapshot]
 
 
-def watch(matrix: Matrix, look: Look) -> Snapshot:
-    """Look until nothing is queued or running any more, and return the last look.
+def watch(matrix: Matrix, poll: Poll) -> Snapshot:
+    """Poll until no run is queued or running, and return the last snapshot.
 
     Ctrl-C ends the watching, not the runs, and says so.
     """
     try:
-        return _live(matrix, look) if output_mode.is_live() else _lines(look)
+        return _watch_on_screen(matrix, poll) if output_mode.is_live() else _watch_by_lines(poll)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"stopped watching, the runs go on: `cebctl status {matrix.path} --watch` shows them, "
@@ -42,67 +44,66 @@ def watch(matrix: Matrix, look: Look) -> Snapshot:
         ) from None
 
 
-def _active(runs: Sequence[RunStatus]) -> bool:
+def _is_active(runs: Sequence[RunStatus]) -> bool:
     return any(run.state in ("queued", "running") for run in runs)
 
 
-def _again(look: Look, last: Snapshot) -> Snapshot:
-    """Another look; the last one, with the reason, if there is none to be had now."""
+def _poll_again(poll: Poll, last: Snapshot) -> Snapshot:
+    """Return a new snapshot, or the last one with the error as a warning."""
     try:
-        return look()
+        return poll()
     except (UnreachableError, OSError) as error:
         since = next((w for w in last.warnings if w.startswith(_AS_OF)), f"{_AS_OF} {time.strftime('%H:%M:%S')}")
         return replace(last, warnings=(since, str(error)))
 
 
-_AS_OF = "this is as of"
-
-
-def _live(matrix: Matrix, look: Look) -> Snapshot:
-    """On a screen of its own, drawn anew between two looks as well, so that a resized terminal is filled again."""
+def _watch_on_screen(matrix: Matrix, poll: Poll) -> Snapshot:
+    """Draw on the alternate screen, between polls as well, so that a resized terminal is filled again."""
     began = time.monotonic()
-    seen = look()
-    before = sum(run.state == "done" for run in seen.runs)
+    snapshot = poll()
+    done_before = sum(run.state == "done" for run in snapshot.runs)
     with Live(console=error_console(), auto_refresh=False, screen=True) as live:
-        while _active(seen.runs):
-            picture = Picture(matrix, seen, before, time.monotonic() - began)
-            live.update(picture.text(*live.console.size), refresh=True)
+
+        def draw() -> None:
+            screen = WatchScreen(matrix, snapshot, done_before, time.monotonic() - began)
+            live.update(screen.render(*live.console.size), refresh=True)
+
+        while _is_active(snapshot.runs):
+            draw()
             started = time.monotonic()
-            seen = _again(look, seen)
-            rest = time.monotonic() + max(POLL_SECONDS, _SHARE * (time.monotonic() - started))
-            while time.monotonic() < rest:
-                picture = Picture(matrix, seen, before, time.monotonic() - began)
-                live.update(picture.text(*live.console.size), refresh=True)
-                time.sleep(min(POLL_SECONDS, max(rest - time.monotonic(), 0.01)))
-    progress_console().print(f"{matrix.path}: {summary(seen.runs)} in {format_duration(time.monotonic() - began)}")
-    return seen
+            snapshot = _poll_again(poll, snapshot)
+            next_poll = time.monotonic() + max(POLL_SECONDS, _PAUSE_FACTOR * (time.monotonic() - started))
+            while time.monotonic() < next_poll:
+                draw()
+                time.sleep(min(POLL_SECONDS, max(next_poll - time.monotonic(), 0.01)))
+    took = format_duration(time.monotonic() - began)
+    progress_console().print(f"{matrix.path}: {summarize_states(snapshot.runs)} in {took}")
+    return snapshot
 
 
-def _lines(look: Look) -> Snapshot:
-    """A line whenever a run moves on: `[3/16] ceb rho=5: trained, evaluating`."""
+def _watch_by_lines(poll: Poll) -> Snapshot:
+    """Print a line whenever the state of a run changes: `[3/16] ceb rho=5: evaluate running`."""
     console = progress_console()
     began = time.monotonic()
-    seen = look()
-    known = {run.planned.run_id: (run.current.stage, run.state) for run in seen.runs}
+    snapshot = poll()
+    states = {run.planned.run_id: (run.current.stage, run.state) for run in snapshot.runs}
     warned: tuple[str, ...] = ()
-    while _active(seen.runs):
+    while _is_active(snapshot.runs):
         started = time.monotonic()
-        seen, took = _again(look, seen), time.monotonic() - started
-        for warning in seen.warnings:
+        snapshot = _poll_again(poll, snapshot)
+        took = time.monotonic() - started
+        for warning in snapshot.warnings:
             if warning not in warned:
                 console.print(escape(warning))
-        warned = seen.warnings
-        done = sum(run.state == "done" for run in seen.runs)
-        for run in seen.runs:
-            now = (run.current.stage, run.state)
-            if known[run.planned.run_id] != now:
-                why = f": {reason(run)}" if reason(run) else ""
-                console.print(escape(f"[{done}/{len(seen.runs)}] {run.planned.name}: {_moved(run)}{why}"))
-            known[run.planned.run_id] = now
-        time.sleep(max(POLL_SECONDS, _SHARE * took))
-    console.print(f"{summary(seen.runs)} after {format_duration(time.monotonic() - began)}")
-    return seen
-
-
-def _moved(run: RunStatus) -> str:
-    return run.state if run.state == "done" else f"{run.current.stage} {run.state}"
+        warned = snapshot.warnings
+        done = sum(run.state == "done" for run in snapshot.runs)
+        for run in snapshot.runs:
+            state = (run.current.stage, run.state)
+            if states[run.planned.run_id] != state:
+                text = run.state if run.state == "done" else " ".join(state)
+                reason = f": {state_reason(run)}" if state_reason(run) else ""
+                console.print(escape(f"[{done}/{len(snapshot.runs)}] {run.planned.name}: {text}{reason}"))
+            states[run.planned.run_id] = state
+        time.sleep(max(POLL_SECONDS, _PAUSE_FACTOR * took))
+    console.print(f"{summarize_states(snapshot.runs)} after {format_duration(time.monotonic() - began)}")
+    return snapshot

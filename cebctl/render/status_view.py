@@ -1,4 +1,4 @@
-"""`cebctl status`, and the messages of `submit`."""
+"""The output of `cebctl status`, and the messages of `submit`."""
 
 from __future__ import annotations
 
@@ -37,82 +37,80 @@ from jobs.paths import Home
 from store.row_types import AttemptRow
 
 
-def announce_nothing(matrix: Matrix, runs: Sequence[RunStatus]) -> None:
+def print_nothing_submitted(matrix: Matrix, runs: Sequence[RunStatus]) -> None:
     """Say that nothing was submitted, and why not."""
-    again = "; --retry-failed submits those again" if any(run.state == "failed" for run in runs) else ""
-    awaited = [run for run in runs if run.current.untrained_parent]
-    if awaited:
-        again += f"; {awaited[0].planned.name} {reason(awaited[0])}"
-    progress_console().print(f"{matrix.path}: nothing to submit, {summary(runs)}{again}")
+    hint = "; --retry-failed submits those again" if any(run.state == "failed" for run in runs) else ""
+    if blocked := [run for run in runs if run.current.untrained_parent]:
+        hint += f"; {blocked[0].planned.name} {state_reason(blocked[0])}"
+    progress_console().print(f"{matrix.path}: nothing to submit, {summarize_states(runs)}{hint}")
 
 
-def announce(submission: Submission, matrix: Matrix, home: Home) -> None:
+def print_submission(submission: Submission, matrix: Matrix, home: Home) -> None:
     """Say what was submitted."""
     stages = [claim.stage for claim in submission.claims]
     parts = [f"{stages.count(stage)} x {stage}" for stage in dict.fromkeys(stages)]
-    to = "local worker" if submission.executor == "local" else "Slurm array"
+    executor = "local worker" if submission.executor == "local" else "Slurm array"
     limit = f", at most {pluralize(submission.max_parallel, 'job')} at once" if submission.max_parallel else ""
     progress_console().print(
-        f"{matrix.path}: submitted {', '.join(parts)} to {pluralize(len(submission.launched), to)}{limit} "
+        f"{matrix.path}: submitted {', '.join(parts)} to {pluralize(len(submission.launched), executor)}{limit} "
         f"(submission {submission.name}, home {home.folder})"
     )
     if submission.returned:
-        why = Counter(reason for _, reason in submission.returned)
-        for reason, count in why.items():
+        for reason, count in Counter(reason for _, reason in submission.returned).items():
             error_console().print(f"[yellow]not submitted[/] {pluralize(count, 'stage')}: {escape(reason)}")
         error_console().print(f"`cebctl submit {matrix.path}` offers them again")
 
 
-def show(matrix: Matrix, runs: Sequence[RunStatus]) -> None:
-    """One line per run, then the counts; under --plain one for a run's state and one for where it stands."""
-    lines = [(("run", "name", "state", "stage", "progress"), _HEAD)]
+def print_status(matrix: Matrix, runs: Sequence[RunStatus]) -> None:
+    """Print one line per run, then the counts; under --plain one line for its state and one for its progress."""
+    lines = [(("run", "name", "state", "stage", "progress"), _HEAD_STYLE)]
     for run in runs:
         current = run.current
         stage = current.stage if run.state != "done" else ""
-        what = progress(current.job) if run.state == "running" else reason(run)
-        what = "; ".join(part for part in (what, whose(run), generation(run)) if part)
-        lines.append(((run.planned.run_id, run.planned.name, run.state, stage, what), STATE_STYLES[run.state].terminal))
+        progress = describe_progress(current.job) if run.state == "running" else state_reason(run)
+        note = "; ".join(filter(None, (progress, owner_note(run), generation_note(run))))
+        lines.append(((run.planned.run_id, run.planned.name, run.state, stage, note), STATE_STYLES[run.state].terminal))
     console = result_console()
     if output_mode.current.plain:
-        for (run_id, name, state, at, what), _ in lines[1:]:
-            print_facts(console, f"{run_id} {name}", ("state", at or "note"), (state, what))
+        for (run_id, name, state, stage_cell, note), _ in lines[1:]:
+            print_facts(console, f"{run_id} {name}", ("state", stage_cell or "note"), (state, note))
     else:
         console.print(_aligned(lines, terminal_width()), soft_wrap=True, end="")
-    console.print(f"{matrix.path}: {summary(runs)}", markup=False)
+    console.print(f"{matrix.path}: {summarize_states(runs)}", markup=False)
 
 
-_HEAD = "bold"
+_HEAD_STYLE = "bold"
 _Line = tuple[tuple[str, ...], str]
-"""The cells of a run, and its style."""
+"""The cells of a run, and the style of its state."""
 _SHORT_ID = 9
-"""Characters of an id where there is little room; `show` takes the beginning of one."""
-_READABLE = 24
-"""Columns that what is said of a run needs beside it; with fewer it stands below."""
+"""Characters of an id on a narrow terminal; `show` accepts the beginning of one."""
+_MIN_NOTE_WIDTH = 24
+"""Columns that a note needs to stand beside its run; with fewer it moves below."""
 
 
 def _aligned(lines: Sequence[_Line], width: int) -> Text:
-    """Columns as wide as their widest text, the state in the line's style; 25 times faster than a table of rich's,
-    which takes a third of a second for 1,000 runs.
+    """Return columns as wide as their widest text, with the state in the line's style.
 
-    With less width the ids are short, then what is said of a run stands below it, then its name too.
+    On a narrower terminal ids are cut, then notes move below their runs, then names do. Takes a 25th of the time of a
+    table of rich's, which needs a third of a second for 1,000 runs.
     """
     widths = _widths(lines)
     if sum(widths) + 8 > width:
         lines = [((run_id[:_SHORT_ID], *cells), style) for (run_id, *cells), style in lines]
         widths = _widths(lines)
-    above = sum(widths[:4]) + 6 <= width
-    left = width - sum(widths[:4]) - 8
+    names_fit = sum(widths[:4]) + 6 <= width
+    note_width = width - sum(widths[:4]) - 8
     text = Text()
-    for (run_id, name, state, stage, what), style in lines:
-        text.append(f"{run_id:<{widths[0]}}  " + (f"{name:<{widths[1]}}  " if above else ""))
+    for (run_id, name, state, stage, note), style in lines:
+        text.append(f"{run_id:<{widths[0]}}  " + (f"{name:<{widths[1]}}  " if names_fit else ""))
         text.append(f"{state:<{widths[2]}}", style=style)
-        below = [] if above else [name]
-        if left >= min(_READABLE, widths[4]):
-            beside = wrap(what, left, "").replace("\n", "\n" + " " * (width - left))
+        below = [] if names_fit else [name]
+        if note_width >= min(_MIN_NOTE_WIDTH, widths[4]):
+            beside = wrap(note, note_width).replace("\n", "\n" + " " * (width - note_width))
         else:
-            beside, below = "", [*below, what]
+            beside, below = "", [*below, note]
         text.append(f"  {stage:<{widths[3]}}  {beside}".rstrip() + "\n")
-        for part in filter(None, below if style != _HEAD else ()):
+        for part in filter(None, below if style != _HEAD_STYLE else ()):
             text.append(wrap(f"    {part}", width, "    ") + "\n")
     return text
 
@@ -121,14 +119,14 @@ def _widths(lines: Sequence[_Line]) -> list[int]:
     return [max(len(cells[column]) for cells, _ in lines) for column in range(5)]
 
 
-def summary(runs: Sequence[RunStatus]) -> str:
-    """The counts in words: `16 runs: 3 running, 13 done`."""
+def summarize_states(runs: Sequence[RunStatus]) -> str:
+    """Return the counts in words: `16 runs: 3 running, 13 done`."""
     parts = [f"{n:,} {state}" for state, n in count_states(runs).items() if n]
     return f"{pluralize(len(runs), 'run')}: {', '.join(parts)}"
 
 
-def progress(job: AttemptRow | None) -> str:
-    """Where a running job stands: `epoch 12.5/60, 4,210 img/s, 3 s left`."""
+def describe_progress(job: AttemptRow | None) -> str:
+    """Return the progress of a running job in words: `epoch 12.5/60, 4,210 img/s, 3 s left`."""
     if job is None or job.step is None or not job.steps:
         return "starting"
     parts = [f"epoch {job.epoch:.3g}/{job.epochs:g}" if job.epochs else f"{job.step / job.steps:.0%}"]
@@ -145,27 +143,27 @@ def progress(job: AttemptRow | None) -> str:
     return ", ".join(parts)
 
 
-def whose(run: RunStatus) -> str:
-    """Of what waits or runs, who submitted it, if that is somebody else."""
+def owner_note(run: RunStatus) -> str:
+    """Return who submitted a queued or running stage, if that is another user."""
     user = run.current.submitted_by
     return f"{user}'s" if run.state in ("queued", "running") and user not in ("", getpass.getuser()) else ""
 
 
-def generation(run: RunStatus) -> str:
-    """In which generation a stage is, where it is not the first; empty where it is."""
+def generation_note(run: RunStatus) -> str:
+    """Return the generation of a stage; empty for the first."""
     number = run.current.generation
     return f"generation {number}" if number > 1 else ""
 
 
-def reason(run: RunStatus) -> str:
-    """Why a run is where it is, in a few words; empty where there is nothing to say."""
+def state_reason(run: RunStatus) -> str:
+    """Return why a run is in its state, in a few words; empty where the state says all."""
     job, note = run.current.job, run.current.slurm_note
     if run.state == "failed" and job is not None:
         return job.error or "failed without a message"
     if run.state == "lost" and job is not None:
-        where = f"; checkpoint of step {job.checkpoint_step:,}" if job.checkpoint_step else ""
-        why = "; ".join(text for text in (job.error, note) if text) or "its process is gone"
-        return f"{why}{where}; `submit` goes on from there"
+        checkpoint = f"; checkpoint of step {job.checkpoint_step:,}" if job.checkpoint_step else ""
+        cause = "; ".join(filter(None, (job.error, note))) or "its process is gone"
+        return f"{cause}{checkpoint}; `submit` goes on from there"
     if run.state == "queued":
         return note
     if run.current.untrained_parent:
@@ -177,8 +175,8 @@ def reason(run: RunStatus) -> str:
     return ""
 
 
-def failures(runs: Sequence[RunStatus], home: Home) -> None:
-    """A line on stderr for each run that failed or was lost, naming its log."""
+def print_failures(runs: Sequence[RunStatus], home: Home) -> None:
+    """Print a line on stderr for each run that failed or was lost, with the path of its log."""
     for run in runs:
         if run.state not in ("failed", "lost"):
             continue
@@ -189,12 +187,12 @@ def failures(runs: Sequence[RunStatus], home: Home) -> None:
         style = STATE_STYLES[run.state].terminal
         error_console().print(
             f"[{style}]{run.state}[/] {run.planned.run_id} {escape(run.planned.name)}, {current.stage}: "
-            f"{escape(reason(run))}{escape(log)}"
+            f"{escape(state_reason(run))}{escape(log)}"
         )
 
 
-def to_json(matrix: Matrix, runs: Sequence[RunStatus], home: Home) -> dict[str, Any]:
-    """DESIGN's contract of `status --json`."""
+def status_json(matrix: Matrix, runs: Sequence[RunStatus], home: Home) -> dict[str, Any]:
+    """Return the document of `status --json`, whose keys scripts rely on."""
     return {
         "matrix": matrix.name,
         "counts": count_states(runs),
@@ -210,7 +208,7 @@ def to_json(matrix: Matrix, runs: Sequence[RunStatus], home: Home) -> dict[str, 
                 "attempts": run.current.job.attempt if run.current.job else 0,
                 "job": run.current.job.submission if run.current.job else None,
                 "submitted_by": run.current.submitted_by or None,
-                "error": reason(run) if run.state in ("failed", "lost") else None,
+                "error": state_reason(run) if run.state in ("failed", "lost") else None,
             }
             for run in runs
         ],
@@ -230,8 +228,8 @@ def _progress_json(job: AttemptRow | None) -> dict[str, Any] | None:
     }
 
 
-def show_matrices(rows: Sequence[MatrixRow], *, as_json: bool) -> None:
-    """A line for each matrix that was submitted from this home."""
+def print_matrices(rows: Sequence[MatrixRow], *, as_json: bool) -> None:
+    """Print a line for each matrix that was submitted from this home."""
     if as_json:
         print_json([{"matrix": r.matrix, "path": r.path, "submitted": r.submitted, "counts": r.counts} for r in rows])
         return
@@ -243,36 +241,36 @@ def show_matrices(rows: Sequence[MatrixRow], *, as_json: bool) -> None:
         table.add_column(name, justify="right" if name in STATES else "left", overflow="fold")
     for row in rows:
         cells = [str(row.counts.get(state) or "·") if row.counts else "?" for state in STATES]
-        table.add_row(row.matrix, _when(row), *cells, row.path)
+        table.add_row(row.matrix, _format_time(row), *cells, row.path)
     console = result_console()
     if terminal_width() < Measurement.get(console, console.options.update(max_width=10_000), table).maximum:
-        _narrow(console, rows)
+        _print_narrow(console, rows)
     else:
         print_table(console, table)
 
 
-def _when(row: MatrixRow) -> str:
+def _format_time(row: MatrixRow) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(row.submitted)) if row.submitted else ""
 
 
-def _narrow(console: Console, rows: Sequence[MatrixRow]) -> None:
-    """A line for each matrix with the states that its runs are in, and its path below."""
+def _print_narrow(console: Console, rows: Sequence[MatrixRow]) -> None:
+    """Print a line for each matrix with the counts of its states, and its path below."""
     widest = max(len(row.matrix) for row in rows)
     for row in rows:
-        found = ", ".join(f"{n} {state}" for state in STATES if (n := row.counts.get(state))) if row.counts else "?"
-        line = f"{row.matrix:<{widest}}  {_when(row)}  {found}"
+        counts = ", ".join(f"{n} {state}" for state in STATES if (n := row.counts.get(state))) if row.counts else "?"
+        line = f"{row.matrix:<{widest}}  {_format_time(row)}  {counts}"
         for part in (wrap(line, console.width, "    "), f"    {row.path}"):
             console.print(part, markup=False, soft_wrap=True)
 
 
-def warn(warnings: Sequence[str]) -> None:
-    """Pass on what kept the look from being whole."""
+def print_warnings(warnings: Sequence[str]) -> None:
+    """Print warnings on stderr, a line each."""
     for warning in warnings:
         error_console().print(f"[yellow]note[/] {escape(warning)}")
 
 
-def warn_off_target(runs: Sequence[RunStatus], last_rho: Mapping[str, float | None]) -> None:
-    """Name the trained runs whose target rho was not in force at their end."""
+def print_off_target(runs: Sequence[RunStatus], last_rho: Mapping[str, float | None]) -> None:
+    """Warn of the trained runs whose target rho was not in force at their end."""
     for run in runs:
         if run.planned.run_id in last_rho:
             ended = last_rho_text(last_rho[run.planned.run_id])
@@ -280,8 +278,8 @@ def warn_off_target(runs: Sequence[RunStatus], last_rho: Mapping[str, float | No
             error_console().print(f"[yellow]note[/] {escape(text)}")
 
 
-def warn_damaged(damaged: Mapping[str, int]) -> None:
-    """Say which journals hold lines that make no sense."""
+def print_damaged(damaged: Mapping[str, int]) -> None:
+    """Warn of the journals that hold lines that could not be read."""
     for path, lines in damaged.items():
         error_console().print(
             f"[yellow]damaged[/] {escape(path)}: {pluralize(lines, 'line')} could not be read, skipped"

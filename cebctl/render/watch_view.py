@@ -1,6 +1,7 @@
-"""The live picture of a matrix at work, made to fit the terminal as it is now, whatever the number of runs.
+"""The live screen of `--watch`, made to fit the terminal at its present size, whatever the number of runs.
 
-From top to bottom: the counts and the time left; a bar for each family; what runs; why others wait; what failed.
+From top to bottom: the counts and the time left, a bar for each family, the running runs, the reasons why others wait,
+the failed runs.
 """
 
 from __future__ import annotations
@@ -14,135 +15,133 @@ from rich.text import Text
 
 from cebctl.render.console import format_duration
 from cebctl.render.state_styles import STATE_STYLES
-from cebctl.render.status_view import progress, reason, summary
+from cebctl.render.status_view import describe_progress, state_reason, summarize_states
 from cebctl.status.families import family_axes
 from cebctl.status.polling import Snapshot
 from cebctl.status.states import RunStatus, State
 from experiments.matrix.planned_run import Matrix, format_value
 
-_BAR = 30
-"""Characters of a bar."""
-_PARTS: tuple[tuple[State, str], ...] = (
+_BAR_WIDTH = 30
+_BAR_SIGNS: tuple[tuple[State, str], ...] = (
     ("done", "█"),
     ("running", "▓"),
     ("failed", "✗"),
     ("lost", "?"),
     ("queued", "▒"),
 )
-"""The states in a bar, from its left, and how they are drawn without colours; the rest is new."""
+"""The states in a bar from left to right, with their signs, which tell them apart without colours; `new` fills up."""
 _SILENT_SECONDS = 120.0
-_LEAST = 3
-"""Lines that each section gets where there is little room."""
+_MIN_LINES = 3
+"""The lines of each section on a small terminal."""
 
 
 @dataclass(frozen=True)
-class Picture:
-    """What is shown, and since when."""
+class WatchScreen:
+    """A snapshot of the runs, and how far they got since the watching began."""
 
     matrix: Matrix
-    seen: Snapshot
+    snapshot: Snapshot
     done_before: int
-    """How many runs were done when the watching began."""
-    seconds: float
-    """Since it began."""
+    """The number of runs that were done when the watching began."""
+    elapsed: float
+    """Seconds since the watching began."""
 
-    def text(self, width: int, height: int) -> Text:
-        """At most `height` lines of at most `width` characters."""
-        head = [self._head(), *(Text(f"! {warning}", style="yellow") for warning in self.seen.warnings)]
+    def render(self, width: int, height: int) -> Text:
+        """Return at most `height` lines of at most `width` characters."""
+        head = [self._head(), *(Text(f"! {warning}", style="yellow") for warning in self.snapshot.warnings)]
         sections = [self._families(), self._running(), self._waiting(), self._ended()]
         lines = head[: max(height, 0)]
-        for lot, section in zip(_lots([len(s) for s in sections], height - len(lines)), sections, strict=True):
-            lines += section if lot >= len(section) else [*section[: lot - 1], _more(len(section) - lot + 1)][:lot]
+        shares = _share_lines([len(section) for section in sections], height - len(lines))
+        for share, section in zip(shares, sections, strict=True):
+            if share < len(section):
+                more = Text(f"  … and {len(section) - share + 1} more", style="dim")
+                section = [*section[: share - 1], more][:share]
+            lines += section
         for line in lines:
             line.truncate(width, overflow="ellipsis")
         return Text("\n").join(lines)
 
     def _head(self) -> Text:
-        runs = self.seen.runs
+        runs = self.snapshot.runs
         done = sum(run.state == "done" for run in runs)
         left = ""
         if self.done_before < done < len(runs):
-            left = f", {format_duration(self.seconds / (done - self.done_before) * (len(runs) - done))} left"
-        return Text.assemble((self.matrix.name, "bold"), f"  {summary(runs)}{left}  {time.strftime('%H:%M:%S')}")
+            left = f", {format_duration(self.elapsed / (done - self.done_before) * (len(runs) - done))} left"
+        return Text.assemble(
+            (self.matrix.name, "bold"), f"  {summarize_states(runs)}{left}  {time.strftime('%H:%M:%S')}"
+        )
 
     def _families(self) -> list[Text]:
-        """A bar for each, its runs in order of state."""
+        """Return a line with a bar for each family of runs."""
         axes = family_axes(self.matrix.runs)
         families: dict[str, list[RunStatus]] = {}
-        for run in self.seen.runs:
+        for run in self.snapshot.runs:
             name = " ".join(format_value(run.planned.axes[key]) for key in axes if key in run.planned.axes)
             families.setdefault(name, []).append(run)
         widest = max(map(len, families), default=0)
         return [
-            Text.assemble(f"  {name:<{widest}}  {_done(runs):>4}/{len(runs):<4}  ", _bar(runs))
+            Text.assemble(f"  {name:<{widest}}  {done:>4}/{len(runs):<4}  ", _bar(runs))
             for name, runs in families.items()
+            for done in (sum(run.state == "done" for run in runs),)
         ]
 
     def _running(self) -> list[Text]:
-        """The names last, because they may be cut."""
-        runs = [run for run in self.seen.runs if run.state == "running"]
-        stands = [f"{progress(run.current.job)}{_silent(run)}" for run in runs]
+        """Return a line for each running run; its name is last because it may be cut off."""
+        runs = [run for run in self.snapshot.runs if run.state == "running"]
+        progress = [f"{describe_progress(run.current.job)}{_silent(run)}" for run in runs]
         hosts = [run.current.job.host or "" if run.current.job else "" for run in runs]
-        widths = max(map(len, stands), default=0), max(map(len, hosts), default=0)
+        widths = max(map(len, progress), default=0), max(map(len, hosts), default=0)
         return [
             Text.assemble(
                 ("  " + f"{run.current.stage:<8}", STATE_STYLES["running"].terminal),
-                f"  {stand:<{widths[0]}}  {host:<{widths[1]}}  {run.planned.name}",
+                f"  {text:<{widths[0]}}  {host:<{widths[1]}}  {run.planned.name}",
             )
-            for run, stand, host in zip(runs, stands, hosts, strict=True)
+            for run, text, host in zip(runs, progress, hosts, strict=True)
         ]
 
     def _waiting(self) -> list[Text]:
-        """How many runs wait for what, in Slurm's words."""
-        notes = Counter(run.current.slurm_note or "in the queue" for run in self.seen.runs if run.state == "queued")
+        """Return a line for each reason why runs wait, in Slurm's words, with their number."""
+        notes = Counter(run.current.slurm_note or "in the queue" for run in self.snapshot.runs if run.state == "queued")
         style = STATE_STYLES["queued"].terminal
         return [Text.assemble("  ", (f"{count} queued", style), f"  {note}") for note, count in notes.most_common()]
 
     def _ended(self) -> list[Text]:
-        return [
-            Text.assemble(
-                "  ", (f"{run.state:<6}", STATE_STYLES[run.state].terminal), f"  {run.planned.name}  {reason(run)}"
-            )
-            for run in self.seen.runs
-            if run.state in ("failed", "lost")
-        ]
+        """Return a line for each run that failed or was lost."""
+        lines = []
+        for run in self.snapshot.runs:
+            if run.state in ("failed", "lost"):
+                state = (f"{run.state:<6}", STATE_STYLES[run.state].terminal)
+                lines.append(Text.assemble("  ", state, f"  {run.planned.name}  {state_reason(run)}"))
+        return lines
 
 
 def _silent(run: RunStatus) -> str:
-    """For how long a run was not heard of, if it is worth a word."""
+    """Return a note on how long a run has sent no heartbeat, if that is long."""
     age = time.time() - run.current.job.updated_at if run.current.job else 0.0
     return f", silent for {format_duration(age)}" if age > _SILENT_SECONDS else ""
 
 
-def _done(runs: Sequence[RunStatus]) -> int:
-    return sum(run.state == "done" for run in runs)
-
-
 def _bar(runs: Sequence[RunStatus]) -> Text:
-    """Each state's share; one that has any run has at least a character, taken from the largest."""
+    """Return a bar of the states' shares; a state that occurs gets at least one sign, taken from the largest."""
     counts = Counter(run.state for run in runs)
-    widths = {state: max(round(counts[state] * _BAR / len(runs)), 1) for state, _ in _PARTS if counts[state]}
-    while sum(widths.values()) > _BAR:
+    widths = {state: max(round(counts[state] * _BAR_WIDTH / len(runs)), 1) for state, _ in _BAR_SIGNS if counts[state]}
+    while sum(widths.values()) > _BAR_WIDTH:
         widths[max(widths, key=lambda state: widths[state])] -= 1
     bar = Text()
-    for state, sign in _PARTS:
+    for state, sign in _BAR_SIGNS:
         bar.append(sign * widths.get(state, 0), style=STATE_STYLES[state].terminal)
-    bar.append("░" * (_BAR - len(bar)), style="dim")
+    bar.append("░" * (_BAR_WIDTH - len(bar)), style="dim")
     return bar
 
 
-def _lots(wanted: Sequence[int], room: int) -> list[int]:
-    """How many lines each section gets: all it wants, or an even share of what is left and what others leave."""
-    lots = [min(want, _LEAST) for want in wanted]
-    while sum(lots) > max(room, 0):
-        lots[lots.index(max(lots))] -= 1
-    while (room_left := room - sum(lots)) > 0 and lots != list(wanted):
-        for index, want in enumerate(wanted):
-            if lots[index] < want and room_left > 0:
-                lots[index] += 1
-                room_left -= 1
-    return lots
-
-
-def _more(count: int) -> Text:
-    return Text(f"  … and {count} more", style="dim")
+def _share_lines(section_lines: Sequence[int], available: int) -> list[int]:
+    """Return the lines of each section: all that it wants, or an equal share of what the smaller sections leave."""
+    shares = [min(lines, _MIN_LINES) for lines in section_lines]
+    while sum(shares) > max(available, 0):
+        shares[shares.index(max(shares))] -= 1
+    while (free := available - sum(shares)) > 0 and shares != list(section_lines):
+        for index, lines in enumerate(section_lines):
+            if shares[index] < lines and free > 0:
+                shares[index] += 1
+                free -= 1
+    return shares

@@ -10,7 +10,7 @@ import msgspec
 import yaml
 
 from cebctl.render.console import format_decimals, format_duration
-from cebctl.render.status_view import reason
+from cebctl.render.status_view import state_reason
 from cebctl.report.cells import Audit
 from cebctl.report.figures.runs import PANEL_METRICS, curve_marks
 from cebctl.status.run_details import RunDetails
@@ -51,7 +51,7 @@ def page_run(
         run_id=status.planned.run_id,
         name=status.planned.name + mark,
         state=status.state,
-        error=reason(status) if failed else "",
+        error=state_reason(status) if failed else "",
         spec=yaml.safe_dump(
             msgspec.to_builtins(status.planned.run), sort_keys=False, default_flow_style=None, allow_unicode=True
         ),

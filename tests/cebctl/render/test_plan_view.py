@@ -16,7 +16,7 @@ EXPERIMENTS = Path(__file__).parents[3] / "experiments"
 
 @pytest.mark.parametrize("name", ["imagenet", "imagenet_v1", "cifar10", "cifar10_62x7", "fashion_mnist", "digits"])
 def test_a_plan_fits_one_screen(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    plan_view.show(make_plan(load(EXPERIMENTS / f"{name}.yaml"), Home(tmp_path / "home")))
+    plan_view.print_plan(make_plan(load(EXPERIMENTS / f"{name}.yaml"), Home(tmp_path / "home")))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 40
     assert max(len(line) for line in lines[1:]) <= 100
@@ -24,7 +24,7 @@ def test_a_plan_fits_one_screen(name: str, tmp_path: Path, capsys: pytest.Captur
 
 def test_what_a_plan_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     matrix = load(EXPERIMENTS / "imagenet.yaml").select("depth = 152, width = 2")
-    plan_view.show(make_plan(matrix, Home(tmp_path / "home"), gpu="v100-16gb", gpus=32))
+    plan_view.print_plan(make_plan(matrix, Home(tmp_path / "home"), gpu="v100-16gb", gpus=32))
     text = " ".join(capsys.readouterr().out.split())
     for words in (
         "21 runs", "cceb autoaugment 2 152 rho 1, 2 … 10 10 10 new", "FLOPs: counted operations over",
@@ -37,7 +37,7 @@ def test_what_a_plan_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 def test_full_lists_every_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     matrix = load(EXPERIMENTS / "digits.yaml")
-    plan_view.show(make_plan(matrix, Home(tmp_path / "home")), full=True)
+    plan_view.print_plan(make_plan(matrix, Home(tmp_path / "home")), full=True)
     text = capsys.readouterr().out
     assert all(run.run_id in text for run in matrix.runs)
 
@@ -66,7 +66,7 @@ def test_batch_norm_that_depends_on_resources_is_said(
     change: str, resources: str, words: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "m.yaml").write_text(f"{BASE}grids: [{{{change or 'seed: [0, 1]'}}}]\nresources: {resources}\n")
-    plan_view.show(make_plan(load(tmp_path / "m.yaml"), Home(tmp_path / "home")))
+    plan_view.print_plan(make_plan(load(tmp_path / "m.yaml"), Home(tmp_path / "home")))
     text = " ".join(capsys.readouterr().out.split())
     assert ("BatchNorm's statistics depend on the number of GPUs" in text) == (words is not None)
     assert words is None or words in text
@@ -77,7 +77,7 @@ def test_of_the_papers_matrices_none_trains_another_network_with_more_gpus(
 ) -> None:
     for path in sorted(EXPERIMENTS.glob("*.yaml")):
         matrix = load(path)
-        plan_view.show(make_plan(matrix, Home(tmp_path / "home")))
+        plan_view.print_plan(make_plan(matrix, Home(tmp_path / "home")))
         assert "warning" not in capsys.readouterr().out, path
         more_than_one = [run for run in matrix.runs if matrix.resources(run, "train").gpus > 1]
         assert all(run.run.replica_batch == 128 for run in more_than_one), path
@@ -86,6 +86,6 @@ def test_of_the_papers_matrices_none_trains_another_network_with_more_gpus(
 def test_more_gpus_than_parts_of_a_batch_are_too_many(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = (EXPERIMENTS / "imagenet_rho0.yaml").read_text()
     (tmp_path / "m.yaml").write_text(text.replace("nodes: 4", "nodes: 9"))
-    plan_view.show(make_plan(load(tmp_path / "m.yaml"), Home(tmp_path / "home"), gpus=72))
+    plan_view.print_plan(make_plan(load(tmp_path / "m.yaml"), Home(tmp_path / "home"), gpus=72))
     text = " ".join(capsys.readouterr().out.split())
     assert "a batch of 8,192 images in 64 parts of 128 is too little for 72 GPUs: ask for at most 64" in text

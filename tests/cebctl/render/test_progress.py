@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cebctl.render.status_view import progress
+from cebctl.render.status_view import describe_progress
 from store.row_types import AttemptRow
 
 
@@ -28,4 +28,4 @@ def row(**given: Any) -> AttemptRow:
     ],
 )
 def test_what_holds_a_training_up_is_said(job: AttemptRow | None, words: str) -> None:
-    assert progress(job) == words
+    assert describe_progress(job) == words

@@ -1,4 +1,4 @@
-"""The live picture fits every terminal, and shows what matters first."""
+"""The live screen fits every terminal, and shows what matters first."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cebctl.render import progress
-from cebctl.render.watch_view import Picture
+from cebctl.render.watch_view import WatchScreen
 from cebctl.status.polling import Snapshot
 from cebctl.status.states import STATES, RunStatus, StageStatus, State
 from experiments.errors import UnreachableError
@@ -49,13 +49,13 @@ def stage(state: State) -> StageStatus:
     return StageStatus("train", state)
 
 
-def picture(matrix: Matrix, states: Sequence[State], warnings: tuple[str, ...] = ()) -> Picture:
+def make_screen(matrix: Matrix, states: Sequence[State], warnings: tuple[str, ...] = ()) -> WatchScreen:
     runs = [RunStatus(planned, (stage(states[i % len(states)]),)) for i, planned in enumerate(matrix.runs)]
-    return Picture(matrix, Snapshot(runs, warnings), 0, 600.0)
+    return WatchScreen(matrix, Snapshot(runs, warnings), 0, 600.0)
 
 
 def test_everything_is_there(matrix: Matrix) -> None:
-    text = picture(matrix, ["running", "failed", "queued", "done"], ("Slurm: no answer",)).text(120, 24).plain
+    text = make_screen(matrix, ["running", "failed", "queued", "done"], ("Slurm: no answer",)).render(120, 24).plain
     lines = text.splitlines()
     assert lines[0].startswith("wide  1,000 runs: 250 queued, 250 running, 250 done, 250 failed, 30 min left")
     assert lines[1] == "! Slurm: no answer"
@@ -71,17 +71,17 @@ def test_everything_is_there(matrix: Matrix) -> None:
     st.lists(st.sampled_from(STATES), min_size=1, max_size=12), st.integers(1, 150), st.integers(1, 80), st.booleans()
 )
 def test_it_fits(matrix: Matrix, states: list[State], width: int, height: int, warned: bool) -> None:
-    lines = picture(matrix, states, ("Slurm: no answer",) * warned).text(width, height).plain.split("\n")
+    lines = make_screen(matrix, states, ("Slurm: no answer",) * warned).render(width, height).plain.split("\n")
     assert len(lines) <= height
     assert max(map(len, lines)) <= width
 
 
 def test_a_thousand_runs_are_drawn_at_once(matrix: Matrix) -> None:
-    now = picture(matrix, STATES)
-    now.text(120, 40)
+    screen = make_screen(matrix, STATES)
+    screen.render(120, 40)
     began = time.process_time()
     for _ in range(10):
-        now.text(120, 40)
+        screen.render(120, 40)
     assert (time.process_time() - began) / 10 < 0.2  # 0.03 s where nothing else runs
 
 
@@ -89,19 +89,19 @@ def test_watching_outlives_a_store_and_a_slurm_that_do_not_answer(
     matrix: Matrix, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(progress, "POLL_SECONDS", 0.0)
-    busy, ended = picture(matrix, ["running"]).seen, picture(matrix, ["done"]).seen
-    looks: list[Any] = [
+    busy, ended = make_screen(matrix, ["running"]).snapshot, make_screen(matrix, ["done"]).snapshot
+    answers: list[Any] = [
         *(busy, UnreachableError("the store", "gone away"), UnreachableError("the store", "gone away")),
         *(OSError(5, "Input/output error"), Snapshot(busy.runs, ("Slurm: no answer",)), busy, ended),
     ]
 
-    def look() -> Snapshot:
-        now = looks.pop(0)
-        if isinstance(now, Exception):
-            raise now
-        return now  # type: ignore[no-any-return]
+    def poll() -> Snapshot:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer  # type: ignore[no-any-return]
 
-    assert progress.watch(matrix, look) == ended
+    assert progress.watch(matrix, poll) == ended
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("this is as of ")
     assert lines[1:4] == ["the store: gone away", "[Errno 5] Input/output error", "Slurm: no answer"]

@@ -175,7 +175,7 @@ def test_what_a_comparison_is_over_is_in_json(call, matrix: Matrix, home: Path) 
 
 
 @pytest.mark.parametrize(("how", "says"), [
-    (("--detect", "1"), "--detect: it is by the variances of a comparison"),
+    (("--detect", "1"), "--detect: needs the variances of a comparison"),
     (("--compare", "xent", "ceb rho=3", "--detect", "0"), "--detect 0: expected points"),
     (("--compare", "xent", "ceb rho=3", "--detect", "nan"), "--detect nan: expected points"),
 ])  # fmt: skip
