@@ -12,6 +12,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -66,30 +67,23 @@ def write(folder: Path, step: int, dump: Callable[[BinaryIO], None]) -> Path:
         beside.unlink(missing_ok=True)  # on a full disk it would take the room of the next write
         raise
     fsync_folder(folder)
-    _prune(folder)
+    for old in islice(newest_first(folder), KEPT, None):
+        old.path.unlink(missing_ok=True)
+    for part in folder.glob(".*.part"):
+        if is_abandoned(part):  # an attempt whose node is cut off may still be writing its own
+            part.unlink(missing_ok=True)
     return path
 
 
 def newest_first(folder: Path) -> Iterator[CheckpointFile]:
     """Return the complete checkpoints of a folder, the newest first; a caller falls back to the next ones."""
-    return iter(sorted(_files(folder), reverse=True))
+    files = (CheckpointFile(int(path.name.split(".")[0]), path) for path in folder.glob("[0-9]*.*.pt"))
+    return iter(sorted(files, reverse=True))
 
 
 def leftovers(folder: Path) -> list[Path]:
     """Return broken checkpoints that were set aside, and unfinished files of killed writers."""
     return sorted([*folder.glob("*.broken"), *folder.glob(".*.part")])
-
-
-def _files(folder: Path) -> list[CheckpointFile]:
-    return [CheckpointFile(int(path.name.split(".")[0]), path) for path in folder.glob("[0-9]*.*.pt")]
-
-
-def _prune(folder: Path) -> None:
-    for old in sorted(_files(folder), reverse=True)[KEPT:]:
-        old.path.unlink(missing_ok=True)
-    for part in folder.glob(".*.part"):
-        if is_abandoned(part):  # an attempt whose node is cut off may still be writing its own
-            part.unlink(missing_ok=True)
 
 
 class _Digested(io.BufferedWriter):

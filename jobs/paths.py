@@ -64,10 +64,6 @@ class RunPaths:
         numbers = [path.suffix[1:] or "1" for path in self.folder.glob("checkpoints*") if path.stem == "checkpoints"]
         return [RunPaths(self.folder, int(number)) for number in sorted(numbers) if number.isdecimal()]
 
-    def weights(self, digest: str) -> Path:
-        """Return the imported file, as `Home.weights` does."""
-        return self.home.weights(digest)
-
     @property
     def partial(self) -> Path:
         """Partial results of evaluations that are under way; empty once they are done."""
@@ -179,7 +175,9 @@ class Home:
             text = "".join(f"{name}\n" for name in ids) or f"h{secrets.token_hex(8)}\n"
             self.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile("w", dir=self.folder, prefix=".home-id.") as file:
-                Path(file.name).chmod(0o666 & ~_umask())
+                mask = os.umask(0o077)  # the only way to read it is to set it
+                os.umask(mask)
+                Path(file.name).chmod(0o666 & ~mask)
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
@@ -200,9 +198,3 @@ TIME = "%Y%m%d-%H%M%S"
 def new_submission() -> str:
     """Return a new name for a submission; the random end makes it unique within a second."""
     return f"{time.strftime(TIME, time.gmtime())}-{secrets.token_hex(2)}"
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

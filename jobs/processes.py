@@ -31,7 +31,8 @@ class Process:
         except OSError:
             return None
         fields = stat.rpartition(")")[2].split()
-        return None if fields[0] in "ZX" else cls(socket.gethostname(), _boot(), pid, int(fields[19]))
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return None if fields[0] in "ZX" else cls(socket.gethostname(), boot, pid, int(fields[19]))
 
     @classmethod
     def current(cls) -> Process:
@@ -81,10 +82,6 @@ def keep_memory() -> None:
     if hasattr(libc, "mallopt"):
         libc.mallopt(_M_MMAP_MAX, 0)
         libc.mallopt(_M_TRIM_THRESHOLD, -1)
-
-
-def _boot() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def redirect_output(log: Path) -> None:

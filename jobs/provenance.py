@@ -83,7 +83,10 @@ def freeze(home: Home) -> Snapshot:
     folder = home.code / digest
     commit = _commit()
     home.code.mkdir(parents=True, exist_ok=True)
-    _sweep(home.code)
+    sweep(home.code)
+    for path in home.code.glob(".*"):  # unfinished snapshots of earlier versions of cebctl, which `sweep` does not know
+        if is_abandoned(path):
+            shutil.rmtree(path, ignore_errors=True)
     if not folder.exists():
         diff = _git("diff", "--no-color", "--no-ext-diff", "--no-textconv", "HEAD", "--", *_JOB_PACKAGES)
         origin = {"commit": commit, "digest": digest, "diff": diff if commit else None}
@@ -98,14 +101,6 @@ def freeze(home: Home) -> Snapshot:
                 raise
     _check(folder, sources)
     return Snapshot(digest, folder, commit)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove snapshots that were never finished, those of earlier versions of cebctl as well."""
-    sweep(folder)
-    for path in folder.glob(".*"):
-        if is_abandoned(path):
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def _check(folder: Path, sources: Sources) -> None:

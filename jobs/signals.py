@@ -16,9 +16,9 @@ TIME_LIMIT = signal.SIGUSR2
 class StopRequest:
     """A flag that one of the signals sets; call it to read the flag."""
 
-    def __init__(self, *signals: signal.Signals, why: Callable[[StopRequest], str] = lambda _: "") -> None:
+    def __init__(self, *signals: signal.Signals, find_reason: Callable[[StopRequest], str] = lambda _: "") -> None:
         self.received: list[signal.Signals] = []
-        self.find_reason = why
+        self.find_reason = find_reason
         for number in signals or (signal.SIGTERM,):
             signal.signal(number, self._receive)
 

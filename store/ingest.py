@@ -35,14 +35,18 @@ _PASSES = 20
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Ingested:
     """The amount that one ingest read."""
 
-    files: int
-    records: int
-    damaged: dict[str, int]
+    journals: set[str] = field(default_factory=set)
+    records: int = 0
+    damaged: Counter[str] = field(default_factory=Counter)
     """New damaged lines by journal (relative to CEBCTL_HOME); `queries.damaged_journals` has all of them."""
+
+    @property
+    def files(self) -> int:
+        return len(self.journals)
 
 
 def ingest(store: Store, home: Home) -> Ingested:
@@ -60,24 +64,8 @@ def ingest(store: Store, home: Home) -> Ingested:
     return ingested
 
 
-@dataclass
-class Count:
-    """The running totals of an ingest."""
-
-    files: set[str] = field(default_factory=set)
-    records: int = 0
-    damaged: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass(frozen=True)
-class _Piece:
-    size: int
-    """In bytes."""
-    more: bool
-
-
 def _ingest(store: Store, home: Home) -> Ingested:
-    count = Count()
+    total = Ingested()
     for _ in range(_PASSES):
         with store.reading() as connection:
             scan = journal_scan.scan(connection, home)
@@ -86,30 +74,36 @@ def _ingest(store: Store, home: Home) -> Ingested:
             raise another_home_error(store, home)
         if scan.replaced or scan.vanished:
             _delete_rows(store, scan.replaced + scan.vanished)
-        elif read_all(store, scan.grown, count):
-            return Ingested(len(count.files), count.records, dict(count.damaged))
+        elif read_all(store, scan.grown, total):
+            return total
     raise UnreachableError(str(home.folder), "its journals are being replaced faster than they can be read")
 
 
-def read_all(store: Store, sources: Iterable[JournalFile], count: Count | None = None) -> bool:
-    """Read the journals to their ends; return False if one was replaced meanwhile."""
-    count = count or Count()
+def read_all(store: Store, sources: Iterable[JournalFile], total: Ingested | None = None) -> bool:
+    """Read the journals to their ends, and add to the total; return False if one was replaced meanwhile."""
+    total = total or Ingested()
     waiting = deque(sources)
     clean = True
     while waiting:
         read = 0
         with store.writing() as connection:
             while waiting and read < PIECE_BYTES:
-                piece = _read_piece(store.backend, connection, waiting[0], count)
+                piece = _read_piece(store.backend, connection, waiting[0], total)
                 clean = clean and piece is not None
-                read += piece.size if piece else 0
-                if piece is None or not piece.more:
+                size, has_more = piece or (0, False)
+                read += size
+                if not has_more:
                     waiting.popleft()
     return clean
 
 
-def _read_piece(backend: Backend, connection: Connection, source: JournalFile, count: Count) -> _Piece | None:
-    """Read one piece from the store's position on; return None if the journal was replaced."""
+def _read_piece(
+    backend: Backend, connection: Connection, source: JournalFile, total: Ingested
+) -> tuple[int, bool] | None:
+    """Read one piece from the store's position on; return its bytes and whether there is more.
+
+    Returns None if the journal was replaced.
+    """
     position = journal_scan.read_position(connection, source)
     try:
         with source.path.open("rb") as file:
@@ -118,7 +112,7 @@ def _read_piece(backend: Backend, connection: Connection, source: JournalFile, c
             now = os.fstat(file.fileno())
             chunk = files.read_open(file, position.offset, PIECE_BYTES)
             if chunk.offset == position.offset:
-                return _Piece(0, more=False)
+                return 0, False
             fingerprint = journal_scan.fingerprint(file, chunk.offset)
     except FileNotFoundError:
         return None
@@ -137,17 +131,17 @@ def _read_piece(backend: Backend, connection: Connection, source: JournalFile, c
         "foreign": owner.foreign,
     }
     backend.upsert(connection, tables.journals, [entry])
-    count.files.add(source.name)
-    count.records += len(chunk.records)
+    total.journals.add(source.name)
+    total.records += len(chunk.records)
     if damaged:
-        count.damaged[source.name] += damaged
-    return _Piece(chunk.offset - position.offset, more=now.st_size - position.offset > PIECE_BYTES)
+        total.damaged[source.name] += damaged
+    return chunk.offset - position.offset, now.st_size - position.offset > PIECE_BYTES
 
 
 def _write_job(backend: Backend, connection: Connection, source: JournalFile, records: list[journal.AnyRecord]) -> int:
     """Write the rows of an attempt's records; return the number of records that no job writes."""
     assert source.job
-    before = connection.execute(sa.select(tables.jobs).where(_is_job(source))).mappings().first()
+    before = connection.execute(sa.select(tables.jobs).where(is_of_attempt(source))).mappings().first()
     rows = projection.fold_job(source.job, dict(before) if before else None, records)
     if rows.job["updated_at"] is not None:
         backend.upsert(connection, tables.jobs, [rows.job])
@@ -155,7 +149,7 @@ def _write_job(backend: Backend, connection: Connection, source: JournalFile, re
     if rows.results:
         # A repeated result may have fewer measures: an upsert alone would leave the old ones.
         repeated = tables.results.c.evaluation_id.in_(rows.results)
-        connection.execute(sa.delete(tables.results).where(_is_job(source, tables.results), repeated))
+        connection.execute(sa.delete(tables.results).where(is_of_attempt(source, tables.results), repeated))
         backend.upsert(connection, tables.results, [row for result in rows.results.values() for row in result])
     return rows.misplaced
 
@@ -210,7 +204,7 @@ def _delete_rows(store: Store, sources: Iterable[JournalFile]) -> None:
                 continue
             if source.job:
                 # Metrics and results go with their job.
-                connection.execute(sa.delete(tables.jobs).where(_is_job(source)))
+                connection.execute(sa.delete(tables.jobs).where(is_of_attempt(source)))
                 connection.execute(sa.delete(tables.journals).where(tables.journals.c.path == source.name))
                 continue
             for table in (tables.releases, tables.workers, tables.claims, tables.runs, tables.submissions):
@@ -231,7 +225,7 @@ def _is_intact(connection: Connection, source: JournalFile) -> bool:
         raise journal_scan.unreadable(source, error) from error
 
 
-def _is_job(source: JournalFile, table: sa.Table = tables.jobs) -> sa.ColumnElement[bool]:
+def is_of_attempt(source: JournalFile, table: sa.Table = tables.jobs) -> sa.ColumnElement[bool]:
     assert source.job
     run_id, stage, attempt = source.job
     return sa.and_(table.c.run_id == run_id, table.c.stage == stage, table.c.attempt == attempt)

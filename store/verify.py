@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Table
 from jobs.paths import Home
 from store import journal_scan, tables
 from store.connect import Store, open_memory
-from store.ingest import read_all
+from store.ingest import is_of_attempt, read_all
 from store.journal_scan import JournalFile
 
 _BYTES_AT_ONCE = 32 << 20
@@ -63,9 +63,7 @@ def _compare(store: Store, sources: list[JournalFile]) -> list[str]:
 def _differ(stored: Connection, rebuilt: Connection, table: Table, source: JournalFile | None = None) -> bool:
     query = sa.select(table)
     if source is not None:
-        assert source.job
-        for name, value in zip(("run_id", "stage", "attempt"), source.job, strict=True):
-            query = query.where(table.c[name] == value)
+        query = query.where(is_of_attempt(source, table))
     # Rows begin with their key, so that sorting never compares the values behind it, which may be null or JSON.
     rows, rebuilt_rows = (sorted(map(_plain, side.execute(query))) for side in (stored, rebuilt))
     return rows != rebuilt_rows

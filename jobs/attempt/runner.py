@@ -64,7 +64,8 @@ def run_attempt(
     stage_lease = lease.acquire(paths.lease(stage), lambda holder: start.is_newer_than(submission.name, holder))
     if stage_lease is None:
         return None
-    if not start.job and _already_attempted(paths, stage, submission.name):
+    heads = (read_head(paths, stage, attempt) for attempt in paths.attempts(stage))
+    if not start.job and any(head is not None and head.submission == submission.name for head in heads):
         stage_lease.release()
         return None
     attempt = paths.next_attempt(stage)  # under the lock: two attempts never get one number
@@ -186,7 +187,11 @@ def _train(claim: Claim, paths: RunPaths, journal: Journal | None, should_stop: 
 
     run = spec_file.check_run_id(_spec(claim), paths)
     if journal is not None:
-        made_on = {"gpu": _gpu(), "execution": claim.execution}
+        import torch
+
+        # A measured speed is of this device.
+        gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+        made_on = {"gpu": gpu, "execution": claim.execution}
         provenance.write(paths, provenance.environment() | made_on | provenance.origin(run, paths))
     with distributed.process_group():
         loop.train(run, paths, journal, data_folder(), _prepare_device(), should_stop, execution=claim.execution)
@@ -240,15 +245,3 @@ def _prepare_device() -> str:
         return "cuda"
     keep_memory()
     return "cpu"
-
-
-def _gpu() -> str | None:
-    """Return the name of the GPU that trains, to which a measured speed belongs; None on a CPU."""
-    import torch
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
-
-
-def _already_attempted(paths: RunPaths, stage: Stage, submission: str) -> bool:
-    heads = (read_head(paths, stage, attempt) for attempt in paths.attempts(stage))
-    return any(head is not None and head.submission == submission for head in heads)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from functools import partial
 from pathlib import Path
 
 from experiments.errors import InputError
@@ -81,15 +82,16 @@ def _run(home: Home, submission: Submitted, claims: RunClaims) -> None:
         paths = home.run(claims[stage].run_id, claims[stage].training)
         if stage == "evaluate" and not is_trained(paths):
             return
-        if is_claim_released(home, submission.name, paths.run_id, stage):
+        if _find_stop_reason(home, submission, paths.run_id, stage):
             return
         processes.redirect_output(paths.log(stage, paths.next_attempt(stage)))
-        start = runner.JobStart(stop_request=_stop_request(home, submission, paths.run_id, stage))
+        find_reason = partial(_find_stop_reason, home, submission, paths.run_id, stage)
+        start = runner.JobStart(stop_request=StopRequest(find_reason=find_reason))
         runner.run_attempt(home, submission, claims[stage], stage, start=start)
 
 
-def _stop_request(home: Home, submission: Submitted, run_id: str, stage: Stage) -> StopRequest:
-    return StopRequest(why=lambda _: "cancelled" if is_claim_released(home, submission.name, run_id, stage) else "")
+def _find_stop_reason(home: Home, submission: Submitted, run_id: str, stage: Stage, *_: StopRequest) -> str:
+    return "cancelled" if is_claim_released(home, submission.name, run_id, stage) else ""
 
 
 def _journals(home: Home, run_id: str) -> list[Path]:

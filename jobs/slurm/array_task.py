@@ -23,6 +23,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -195,13 +196,12 @@ def _refusal(task: ArrayTask) -> runner.Work | None:
         allowed = getattr(task.retries, reason)
         if allowed != "unlimited" and count > allowed:
             hosts = [r.host for _, records in task.attempts() for r in records if isinstance(r, Started)]
-            error = GaveUpError(reason, allowed, list(dict.fromkeys(hosts)))
-
-            def refuse(*_: object, error: GaveUpError = error) -> None:
-                raise error
-
-            return refuse
+            return partial(_raise, GaveUpError(reason, allowed, list(dict.fromkeys(hosts))))
     return None
+
+
+def _raise(error: CebctlError, *_: object) -> None:
+    raise error
 
 
 def count_ends(task: ArrayTask) -> Counter[Reason]:

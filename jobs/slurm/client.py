@@ -179,13 +179,11 @@ def _parse_squeue(line: str) -> TaskStatus | None:
 
 
 def _parse_sacct(line: str) -> TaskStatus | None:
-    fields = [field.strip() for field in line.split("|")]
-    if len(fields) < 4 or not fields[2]:
+    fields = line.split("|")
+    if len(fields) < 4 or not fields[2].strip():
         return None
     job, name, state, nodes = fields[:4]
-    _, _, index = job.partition("_")
-    state = state.split()[0]  # CANCELLED by 1000
-    return TaskStatus(name, int(index), job, state, "", 0, nodes) if index.isdecimal() else None
+    return _parse_squeue("|".join([job, name, state.split()[0], "", "", nodes]))  # the state may be `CANCELLED by 1000`
 
 
 def job_state(job: str) -> tuple[str, int, int | None]:

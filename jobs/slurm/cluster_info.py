@@ -182,7 +182,8 @@ def query(user: str | None = None) -> ClusterInfo:
     before = time.time()
     text = client.call(["scontrol", "show", "config"])
     after = time.time()
-    config = _config(text)
+    settings = (re.match(r"(\w+)\s*= (.*)", line) for line in text.splitlines())
+    config = {match[1]: match[2].strip() for match in settings if match}
     of_time = re.match(r"Configuration data as of (\d+)", text)
     partitions = [_partition(record, config) for record in _records(["scontrol", "-a", "-o", "show", "partition"])]
     nodes = [_node(record) for record in _records(["scontrol", "-a", "-o", "show", "node"]) if "NodeName" in record]
@@ -266,11 +267,6 @@ def _pairs(line: str) -> dict[str, str]:
     for mark, end in zip(marks, ends, strict=False):
         pairs.setdefault(mark[1], line[mark.end() : end].strip())
     return pairs
-
-
-def _config(text: str) -> dict[str, str]:
-    matches = (re.match(r"(\w+)\s*= (.*)", line) for line in text.splitlines())
-    return {match[1]: match[2].strip() for match in matches if match}
 
 
 def _node(record: Mapping[str, str]) -> Node:

@@ -145,6 +145,7 @@ def _batch_script(home: Home, snapshot: Snapshot, submission: str, array: ArrayR
     from submitit.slurm.slurm import _make_sbatch_string
 
     resources = array.resources
+    limit = client.parse_time(resources.time) if resources.time else None
     call = shlex.join([sys.executable, "-m", "jobs.slurm.array_task", str(home.folder), submission, array.name])
     environment = job_variables(home, snapshot) | {"OMP_NUM_THREADS": str(_cpus(resources))}
     by_itself: dict[str, Any] = {"time": None, "wckey": None}  # no five minutes, no key that accounting may not know
@@ -156,7 +157,7 @@ def _batch_script(home: Home, snapshot: Snapshot, submission: str, array: ArrayR
         nodes=resources.nodes,
         ntasks_per_node=_tasks(resources),
         cpus_per_task=_cpus(resources),
-        signal_delay_s=_signal_seconds(resources.time),
+        signal_delay_s=min(_SIGNAL_SECONDS, limit // 6) if limit else _SIGNAL_SECONDS,
         stderr_to_stdout=True,
         setup=[
             *(f"export {key}={shlex.quote(value)}" for key, value in environment.items()),
@@ -215,9 +216,3 @@ def _ranges(indices: Sequence[int]) -> str:
         else:
             ranges.append([index, index])
     return ",".join(f"{first}-{last}" if last > first else f"{first}" for first, last in ranges)
-
-
-def _signal_seconds(limit: str | None) -> int:
-    """Return the seconds before its time limit at which a job gets the signal."""
-    seconds = client.parse_time(limit) if limit else None
-    return min(_SIGNAL_SECONDS, seconds // 6) if seconds else _SIGNAL_SECONDS

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,8 @@ class Backend(ABC):
     engine: Engine
     read_only = False
     in_memory = False
+    insert: Callable[[Table], Any]
+    """The dialect's INSERT statement, which knows ON CONFLICT."""
     driver_errors: tuple[type[Exception], ...] = (DBAPIError,)
 
     @abstractmethod
@@ -117,9 +119,17 @@ class Backend(ABC):
         Returns the new name, which begins with `name` and ends with a number.
         """
 
-    @abstractmethod
     def upsert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows; replace rows of the same key."""
+        if rows:
+            insert = self.insert(table)
+            values = {name: insert.excluded[name] for name in rows[0] if not table.c[name].primary_key}
+            keys = list(table.primary_key.columns)
+            connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=values), self.clean(rows))
+
+    def clean(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+        """Return the rows without values that the database can't hold."""
+        return rows
 
     @abstractmethod
     def write_metrics(self, connection: Connection, rows: Sequence[tuple[object, ...]]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import URL, Connection, Table
+from sqlalchemy import URL, Connection
 from sqlalchemy.dialects.postgresql import insert
 
 from experiments.errors import CebctlError, InputError, UnreachableError
@@ -30,6 +30,8 @@ _METRICS = (
 
 class Postgresql(Backend):
     """A PostgreSQL database, through psycopg."""
+
+    insert = staticmethod(insert)
 
     def __init__(self, url: URL, read_only: bool = False) -> None:
         self.where = url.render_as_string(hide_password=True)
@@ -134,14 +136,8 @@ class Postgresql(Backend):
                 connection.exec_driver_sql(f"GRANT {privilege} ON {relation} TO {role}")
         return f"the tables {aside}_*"
 
-    def upsert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-        if not rows:
-            return
-        statement = insert(table)
-        values = {name: statement.excluded[name] for name in rows[0] if not table.c[name].primary_key}
-        keys = list(table.primary_key.columns)
-        clean = [{name: _without_nul(value) for name, value in row.items()} for row in rows]
-        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values), clean)
+    def clean(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+        return [{name: _without_nul(value) for name, value in row.items()} for row in rows]
 
     def write_metrics(self, connection: Connection, rows: Sequence[tuple[object, ...]]) -> None:
         if rows:
@@ -149,22 +145,17 @@ class Postgresql(Backend):
             connection.exec_driver_sql(_METRICS, clean)
 
     def user_error(self, error: Exception) -> CebctlError | None:
-        import psycopg
+        from psycopg import OperationalError
+        from psycopg.errors import DataCorrupted, IndexCorrupted, InsufficientPrivilege, UndefinedColumn, UndefinedTable
 
         lines = str(error).strip().splitlines()
         line = lines[0] if lines else type(error).__name__
-        if isinstance(error, _damages()):
+        # A table, view or column is missing, or its file is damaged.
+        if isinstance(error, UndefinedTable | UndefinedColumn | DataCorrupted | IndexCorrupted):
             return DamagedError(self.where, line)
-        if isinstance(error, psycopg.OperationalError | psycopg.errors.InsufficientPrivilege):
+        if isinstance(error, OperationalError | InsufficientPrivilege):
             return UnreachableError(self.where, line)
         return None
-
-
-def _damages() -> tuple[type[Exception], ...]:
-    """Return the server's errors for a table, view or column that is missing, or whose file is damaged."""
-    from psycopg import errors
-
-    return errors.UndefinedTable, errors.UndefinedColumn, errors.DataCorrupted, errors.IndexCorrupted
 
 
 _NUMBER = sa.text(f"SELECT to_regclass('{VERSION_TABLE}')::oid")

@@ -14,14 +14,14 @@ import os
 import random
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal, cast
 from urllib.parse import quote
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool, StaticPool
@@ -53,6 +53,7 @@ class Sqlite(Backend):
     """
 
     driver_errors = (DBAPIError, sqlite3.Error)
+    insert = staticmethod(insert)
 
     def __init__(self, path: Path | None, mode: Literal["rwc", "ro", "immutable"] = "rwc") -> None:
         self.path = path
@@ -194,7 +195,10 @@ class Sqlite(Backend):
     def replace(self, name: str) -> str:
         assert self.path is not None
         self.close()
-        self._fold_log()
+        # Write the log into the file, so that one file is renamed, unless the store is in use or damaged.
+        with suppress(sqlite3.Error), closing(self._connect()) as driver:
+            driver.execute("PRAGMA busy_timeout=0")
+            driver.execute("PRAGMA journal_mode=DELETE")
         number = 1
         while (aside := self.path.with_name(f"{self.path.name}.{name}-{number}")).exists():
             number += 1
@@ -207,20 +211,7 @@ class Sqlite(Backend):
         self.create()
         return aside.name
 
-    def _fold_log(self) -> None:
-        """Write the log into the file, so that there is one file to rename; skip one that is in use or damaged."""
-        with suppress(sqlite3.Error), closing(self._connect()) as driver:
-            driver.execute("PRAGMA busy_timeout=0")
-            driver.execute("PRAGMA journal_mode=DELETE")
-
     # --- rows ---
-
-    def upsert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-        if not rows:
-            return
-        statement = insert(table)
-        values = {name: statement.excluded[name] for name in rows[0] if not table.c[name].primary_key}
-        connection.execute(statement.on_conflict_do_update(set_=values), rows)
 
     def write_metrics(self, connection: Connection, rows: Sequence[tuple[object, ...]]) -> None:
         if rows:

@@ -82,7 +82,7 @@ def run(element: ArrayTask, error: BaseException | None = None) -> int:
         if error:
             raise error
 
-    return elements.run_rank_zero(element, StopRequest(why=lambda _: "preempted"), payload)
+    return elements.run_rank_zero(element, StopRequest(find_reason=lambda _: "preempted"), payload)
 
 
 def test_success(element, asked_again) -> None:
@@ -122,7 +122,7 @@ def test_of_several_tasks_a_refusal_is_no_death(element, asked_again, code: int)
 
 
 def test_a_stop_starts_again_and_says_why(element, asked_again) -> None:
-    asked = StopRequest(why=lambda _: "timeout")
+    asked = StopRequest(find_reason=lambda _: "timeout")
 
     def payload(*_: object) -> None:
         asked.received.append(elements.signal.SIGUSR2)
@@ -239,7 +239,7 @@ def test_what_fails_behind_a_newer_start_is_superseded(element, asked_again) -> 
 
 
 def test_what_the_signals_broke_is_a_pause(element, asked_again) -> None:
-    asked = StopRequest(why=lambda _: "preempted")
+    asked = StopRequest(find_reason=lambda _: "preempted")
 
     def payload(*_: object) -> None:
         asked.received.append(elements.signal.SIGTERM)
