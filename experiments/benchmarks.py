@@ -108,6 +108,11 @@ class TrainingRate(Benchmark, frozen=True, tag="training_rate"):
     epochs, and over these, is a guess: v1 says "max training rate" and no more."""
 
 
+def default_step_size(eps: float, steps: int) -> float:
+    """Return the step of attacks that name none: 4/3 eps/steps, so that they reach the ball's edge (v2 section 2.4)."""
+    return 4 / 3 * eps / steps
+
+
 class Pgd(Benchmark, frozen=True, tag="pgd"):
     """Projected gradient descent (Madry et al., 2017) on mean encodings in fp32."""
 
@@ -116,7 +121,7 @@ class Pgd(Benchmark, frozen=True, tag="pgd"):
     """Radius of the ball in [0, 1] pixel units; `8/255` and `8 px` are the same."""
     steps: Count = 20
     step_size: Pixels | None = None
-    """null: 4/3 eps/steps (v2 section 2.4)."""
+    """null: `default_step_size`, 4/3 eps/steps."""
     random_start: bool = True
     """Start uniformly in the ball, else at the image."""
     subset: Count | None = None
@@ -142,7 +147,7 @@ class Transfer(Benchmark, frozen=True, tag="transfer", kw_only=True):
     eps: Pixels
     steps: Count = 20
     step_size: Pixels | None = None
-    """null: 4/3 eps/steps."""
+    """null: as of `pgd`."""
     random_start: bool = True
     subset: Count | None = None
 

@@ -32,7 +32,7 @@ class ResultDrift:
     evaluation: VersionDifference
     training: VersionDifference
     mixed: tuple[str, ...]
-    """As in `Trained`."""
+    """As in `TrainingDrift`."""
 
     @property
     def difference(self) -> VersionDifference:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from experiments.benchmarks import AnyBenchmark, CommonCorruptions, Pgd, column, format_eps
+from experiments.benchmarks import AnyBenchmark, CommonCorruptions, Pgd, column, default_step_size, format_eps
 from experiments.matrix.report_section import ReportSpec
 from experiments.matrix.spec_fields import flatten, schema
 from experiments.published.catalogue import lookup, normaliser, prints_number, run_fields, table
@@ -55,7 +55,7 @@ def attack_differences(benchmark: Pgd | None, printed: PrintedAttack | None) -> 
     if benchmark is None or printed is None:
         return ""
     eps = benchmark.eps if printed.eps is None else printed.eps
-    steps = [step or 4 / 3 * eps / count for step, eps, count in (
+    steps = [step or default_step_size(eps, count) for step, eps, count in (
         (benchmark.step_size, benchmark.eps, benchmark.steps), (printed.step_size, eps, printed.steps)
     )]  # fmt: skip
     differences = {

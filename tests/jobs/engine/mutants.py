@@ -185,7 +185,7 @@ MUTANTS = (
     Mutant("evaluator.training_rate", f"{ENGINE}/evaluation/evaluators/training_rate.py", "max(rates)", "rates[-1]"),
     Mutant("evaluator.calibration", f"{ENGINE}/evaluation/evaluators/calibration.py", ".square().sum(dim=1)", ".square().mean(dim=1)"),
     Mutant("evaluator.ood", f"{ENGINE}/evaluation/evaluators/ood.py", "RECOGNISED = 0.95", "RECOGNISED = 0.9"),
-    Mutant("evaluator.pgd", f"{ENGINE}/evaluation/evaluators/pgd.py", "4 / 3 * benchmark.eps", "1 * benchmark.eps"),
+    Mutant("evaluator.pgd", "experiments/benchmarks.py", "4 / 3 * eps", "1 * eps"),
     Mutant("evaluator.pgd", f"{ENGINE}/evaluation/evaluators/pgd.py", "(y_B + 1 + ", "(y_B + "),
     Mutant("evaluator.transfer", f"{ENGINE}/evaluation/evaluators/transfer.py", "source.classify,", "model.classify,"),
     Mutant("evaluator.autoattack_standard", f"{ENGINE}/evaluation/evaluators/autoattack.py", '"accuracy", samples_B, right_B)', '"accuracy", samples_B, ~right_B)'),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from experiments.benchmarks import Pgd, column
+from experiments.benchmarks import Pgd, column, default_step_size
 from jobs.engine import randomness
 from jobs.engine.attacks.pgd import search
 from jobs.engine.attacks.random_start import random_start
@@ -106,7 +106,7 @@ def attack(
             y_T,
             **options,  # type: ignore[arg-type]
             steps=benchmark.steps,
-            step_size=benchmark.step_size or 4 / 3 * benchmark.eps / benchmark.steps,
+            step_size=benchmark.step_size or default_step_size(benchmark.eps, benchmark.steps),
             start_BCHW=start_TCHW,
             loss=benchmark.loss,
             target_B=target_T,

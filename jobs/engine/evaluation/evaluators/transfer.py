@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from experiments.benchmarks import Transfer, column
+from experiments.benchmarks import Transfer, column, default_step_size
 from jobs.engine.attacks.pgd import pgd
 from jobs.engine.attacks.random_start import random_start
 from jobs.engine.evaluation.evaluators import limits
@@ -34,7 +34,7 @@ def evaluate(model: CebModel, context: EvaluationContext, benchmark: Transfer, s
             norm=benchmark.norm,
             eps=benchmark.eps,
             steps=benchmark.steps,
-            step_size=benchmark.step_size or 4 / 3 * benchmark.eps / benchmark.steps,
+            step_size=benchmark.step_size or default_step_size(benchmark.eps, benchmark.steps),
             start_BCHW=start_BCHW,
         )
         with torch.no_grad():
