@@ -64,6 +64,10 @@ class RunPaths:
         numbers = [path.suffix[1:] or "1" for path in self.folder.glob("checkpoints*") if path.stem == "checkpoints"]
         return [RunPaths(self.folder, int(number)) for number in sorted(numbers) if number.isdecimal()]
 
+    def weights(self, digest: str) -> Path:
+        """Return the imported file, as `Home.weights` does."""
+        return self.home.weights(digest)
+
     @property
     def partial(self) -> Path:
         """Partial results of evaluations that are under way; empty once they are done."""

@@ -45,7 +45,7 @@ def _last_checkpoint(run: Run, paths: RunPaths) -> LoadedCheckpoint:
 
 def _imported(state: TrainState, digest: Sha256, paths: RunPaths) -> LoadedCheckpoint:
     """Return the fresh state with the imported weights."""
-    path = paths.home.weights(digest)
+    path = paths.weights(digest)
     weights_file.load_into(state.model, weights_file.read(_read(path, digest), path), path)
     return LoadedCheckpoint(step=0, file=path, state=state.content())
 
