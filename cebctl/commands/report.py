@@ -107,13 +107,15 @@ def report(
     from cebctl.status.off_target import off_target
     from cebctl.status.run_details import collect_run_details
     from cebctl.status.staleness import Versions, training_dependencies
+    from experiments.errors import InputError
     from experiments.matrix.load import load
     from jobs import provenance
     from jobs.paths import Home
     from store import queries
 
+    if json and format not in (None, Format.json):
+        raise InputError("--json", f"can't go with --format {format}", "leave one of them out")
     if json:
-        _check_json_format(format)
         format = Format.json
     if compare is not None:
         _check_compare_options(format, figures, html)
@@ -140,14 +142,6 @@ def report(
         _write_files(chosen, table, rows, run_details, versions, figures, html)
     if format or not (figures or html):
         write.write_report(table, (format or Format.table).value)
-
-
-def _check_json_format(format: Format | None) -> None:
-    """Raise InputError if --format contradicts --json."""
-    from experiments.errors import InputError
-
-    if format not in (None, Format.json):
-        raise InputError("--json", f"can't go with --format {format}", "leave one of them out")
 
 
 def _check_compare_options(format: Format | None, figures: Path | None, html: Path | None) -> None:

@@ -1,1 +1,1 @@
-"""How answers look: on a terminal with rich, plain elsewhere. Nothing here decides anything."""
+"""The output of the commands: on a terminal with rich, plain elsewhere. Nothing here decides anything."""

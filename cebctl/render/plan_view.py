@@ -13,7 +13,7 @@ from rich.table import Table
 from cebctl.planning.matrix_diff import MatrixDiff
 from cebctl.planning.plan import Family, Plan
 from cebctl.render import output_mode
-from cebctl.render.console import format_duration, pluralize, print_facts, print_table, result_console
+from cebctl.render.console import format_duration, format_size, pluralize, print_facts, print_table, result_console
 from cebctl.render.state_styles import STATE_STYLES
 from cebctl.status.states import count_states
 from cebctl.submission.job_arrays import JobArray
@@ -29,7 +29,11 @@ def print_plan(plan: Plan, *, full: bool = False) -> None:
     """Print the plan, with a line for each run if `full`, else for each family."""
     console = result_console()
     matrix = plan.matrix
-    _print_title(console, plan)
+    path, title, runs = str(matrix.path), matrix.title, len(plan.runs)
+    if output_mode.current.plain:
+        print_facts(console, "", ("matrix", "title", "runs"), (path, title, str(runs)))
+    else:
+        console.print(f"[bold]{escape(path)}[/]  {escape(title)}: {pluralize(runs, 'run')}", soft_wrap=True)
     if plan.changes is not None:
         _print_changes(console, plan.changes)
     if full:
@@ -44,19 +48,14 @@ def print_plan(plan: Plan, *, full: bool = False) -> None:
         )
     _print_lines(console, "submit", _submission_lines(plan))
     _print_lines(console, "time", _time_lines(plan))
-    _print_lines(console, "disk", _disk_lines(plan))
+    size, largest = format_size(plan.disk_bytes), format_size(max(e.checkpoint_bytes for e in plan.estimates))
+    # A checkpoint is written before the older one is removed.
+    disk = f"{size} of checkpoints, one for each run (at most {largest}); twice in training"
+    _print_lines(console, "disk", [disk])
     if plan.uses_gpus:
         _print_lines(console, "memory", _memory_lines(plan))
     for warning in _warning_lines(plan):
         _print_lines(console, "warning", [warning], "yellow")
-
-
-def _print_title(console: Console, plan: Plan) -> None:
-    path, title, runs = str(plan.matrix.path), plan.matrix.title, len(plan.runs)
-    if output_mode.current.plain:
-        print_facts(console, "", ("matrix", "title", "runs"), (path, title, str(runs)))
-    else:
-        console.print(f"[bold]{escape(path)}[/]  {escape(title)}: {pluralize(runs, 'run')}", soft_wrap=True)
 
 
 def _print_lines(console: Console, name: str, lines: Sequence[str], style: str = "bold") -> None:
@@ -89,12 +88,14 @@ def _family_table(plan: Plan) -> Table:
         table.add_column("GiB/GPU", justify="right")
     for family in plan.families:
         cells = [_value(family.axes.get(name, "–")) for name in names]
-        states = " ".join(
-            f"[{STATE_STYLES[s].terminal}]{n:,} {s}[/]" for s, n in count_states(family.runs).items() if n
-        )
-        cells += [_axes(family), str(len(family.runs)), states, _cost(plan, family.hours), _basis(family.bases)]
+        counts = count_states(family.runs).items()
+        states = " ".join(f"[{STATE_STYLES[state].terminal}]{n:,} {state}[/]" for state, n in counts if n)
+        basis = " + ".join(_BASIS[basis] for basis in sorted(family.bases, reverse=True))
+        cells += [_axes(family), str(len(family.runs)), states, _cost(plan, family.hours), basis]
         if plan.uses_gpus:
-            cells.append(_gib(family))
+            memory = f"{max(estimate.memory_gib or 0.0 for estimate in family.estimates):.0f}"
+            fits = all(estimate.fits for estimate in family.estimates)
+            cells.append(memory if fits else f"[yellow]{memory}![/]")
         table.add_row(*cells)
     return table
 
@@ -106,14 +107,9 @@ def _axis_names(plan: Plan) -> list[str]:
 
 def _run_table(plan: Plan) -> Table:
     table = Table(box=None, pad_edge=False)
-    for name, justify in (
-        ("run", "left"),
-        ("id", "left"),
-        ("train", "left"),
-        ("evaluate", "left"),
-        ("GPU-h" if plan.uses_gpus else "CPU time", "right"),
-    ):
-        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for name in ("run", "id", "train", "evaluate"):
+        table.add_column(name, overflow="fold")
+    table.add_column("GPU-h" if plan.uses_gpus else "CPU time", justify="right", overflow="fold")
     for run, estimate in zip(plan.runs, plan.estimates, strict=True):
         states = {stage.stage: f"[{STATE_STYLES[stage.state].terminal}]{stage.state}[/]" for stage in run.stages}
         stages = [states.get("train", ""), states.get("evaluate", "–")]
@@ -136,16 +132,6 @@ def _value(value: Any) -> str:
     return escape(format_value(value))
 
 
-def _basis(bases: set[Any]) -> str:
-    return " + ".join(_BASIS[basis] for basis in sorted(bases, reverse=True))
-
-
-def _gib(family: Family) -> str:
-    needed = max(estimate.memory_gib or 0.0 for estimate in family.estimates)
-    fits = all(estimate.fits for estimate in family.estimates)
-    return f"{needed:.0f}" if fits else f"[yellow]{needed:.0f}![/]"
-
-
 def _cost(plan: Plan, hours: float) -> str:
     """Return GPU-hours as a number, or the time on CPU cores as a time span."""
     if not plan.uses_gpus:
@@ -155,7 +141,7 @@ def _cost(plan: Plan, hours: float) -> str:
     return f"{hours:,.0f}" if hours >= 10 else f"{hours:.1f}" if hours >= 0.1 else f"{hours:.3f}"
 
 
-# --- what follows the table ---
+# --- below the table ---
 
 
 def _benchmark_lines(benchmarks: Sequence[AnyBenchmark]) -> list[str]:
@@ -231,13 +217,6 @@ def _rates(plan: Plan) -> str:
     )
 
 
-def _disk_lines(plan: Plan) -> list[str]:
-    largest = max(estimate.checkpoint_bytes for estimate in plan.estimates)
-    return [
-        f"{_bytes(plan.disk_bytes)} of checkpoints, one for each run (at most {_bytes(largest)}); twice in training"
-    ]
-
-
 def _memory_lines(plan: Plan) -> list[str]:
     least = min(estimate.memory_gib or 0.0 for estimate in plan.estimates)
     most = max(estimate.memory_gib or 0.0 for estimate in plan.estimates)
@@ -266,14 +245,6 @@ def _warning_lines(plan: Plan) -> list[str]:
 def describe_ineffective_settings(settings: Mapping[str, Sequence[PlannedRun]]) -> list[str]:
     """Return a line for each setting that never takes effect, with its runs."""
     return [f"{setting}: {_names([run.name for run in runs])}" for setting, runs in settings.items()]
-
-
-def _bytes(size: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"
 
 
 def _print_changes(console: Console, diff: MatrixDiff) -> None:
