@@ -34,7 +34,7 @@ evaluate: [clean, information, pgd: {norm: linf, eps: 0.1, steps: 3, subset: 100
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command did."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -118,24 +118,24 @@ def small(tmp_path: Path) -> Path:
 @pytest.fixture
 def finished(home: Path, small: Path) -> Home:
     """A home in which all of `small` is done; each run keeps the checkpoints of steps 2 and 4."""
-    there = Home(home)
+    home_paths = Home(home)
     runs = load(small).runs
-    with Journal(there.submission("s1")) as journal:
+    with Journal(home_paths.submission("s1")) as journal:
         journal.write(submitted("s1", small), *[claim(planned, stage) for planned in runs for stage in STAGES])
     for planned in runs:
-        train(there, planned)
-        evaluate(there, planned)
-    return there
+        train(home_paths, planned)
+        evaluate(home_paths, planned)
+    return home_paths
 
 
 def submitted(name: str, matrix: Path) -> Submitted:
     return Submitted(name=name, matrix=matrix.stem, matrix_path=str(matrix), executor="local", code="c")
 
 
-def claim(planned: PlannedRun, stage: str, **given: Any) -> Claim:
+def claim(planned: PlannedRun, stage: str, **overrides: Any) -> Claim:
     benchmarks = list(planned.benchmarks) if stage == "evaluate" else []
     fields = {"label": planned.name, "spec": msgspec.to_builtins(planned.run), "benchmarks": benchmarks}
-    return Claim(run_id=planned.run_id, stage=stage, **fields | given)
+    return Claim(run_id=planned.run_id, stage=stage, **fields | overrides)
 
 
 def train(home: Home, planned: PlannedRun) -> None:

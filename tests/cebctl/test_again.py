@@ -36,8 +36,8 @@ def matrix(tmp_path: Path) -> Path:
 def cell(cebctl: Any, matrix: Path, column: str) -> dict[str, Any]:
     answer = cebctl("report", matrix, "--json")
     assert answer.code == 0, answer.err
-    found: dict[str, Any] = json.loads(answer.out)["tables"][-1]["rows"][0]["cells"][column]
-    return found
+    cell: dict[str, Any] = json.loads(answer.out)["tables"][-1]["rows"][0]["cells"][column]
+    return cell
 
 
 def state(cebctl: Any, matrix: Path) -> tuple[str, str, list[int]]:
@@ -67,25 +67,27 @@ def stop(paths: RunPaths, stage: Any, attempt: int, signum: int) -> None:
 
 
 def claims(home: Home) -> list[tuple[str, int, int]]:
-    every = (record for path in sorted(home.submissions.glob("*.jsonl")) for record in iter_records(path))
-    return [(one.stage, one.generation, len(one.benchmarks)) for one in every if isinstance(one, Claim)]
+    records = (record for path in sorted(home.submissions.glob("*.jsonl")) for record in iter_records(path))
+    return [
+        (record.stage, record.generation, len(record.benchmarks)) for record in records if isinstance(record, Claim)
+    ]
 
 
 @pytest.mark.timeout(600)
 def test_benchmarks_are_measured_again_through_a_kill(cebctl, start, home: Path, matrix: Path) -> None:
     first = cebctl("submit", matrix, "--wait")
     assert first.code == 0, first.err
-    there = Home(home)
-    paths = there.run(state(cebctl, matrix)[0])
+    home_paths = Home(home)
+    paths = home_paths.run(state(cebctl, matrix)[0])
     old, before = cell(cebctl, matrix, "pgd_linf"), paths.journal("evaluate", 1).read_bytes()
     assert "nothing to submit" in cebctl("submit", matrix).err
 
     # Two at once: one of them submits it, the other leaves it to that one.
     both = [start("submit", matrix, "--again", "pgd, norm = linf") for _ in range(2)]
-    said = [process.communicate(timeout=240)[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    assert sorted("submitted 1 x evaluate" in err for err in said) == [False, True], said
-    assert any("nothing to submit, 1 run: 1 " in err for err in said), said
+    errors = [process.communicate(timeout=240)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], errors
+    assert sorted("submitted 1 x evaluate" in err for err in errors) == [False, True], errors
+    assert any("nothing to submit, 1 run: 1 " in err for err in errors), errors
     stop(paths, "evaluate", 2, signal.SIGKILL)
     assert state(cebctl, matrix)[1:] == ("lost", [1, 2])
     assert cell(cebctl, matrix, "pgd_linf") == old, "the old number, until the new one is there"
@@ -95,14 +97,14 @@ def test_benchmarks_are_measured_again_through_a_kill(cebctl, start, home: Path,
     assert state(cebctl, matrix)[1:] == ("done", [1, 2])
     assert "nothing to submit" in cebctl("submit", matrix).err
     attempts = [list(iter_records(paths.journal("evaluate", number))) for number in (2, 3)]
-    assert [record.generation for one in attempts for record in one if isinstance(record, Started)] == [2, 2]
+    assert [record.generation for records in attempts for record in records if isinstance(record, Started)] == [2, 2]
     (result,) = (record for record in attempts[1] if isinstance(record, Result))
     assert (result.generation, type(result.benchmark).__name__) == (2, "Pgd")
     new = cell(cebctl, matrix, "pgd_linf")
     assert (new["value"], new.get("generation")) == (old["value"], 2)
     assert cell(cebctl, matrix, "clean").get("generation", 1) == 1
     assert paths.journal("evaluate", 1).read_bytes() == before and not any(paths.partial.glob("*/*"))
-    assert claims(there) == [("train", 1, 0), ("evaluate", 1, 2), ("evaluate", 2, 1), ("evaluate", 2, 1)]
+    assert claims(home_paths) == [("train", 1, 0), ("evaluate", 1, 2), ("evaluate", 2, 1), ("evaluate", 2, 1)]
 
     # Asked a third time, once that is done, it measures a third time; a store that is read anew knows of it.
     assert cebctl("submit", matrix, "--again", "pgd", "--wait").code == 0
@@ -116,7 +118,8 @@ def test_a_run_is_trained_again_beside_the_old_through_a_kill(cebctl, home: Path
     matrix.write_text(MATRIX.replace("steps: 400", "steps: 3"))
     assert cebctl("submit", matrix, "--wait").code == 0
     paths = Home(home).run(state(cebctl, matrix)[0])
-    old, kept = cell(cebctl, matrix, "clean"), {path.name: path.read_bytes() for path in paths.checkpoints.iterdir()}
+    old = cell(cebctl, matrix, "clean")
+    checkpoints = {path.name: path.read_bytes() for path in paths.checkpoints.iterdir()}
 
     assert cebctl("submit", matrix, "--again", "train").code == 0
     second = Home(home).run(paths.run_id, generation=2)
@@ -124,18 +127,18 @@ def test_a_run_is_trained_again_beside_the_old_through_a_kill(cebctl, home: Path
     assert state(cebctl, matrix)[1:] == ("lost", [2, 2])
     assert cell(cebctl, matrix, "clean") == old
     assert cebctl("gc", matrix, "--yes").code == 0
-    assert {path.name: path.read_bytes() for path in paths.checkpoints.iterdir()} == kept
+    assert {path.name: path.read_bytes() for path in paths.checkpoints.iterdir()} == checkpoints
 
     assert cebctl("submit", matrix).code == 0
     stop(paths, "train", 3, signal.SIGTERM)
     assert cebctl("submit", matrix, "--again", "train", "--wait").code == 0
     assert state(cebctl, matrix)[1:] == ("done", [2, 2])
     begun = [next(iter(iter_records(paths.journal("train", number)))) for number in (1, 2, 3, 4)]
-    assert [one.generation for one in begun if isinstance(one, Started)] == [1, 2, 2, 2]
-    assert [bool(one.resumed_step) for one in begun if isinstance(one, Started)] == [False, False, False, True]
-    assert {path.name: path.read_bytes() for path in paths.checkpoints.iterdir()} == kept
-    saved = [one.file for one in iter_records(paths.journal("train", 4)) if isinstance(one, Checkpointed)]
-    assert saved[-1] == max(kept), "the same training, bit for bit"
+    assert [record.generation for record in begun if isinstance(record, Started)] == [1, 2, 2, 2]
+    assert [bool(record.resumed_step) for record in begun if isinstance(record, Started)] == [False, False, False, True]
+    assert {path.name: path.read_bytes() for path in paths.checkpoints.iterdir()} == checkpoints
+    saved = [record.file for record in iter_records(paths.journal("train", 4)) if isinstance(record, Checkpointed)]
+    assert saved[-1] == max(checkpoints), "the same training, bit for bit"
     new = cell(cebctl, matrix, "clean")
     assert (new["value"], new.get("generation")) == (old["value"], 2)
     assert cebctl("gc", matrix, "--yes").code == 0

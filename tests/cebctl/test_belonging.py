@@ -62,14 +62,14 @@ def perform(home: Home, planned: PlannedRun, submission: Submitted, correct: int
 @pytest.fixture
 def worked(home: Path, small: Path) -> Home:
     """A home in which all of `small` is done, by today's jobs."""
-    there = Home(home)
+    home_paths = Home(home)
     matrix = load(small)
-    with Journal(there.submission("s1")) as journal:
+    with Journal(home_paths.submission("s1")) as journal:
         begun = head_of_submission("s1", matrix, "local", provenance.code_digest())
         journal.write(begun, *[claim_of(planned, stage) for planned in matrix.runs for stage in STAGES])
     for number, planned in enumerate(matrix.runs):
-        perform(there, planned, begun, 300 + number)
-    return there
+        perform(home_paths, planned, begun, 300 + number)
+    return home_paths
 
 
 @pytest.fixture
@@ -95,8 +95,8 @@ def test_a_copied_journal_is_no_number(
     foreign.write_text(text)
     assert {name: call(name, small, "--json").out for name in before} == before
     assert "7/360" not in call("logs", runs[whose].run_id).out
-    found = json.loads(call("doctor", "--json").out)["findings"]
-    [named] = [finding["text"] for finding in found if finding["level"] == "wrong"]
+    findings = json.loads(call("doctor", "--json").out)["findings"]
+    [named] = [finding["text"] for finding in findings if finding["level"] == "wrong"]
     assert f"{foreign}:1: belongs to run {runs[0].run_id} (evaluate.1)" in named
 
 
@@ -179,9 +179,9 @@ def test_a_number_beyond_sense_is_a_damaged_line(
         answer = call(*command)
         assert (answer.code, "a fault of cebctl" in answer.err) == (0, False), command
     assert call("report", small, "--json").out == before
-    found = call("doctor", "--json").out
-    assert f"{path}:5: makes no sense: " in found
-    assert f"{len(bad)} damaged lines, skipped" in found
+    output = call("doctor", "--json").out
+    assert f"{path}:5: makes no sense: " in output
+    assert f"{len(bad)} damaged lines, skipped" in output
 
 
 def test_a_spec_in_another_runs_folder_is_named_and_not_trained(
@@ -201,5 +201,5 @@ def test_a_spec_in_another_runs_folder_is_named_and_not_trained(
 def test_two_journals_of_one_attempt_of_an_earlier_commit_are_named(call: Any, small: Path, finished: Home) -> None:
     first, second = (finished.run(planned.run_id) for planned in load(small).runs[:2])
     foreign = copy(first.journal("train", 1), second.journal("train", 2))
-    found = call("doctor", "--json").out
-    assert f"{first.journal('train', 1)} and {foreign} hold the same attempt" in found
+    output = call("doctor", "--json").out
+    assert f"{first.journal('train', 1)} and {foreign} hold the same attempt" in output

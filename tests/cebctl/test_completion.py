@@ -1,4 +1,4 @@
-"""What Tab completes, asked as each shell asks; and that nothing goes wrong where everything else does."""
+"""Completion as each shell requests it, also in homes and matrices that are broken."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def complete(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """What is offered for the last word of a command line, as bash is told."""
+    """Return the completions of the last word of a command line, as bash gets them."""
     monkeypatch.chdir(tmp_path)
 
     def complete(*words: str) -> list[str]:
@@ -35,9 +35,9 @@ def complete(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             run([])
-        said = capsys.readouterr()
-        assert (ended.value.code, said.err) == (0, "")
-        return [line for line in said.out.splitlines() if line]
+        output = capsys.readouterr()
+        assert (ended.value.code, output.err) == (0, "")
+        return [line for line in output.out.splitlines() if line]
 
     return complete
 
@@ -110,12 +110,12 @@ def test_every_selection_that_is_offered_selects_something(complete, tiny: Path)
 @pytest.fixture
 def claimed(tiny: Path, home: Path) -> list[str]:
     """The ids of the runs of `tiny`, which were submitted from this home."""
-    there, runs = Home(home), load(tiny).runs
-    with Journal(there.submission("s1")) as journal:
+    home_paths, runs = Home(home), load(tiny).runs
+    with Journal(home_paths.submission("s1")) as journal:
         journal.write(Submitted(name="s1", matrix="tiny", matrix_path=str(tiny), executor="local", code="c"))
         for run in runs:
             journal.write(Claim(run_id=run.run_id, label=run.name, stage="train", spec=msgspec.to_builtins(run.run)))
-            there.run(run.run_id).folder.mkdir(parents=True)
+            home_paths.run(run.run_id).folder.mkdir(parents=True)
     return [run.run_id for run in runs]
 
 
@@ -157,9 +157,9 @@ def test_a_completion_imports_nothing_heavy(tiny: Path, claimed: list[str]) -> N
     script = "import sys, atexit; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); " \
              "from cebctl.app import run; run([])"  # fmt: skip
     for words in ("cebctl show r", "cebctl plan tiny.yaml --only 'obj"):
-        asked = {"_CEBCTL_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": words}
+        variables = {"_CEBCTL_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": words}
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tiny.parent,
-                              env=os.environ | asked | {"PYTHONPATH": str(ROOT)})  # fmt: skip
+                              env=os.environ | variables | {"PYTHONPATH": str(ROOT)})  # fmt: skip
         assert done.stdout
         loaded = {name.partition(".")[0] for name in done.stderr.split()}
         assert not loaded & {"torch", "sqlalchemy", "numpy", "submitit", "scipy"}

@@ -21,9 +21,9 @@ COMMANDS = ("submit", "status", "submit", "report", "submit", "status", "report"
 def test_eight_at_once(start, cebctl, tiny: Path, home: Path) -> None:
     tiny.write_text(tiny.read_text().replace("epochs: 4", "epochs: 1"))
     processes = [start(command, tiny) for command in COMMANDS]
-    said = [process.communicate(timeout=120) for process in processes]
-    assert [process.returncode for process in processes] == [0] * len(COMMANDS), said
-    errors = "".join(err for _, err in said)
+    outputs = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(COMMANDS), outputs
+    errors = "".join(err for _, err in outputs)
     assert "locked" not in errors and "Traceback" not in errors
     # With --wait, every run ends before the test does.
     assert cebctl("submit", tiny, "--wait").code == 0
@@ -37,8 +37,8 @@ def test_eight_at_once(start, cebctl, tiny: Path, home: Path) -> None:
     runs = load(tiny).runs
     assert sorted(claims) == sorted((run.run_id, stage) for run in runs for stage in STAGES)
     assert all(Home(home).run(run.run_id).attempts(stage) == [1] for run in runs for stage in STAGES)
-    assert sum("submitted 3 x train, 3 x evaluate" in err for _, err in said) == 1
-    assert sum("nothing to submit" in err for _, err in said) == COMMANDS.count("submit") - 1
+    assert sum("submitted 3 x train, 3 x evaluate" in err for _, err in outputs) == 1
+    assert sum("nothing to submit" in err for _, err in outputs) == COMMANDS.count("submit") - 1
 
     # Nothing is submitted twice after a rebuild either, and the rebuilt store is the one there was.
     doctor = cebctl("doctor", "--rebuild", "--json")

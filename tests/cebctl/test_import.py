@@ -42,7 +42,7 @@ def take(call: Cebctl, tmp_path: Path) -> Import:
 
 
 def _taken(answer: Answer, home: Path) -> State:
-    """What a matrix with the printed line would begin with."""
+    """Return the weights that a matrix with the printed line would begin with."""
     from jobs.engine import weights_file
 
     assert answer.code == 0, answer.err

@@ -80,13 +80,13 @@ def _taken(text: str, offers: list[int]) -> str:
 def test_every_line_that_is_commented_out_is_right_as_it_stands(cebctl, pictures: Path, tmp_path: Path) -> None:
     assert cebctl("init", "mine.yaml", "--data", pictures).code == 0
     text = (tmp_path / "mine.yaml").read_text()
-    found = _offers(text)
-    assert len(found) == 5  # holdout, schedule, gradient_audit, common_corruptions, resources
+    numbers = _offers(text)
+    assert len(numbers) == 5  # holdout, schedule, gradient_audit, common_corruptions, resources
     taken = tmp_path / "taken.yaml"
-    for offers in ([number] for number in found):
+    for offers in ([number] for number in numbers):
         taken.write_text(_taken(text, offers))
         load(taken)
-    taken.write_text(_taken(text, found))
+    taken.write_text(_taken(text, numbers))
     matrix = load(taken)
     run = matrix.runs[0]
     assert run.run.data.holdout == 7 and len(run.run.schedule.drops) == 1

@@ -1,4 +1,4 @@
-"""Whatever lies among the journals: no command faults, and what is junk is named."""
+"""Junk among the journals: no command faults, and the junk is named."""
 
 from __future__ import annotations
 
@@ -112,9 +112,9 @@ JUNK = st.one_of(
 
 
 def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Every place in a JSON value that can be replaced."""
+    """Return every place in a JSON value that can be replaced."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [at] * bool(at) + [place for key, one in inner for place in places(one, (*at, key))]
+    return [at] * bool(at) + [place for key, item in inner for place in places(item, (*at, key))]
 
 
 @st.composite

@@ -1,4 +1,4 @@
-"""How a command talks: quietly, in detail, plainly, without a terminal, and when it is interrupted."""
+"""The output of commands: quiet, verbose, plain, without a terminal, and when they are interrupted."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def test_plain_is_one_fact_a_line(
     assert "ceb: axes: rho 3, 0\nceb: runs: 2\nceb: states: 2 new\n" in plan
     assert not FRAMES.search(plan)
     for command in (("doctor",), ("data", "list"), ("status", tiny), ("report", tiny)):
-        said = call(*command, option).out
-        assert said and not FRAMES.search(said)
-        assert "  " not in said, command  # nothing is lined up
+        output = call(*command, option).out
+        assert output and not FRAMES.search(output)
+        assert "  " not in output, command  # nothing is lined up
 
 
 def test_status_and_report_are_plain_line_by_line(call, tiny: Path) -> None:

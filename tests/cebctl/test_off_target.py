@@ -38,14 +38,14 @@ def matrix(tmp_path: Path) -> Path:
 
 def test_plan_warns_with_the_numbers(call, matrix: Path, home: Path) -> None:
     answer = call("plan", matrix)
-    for said in (
+    for text in (
         "the jump-start takes 12,000 of 10 steps: the target rho is never in force",
         "jump_start.threshold: no accuracy is above 1: the target rho is never in force",
         "the jump-start takes 10 of 10 steps: the target rho is never in force",
         "schedule.drops: 600 is never reached, the run ends at epoch 2",
         "schedule.warmup_epochs: 2, of 2 epochs: lr is never reached",
     ):
-        assert said in " ".join(answer.out.split()), said
+        assert text in " ".join(answer.out.split()), text
     warnings = json.loads(call("plan", matrix, "--json").out)["warnings"]
     first, *_ = load(matrix).runs
     assert warnings[0]["run_ids"] == [first.run_id] and "12,000 of 10 steps" in warnings[0]["text"]
@@ -59,12 +59,12 @@ def test_the_report_marks_what_was_not_in_force(cebctl, call, matrix: Path, home
     assert "12,000 of 10 steps" in submitted.err
     long, gated, late, sound, exact = load(matrix).runs
 
-    found = json.loads(call("report", matrix, "--json").out)
-    rows = {row["run_ids"][0]: row for row in found["tables"][0]["rows"]}
+    document = json.loads(call("report", matrix, "--json").out)
+    rows = {row["run_ids"][0]: row for row in document["tables"][0]["rows"]}
     assert {key for key, row in rows.items() if row["last_rho"]} == {long.run_id, gated.run_id, exact.run_id}
     assert rows[gated.run_id]["last_rho"] == {gated.run_id: pytest.approx(10)}
     assert rows[exact.run_id]["last_rho"] == {exact.run_id: pytest.approx(1.105, abs=1e-3)}  # 0.9 e^-1
-    (note,) = [note for note in found["notes"] if note.startswith("§")]
+    (note,) = [note for note in document["notes"] if note.startswith("§")]
     assert f"{gated.name} ended at rho 10" in note and sound.name not in note
     cells = {key: row["cells"]["rate_train_max"] for key, row in rows.items()}
     assert "training ended at rho 10" in cells[gated.run_id]["missing"]

@@ -1,4 +1,4 @@
-"""What was decided survives the store, whatever became of it and whatever the clocks say."""
+"""Decisions in the journals survive a lost store, whatever the clocks say."""
 
 from __future__ import annotations
 

@@ -16,21 +16,21 @@ from jobs.journal.records import Measure, Result, Started
 from jobs.paths import Home
 
 
-@pytest.mark.parametrize(("option", "there"), [("--html", "."), ("--html", "folder"), ("--figures", "tiny.yaml")])
+@pytest.mark.parametrize(("option", "path"), [("--html", "."), ("--html", "folder"), ("--figures", "tiny.yaml")])
 def test_a_folder_is_no_page_and_a_file_no_folder(
-    call, tiny: Path, option: str, there: str, monkeypatch: pytest.MonkeyPatch
+    call, tiny: Path, option: str, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tiny.parent)
     Path("folder").mkdir()
-    answer = call("report", tiny, option, there)
+    answer = call("report", tiny, option, path)
     assert (answer.code, answer.out, len(answer.err.splitlines())) == (2, "", 1)
-    assert f"'{there}' is a {'file' if option == '--figures' else 'directory'}" in answer.err
+    assert f"'{path}' is a {'file' if option == '--figures' else 'directory'}" in answer.err
 
 
-@pytest.mark.parametrize("given", [("--json",), ("--format", "json")])
-def test_a_format_that_is_asked_for_comes_beside_the_files(call, tiny: Path, given: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("options", [("--json",), ("--format", "json")])
+def test_a_format_that_is_asked_for_comes_beside_the_files(call, tiny: Path, options: tuple[str, ...]) -> None:
     page = tiny.with_name("page.html")
-    answer = call("report", tiny, *given, "--html", page)
+    answer = call("report", tiny, *options, "--html", page)
     assert json.loads(answer.out)["matrix"] == "tiny"
     assert page.read_text().startswith("<!DOCTYPE html>")
     page.unlink()
@@ -38,17 +38,17 @@ def test_a_format_that_is_asked_for_comes_beside_the_files(call, tiny: Path, giv
     assert page.exists()
 
 
-@pytest.mark.parametrize(("given", "refused"), [
+@pytest.mark.parametrize(("options", "refused"), [
     (("--html", "page.html"), "--html"),
     (("--figures", "drawn", "--html", "page.html", "--json"), "--figures, --html"),
     (("--format", "md"), "--format md"),
 ])  # fmt: skip
 def test_what_is_of_the_whole_report_is_refused_beside_compare(
-    call, tiny: Path, given: tuple[str, ...], refused: str, monkeypatch: pytest.MonkeyPatch
+    call, tiny: Path, options: tuple[str, ...], refused: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tiny.parent)
     before = sorted(Path().iterdir())
-    answer = call("report", tiny, "--compare", "xent", "ceb rho=3", *given)
+    answer = call("report", tiny, "--compare", "xent", "ceb rho=3", *options)
     allowed = "allowed: --only, --json, --format table, --format json"
     assert (answer.code, answer.out, answer.err) == (2, "", f"--compare: can't go with {refused}; {allowed}\n")
     assert sorted(Path().iterdir()) == before

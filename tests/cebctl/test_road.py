@@ -33,9 +33,9 @@ def _kill(process: Process) -> None:
 
 
 def _workers(home: Home) -> list[Process]:
-    launched = [r for path in home.submissions.glob("*.jsonl") for r in read(path).records]
-    found = [Process.parse(getattr(record, "executor_id", "")) for record in launched]
-    return [process for process in found if process]
+    records = [r for path in home.submissions.glob("*.jsonl") for r in read(path).records]
+    processes = [Process.parse(getattr(record, "executor_id", "")) for record in records]
+    return [process for process in processes if process]
 
 
 def _children(pid: int) -> list[int]:
@@ -58,10 +58,10 @@ def _running(home: Home, matrix: Path) -> list[str]:
     ]
 
 
-def _wait_until(condition, what: str, seconds: float = 90) -> None:
+def _wait_until(condition, event: str, seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"waited for {what}"
+        assert time.monotonic() < deadline, f"waited for {event}"
         time.sleep(0.02)
 
 
@@ -116,15 +116,15 @@ def test_killed_half_way_and_started_again_the_table_is_the_same(cebctl, start, 
     assert cebctl("submit", tiny, "--wait", **undisturbed).code == 0
     expected = list(csv.DictReader(io.StringIO(cebctl("report", tiny, "--format", "csv", **undisturbed).out)))
 
-    there = Home(home)
+    home_paths = Home(home)
     for _ in range(2):  # killed twice, wherever it is then
         process = start("submit", tiny, "--wait")
-        _wait_until(lambda: _running(there, tiny), "a run to start")
+        _wait_until(lambda: _running(home_paths, tiny), "a run to start")
         time.sleep(0.3)
         process.kill()
         process.communicate()
-        _kill_everything(there)
-        _wait_until(lambda: not _running(there, tiny), "the runs to be gone")
+        _kill_everything(home_paths)
+        _wait_until(lambda: not _running(home_paths, tiny), "the runs to be gone")
     assert "lost" in cebctl("status", tiny).out
     final = cebctl("submit", tiny, "--wait")
     assert final.code == 0, final.err
@@ -133,11 +133,11 @@ def test_killed_half_way_and_started_again_the_table_is_the_same(cebctl, start, 
 
 def test_a_killed_run_is_lost_and_the_others_go_on(cebctl, start, tiny: Path, home: Path) -> None:
     tiny.write_text(tiny.read_text().replace("epochs: 4", "epochs: 200"))
-    there = Home(home)
+    home_paths = Home(home)
     process = start("submit", tiny, "--wait", "--workers", "1")
-    _wait_until(lambda: _running(there, tiny), "a run to start")
-    first = _running(there, tiny)[0]
-    holder = lease.read_holder(there.run(first).lease("train"))
+    _wait_until(lambda: _running(home_paths, tiny), "a run to start")
+    first = _running(home_paths, tiny)[0]
+    holder = lease.read_holder(home_paths.run(first).lease("train"))
     assert holder is not None
     victim = Process.parse(holder.process)
     assert victim is not None
@@ -145,7 +145,7 @@ def test_a_killed_run_is_lost_and_the_others_go_on(cebctl, start, tiny: Path, ho
     _, err = process.communicate(timeout=240)
     assert process.returncode == 1
     assert "lost" in err and "SIGKILL" in err and "2 done" in err
-    assert isinstance(read(there.run(first).journal("train", 1)).records[-1], Died)
+    assert isinstance(read(home_paths.run(first).journal("train", 1)).records[-1], Died)
     assert cebctl("submit", tiny, "--wait").code == 0
 
 
@@ -165,9 +165,9 @@ def test_cebctl_killed_alone_leaves_the_runs_running(cebctl, start, tiny: Path, 
 
 def test_two_submitters_at_once_submit_every_run_once(cebctl, start, tiny: Path, home: Path) -> None:
     both = [start("submit", tiny, "--wait") for _ in range(2)]
-    said = [process.communicate(timeout=240)[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    assert sum("nothing to submit" in text for text in said) == 1
+    errors = [process.communicate(timeout=240)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], errors
+    assert sum("nothing to submit" in text for text in errors) == 1
     for run in load(tiny).runs:
         assert Home(home).run(run.run_id).attempts("train") == [1]
 
@@ -235,8 +235,8 @@ def test_a_damaged_journal_line_is_shown(cebctl, tiny: Path, home: Path) -> None
 def test_attacks_made_on_another_run_follow_its_training_and_runs_are_compared(cebctl, tiny: Path, home: Path) -> None:
     transfer = "transfer: {source: objective = xent, norm: linf, eps: 0.1, steps: 2, subset: 50}"
     tiny.write_text(tiny.read_text().replace("evaluate: [clean,", f"evaluate: [clean, {transfer},"))
-    alone = cebctl("submit", tiny, "--only", "rho = 3", "--wait")
-    assert alone.code == 1 and "submitted 1 x train, 1 x evaluate" in alone.err
+    first = cebctl("submit", tiny, "--only", "rho = 3", "--wait")
+    assert first.code == 1 and "submitted 1 x train, 1 x evaluate" in first.err
     report = cebctl("report", tiny, "--only", "rho = 3").out.replace("\n", " ")
     assert "missing, its source r" in report and "is not trained" in report
     answer = cebctl("submit", tiny, "--wait")
@@ -245,8 +245,14 @@ def test_attacks_made_on_another_run_follow_its_training_and_runs_are_compared(c
     assert "transfer_linf" in {row["column"] for row in _table(cebctl, tiny) if row["n"] == "50"}
 
     compared = json.loads(cebctl("report", tiny, "--compare", "xent", "rho = 3", "--json").out)
-    assert {one["benchmark"] for one in compared["comparisons"]} == {"clean", "pgd_linf@eps=0.1,n=3,subset=100"}
-    assert all(0 <= one["p"] <= 1 and one["low"] <= one["difference"] <= one["high"] for one in compared["comparisons"])
+    assert {comparison["benchmark"] for comparison in compared["comparisons"]} == {
+        "clean",
+        "pgd_linf@eps=0.1,n=3,subset=100",
+    }
+    assert all(
+        0 <= comparison["p"] <= 1 and comparison["low"] <= comparison["difference"] <= comparison["high"]
+        for comparison in compared["comparisons"]
+    )
     for wrong in (("xent", "xent"), ("objective = ceb", "xent"), ("nonsense", "xent")):
         refused = cebctl("report", tiny, "--compare", *wrong)
         assert (refused.code, len(refused.err.splitlines())) == (2, 1)

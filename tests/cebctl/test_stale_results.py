@@ -1,4 +1,4 @@
-"""What a report says of numbers made by other versions of the engine, by the command line."""
+"""Reports on numbers made by other versions of the engine, by the command line."""
 
 from __future__ import annotations
 

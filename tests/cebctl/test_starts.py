@@ -38,9 +38,9 @@ def test_a_run_is_extended_and_then_imported(cebctl, tmp_path: Path, home: Path)
     short, longer = load(matrix).runs
 
     # By itself the longer one can't be trained; with the one that it extends it waits for that.
-    alone = cebctl("submit", matrix, "--only", "epochs = 4")
-    assert (alone.code, alone.err.count("\n")) == (2, 1) and not home.exists()
-    assert "extends the run of 2 epochs with the same other fields, which was never submitted from this" in alone.err
+    refused = cebctl("submit", matrix, "--only", "epochs = 4")
+    assert (refused.code, refused.err.count("\n")) == (2, 1) and not home.exists()
+    assert "extends the run of 2 epochs with the same other fields, which was never submitted from this" in refused.err
     waiting = cebctl("plan", matrix, "--only", "epochs = 4")
     assert waiting.code == 0 and "there are no runs at all" in waiting.out
     answer = cebctl("submit", matrix, "--wait")
@@ -123,8 +123,8 @@ def test_a_checkpoint_that_a_run_extends_is_kept(cebctl, tmp_path: Path, home: P
     assert cebctl("submit", matrix, "--only", "epochs = 2", "--wait").code == 0
     answer = cebctl("gc", matrix, "--keep", "none", "--yes")
     assert answer.code == 0 and "ceb rho=1 epochs=4 extends it" in answer.out
-    [kept] = home.glob("runs/*/checkpoints/*.pt")
-    kept.unlink()
+    [checkpoint] = home.glob("runs/*/checkpoints/*.pt")
+    checkpoint.unlink()
     answer = cebctl("submit", matrix)
     assert (answer.code, answer.err.count("\n")) == (2, 1)
     assert "its checkpoints were removed" in answer.err and "what ceb rho=1 epochs=4 extends is trained" in answer.err

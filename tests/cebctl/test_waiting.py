@@ -49,11 +49,13 @@ class Scripted:
         self.ends, self.cluster, self.transfer = ends or {}, cluster, transfer
         self.sent: list[list[str]] = []
 
-    def dependable_runs(self, runs: Sequence[RunStatus], known: Observations, *, retry_failed: bool) -> Collection[str]:
+    def dependable_runs(
+        self, runs: Sequence[RunStatus], observations: Observations, *, retry_failed: bool
+    ) -> Collection[str]:
         return runs_with_pending_training(runs, (), retry_failed=retry_failed) if self.cluster else ()
 
-    def batches(self, name: str, matrix: Matrix, offered: StagesToSubmit, known: Observations) -> list[Batch]:
-        return Local().batches(name, matrix, offered, known)
+    def batches(self, name: str, matrix: Matrix, offered: StagesToSubmit, observations: Observations) -> list[Batch]:
+        return Local().batches(name, matrix, offered, observations)
 
     def send(self, home: Home, snapshot: Snapshot, name: str, batch: Batch, sent: Sequence[BatchResult]) -> BatchResult:
         self.sent.append([f"{claim.label} {claim.stage}" for claim in batch.claims])
@@ -72,7 +74,7 @@ class Scripted:
 
 
 def waited(text: str, folder: Path, home: Home, executor: Scripted) -> list[list[str]]:
-    """What is submitted from the first submission on."""
+    """Return the submitted stages, from the first submission on."""
     matrix = _matrix(text, folder)
     with open_home(home, create=True) as store:
         before = collect_statuses(matrix, store, home)
@@ -121,8 +123,8 @@ def test_a_transfer_is_sent_once_its_source_is_trained(tmp_path: Path, home: Pat
 
 def test_what_was_cancelled_stays_so(tmp_path: Path, home: Path) -> None:
     """A run that is queued behind the one it extends is not held back, so that nobody follows it up."""
-    matrix, there, executor = _matrix(CHAIN, tmp_path), Home(home), Scripted(cluster=True)
-    with open_home(there, create=True) as store:
-        before = collect_statuses(matrix, store, there)
+    matrix, home_paths, executor = _matrix(CHAIN, tmp_path), Home(home), Scripted(cluster=True)
+    with open_home(home_paths, create=True) as store:
+        before = collect_statuses(matrix, store, home_paths)
         assert len(blocked_runs(before)) == 2
-        assert not blocked_runs(before, submit(matrix, store, there, executor)[0])
+        assert not blocked_runs(before, submit(matrix, store, home_paths, executor)[0])

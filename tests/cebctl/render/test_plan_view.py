@@ -1,4 +1,4 @@
-"""What `cebctl plan` prints: on one screen, 100 columns wide."""
+"""The output of `cebctl plan`: one screen, 100 columns wide."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a running job stands, in words."""
+"""The progress of a running job in words."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from cebctl.render.status_view import describe_progress
 from store.row_types import AttemptRow
 
 
-def row(**given: Any) -> AttemptRow:
-    return AttemptRow(**dict.fromkeys(field.name for field in fields(AttemptRow)) | {"step": 6, "steps": 24} | given)
+def row(**values: Any) -> AttemptRow:
+    return AttemptRow(**dict.fromkeys(field.name for field in fields(AttemptRow)) | {"step": 6, "steps": 24} | values)
 
 
 @pytest.mark.parametrize(

@@ -36,16 +36,16 @@ def resize(terminal: int, lines: int, columns: int) -> None:
 
 def frame(terminal: int, lines: int, columns: int, seconds: float = 60) -> list[str]:
     """The first frame that fits, as the text of its lines; the last one if none does in time."""
-    seen, deadline, found = "", time.monotonic() + seconds, [""]
+    buffer, deadline, shown = "", time.monotonic() + seconds, [""]
     while time.monotonic() < deadline:
         if select.select([terminal], [], [], 0.2)[0]:
-            seen += os.read(terminal, 65536).decode(errors="replace")
-        *frames, seen = seen.split("\x1b[H")
-        for one in frames:
-            found = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", one).replace("\r", "").split("\n")
-            if len(found) == lines and max(map(len, found)) == columns:
-                return found
-    return found
+            buffer += os.read(terminal, 65536).decode(errors="replace")
+        *frames, buffer = buffer.split("\x1b[H")
+        for text in frames:
+            shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text).replace("\r", "").split("\n")
+            if len(shown) == lines and max(map(len, shown)) == columns:
+                return shown
+    return shown
 
 
 def test_it_fills_the_terminal_again_when_that_is_resized(home: Path, tmp_path: Path) -> None:

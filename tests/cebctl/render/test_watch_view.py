@@ -32,8 +32,10 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
     return load(path)
 
 
-def job(**given: Any) -> AttemptRow:
-    return AttemptRow(**dict.fromkeys(field.name for field in fields(AttemptRow)) | {"updated_at": time.time()} | given)
+def job(**values: Any) -> AttemptRow:
+    return AttemptRow(
+        **dict.fromkeys(field.name for field in fields(AttemptRow)) | {"updated_at": time.time()} | values
+    )
 
 
 def stage(state: State) -> StageStatus:

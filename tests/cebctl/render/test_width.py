@@ -28,17 +28,17 @@ DEEP = "  File " + "x" * 100
 @pytest.fixture
 def failed(home: Path, tmp_path: Path) -> str:
     """The id of the run that failed in its evaluation, of a matrix m.yaml of three."""
-    path, there = tmp_path / "m.yaml", Home(home)
+    path, home_paths = tmp_path / "m.yaml", Home(home)
     path.write_text(SMALL)
-    first, *others = load(path).runs
-    with Journal(there.submission("s1")) as journal:
-        claims = [claim(run, stage) for run in (first, *others) for stage in ("train", "evaluate")]
+    first, *successful = load(path).runs
+    with Journal(home_paths.submission("s1")) as journal:
+        claims = [claim(run, stage) for run in (first, *successful) for stage in ("train", "evaluate")]
         journal.write(submitted("s1", path), *claims)
-    for run in (first, *others):
-        train(there, run)
-    for run in others:
-        evaluate(there, run)
-    with Journal(there.run(first.run_id).journal("evaluate", 1)) as journal:
+    for run in (first, *successful):
+        train(home_paths, run)
+    for run in successful:
+        evaluate(home_paths, run)
+    with Journal(home_paths.run(first.run_id).journal("evaluate", 1)) as journal:
         traceback = f"Traceback:\n{DEEP}"
         journal.write(Started(submission="s1", host="node-17.cluster"), Failed(error=ERROR, traceback=traceback))
     return first.run_id
@@ -54,22 +54,22 @@ def on_a_terminal(columns: int, folder: Path, *arguments: str) -> list[str]:
         env={**environment, "TERM": "xterm", "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     os.close(theirs)
-    seen = b""
+    output = b""
     try:
         while piece := os.read(terminal, 65536):
-            seen += piece
+            output += piece
     except OSError:  # Linux's way of saying that nobody is at the other end any more
         pass
     os.close(terminal)
     command.wait(timeout=60)
-    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode()).replace("\r", "").split("\n")
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", output.decode()).replace("\r", "").split("\n")
 
 
 def _words(lines: list[str]) -> str:
     return " ".join(" ".join(lines).split())
 
 
-@pytest.mark.parametrize(("arguments", "whole"), [
+@pytest.mark.parametrize(("arguments", "text"), [
     (("status", "m.yaml"), ERROR),
     (("status",), "2 done, 1 failed"),
     (("data", "list"), "imagenet missing 1,281,167 + 50,000 1000"),
@@ -79,11 +79,11 @@ def _words(lines: list[str]) -> str:
     (("report", "m.yaml", "--html", "."), "file '.' is a directory; see"),
     (("report", "m.yaml", "--only", "nonsense=1"), "unknown field 'nonsense'; allowed: adversary, adversary.norm,"),
 ])  # fmt: skip
-def test_a_narrow_terminal_is_kept_to(failed: str, tmp_path: Path, arguments: tuple[str, ...], whole: str) -> None:
+def test_a_narrow_terminal_is_kept_to(failed: str, tmp_path: Path, arguments: tuple[str, ...], text: str) -> None:
     lines = on_a_terminal(60, tmp_path, *arguments)
     paths = [line for line in lines if len(line.split()) == 1 and "/" in line]  # a path is one word
     assert not [line for line in lines if len(line.rstrip()) > 60 and line not in paths]
-    assert whole in _words(lines)
+    assert text in _words(lines)
 
 
 def test_a_journals_line_is_broken_between_words_and_a_traceback_never(failed: str, tmp_path: Path) -> None:
@@ -93,12 +93,12 @@ def test_a_journals_line_is_broken_between_words_and_a_traceback_never(failed: s
     assert not [line for line in lines if len(line) > 60 and not line.startswith(DEEP)]
 
 
-@pytest.mark.parametrize(("arguments", "whole"), [
+@pytest.mark.parametrize(("arguments", "text"), [
     (("status", "m.yaml"), f"failed  evaluate  {ERROR}"),
     (("status",), "m.yaml"),
     (("logs", "xent"), f"error {ERROR}"),
     (("report", "m.yaml"), f"missing, failed: {ERROR}: xent"),
 ])  # fmt: skip
-def test_a_pipe_gets_a_fact_a_line(failed: str, cebctl, arguments: tuple[str, ...], whole: str) -> None:
+def test_a_pipe_gets_a_fact_a_line(failed: str, cebctl, arguments: tuple[str, ...], text: str) -> None:
     answer = cebctl(*arguments, COLUMNS="60")
-    assert any(whole in line for line in answer.out.splitlines()), answer
+    assert any(text in line for line in answer.out.splitlines()), answer
