@@ -49,5 +49,6 @@ def cancel(
                     raise InputError("cebctl cancel", f"asks before it cancels {len(runs)} runs, and nobody is there "
                                      "to answer", "pass --yes")  # fmt: skip
                 typer.confirm(f"Cancel {len(runs)} runs?", abort=True, err=True)
+        # Claims are released before jobs are stopped: an interrupt in between would leave jobs that no claim names.
         with defer_interrupts("interrupted, but first everything was cancelled"):
             cancel_view.print_cancellation(chosen, cancelling.cancel(chosen, store, home, others=others))

@@ -73,6 +73,7 @@ def matrices(incomplete: str) -> Iterator[Item]:
     """Return the matrices in the folder typed so far and in its subfolders."""
     parent, _, _ = incomplete.rpartition("/")
     folder = Path(parent + "/" if incomplete.startswith("/") else parent)
+    # Parsing every YAML file would take too long for a Tab, so a matrix is recognised by its first keys.
     for path in sorted([*folder.glob("[!.]*.y*ml"), *folder.glob("[!.]*/[!.]*.y*ml")]):
         if str(path).startswith(incomplete.removeprefix("./")) and _MATRIX.search(text := path.read_bytes()[:20_000]):
             title = _TITLE.search(text.decode(errors="replace"))
@@ -97,6 +98,7 @@ def _labels(submissions: Path, run_ids: set[str]) -> dict[str, str]:
     from jobs.journal.records import Claim
 
     newest: dict[str, Claim] = {}
+    # The newest submissions name nearly all runs that a user asks for; older journals are then never read.
     for path in sorted(submissions.glob("*.jsonl"), reverse=True):
         if run_ids <= newest.keys():
             break

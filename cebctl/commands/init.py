@@ -67,6 +67,7 @@ def init(
     name = own_dataset.dataset_name(scan.slug, scan.description)
     chosen = network.value if network else matrix_template.network_for(scan.description.size)
     description = own_dataset.write(name, scan.description)
+    # The matrix is written last: it names a data set that must be described by then.
     with replacing(matrix) as temporary:
         temporary.write_text(matrix_template.render_matrix(name, scan.slug, scan.description, chosen), "utf-8")
     lacks_gpu = chosen != Network.small_cnn and not launch.local_gpus()

@@ -133,6 +133,7 @@ def report(
             store, training_dependencies({run.run_id: run.run for run in chosen.runs}, chosen.benchmarks)
         )
         missed_targets = off_target(runs, store)
+        # Only figures and the page show single runs; reading their curves takes long.
         run_details = collect_run_details(runs, store, home) if figures or html else []
     status = {run.planned.run_id: run for run in runs}
     digest, unusable = provenance.engine_digest(), _unusable_datasets(chosen)

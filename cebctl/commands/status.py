@@ -51,6 +51,7 @@ def status(
             damaged = queries.damaged_journals(store)
             off_target = last_rho(snapshot.runs, store)
         runs = snapshot.runs
+        # stdout holds the result only; failures and warnings follow on stderr in every format.
         if json:
             console.print_json(status_view.status_json(chosen, runs, home))
         elif not watch:

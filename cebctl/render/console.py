@@ -94,6 +94,7 @@ def print_table(console: Console, table: Table, label: int = 1) -> None:
     `ceb: runs: 6`.
     """
     if not output_mode.current.plain:
+        # In a pipe rich would fold cells at 100 columns.
         width, console.width = console.width, max(console.width, terminal_width())
         console.print(table)
         console.width = width

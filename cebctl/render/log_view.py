@@ -65,7 +65,7 @@ class _LogPrinter:
         first = path not in self._offsets
         chunk = read(path, self._offsets.get(path, 0))
         self._offsets[path] = chunk.offset
-        own = owner.sift(chunk.records)
+        own = owner.sift(chunk.records)  # a copied journal holds records of another run
         if skipped := chunk.damaged + len(chunk.records) - len(own):
             text = f"{pluralize(skipped, 'line')} of {path} left out: damaged, or another run's; see `cebctl doctor`"
             print(_wrap_first_line(f"{label}  {text}"))

@@ -191,6 +191,7 @@ def _time_lines(plan: Plan) -> list[str]:
     lines = [f"{_cost(plan, plan.hours)}{unit} for all runs, {_cost(plan, plan.hours_to_do)} to do"]
     if plan.pending_jobs:
         lines[0] += f": {format_duration(plan.wall_hours * 3600)} on {plan.gpus} {device}"
+        # With all devices busy the wall time is the sum over their number; far above it one long run decides.
         if len(plan.runs) > 1 and plan.wall_hours > 1.2 * plan.hours_to_do / plan.gpus:
             name, hours = plan.longest_run
             if hours > 0.5 * plan.wall_hours:
@@ -207,6 +208,7 @@ def _time_lines(plan: Plan) -> list[str]:
 
 
 def _rates(plan: Plan) -> str:
+    # Estimates from measurements need no rate.
     counted = [(r, e) for r, e in zip(plan.runs, plan.estimates, strict=True) if e.basis == "counted"]
     kinds = dict.fromkeys((estimate.gpu, run.planned.run.precision) for run, estimate in counted)
     return " and ".join(

@@ -92,7 +92,7 @@ def _watch_by_lines(poll: Poll) -> Snapshot:
         started = time.monotonic()
         snapshot = _poll_again(poll, snapshot)
         took = time.monotonic() - started
-        for warning in snapshot.warnings:
+        for warning in snapshot.warnings:  # each once, not at every poll
             if warning not in warned:
                 console.print(escape(warning))
         warned = snapshot.warnings

@@ -125,6 +125,7 @@ def _bar(runs: Sequence[RunStatus]) -> Text:
     """Return a bar of the states' shares; a state that occurs gets at least one sign, taken from the largest."""
     counts = Counter(run.state for run in runs)
     widths = {state: max(round(counts[state] * _BAR_WIDTH / len(runs)), 1) for state, _ in _BAR_SIGNS if counts[state]}
+    # Rounding up rare states can make the bar too long.
     while sum(widths.values()) > _BAR_WIDTH:
         widths[max(widths, key=lambda state: widths[state])] -= 1
     bar = Text()
