@@ -10,20 +10,13 @@ import typer
 from cebctl.commands import completion
 
 SELECTION, EXECUTION, OUTPUT = "Which runs", "Where and how it runs", "What is shown"
-"""The panels."""
+"""The panels of the help."""
 
-MatrixArgument = Annotated[
-    Path,
-    typer.Argument(
-        metavar="MATRIX", help="A matrix, such as experiments/digits.yaml.", autocompletion=completion.matrices
-    ),
-]
-MaybeMatrix = Annotated[
-    Path | None,
-    typer.Argument(
-        metavar="MATRIX", help="A matrix, such as experiments/digits.yaml.", autocompletion=completion.matrices
-    ),
-]
+_MATRIX = typer.Argument(
+    metavar="MATRIX", help="A matrix, such as experiments/digits.yaml.", autocompletion=completion.matrices
+)
+MatrixArgument = Annotated[Path, _MATRIX]
+OptionalMatrix = Annotated[Path | None, _MATRIX]
 RunArgument = Annotated[
     str,
     typer.Argument(

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cebctl.commands.completion import gpu_names
-from cebctl.commands.options import OUTPUT, Again, AsJson, MaybeMatrix, Only, RetryFailed
+from cebctl.commands.options import OUTPUT, Again, AsJson, Only, OptionalMatrix, RetryFailed
 from cebctl.interrupts import interrupt_message
 from experiments.errors import InputError
 
@@ -52,7 +52,7 @@ DetailedExitcode = Annotated[
 
 @interrupt_message("interrupted; plan changes nothing")
 def plan(
-    matrix: MaybeMatrix = None,
+    matrix: OptionalMatrix = None,
     only: Only = None,
     again: Again = None,
     retry_failed: RetryFailed = False,

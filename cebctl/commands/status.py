@@ -53,7 +53,7 @@ def status(
         runs = snapshot.runs
         # stdout holds the result only; failures and warnings follow on stderr in every format.
         if json:
-            console.print_json(status_view.status_json(chosen, runs, home))
+            console.print_json(status_view.status_json(chosen, runs))
         elif not watch:
             status_view.print_status(chosen, runs)
         status_view.print_failures(runs, home)

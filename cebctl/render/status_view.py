@@ -191,7 +191,10 @@ def print_failures(runs: Sequence[RunStatus], home: Home) -> None:
         )
 
 
-def status_json(matrix: Matrix, runs: Sequence[RunStatus], home: Home) -> dict[str, Any]:
+_PROGRESS = ("step", "steps", "epoch", "epochs", "images_per_second", "activity")
+
+
+def status_json(matrix: Matrix, runs: Sequence[RunStatus]) -> dict[str, Any]:
     """Return the document of `status --json`, whose keys scripts rely on."""
     return {
         "matrix": matrix.name,
@@ -204,27 +207,17 @@ def status_json(matrix: Matrix, runs: Sequence[RunStatus], home: Home) -> dict[s
                 "stages": [
                     {"stage": stage.stage, "state": stage.state, "generation": stage.generation} for stage in run.stages
                 ],
-                "progress": _progress_json(run.current.job) if run.state == "running" else None,
-                "attempts": run.current.job.attempt if run.current.job else 0,
-                "job": run.current.job.submission if run.current.job else None,
+                "progress": {name: getattr(job, name) for name in _PROGRESS}
+                if job and run.state == "running"
+                else None,
+                "attempts": job.attempt if job else 0,
+                "job": job.submission if job else None,
                 "submitted_by": run.current.submitted_by or None,
                 "error": state_reason(run) if run.state in ("failed", "lost") else None,
             }
             for run in runs
+            for job in (run.current.job,)
         ],
-    }
-
-
-def _progress_json(job: AttemptRow | None) -> dict[str, Any] | None:
-    if job is None:
-        return None
-    return {
-        "step": job.step,
-        "steps": job.steps,
-        "epoch": job.epoch,
-        "epochs": job.epochs,
-        "images_per_second": job.images_per_second,
-        "activity": job.activity,
     }
 
 
