@@ -62,7 +62,7 @@ def stop(paths: RunPaths, stage: Any, attempt: int, signum: int) -> None:
         while not any(isinstance(record, Heartbeat) for record in iter_records(journal)):
             time.sleep(0.05)
     os.kill(worker if signum == signal.SIGKILL else process.pid, signum)  # the attempt dies with its worker
-    while process.alive():
+    while process.is_alive():
         time.sleep(0.01)
 
 

@@ -28,7 +28,7 @@ def _table(cebctl, matrix: Path) -> list[dict[str, str]]:
 
 
 def _kill(process: Process) -> None:
-    if process.alive():
+    if process.is_alive():
         os.kill(process.pid, signal.SIGKILL)
 
 
@@ -44,7 +44,7 @@ def _children(pid: int) -> list[int]:
 
 def _kill_everything(home: Home) -> None:
     """kill -9 of every worker of every submission and of all below it, top down."""
-    todo = [worker.pid for worker in _workers(home) if worker.alive()]
+    todo = [worker.pid for worker in _workers(home) if worker.is_alive()]
     while todo:
         pid = todo.pop()
         children = _children(pid)
