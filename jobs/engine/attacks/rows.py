@@ -1,0 +1,118 @@
+"""Images as rows, and the network that an attack asks about them. Shapes: B images, C channels, H by W pixels in
+[0, 1], D = H W C values of an image in this order, K classes, T targets, R rows: an image comes once for each target.
+
+An attack keeps its state in rows, so that a finished image is left out by one index. A row is an image that lies
+channels last, so that no pass copies it. The network takes as many rows at a time as a CPU's caches hold: on a CPU a
+pass over 500 images of 32 x 32 costs twice as much as eight over 64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+Logits = Callable[[Tensor], Tensor]
+"""From images, BCHW, to logits, BK."""
+Value = Callable[..., Tensor]
+"""From logits, BK, and labels to what is climbed, B."""
+S = TypeVar("S")
+
+_VALUES_AT_ONCE = {"cpu": 3 * 2**16, "cuda": 3 * 2**20}
+_LEAST_AT_ONCE = {"cpu": 8, "cuda": 64}
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A function from rows to logits."""
+
+    logits_of: Logits
+    channels: int
+    height: int
+    width: int
+    at_once: int
+    """Rows that one pass takes."""
+
+    @classmethod
+    def of(cls, logits_of: Logits, x_BCHW: Tensor, *, divisible: bool = True) -> Classifier:
+        """Return the classifier of images like these; one that is not `divisible` takes all of them in every pass."""
+        kind, values = x_BCHW.device.type, x_BCHW[0].numel()
+        at_once = max(_LEAST_AT_ONCE.get(kind, 8), _VALUES_AT_ONCE.get(kind, 3 * 2**16) // values)
+        channels, height, width = x_BCHW.shape[1:]
+        return cls(logits_of, channels, height, width, at_once if divisible else max(1, len(x_BCHW)))
+
+    def images(self, x_BD: Tensor) -> Tensor:
+        """Return rows as BCHW: on a CPU without a copy, channels last."""
+        x_BCHW = x_BD.view(-1, self.height, self.width, self.channels).permute(0, 3, 1, 2)
+        return x_BCHW if x_BCHW.device.type == "cpu" else x_BCHW.contiguous()
+
+    @torch.no_grad()
+    def logits(self, x_BD: Tensor) -> Tensor:
+        """Return the logits of rows, BK."""
+        return torch.cat([self.forward(x_bD) for x_bD in torch.split(x_BD, self.at_once)])
+
+    def gradient(self, x_BD: Tensor, value: Value, *labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return logits BK, value(logits, *labels) B and its gradient BD, all of one pass; what is not a number in a
+        gradient counts as 0."""
+        split = zip(*(torch.split(tensor, self.at_once) for tensor in (x_BD, *labels)), strict=True)
+        passes = [self._gradient(x_bD, value, labels_b) for x_bD, *labels_b in split]
+        return tuple(map(torch.cat, zip(*passes, strict=True)))  # type: ignore[return-value]
+
+    def _gradient(self, x_bD: Tensor, value: Value, labels: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        with torch.enable_grad():
+            x_bD = x_bD.detach().requires_grad_()
+            logits_bK = self.forward(x_bD)
+            values_b = value(logits_bK, *labels)
+            (gradient_bD,) = torch.autograd.grad(values_b.sum(), x_bD)
+        return logits_bK.detach(), values_b.detach(), gradient_bD.nan_to_num()
+
+    def forward(self, x_bD: Tensor) -> Tensor:
+        """Return the logits of rows in one pass, in the precision of the images, not of the network."""
+        return self.logits_of(self.images(x_bD)).to(x_bD.dtype)
+
+
+def rows(x_BCHW: Tensor) -> Tensor:
+    """Return images as rows, BD."""
+    return x_BCHW.detach().permute(0, 2, 3, 1).flatten(1)
+
+
+def kept(state: S, keep_B: Tensor) -> S:
+    """Return a dataclass of tensors whose first dimension is B without the rows that are not to be kept."""
+    places = keep_B.nonzero()[:, 0]
+    return replace(state, **{one.name: getattr(state, one.name)[places] for one in fields(state)})  # type: ignore[type-var,arg-type]
+
+
+@dataclass(frozen=True)
+class Broken:
+    """What an attack achieved."""
+
+    wrong_B: Tensor
+    """bool: the network is wrong at x."""
+    x_BD: Tensor
+    """A point within the ball and [0, 1] where it is wrong, else the image."""
+
+
+Targeted = Callable[[Tensor, Tensor, Tensor], Broken]
+"""(place of each row's image in the batch, its target, the target's rank), all R, to what is achieved in each row."""
+
+
+def over_targets(attack: Targeted, x_BD: Tensor, target_BT: Tensor, *, at_once: int) -> Broken:
+    """Return what a targeted attack achieves toward one target after another; an image is left out as soon as it is
+    wrong toward any. With few images left it takes several targets at a time, so that a pass is of some `at_once` rows.
+    """
+    wrong_B = torch.zeros(len(x_BD), dtype=torch.bool, device=x_BD.device)
+    found_BD, done = x_BD.clone(), 0
+    while done < target_BT.shape[1] and not wrong_B.all():
+        todo_b = (~wrong_B).nonzero()[:, 0]
+        several = max(1, min(target_BT.shape[1] - done, at_once // len(todo_b)))
+        image_R = todo_b.repeat_interleave(several)
+        rank_R = torch.arange(done, done + several, device=x_BD.device).repeat(len(todo_b))
+        broken = attack(image_R, target_BT[image_R, rank_R], rank_R)
+        hit_R = image_R[broken.wrong_B]
+        wrong_B[hit_R] = True
+        found_BD[hit_R] = broken.x_BD[broken.wrong_B]
+        done += several
+    return Broken(wrong_B, found_BD)
