@@ -153,22 +153,24 @@ class Transfer(Benchmark, frozen=True, tag="transfer", kw_only=True):
 
 
 class AutoAttack(Benchmark, frozen=True, tag="autoattack"):
-    """AutoAttack (Croce & Hein, 2020) by the package `pyautoattack`. `min_classes` says for how many classes it is
-    defined, `min_image_size` for which images.
+    """AutoAttack (Croce & Hein, 2020). `min_classes` says for how many classes it is defined, `min_image_size` for
+    which images.
 
-    `standard` judges the classifier over mean encodings: an image counts as right if it is right before and behind
-    every attack of the ensemble. `rand` judges the classifier that averages the probabilities c(y|z) over `draws` draws
-    of z from e(z|x). The attack climbs that average over draws of its own; an image counts as right if the average over
-    fresh draws is right at the one point that the attack chose. A count over several draws, each of which must be right
-    (the authors' `rand`), is no accuracy of any classifier: it falls as draws are added, at radius 0 too.
+    `standard` and `plus` judge the classifier over mean encodings: an image counts as right if it is right before and
+    behind every attack of the ensemble. `rand` judges the classifier that averages the probabilities c(y|z) over
+    `draws` draws of z from e(z|x). The attack climbs that average over draws of its own; an image counts as right if
+    the average over fresh draws is right at the one point that the attack chose. A count over several draws, each of
+    which must be right (the authors' `rand`), is no accuracy of any classifier: it falls as draws are added, at radius
+    0 too.
     """
 
     norm: Norm
     eps: Pixels
-    version: Literal["standard", "rand"] = "standard"
-    """`standard`: APGD by cross-entropy and by targeted DLR, targeted FAB and Square, on mean encodings; `rand`: on
-    sampled z, APGD by cross-entropy and by DLR, each gradient that of a mean over 20 draws (EOT), or over `draws` if
-    they are more. Targets are the 9 likeliest other classes, or all where there are fewer."""
+    version: Literal["standard", "plus", "rand"] = "standard"
+    """`standard`: APGD by cross-entropy and by targeted DLR, targeted FAB and Square, on mean encodings; `plus`: these
+    and, with 5 restarts each, APGD by cross-entropy and by DLR and FAB without targets; `rand`: on sampled z, APGD by
+    cross-entropy and by DLR, each gradient that of a mean over 20 draws (EOT), or over `draws` if they are more.
+    Targets are the 9 likeliest other classes, or all where there are fewer."""
     subset: Count | None = None
     """Attack only this many test images, drawn evenly from the classes in a fixed order; null: all."""
     draws: Count | UnsetType = UNSET
@@ -319,7 +321,7 @@ def min_image_size(benchmark: AnyBenchmark) -> int:
     """Return the smallest height and width of images, in pixels, for which an attack is defined: in l2 Square begins
     with fifths of an image (Andriushchenko et al., 2020)."""
     match benchmark:
-        case GradientAudit(norm="l2") | AutoAttack(norm="l2", version="standard"):
+        case GradientAudit(norm="l2") | AutoAttack(norm="l2", version="standard" | "plus"):
             return 5
         case _:
             return 1

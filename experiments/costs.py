@@ -171,11 +171,11 @@ def _passes(benchmark: AnyBenchmark, run: Run) -> float:
             return (benchmark.subset or images) * (2 * benchmark.steps + 1) * benchmark.restarts
         case Transfer():
             return (benchmark.subset or images) * (2 * benchmark.steps + 1)
-        case AutoAttack():
-            # An upper bound, as if no image were misclassified before the last attack: APGD's 100 steps, FAB's as two
-            # of them each, Square's 5,000 queries. The draws of `rand` share one pass of the network.
-            steps = 2 * 100 if benchmark.version == "rand" else 100 + 9 * 100 + 2 * 9 * 100
-            return (benchmark.subset or images) * (2 * steps + (5000 if benchmark.version == "standard" else 0))
+        case AutoAttack():  # as if no image fell early: APGD's 100 steps, FAB's as two of them each, Square's queries;
+            # untargeted FAB goes back for every class; the draws of `rand` share one pass of the network
+            steps = {"rand": 2 * 100, "standard": 100 + 9 * 100 + 2 * 9 * 100, "plus": 10 * 100 + 9 * 100 + 2 * 9 * 100}
+            queries = {"rand": 0, "standard": 5000, "plus": 5000 + 5 * 100 * (2 + datasets.info(run.data.name).classes)}
+            return (benchmark.subset or images) * (2 * steps[benchmark.version] + queries[benchmark.version])
         case GradientAudit():  # three losses and a huge radius; five restarts of five times the steps; Square
             return (benchmark.subset or images) * (2 * benchmark.steps * (4 + 25) + benchmark.queries)
         case CommonCorruptions():

@@ -127,9 +127,11 @@ VERSIONS: dict[str, int] = {
     "attack.loss_cross_entropy": 1,
     "attack.loss_margin": 1,
     "attack.loss_dlr": 1,
-    "attack.autoattack_standard": 1,
-    "attack.apgd": 1,
-    "attack.square": 1,
+    "attack.autoattack_standard": 2,  # of all three, version 1 was the package pyautoattack
+    "attack.autoattack_plus": 1,
+    "attack.apgd": 2,
+    "attack.fab": 1,
+    "attack.square": 2,
     # Corruptions, at every severity and published size, and where corrupted images come from.
     "corruption.gaussian_noise": 1,
     "corruption.shot_noise": 1,
@@ -169,8 +171,9 @@ VERSIONS: dict[str, int] = {
     "evaluator.pgd": 1,
     "evaluator.transfer": 1,
     "evaluator.autoattack_standard": 1,
-    "evaluator.autoattack_rand": 2,  # version 1 was a part of `evaluator.autoattack`
-    "evaluator.gradient_audit": 1,
+    "evaluator.autoattack_plus": 1,
+    "evaluator.autoattack_rand": 2,  # what `evaluator.autoattack` made of it was its version 1
+    "evaluator.gradient_audit": 2,
     "evaluator.common_corruptions": 1,
     "evaluator.extra_corruptions": 1,
     "evaluator.imagenet_a": 1,
@@ -252,10 +255,13 @@ def evaluation_versions(run: Run, benchmark: AnyBenchmark) -> dict[str, int]:
                 parts |= {"attack.random_start", "randomness.generator"}
             if isinstance(benchmark, Pgd) and benchmark.target == "random":
                 parts.add("randomness.generator")
-        case AutoAttack(version="standard"):
-            parts.add("attack.autoattack_standard")
+        case AutoAttack(version="standard" | "plus"):
+            parts |= {f"attack.autoattack_{benchmark.version}", "attack.apgd", "attack.fab", "attack.square"}
+            parts |= {"attack.loss_cross_entropy", "attack.loss_margin", "attack.loss_dlr"}
+            parts |= {"attack.random_start", "randomness.generator"}
         case AutoAttack():
-            parts |= {"attack.apgd", "attack.random_start", "attack.loss_margin", "randomness.generator"}
+            parts |= {"attack.apgd", "attack.random_start", "randomness.generator"}
+            parts |= {"attack.loss_cross_entropy", "attack.loss_margin", "attack.loss_dlr"}
         case GradientAudit():
             parts |= {"attack.pgd", "attack.random_start", "randomness.generator", "attack.square"}
             parts |= {f"attack.loss_{loss}" for loss in ("cross_entropy", "margin", "dlr")}

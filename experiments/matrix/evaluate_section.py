@@ -160,7 +160,7 @@ def _attack_faults(benchmark: AnyBenchmark, info: DatasetInfo) -> Iterator[str]:
     if info.size < (size := min_image_size(benchmark)):
         yield f"in l2 its attack Square needs {size} x {size} pixels, {info.name} has {info.size}; {WITHOUT_SQUARE}"
     if isinstance(benchmark, AutoAttack) and benchmark.draws and benchmark.version != "rand":
-        yield "draws: standard judges mean encodings and draws no z; expected version: rand beside it"
+        yield f"draws: {benchmark.version} judges mean encodings and draws no z; expected version: rand beside it"
 
 
 def _entry(item: Node, faults: list[Fault]) -> BenchmarkEntry | None:

@@ -117,11 +117,12 @@ def test_a_number_depends_on_what_made_it_and_on_nothing_else() -> None:
     assert not {"attack.random_start", "attack.loss_margin", "attack.autoattack_standard"} & attacked.keys()
     standard, rand = (evaluation_versions(RUN, AutoAttack(norm="l2", eps=1, version=v)) for v in ("standard", "rand"))  # type: ignore[arg-type]
     assert "attack.autoattack_standard" in standard and {"attack.apgd", "attack.loss_margin"} <= rand.keys()
+    assert not {"attack.fab", "attack.square"} & rand.keys()
     # Of results that the one part made for both, standard's are today's and rand's are not.
     made = dict.fromkeys(evaluation_versions(RUN, Clean()), 1) | {"attack.autoattack": 1, "evaluator.autoattack": 1}
-    assert not compare_versions(made, standard) and compare_versions(made, rand).raised == (
-        "evaluator.autoattack_rand",
-    )
+    raised = ("attack.apgd", "attack.autoattack_standard", "attack.square")
+    assert compare_versions(made, standard).raised == raised
+    assert compare_versions(made, rand).raised == ("attack.apgd", "evaluator.autoattack_rand")
     assert {"attack.square", "attack.loss_margin"} < evaluation_versions(RUN, GradientAudit(norm="l2", eps=1)).keys()
     assert evaluation_versions(RUN, TrainingRate()).keys() == {
         "evaluator.training_rate",

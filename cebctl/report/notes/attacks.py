@@ -68,7 +68,8 @@ def _attack(matrix: Matrix, benchmark: Pgd | Transfer | AutoAttack, eps: str) ->
     """Return the settings of attacks that differ in their radii only, `eps`."""
     subset = f", {pluralize(benchmark.subset, 'image')}" if benchmark.subset else ""
     if isinstance(benchmark, AutoAttack):
-        kind = "standard, on mean encodings" if benchmark.version == "standard" else f"rand, {_judged(benchmark)}"
+        judged = _judged(benchmark) if benchmark.version == "rand" else "on mean encodings"
+        kind = f"{benchmark.version}, {judged}"
         return f"autoattack_{benchmark.norm}: AutoAttack {kind}, eps {eps}{subset}."
     step = "4/3 eps/n" if benchmark.step_size is None else format_eps(benchmark.step_size)
     start = "random start" if benchmark.random_start else "start at the image"
@@ -115,7 +116,7 @@ def _strongest(results: Sequence[ResultRow]) -> str:
     """
     attacked: dict[tuple[str, str, float], set[str]] = {}
     for row in results:
-        of_means = isinstance(row.benchmark, Pgd) or getattr(row.benchmark, "version", "") == "standard"
+        of_means = isinstance(row.benchmark, Pgd) or getattr(row.benchmark, "version", "") in ("standard", "plus")
         if row.unit == "accuracy" and of_means and isinstance(row.benchmark, Pgd | AutoAttack):
             threat = (row.run_id, row.benchmark.norm, row.benchmark.eps)
             attacked.setdefault(threat, set()).add("autoattack" if isinstance(row.benchmark, AutoAttack) else "pgd")

@@ -19,10 +19,10 @@ from experiments.benchmarks import Loss, Norm
 from jobs.engine.attacks.apgd import apgd, highest
 from jobs.engine.attacks.fab import fab
 from jobs.engine.attacks.losses import ascent
+from jobs.engine.attacks.random_start import random_start
 from jobs.engine.attacks.rows import Broken, Classifier, Logits, over_targets, rows
 from jobs.engine.attacks.square import square
-from jobs.engine.attacks.start import random_start
-from jobs.engine.device import moved
+from jobs.engine.device import to_device
 
 SEQUENCES = {
     "standard": ("apgd_ce", "apgd_t", "fab_t", "square"),
@@ -87,7 +87,7 @@ def autoattack(
     needs 3 classes, its targeted form 4.
     """
     classifier, x_BD, y_B = Classifier.of(logits_of, x_BCHW), rows(x_BCHW), y_B.to(x_BCHW.device)
-    samples_B, found_BD = moved(samples_B, x_BCHW.device), x_BD.clone()
+    samples_B, found_BD = to_device(samples_B, x_BCHW.device), x_BD.clone()
     if right_B is None:
         right_B = classifier.logits(x_BD).argmax(dim=1) == y_B
     right_B = right_B.to(x_BCHW.device, copy=True)
@@ -112,7 +112,7 @@ def worst_points(
     `logits_of` may have noise for each image. Needs 3 classes.
     """
     classifier, y_B = Classifier.of(logits_of, x_BCHW, divisible=False), y_B.to(x_BCHW.device)
-    images = _Images(classifier, rows(x_BCHW), y_B, moved(samples_B, x_BCHW.device), norm, eps, seed)
+    images = _Images(classifier, rows(x_BCHW), y_B, to_device(samples_B, x_BCHW.device), norm, eps, seed)
     ends = [images.x_BD]
     for number, loss in enumerate(_LOSSES):
         ends.append(highest(classifier, images.x_BD, y_B, images.start(number), norm=norm, eps=eps, loss=loss))

@@ -1,4 +1,4 @@
-"""How images lie in memory in training and while PGD attacks them; `pyautoattack` works on contiguous ones only."""
+"""How images lie in memory in training and while PGD attacks them; `rows` holds those of the other attacks."""
 
 from __future__ import annotations
 

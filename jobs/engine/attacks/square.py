@@ -21,7 +21,7 @@ from experiments.benchmarks import Norm
 from jobs.engine import randomness
 from jobs.engine.attacks.losses import ascent
 from jobs.engine.attacks.rows import Broken, Classifier, Logits, kept, rows
-from jobs.engine.device import moved
+from jobs.engine.device import to_device
 
 QUERIES = 5000
 _SHARE = 0.8
@@ -116,7 +116,7 @@ def black_box(
     classifier, x_BD, y_B = Classifier.of(logits_of, x_BCHW), rows(x_BCHW), y_B.to(x_BCHW.device)
     right_B = classifier.logits(x_BD).argmax(dim=1) == y_B
     if right_B.any():
-        samples_b = moved(samples_B, x_BCHW.device)[right_B]
+        samples_b = to_device(samples_B, x_BCHW.device)[right_B]
         options = {"norm": norm, "eps": eps, "seed": seed, "queries": queries, "rescaled": True}
         broken = square(classifier, x_BD[right_B], y_B[right_B], samples_b, **options)  # type: ignore[arg-type]
         right_B[right_B.clone()] = ~broken.wrong_B

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[3]
 BROKEN = "BROKEN"
 LIBRARIES = (
     "cv2", "torch", "torchvision.transforms", "scipy.fft", "sklearn", "torch.utils.data", "torch.utils.flop_counter",
-    "torch.distributed", "nvidia.dali.auto_aug.auto_augment", "nvidia.dali.plugin.pytorch", "pyautoattack",
+    "torch.distributed", "nvidia.dali.auto_aug.auto_augment", "nvidia.dali.plugin.pytorch",
 )  # fmt: skip
 """Imported once, before the forks: they are not what is mutated."""
 
@@ -144,10 +144,20 @@ MUTANTS = (
     Mutant("attack.loss_cross_entropy", f"{ENGINE}/attacks/losses.py", "return -cross_entropy(logits_BK, target_B", "return cross_entropy(logits_BK, target_B"),
     Mutant("attack.loss_margin", f"{ENGINE}/attacks/losses.py", "masked_fill(own_BK, -torch.inf)", "masked_fill(own_BK, 0.0)"),
     Mutant("attack.loss_dlr", f"{ENGINE}/attacks/losses.py", "0.5 * (top_B4[:, 2] + top_B4[:, 3])", "top_B4[:, 2]"),
-    Mutant("attack.autoattack_standard", f"{ENGINE}/attacks/ensemble.py", "classes - 1)", "classes - 2)"),
-    Mutant("attack.autoattack_standard", f"{ENGINE}/attacks/ensemble.py", "batch_size=len(x_BCHW)", "batch_size=3"),
-    Mutant("attack.square", f"{ENGINE}/attacks/ensemble.py", "n_queries=queries", "n_queries=queries // 3"),
-    Mutant("attack.apgd", f"{ENGINE}/attacks/ensemble.py", 'gains_EB.argmax(dim=0)', 'gains_EB.argmin(dim=0)'),
+    Mutant("attack.autoattack_standard", f"{ENGINE}/attacks/autoattack.py", "logits_BK.shape[1] - 1)", "logits_BK.shape[1] - 2)"),
+    Mutant("attack.autoattack_standard", f"{ENGINE}/attacks/autoattack.py", '"apgd_t", "fab_t", "square"),', '"apgd_t", "square"),'),
+    Mutant("attack.autoattack_standard", f"{ENGINE}/attacks/autoattack.py", "right_B[places_b[broken.wrong_B]] = False", "pass"),
+    Mutant("attack.autoattack_plus", f"{ENGINE}/attacks/autoattack.py", "RESTARTS = 5", "RESTARTS = 4"),
+    Mutant("attack.square", f"{ENGINE}/attacks/square.py", '"queries": queries,', '"queries": queries // 3,'),
+    Mutant("attack.square", f"{ENGINE}/attacks/square.py", "_SHARE = 0.8", "_SHARE = 0.7"),
+    Mutant("attack.square", f"{ENGINE}/attacks/square.py", "given_up_B11C = delta_BHWC[second]", "given_up_B11C = 0 * delta_BHWC[second]"),
+    Mutant("attack.square", f"{ENGINE}/attacks/square.py", "(margin_r > state.margin_B[rows_R[ask_r]]) | broken_r", "broken_r"),
+    Mutant("attack.fab", f"{ENGINE}/attacks/fab.py", "(1 - free_BD)", "(0 * free_BD)"),
+    Mutant("attack.fab", f"{ENGINE}/attacks/fab.py", "nearer_B = (distance_B < shortest_B)", "nearer_B = (distance_B < torch.inf)"),
+    Mutant("attack.apgd", f"{ENGINE}/attacks/autoattack.py", "gains_EB.argmax(dim=0)", "gains_EB.argmin(dim=0)"),
+    Mutant("attack.apgd", f"{ENGINE}/attacks/apgd.py", "_MOMENTUM = 0.25", "_MOMENTUM = 0.0"),
+    Mutant("attack.apgd", f"{ENGINE}/attacks/apgd.py", "_RHO = 0.75", "_RHO = 0.25"),
+    Mutant("attack.apgd", f"{ENGINE}/attacks/apgd.py", "state.step_B / 2", "state.step_B / 3"),
     # corruptions
     Mutant("corruption.motion_blur", f"{ENGINE}/corruptions/arithmetic.py", "steps * math.cos(along) - 0.5", "steps * math.cos(along)"),
     Mutant("corruption.glass_blur", f"{ENGINE}/corruptions/blur.py", "inner < side", "inner < side - 1"),
@@ -190,7 +200,9 @@ MUTANTS = (
     Mutant("evaluator.transfer", f"{ENGINE}/evaluation/evaluators/transfer.py", "source.classify,", "model.classify,"),
     Mutant("evaluator.autoattack_standard", f"{ENGINE}/evaluation/evaluators/autoattack.py", '"accuracy", samples_B, right_B)', '"accuracy", samples_B, ~right_B)'),
     Mutant("evaluator.gradient_audit", f"{ENGINE}/evaluation/evaluators/gradient_audit.py", "plain_B & under(more=MORE)", "plain_B"),
-    Mutant("evaluator.gradient_audit", f"{ENGINE}/evaluation/evaluators/gradient_audit.py", "queries=benchmark.queries", "queries=1"),
+    Mutant("evaluator.autoattack_standard", f"{ENGINE}/evaluation/evaluators/autoattack.py", "if right else None", "if right and False else None"),
+    Mutant("evaluator.autoattack_plus", f"{ENGINE}/evaluation/evaluators/autoattack.py", "SEQUENCES[benchmark.version]", 'SEQUENCES["standard"]'),
+    Mutant("evaluator.gradient_audit", f"{ENGINE}/evaluation/evaluators/gradient_audit.py", '"queries": benchmark.queries', '"queries": 1'),
     Mutant("evaluator.common_corruptions", f"{ENGINE}/evaluation/evaluators/corrupted.py", "~column.values_M for", "column.values_M for"),
     Mutant("evaluator.imagenet_a", f"{ENGINE}/evaluation/evaluators/other_sets.py", "masked_fill(~candidates_K", "masked_fill(candidates_K"),
     Mutant("evaluator.cifar10_1", "experiments/benchmarks.py", 'f"cifar10.1-{benchmark.version}"', '"cifar10.1-v6"'),

@@ -12,60 +12,78 @@ from torch import Tensor
 
 from experiments.benchmarks import EOT_DRAWS, AutoAttack, column, judged_draws
 from experiments.errors import InputError
-from jobs.engine.attacks.ensemble import apgd, autoattack
+from jobs.engine.attacks.autoattack import SEQUENCES, autoattack, worst_points
 from jobs.engine.evaluation.evaluators import limits
 from jobs.engine.evaluation.evaluators.averaged import averaged
 from jobs.engine.evaluation.evaluators.context import BatchFn, EvaluationContext, ImageValues
 from jobs.engine.models import CebModel
 
 
-def evaluate(model: CebModel, subject: EvaluationContext, benchmark: AutoAttack, seed: int) -> Iterator[ImageValues]:
+def evaluate(model: CebModel, context: EvaluationContext, benchmark: AutoAttack, seed: int) -> Iterator[ImageValues]:
     """Yield `autoattack_linf` or `autoattack_l2`
 
-    - of `standard`: whether the image is right, over mean encodings, before and behind every attack
+    - of `standard` and `plus`: whether the image is right, over mean encodings, before and behind every attack
     - of `rand`: whether the classifier averaged over fresh draws of z is right at the point that APGD found against an
       average over other draws; and as `unattacked_share`, whether that classifier is right at the image
 
     Raises InputError for `rand` on a model without noise: there is no z to sample; for fewer classes or smaller images
     than its attacks need.
     """
-    limits.check(benchmark, subject.images.info)
+    limits.check(benchmark, context.images.info)
     if benchmark.version == "rand" and model.marginal is None:
         raise InputError(
             "autoattack rand",
             "xent samples no z",
             "use standard, or leave xent out by `only: objective != xent`",
         )
-    of_batch = _sampled if benchmark.version == "rand" else _over_means
-    return subject.each_batch(of_batch(model, subject, benchmark, seed), benchmark.subset)
+    if benchmark.version == "rand":
+        return context.each_batch(_sampled(model, context, benchmark, seed), benchmark.subset)
+    return _over_means(model, context, benchmark, seed)
 
 
-def _over_means(model: CebModel, subject: EvaluationContext, benchmark: AutoAttack, seed: int) -> BatchFn:
-    def of_batch(samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Iterator[ImageValues]:
-        right_B = autoattack(
-            _heard(model.classify, subject),
-            x_BCHW,
-            y_B,
-            classes=subject.images.info.classes,
-            norm=benchmark.norm,
-            eps=benchmark.eps,
-            seed=seed,
-        )
-        yield ImageValues(column(benchmark, "accuracy"), "accuracy", samples_B, right_B)
+def _over_means(model: CebModel, context: EvaluationContext, benchmark: AutoAttack, seed: int) -> Iterator[ImageValues]:
+    """Walk the images once for each attack, which is handed those that are still right: an evaluation that is stopped
+    goes on at the attack and the batch where it was."""
+    attacks = SEQUENCES[benchmark.version]
+    context.expected = len(attacks) * min(benchmark.subset or len(context.images), len(context.images))
+    name, verdicts = column(benchmark, "accuracy"), list[ImageValues]()
+    for attack in attacks:
+        right = dict(pair for batch in verdicts for pair in zip(*_lists(batch), strict=True))
 
-    return of_batch
+        def measure_batch(
+            samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor, attack: str = attack, right: dict[int, bool] = right
+        ) -> Iterator[ImageValues]:
+            attacked = autoattack(
+                _stoppable(model.classify, context),
+                x_BCHW,
+                y_B,
+                samples_B,
+                attacks=(attack,),
+                norm=benchmark.norm,
+                eps=benchmark.eps,
+                seed=seed,
+                right_B=torch.tensor([right[sample] for sample in samples_B.tolist()]) if right else None,
+            )
+            yield ImageValues(name, "accuracy", samples_B, attacked.right_B)
+
+        verdicts = list(context.each_batch(measure_batch, benchmark.subset, part=attack))
+    yield from verdicts
 
 
-def _sampled(model: CebModel, subject: EvaluationContext, benchmark: AutoAttack, seed: int) -> BatchFn:
+def _lists(verdicts: ImageValues) -> tuple[list[int], list[bool]]:
+    return verdicts.samples_M.tolist(), verdicts.values_M.tolist()
+
+
+def _sampled(model: CebModel, context: EvaluationContext, benchmark: AutoAttack, seed: int) -> BatchFn:
     """Two independent samples of z: the attack knows one, and what is counted is of the other, so that a point is not
     counted by the very draws that chose it."""
     draws = judged_draws(benchmark)
 
-    def of_batch(samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Iterator[ImageValues]:
+    def measure_batch(samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Iterator[ImageValues]:
         attacked = averaged(model, samples_B, seed=seed, stream="attacked_z", draws=max(draws, EOT_DRAWS))
         judged = averaged(model, samples_B, seed=seed, stream="judged_z", draws=draws)
-        end_BCHW = apgd(
-            _heard(attacked, subject),
+        end_BCHW = worst_points(
+            _stoppable(attacked, context),
             x_BCHW,
             y_B,
             norm=benchmark.norm,
@@ -78,14 +96,14 @@ def _sampled(model: CebModel, subject: EvaluationContext, benchmark: AutoAttack,
         yield ImageValues(column(benchmark, "accuracy"), "accuracy", samples_B, right_B)
         yield ImageValues("unattacked_share", "share", samples_B, unattacked_B)
 
-    return of_batch
+    return measure_batch
 
 
-def _heard(logits_of: Callable[[Tensor], Tensor], subject: EvaluationContext) -> Callable[[Tensor], Tensor]:
-    """Return the function with a request to stop heard at each call: a batch takes thousands of passes."""
+def _stoppable(logits_of: Callable[[Tensor], Tensor], context: EvaluationContext) -> Callable[[Tensor], Tensor]:
+    """Return the function that looks for a request to stop at each call: a batch takes thousands of passes."""
 
-    def heard(x_bCHW: Tensor) -> Tensor:
-        subject.check_stop()
+    def checked(x_bCHW: Tensor) -> Tensor:
+        context.check_stop()
         return logits_of(x_bCHW)
 
-    return heard
+    return checked

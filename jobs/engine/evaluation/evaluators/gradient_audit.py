@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from experiments.benchmarks import GradientAudit, Loss, Pgd, largest_eps
-from jobs.engine.attacks.ensemble import square
 from jobs.engine.attacks.pgd import gradient
+from jobs.engine.attacks.square import black_box
 from jobs.engine.evaluation.evaluators import limits
 from jobs.engine.evaluation.evaluators.context import EvaluationContext, ImageValues
 from jobs.engine.evaluation.evaluators.pgd import attack
@@ -19,7 +19,7 @@ MORE = 5
 """Times the steps, and restarts, of the attack with more of both."""
 
 
-def evaluate(model: CebModel, subject: EvaluationContext, benchmark: GradientAudit, seed: int) -> Iterator[ImageValues]:
+def evaluate(model: CebModel, context: EvaluationContext, benchmark: GradientAudit, seed: int) -> Iterator[ImageValues]:
     """Yield, for PGD with random starts and the step rule 4/3 eps/n on all images, whether the image is right
 
     - `audit_white_box`: behind every attack below that follows gradients within `eps`
@@ -32,17 +32,17 @@ def evaluate(model: CebModel, subject: EvaluationContext, benchmark: GradientAud
     and `audit_square_alone`, whether the black-box attack alone broke it; `audit_zero_gradient`, whether the
     cross-entropy's gradient is all zero at the image.
     """
-    limits.check(benchmark, subject.images.info)
+    limits.check(benchmark, context.images.info)
 
-    def of_batch(samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Iterator[ImageValues]:
-        right = _attacks(model, samples_B, x_BCHW, y_B, benchmark, seed, subject)
+    def measure_batch(samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Iterator[ImageValues]:
+        right = _attacks(model, samples_B, x_BCHW, y_B, benchmark, seed, context)
         alone_B = right["audit_white_box"] & ~right["audit_square"]
         zero_B = gradient(model.classify, x_BCHW, y_B).flatten(1).eq(0).all(dim=1)
         yield from (ImageValues(name, "accuracy", samples_B, right_B) for name, right_B in right.items())
         yield ImageValues("audit_square_alone", "share", samples_B, alone_B)
         yield ImageValues("audit_zero_gradient", "share", samples_B, zero_B)
 
-    return subject.each_batch(of_batch, benchmark.subset)
+    return context.each_batch(measure_batch, benchmark.subset)
 
 
 def _attacks(
@@ -52,10 +52,10 @@ def _attacks(
     y_B: Tensor,
     benchmark: GradientAudit,
     seed: int,
-    subject: EvaluationContext,
+    context: EvaluationContext,
 ) -> dict[str, Tensor]:
     def classify(x_bCHW: Tensor) -> Tensor:
-        subject.check_stop()  # a batch takes thousands of passes
+        context.check_stop()  # a batch takes thousands of passes
         return model.classify(x_bCHW)
 
     def under(eps: float = benchmark.eps, loss: Loss = "cross_entropy", more: int = 1) -> Tensor:
@@ -65,18 +65,17 @@ def _attacks(
 
     plain_B = under()
     more_B, losses_B = plain_B & under(more=MORE), plain_B & under(loss="margin")
-    if subject.images.info.classes > 2:
+    if context.images.info.classes > 2:
         losses_B &= under(loss="dlr")
     with torch.no_grad():
         white_box_B = more_B & losses_B & (model.classify(x_BCHW).argmax(dim=1) == y_B)
-    square_B = square(
-        classify, x_BCHW, y_B, norm=benchmark.norm, eps=benchmark.eps, queries=benchmark.queries, seed=seed
-    )
+    options = {"norm": benchmark.norm, "eps": benchmark.eps, "queries": benchmark.queries, "seed": seed}
+    square_B = black_box(classify, x_BCHW, y_B, samples_B, **options)  # type: ignore[arg-type]
     return {
         "audit_white_box": white_box_B,
         "audit_pgd": plain_B,
         "audit_more": more_B,
         "audit_losses": losses_B,
-        "audit_large_eps": under(eps=largest_eps(benchmark.norm, subject.images.info)),
+        "audit_large_eps": under(eps=largest_eps(benchmark.norm, context.images.info)),
         "audit_square": square_B,
     }

@@ -35,7 +35,9 @@ from experiments.benchmarks import (
     TrainingRate,
     Transfer,
 )
-from jobs.engine.attacks import ensemble, losses, pgd, random_start
+from jobs.engine.attacks import autoattack as sequence
+from jobs.engine.attacks import fab, losses, pgd, random_start, rows, square
+from jobs.engine.attacks.apgd import highest
 from jobs.engine.data import MemoryImages, load
 from jobs.engine.data.datasets import other_test_sets
 from jobs.engine.evaluation import evaluate
@@ -134,40 +136,40 @@ def _distances(norm: str, eps: float) -> tuple[nn.Module, Tensor, Tensor, Tensor
     return network.float(), x_BCHW.float(), y_B, factors_B < 1
 
 
-class _Configured(Exception):
-    """Carries what an ensemble was set up with."""
-
-
-@pin("attack.autoattack_standard", tolerance=EXACT, needs="pyautoattack")
-def _autoattack(room: Room) -> dict[str, Any]:
-    """That it finds what is within eps, and how each attack is set up: the rest is the package's own."""
-    import pyautoattack
-
+def _sequence(version: str, room: Room) -> dict[str, Any]:
+    """That it finds what is within eps, which attacks it hands how many images, and how it sets each up."""
     pinned: dict[str, Any] = {}
     for norm, eps in (("linf", 0.02), ("l2", 0.2)):
-        network, x_BCHW, y_B, within_B = _distances(norm, eps)
-        how = {"classes": 5, "norm": norm, "eps": eps, "seed": 3}
-        pinned[norm] = ensemble.autoattack(network, x_BCHW[within_B], y_B[within_B], **how)  # type: ignore[arg-type]
+        network, x_BCHW, y_B, _ = _distances(norm, eps)
+        y_B[3] = (y_B[3] + 1) % 5  # wrong already
+        how = {"norm": norm, "eps": eps, "seed": 3, "attacks": sequence.SEQUENCES[version]}
+        pinned[norm] = sequence.autoattack(network, x_BCHW, y_B, torch.arange(8), **how).right_B  # type: ignore[arg-type]
+    calls: list[Any] = []
+    for name in ("apgd", "fab", "square"):
 
-    def configured(self: Any, x_BCHW: Tensor, y_B: Tensor, **how: Any) -> Any:
-        settings = {"attacks": list(self.attacks_to_run), "batch": how["batch_size"], "draw": torch.rand(2)}
-        for name in ("apgd", "apgd_targeted", "fab", "square"):
-            values = vars(getattr(self, name))
-            settings[name] = {key: values[key] for key in _SETTINGS if key in values}
-        raise _Configured(settings)
+        def noted(classifier: Any, x_BD: Tensor, y_B: Tensor, *more: Any, name: str = name, **how: Any) -> rows.Broken:
+            told = {key: value for key, value in how.items() if not isinstance(value, Tensor)}
+            calls.append([name, len(x_BD), told, *(how[key] for key in ("target_B",) if how.get(key) is not None)])
+            broken_B = torch.arange(len(x_BD)) == 0  # the first of each call
+            return rows.Broken(broken_B, x_BD)
 
-    room.patch.setattr(pyautoattack.AutoAttack, "run_standard_evaluation", configured)
-    try:
-        ensemble.autoattack(network, x_BCHW, y_B, classes=5, norm="linf", eps=0.1, seed=3)
-    except _Configured as settings:
-        pinned["standard"] = settings.args[0]
-    return pinned
+        room.patch.setattr(sequence, name, noted)
+    room.patch.setattr(
+        rows, "_VALUES_AT_ONCE", {"cpu": 40 * 108}
+    )  # so that a targeted attack takes one target at a time
+    x_BCHW, y_B = torch.rand(30, 3, 6, 6, generator=torch.Generator().manual_seed(1)), torch.zeros(30).long()
+    few = nn.Sequential(nn.Flatten(), nn.Linear(108, 5))
+    few[1].weight.data, few[1].bias.data = torch.zeros(5, 108), torch.tensor([5.0, 1.0, 4.0, 2.0, 3.0])
+    how = {"norm": "l2", "eps": 0.2, "seed": 3, "attacks": sequence.SEQUENCES[version]}
+    right_B = sequence.autoattack(few, x_BCHW, y_B, torch.arange(30), **how).right_B  # type: ignore[arg-type]
+    return pinned | {"calls": calls, "left": right_B}
 
 
-_SETTINGS = ("eps", "seed", "eot_iter", "n_target_classes", "n_restarts", "n_iter", "n_queries", "loss", "norm")
+for _version in ("standard", "plus"):
+    pin(f"attack.autoattack_{_version}", tolerance=EXACT)(partial(_sequence, _version))
 
 
-@pin("attack.apgd", needs="pyautoattack")
+@pin("attack.apgd")
 def _apgd(room: Room) -> dict[str, Any]:
     """That it finds what is within eps, which images are attacked at which points, and the passes it takes."""
     pinned: dict[str, Any] = {}
@@ -180,28 +182,55 @@ def _apgd(room: Room) -> dict[str, Any]:
             return network(z_BCHW)  # type: ignore[no-any-return]
 
         how = {"norm": norm, "eps": eps, "seed": 3, "samples_B": torch.arange(8)}
-        end_BCHW = ensemble.apgd(counted, x_BCHW, y_B, **how)  # type: ignore[arg-type]
+        end_BCHW = sequence.worst_points(counted, x_BCHW, y_B, **how)  # type: ignore[arg-type]
         change_B = (end_BCHW - x_BCHW).flatten(1).norm(p=torch.inf if norm == "linf" else 2, dim=1)
         right_B = network(end_BCHW).argmax(dim=1) == y_B
         pinned[norm] = {"right": right_B, "radius": (change_B / eps).round(decimals=2), "passes": len(passes)}
+    return pinned | {f"climbed {norm}": _climbed(norm) for norm in ("linf", "l2")}
+
+
+def _climbed(norm: str) -> Tensor:
+    """Return where 25 steps, three checkpoints among them, lead in float64 on a network that is not linear."""
+    of_rows = rows.Classifier(classifier(), 3, 6, 6, at_once=3)
+    x_BD = rows.rows(pictures())
+    start_BD = (x_BD + 0.01).clamp(0, 1)
+    eps = {"linf": 0.1, "l2": 0.8}[norm]
+    return highest(of_rows, x_BD, Y_B, start_BD, norm=norm, eps=eps, loss="dlr", steps=25)  # type: ignore[arg-type]
+
+
+@pin("attack.fab")
+def _fab(room: Room) -> dict[str, Any]:
+    """That it finds what is within eps; and of some steps in float64, without an end, how near they come."""
+    pinned: dict[str, Any] = {}
+    for norm, eps in (("linf", 0.02), ("l2", 0.2)):
+        network, x_BCHW, y_B, _ = _distances(norm, eps)
+        of_rows, x_BD = rows.Classifier.of(network, x_BCHW), rows.rows(x_BCHW)
+        target_B = network(x_BCHW).scatter(1, y_B[:, None], -torch.inf).argmax(dim=1)
+        for name, options in (("toward", {"target_B": target_B}), ("away", {}), ("from", {"start_BD": 0.98 * x_BD})):
+            broken = fab.fab(of_rows, x_BD, y_B, norm=norm, eps=eps, steps=5, **options)  # type: ignore[arg-type]
+            pinned[f"{norm} {name}"] = broken.wrong_B
+        point_BD, normal_BD = 0.5 + 0.5 * numbers(4, 30, seed=1).clamp(-1, 1), numbers(4, 30, seed=2)
+        height_B = torch.tensor([0.5, -2.0, 9.0, -0.01], dtype=torch.float64)
+        pinned[f"{norm} plane"] = fab.onto_plane(point_BD, normal_BD, height_B, norm)  # type: ignore[arg-type]
     return pinned
 
 
-@pin("attack.square", tolerance=EXACT, needs="pyautoattack")
+@pin("attack.square")
 def _square(room: Room) -> dict[str, Any]:
-    """What it finds with many queries where that is known, and how many times it asks with few."""
+    """What it finds with many queries where that is known, and with few; its start and its proposals, in float64."""
     network, x_BCHW, y_B, within_B = _distances("linf", 0.05)
     pinned: dict[str, Any] = {"within": within_B}
-    for queries in (3, 400):
-        calls = []
-
-        def counting(x_BCHW: Tensor, calls: list[int] = calls) -> Tensor:
-            calls.append(len(x_BCHW))
-            return network(x_BCHW)
-
-        right_B = ensemble.square(counting, x_BCHW, y_B, norm="linf", eps=0.05, queries=queries, seed=3)
-        pinned[str(queries)] = {"right": right_B, "asked": len(calls)}
-    return pinned
+    for queries in (3, 100, 400):
+        how = {"norm": "linf", "eps": 0.05, "queries": queries, "seed": 3}
+        pinned[str(queries)] = square.black_box(network, x_BCHW, y_B, torch.arange(8), **how)  # type: ignore[arg-type]
+    x_BD, of_rows = rows.rows(pictures(4)), rows.Classifier.of(network, pictures(4))
+    for norm, made in (("linf", square._Linf(of_rows, 0.05)), ("l2", square._L2(of_rows, 0.5))):
+        best_BD = made.start(x_BD, numbers(4, made.start_numbers).frac().abs())
+        drawn_BN = numbers(4, made.numbers, seed=1).frac().abs()
+        sizes = [made.size(share) for share in (0.8, 0.4, 0.1, 0.01)]
+        points = {f"{norm} {size}": made.propose(x_BD, best_BD, size, drawn_BN) for size in set(sizes)}
+        pinned |= {f"{norm} sizes": sizes, f"{norm} start": best_BD} | points
+    return pinned | {f"rounds {rescaled}": list(square._rounds(1500, rescaled)) for rescaled in (False, True)}
 
 
 # --- evaluators ---
@@ -321,24 +350,39 @@ def _transfer(room: Room) -> dict[str, Any]:
     return {str(n): measured(attack, load_model=lambda _: other) for n, attack in enumerate((source, still))}
 
 
-@pin("evaluator.autoattack_standard", tolerance=EXACT, needs="pyautoattack")
-def _autoattack_evaluator(room: Room) -> dict[str, Any]:
-    """What it hands to the attacks, and the name of what it makes of it."""
+def _sequence_evaluator(version: str, room: Room) -> dict[str, Any]:
+    """What it hands to the attacks, one after another, and the name of what it makes of it."""
     from jobs.engine.evaluation.evaluators import autoattack
 
     calls: list[Any] = []
+    handed: list[Any] = []
 
-    def noted(logits_of: Any, x_BCHW: Tensor, y_B: Tensor, **how: Any) -> Tensor:
-        first_BK, second_BK = logits_of(x_BCHW), logits_of(x_BCHW)
-        calls.append([len(x_BCHW), how["classes"], how["norm"], how["eps"], how["seed"]])
-        calls.append(["draws", not torch.equal(first_BK, second_BK)])
-        return first_BK.argmax(dim=1) == y_B
+    def noted(logits_of: Any, x_BCHW: Tensor, y_B: Tensor, samples_B: Tensor, **how: Any) -> sequence.Attacked:
+        right_B = how["right_B"]
+        if right_B is None:
+            first_BK, second_BK = logits_of(x_BCHW), logits_of(x_BCHW)
+            calls.append([len(x_BCHW), first_BK.shape[1], how["norm"], how["eps"], how["seed"]])
+            calls.append(["draws", not torch.equal(first_BK, second_BK)])
+            right_B = first_BK.argmax(dim=1) == y_B
+        return sequence.Attacked(right_B, x_BCHW)
 
+    def breaking(logits_of: Any, x_BCHW: Tensor, y_B: Tensor, samples_B: Tensor, **how: Any) -> sequence.Attacked:
+        right_B = torch.ones_like(y_B, dtype=torch.bool) if how["right_B"] is None else how["right_B"]
+        handed.append([*how["attacks"], len(samples_B), int(right_B.sum())])
+        return sequence.Attacked(right_B & (samples_B % 7 != len(handed) % 7), x_BCHW)
+
+    attack = AutoAttack(norm="l2", eps=0.5, version=version)  # type: ignore[arg-type]
     room.patch.setattr(autoattack, "autoattack", noted)
-    return measured(AutoAttack(norm="l2", eps=0.5)) | {"asked": calls}
+    pinned = measured(attack) | {"asked": calls}
+    room.patch.setattr(autoattack, "autoattack", breaking)
+    return pinned | {"broken": measured(attack), "handed": handed}
 
 
-@pin("evaluator.autoattack_rand", tolerance=TRAJECTORY, needs="pyautoattack")
+for _version in ("standard", "plus"):
+    pin(f"evaluator.autoattack_{_version}", tolerance=EXACT)(partial(_sequence_evaluator, _version))
+
+
+@pin("evaluator.autoattack_rand", tolerance=TRAJECTORY)
 def _rand_evaluator(room: Room) -> dict[str, Any]:
     """The classifiers that it attacks and judges, by their log probabilities, and what it makes of given points."""
     from jobs.engine.evaluation.evaluators import autoattack, averaged
@@ -356,14 +400,14 @@ def _rand_evaluator(room: Room) -> dict[str, Any]:
         calls.append([how["stream"], how["draws"], how["seed"]])
         return made(*options, **how)
 
-    room.patch.setattr(autoattack, "apgd", noted)
+    room.patch.setattr(autoattack, "worst_points", noted)
     room.patch.setattr(autoattack, "averaged", judged)
     options = ({}, {"draws": 1}, {"draws": 30})
     pinned = {str(o): measured(AutoAttack(norm="l2", eps=0.5, version="rand", subset=12, **o)) for o in options}  # type: ignore[arg-type]
     return pinned | {"asked": calls}
 
 
-@pin("evaluator.gradient_audit", tolerance=EXACT, needs="pyautoattack")
+@pin("evaluator.gradient_audit", tolerance=EXACT)
 def _gradient_audit(room: Room) -> dict[str, Any]:
     pinned = measured(GradientAudit(norm="linf", eps=0.15, steps=2, queries=10, subset=30))
     weak = GradientAudit(norm="linf", eps=0.08, steps=1, queries=3, subset=60)

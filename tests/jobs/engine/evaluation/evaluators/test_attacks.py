@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 import torch
 from torch import Tensor
 
 from cebctl.report.audit_verdict import Verdict, verdict
-from experiments.benchmarks import AnyBenchmark, AutoAttack, GradientAudit, Pgd, Transfer
+from experiments.benchmarks import AnyBenchmark, AutoAttack, GradientAudit, Norm, Pgd, Transfer
 from experiments.errors import InputError
 from experiments.spec import Ceb, Data, Xent
+from jobs.engine.attacks.autoattack import SEQUENCES, Attacked
 from jobs.engine.attacks.pgd import pgd
 from jobs.engine.attacks.random_start import random_start
+from jobs.engine.attacks.square import square
 from jobs.engine.data import ImageSet, load
 from jobs.engine.evaluation.evaluate import measure
 from jobs.engine.evaluation.evaluators import EVALUATORS, EvaluationContext, ImageValues
 from jobs.engine.evaluation.evaluators import pgd as pgd_evaluator
+from jobs.engine.evaluation.evaluators.context import BatchResult
+from jobs.engine.evaluation.sharding import Shard
 from jobs.engine.models import CebModel
 
 ModelOf = Callable[[object], CebModel]
@@ -202,24 +208,96 @@ class TestTransfer:
         assert found.sum() > own.sum()
 
 
+class Kept:
+    """Notes in memory."""
+
+    def __init__(self) -> None:
+        self.done: dict[tuple[str, int], BatchResult] = {}
+
+    def known(self, digest: str, part: str) -> dict[int, BatchResult]:
+        return {batch: found for (of_part, batch), found in self.done.items() if of_part == part}
+
+    def note(self, digest: str, part: str, batch: int, found: BatchResult) -> None:
+        self.done[part, batch] = found
+
+
+@pytest.fixture
+def few_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Square takes most of AutoAttack's time on a network as small as this."""
+    monkeypatch.setattr("jobs.engine.attacks.autoattack.square", partial(square, queries=40))
+
+
 class TestAutoAttack:
-    def test_mean_encodings_go_to_the_package(
-        self, model: CebModel, digits: ImageSet, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("version", ["standard", "plus"])
+    def test_mean_encodings_go_to_the_attacks_one_after_another(
+        self, version: Literal["standard", "plus"], model: CebModel, digits: ImageSet, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Which is `test_ensemble`'s business; here: the images, the threat model, and the logits it sees."""
-        given: list[dict[str, object]] = []
+        """Which are `attacks/test_autoattack`'s business; here: the images, the threat model, the logits they see, and
+        what is left for each."""
+        handed: list[tuple[str, int]] = []
 
-        def package(logits_of: Callable[[Tensor], Tensor], x_BCHW: Tensor, y_B: Tensor, **options: object) -> Tensor:
-            given.append(options)
+        def attacked(
+            logits_of: Callable[[Tensor], Tensor], x_BCHW: Tensor, y_B: Tensor, samples_B: Tensor, **options: Any
+        ) -> Attacked:
             torch.testing.assert_close(logits_of(x_BCHW), model.classify(x_BCHW), rtol=0, atol=0)
-            return logits_of(x_BCHW).argmax(1) == y_B
+            (attack,), right_B = options.pop("attacks"), options.pop("right_B")
+            assert options == {"norm": "linf", "eps": EPS, "seed": 4}
+            right_B = logits_of(x_BCHW).argmax(1) == y_B if right_B is None else right_B
+            handed.append((attack, int(right_B.sum())))
+            return Attacked(right_B & (samples_B != samples_B[right_B][0]), x_BCHW)  # the first that is left falls
 
-        monkeypatch.setattr("jobs.engine.evaluation.evaluators.autoattack.autoattack", package)
-        found = run(model, digits, AutoAttack(norm="linf", eps=EPS, subset=30), batch=20, seed=4)["autoattack_linf"]
-        assert given == [{"classes": 10, "norm": "linf", "eps": EPS, "seed": 4}] * 2
+        monkeypatch.setattr("jobs.engine.evaluation.evaluators.autoattack.autoattack", attacked)
+        benchmark = AutoAttack(norm="linf", eps=EPS, subset=30, version=version)
+        found = run(model, digits, benchmark, batch=20, seed=4)["autoattack_linf"]
         few = Few(digits, 360)
-        right_N = model.classify(few.x_NCHW).argmax(1) == few.y_N
-        assert found.values_M.tolist() == right_N[found.samples_M].tolist()
+        right_N = (model.classify(few.x_NCHW).argmax(1) == few.y_N)[found.samples_M]
+        first, second = int(right_N[:20].sum()), int(right_N[20:].sum())
+        attacks = SEQUENCES[version]
+        assert handed == [(attack, count - done) for done, attack in enumerate(attacks) for count in (first, second)]
+        assert found.values_M.sum() == right_N.sum() - 2 * len(attacks)
+        assert not (found.values_M & ~right_N).any()
+
+    @pytest.mark.usefixtures("few_queries")
+    def test_a_stopped_evaluation_goes_on_at_its_attack_and_batch(self, model: CebModel, digits: ImageSet) -> None:
+        """And finds the same: what was done is taken over, not done again."""
+        benchmark = AutoAttack(norm="linf", eps=EPS, subset=60)
+        whole = run(model, digits, benchmark, batch=20)["autoattack_linf"]
+        notes, passes = Kept(), [0]
+
+        def stop(done: int, total: int) -> None:
+            assert total == 4 * 60
+            if done == 100:  # the second attack's third batch
+                raise KeyboardInterrupt
+
+        def counted(x_BCHW: Tensor) -> Tensor:
+            passes[0] += len(x_BCHW)
+            return model.classify(x_BCHW)
+
+        counting = wrapped(model, counted)
+        with pytest.raises(KeyboardInterrupt):
+            run(counting, digits, benchmark, batch=20, notes=notes, watch=stop)
+        assert sorted(notes.done) == [("apgd_ce", 0), ("apgd_ce", 1), ("apgd_ce", 2), ("apgd_t", 0), ("apgd_t", 1)]
+        before, passes[0] = passes[0], 0
+        resumed = run(counting, digits, benchmark, batch=20, notes=notes)["autoattack_linf"]
+        assert torch.equal(resumed.values_M, whole.values_M) and torch.equal(resumed.samples_M, whole.samples_M)
+        rest, passes[0] = passes[0], 0
+        run(counting, digits, benchmark, batch=20)
+        assert before + rest == passes[0]
+
+    @pytest.mark.usefixtures("few_queries")
+    def test_jobs_that_share_it_find_together_what_one_finds(self, model: CebModel, digits: ImageSet) -> None:
+        benchmark = AutoAttack(norm="l2", eps=0.4, subset=60)
+        whole, notes = run(model, digits, benchmark, batch=20)["autoattack_l2"], Kept()
+        for number in (1, 0):
+            shared = run(model, digits, benchmark, batch=20, notes=notes, shard=Shard(number, 2))["autoattack_l2"]
+        assert torch.equal(shared.values_M, whole.values_M) and 5 < whole.values_M.sum() < 55
+
+    @pytest.mark.usefixtures("few_queries")
+    @pytest.mark.parametrize("norm", ["linf", "l2"])
+    def test_a_verdict_does_not_depend_on_the_batch(self, norm: Norm, model: CebModel, digits: ImageSet) -> None:
+        benchmark = AutoAttack(norm=norm, eps={"linf": EPS, "l2": 0.4}[norm], subset=60)
+        found = [run(model, digits, benchmark, batch=batch)[f"autoattack_{norm}"] for batch in (60, 17)]
+        assert (found[0].values_M != found[1].values_M).sum() <= 1  # another batch, another rounding
 
     def test_rand_attacks_one_sample_of_z_and_counts_another(self, model_of: ModelOf, digits: ImageSet) -> None:
         noisy = model_of(Ceb(rho=1))
