@@ -55,7 +55,6 @@ _LIBRARIES = (
     "scikit-learn",
     "submitit",
     "msgspec",
-    "pyautoattack",
     "nvidia-dali-cuda130",
 )
 

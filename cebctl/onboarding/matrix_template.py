@@ -52,7 +52,7 @@ evaluate:                               # on the test images
   - information                         # the rate R, the residual information Rex, H(Y|Z)
   - calibration
   - pgd: {{norm: linf, eps: [2/255, 8/255], steps: 20}} # accuracy under attack; {few}
-  # - gradient_audit: {{norm: linf, eps: 8/255, subset: {audited}}} # can those be trusted? slow; {extra}
+  # - gradient_audit: {{norm: linf, eps: 8/255, subset: {audited}}} # can those be trusted? slow
   # - common_corruptions: {{pipeline: ours}} # errors under 15 corruptions at 5 severities
 
 # resources: # what jobs ask of a cluster; without it, one core of one machine
@@ -85,7 +85,7 @@ def render_matrix(name: str, slug: str, data: Description, network: str) -> str:
         augment="crop_flip" if data.flips else "none",
         mirrors=" (which mirrors)" if data.flips else " (which does not mirror grey images)",
         holdout=max(data.train // 10, 1), epochs=epochs, batch=min(batch, data.train), drop=round(epochs * 0.75),
-        audited=min(data.test, MAX_AUDITED), extra="pip install 'cebctl[autoattack]'",
+        audited=min(data.test, MAX_AUDITED),
         few="`subset: 1000` takes fewer images" if data.test > 1000 else "eps as 8/255 or 0.03",
     )  # fmt: skip
     return "\n".join(map(_align_remark, text.splitlines())) + "\n"
