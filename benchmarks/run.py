@@ -32,7 +32,18 @@ HERE = Path(__file__).parent
 README, HISTORY = HERE / "README.md", HERE / "history.jsonl"
 BEGIN, END = "<!-- written by `make bench` -->\n", "<!-- end -->\n"
 PACKAGES = (
-    *("dora-search", "foolbox", "hydra-core", "mlflow", "sacred", "seml", "sqlite-utils", "torchattacks", "wandb"),
+    *(
+        "dora-search",
+        "foolbox",
+        "hydra-core",
+        "mlflow",
+        "pyautoattack",
+        "sacred",
+        "seml",
+        "sqlite-utils",
+        "torchattacks",
+        "wandb",
+    ),
     *("msgspec", "sqlalchemy", "submitit", "torch", "torchvision", "typer"),
 )
 
@@ -110,6 +121,11 @@ BENCHMARKS = [
     Benchmark(
         "pgd.py", ["--images", "64", "--repeats", "5"], ["--images", "4", "--repeats", "2", "--only", "digits"],
         [Goal("ours over the faster", "linf$|l2$", at_least=1)],
+    ),
+    Benchmark(
+        "autoattack.py", ["--images", "100"],
+        ["--images", "3", "--only", "small_cnn 8", "--norm", "linf", "--steps", "50"],
+        [Goal("theirs over ours", "CIFAR", at_least=3), Goal("theirs over ours", at_least=1)],
     ),
     Benchmark(
         "seeds.py", [], ["--trials", "20", "--images", "100"],

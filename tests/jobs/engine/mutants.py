@@ -198,7 +198,7 @@ MUTANTS = (
     Mutant("evaluator.pgd", "experiments/benchmarks.py", "4 / 3 * eps", "1 * eps"),
     Mutant("evaluator.pgd", f"{ENGINE}/evaluation/evaluators/pgd.py", "(y_B + 1 + ", "(y_B + "),
     Mutant("evaluator.transfer", f"{ENGINE}/evaluation/evaluators/transfer.py", "source.classify,", "model.classify,"),
-    Mutant("evaluator.autoattack_standard", f"{ENGINE}/evaluation/evaluators/autoattack.py", '"accuracy", samples_B, right_B)', '"accuracy", samples_B, ~right_B)'),
+    Mutant("evaluator.autoattack_standard", f"{ENGINE}/evaluation/evaluators/autoattack.py", '"accuracy", samples_B, attacked.right_B)', '"accuracy", samples_B, ~attacked.right_B)'),
     Mutant("evaluator.gradient_audit", f"{ENGINE}/evaluation/evaluators/gradient_audit.py", "plain_B & under(more=MORE)", "plain_B"),
     Mutant("evaluator.autoattack_standard", f"{ENGINE}/evaluation/evaluators/autoattack.py", "if right else None", "if right and False else None"),
     Mutant("evaluator.autoattack_plus", f"{ENGINE}/evaluation/evaluators/autoattack.py", "SEQUENCES[benchmark.version]", 'SEQUENCES["standard"]'),
