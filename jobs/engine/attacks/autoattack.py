@@ -165,7 +165,7 @@ def _apgd_t(images: _Images) -> Broken:
             target_B=target_R, owner_B=image_R,
         )  # fmt: skip
 
-    return over_targets(attack, images.x_BD, _targets(images), at_once=images.classifier.at_once)
+    return over_targets(attack, images.x_BD, _targets(images), enough=images.classifier.enough)
 
 
 def _fab_t(images: _Images) -> Broken:
@@ -176,7 +176,7 @@ def _fab_t(images: _Images) -> Broken:
             owner_B=image_R,
         )  # fmt: skip
 
-    return over_targets(attack, images.x_BD, _targets(images), at_once=images.classifier.at_once)
+    return over_targets(attack, images.x_BD, _targets(images), enough=images.classifier.enough)
 
 
 def _square(images: _Images) -> Broken:

@@ -23,6 +23,7 @@ S = TypeVar("S")
 
 _VALUES_AT_ONCE = {"cpu": 3 * 2**16, "cuda": 3 * 2**20}
 _LEAST_AT_ONCE = {"cpu": 8, "cuda": 64}
+_ENOUGH = {"cpu": 64, "cuda": 1024}
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Classifier:
     width: int
     at_once: int
     """Rows that one pass takes."""
+    enough: int = 64
+    """Rows of which one hardly costs less in a pass of more. With fewer images an attack looks ahead."""
 
     @classmethod
     def of(cls, logits_of: Logits, x_BCHW: Tensor, *, divisible: bool = True) -> Classifier:
@@ -42,7 +45,8 @@ class Classifier:
         kind, values = x_BCHW.device.type, x_BCHW[0].numel()
         at_once = max(_LEAST_AT_ONCE.get(kind, 8), _VALUES_AT_ONCE.get(kind, 3 * 2**16) // values)
         channels, height, width = x_BCHW.shape[1:]
-        return cls(logits_of, channels, height, width, at_once if divisible else max(1, len(x_BCHW)))
+        enough = min(at_once, _ENOUGH.get(kind, 64))
+        return cls(logits_of, channels, height, width, at_once if divisible else max(1, len(x_BCHW)), enough)
 
     def images(self, x_BD: Tensor) -> Tensor:
         """Return rows as BCHW: on a CPU without a copy, channels last."""
@@ -99,15 +103,15 @@ Targeted = Callable[[Tensor, Tensor, Tensor], Broken]
 """(place of each row's image in the batch, its target, the target's rank), all R, to what is achieved in each row."""
 
 
-def over_targets(attack: Targeted, x_BD: Tensor, target_BT: Tensor, *, at_once: int) -> Broken:
+def over_targets(attack: Targeted, x_BD: Tensor, target_BT: Tensor, *, enough: int) -> Broken:
     """Return what a targeted attack achieves toward one target after another; an image is left out as soon as it is
-    wrong toward any. With few images left it takes several targets at a time, so that a pass is of some `at_once` rows.
+    wrong toward any. With few images left it takes several targets at a time, so that a pass is of some `enough` rows.
     """
     wrong_B = torch.zeros(len(x_BD), dtype=torch.bool, device=x_BD.device)
     found_BD, done = x_BD.clone(), 0
     while done < target_BT.shape[1] and not wrong_B.all():
         todo_b = (~wrong_B).nonzero()[:, 0]
-        several = max(1, min(target_BT.shape[1] - done, at_once // len(todo_b)))
+        several = max(1, min(target_BT.shape[1] - done, enough // len(todo_b)))
         image_R = todo_b.repeat_interleave(several)
         rank_R = torch.arange(done, done + several, device=x_BD.device).repeat(len(todo_b))
         broken = attack(image_R, target_BT[image_R, rank_R], rank_R)

@@ -32,6 +32,8 @@ _MOST_OF_ROUND = 500
 """Queries whose numbers are drawn in one go."""
 _MOST_AHEAD = 16
 """Queries of an image that one pass takes, where few images are left."""
+_WASTE = 0.4
+"""Queries ahead times the share that improves: about half of this is the share of queries that come again."""
 _TINY = 1e-12
 
 
@@ -93,7 +95,7 @@ def square(
         drawn_BN = randomness.uniform(seed, "square", first, state.samples_B, length * numbers, torch.float32)
         state.drawn_BQN, state.query_B = drawn_BN.view(-1, length, numbers), torch.zeros_like(state.place_B)
         while len(todo_b := (state.query_B < length).nonzero()[:, 0]):
-            ahead = max(1, min(_MOST_AHEAD, classifier.at_once // len(todo_b), int(1 / rate)))
+            ahead = max(1, min(_MOST_AHEAD, classifier.enough // len(todo_b), int(_WASTE / max(rate, 1e-3))))
             for places_b in torch.split(todo_b, max(1, classifier.at_once // ahead)):
                 rate = 0.9 * rate + 0.1 * _query(classifier, search, size, state, places_b, ahead)
             state = drop()
