@@ -145,8 +145,8 @@ def test_some_steps_are_done_to_their_end_first() -> None:
 def test_a_ctrl_c_that_python_would_drop_comes_again() -> None:
     script = """
 import os, signal, time
-from cebctl.interrupts import insist
-insist()
+from cebctl.interrupts import reraise_in_main_thread
+reraise_in_main_thread()
 class Fragile:
     def __del__(self): os.kill(os.getpid(), signal.SIGINT); time.sleep(0.1)
 Fragile()
