@@ -45,8 +45,8 @@ def file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str 
 
 
 @contextmanager
-def hold_lock(path: Path, patience: float) -> Iterator[None]:
-    """Hold the lock file `path`; the system releases it when the process ends, however it ends.
+def hold_lock(path: Path, patience: float, *, shared: bool = False) -> Iterator[None]:
+    """Hold the lock file `path`, `shared` with others that do; the system releases it however the process ends.
 
     Raises UnreachableError if another process still holds it after `patience` seconds.
     """
@@ -55,16 +55,16 @@ def hold_lock(path: Path, patience: float) -> Iterator[None]:
     except OSError as error:
         raise UnreachableError(str(path), error.strerror or str(error)) from error
     try:
-        _wait(fd, path, time.monotonic() + patience)
+        _wait(fd, path, time.monotonic() + patience, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield
     finally:
         os.close(fd)
 
 
-def _wait(fd: int, path: Path, deadline: float) -> None:
+def _wait(fd: int, path: Path, deadline: float, kind: int) -> None:
     while True:
         try:
-            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return fcntl.flock(fd, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
                 raise UnreachableError(str(path), "another cebctl has held this lock for too long") from None

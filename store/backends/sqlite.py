@@ -40,6 +40,7 @@ _SENSELESS = ("no such table", "no such column", "unsupported file format", "Cou
 JournalMode = Literal["WAL", "DELETE"]
 
 _CACHE_KIB = 32768
+_FIRST_READ = "SELECT 1 FROM sqlite_schema LIMIT 1"
 _METRICS = (
     f"INSERT INTO metrics ({', '.join(metrics.c.keys())}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE "
     "SET epoch = excluded.epoch, value = excluded.value"
@@ -87,41 +88,32 @@ class Sqlite(Backend):
                 yield connection
 
     def _begin(self, connection: Connection) -> None:
-        driver = _driver(connection)
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            try:
-                if connection.get_execution_options().get("write"):
-                    driver.execute("BEGIN IMMEDIATE")
-                else:
-                    driver.execute("BEGIN")
-                    # SQLite takes its snapshot at the first read, not at BEGIN.
-                    driver.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
-                return
-            except sqlite3.OperationalError as error:
-                # SQLite itself does not wait while a log is being recovered or removed.
-                if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
-                    raise
-                if driver.in_transaction:
-                    driver.execute("ROLLBACK")
-                time.sleep(random.uniform(0.005, 0.05))
+        if connection.get_execution_options().get("write"):
+            _execute_patiently(_driver(connection), "BEGIN IMMEDIATE")
+        else:
+            # SQLite takes its snapshot at the first read, not at BEGIN.
+            _execute_patiently(_driver(connection), "BEGIN", _FIRST_READ)
 
     def _connect(self) -> sqlite3.Connection:
-        if self.path is not None and self._mode == "rwc":
-            _create(self.path)
-        before = self._inode()
+        lock: AbstractContextManager[None] = nullcontext()
         if self.path is None:
             name = ":memory:"
         else:
+            if self._mode == "rwc":
+                _create(self.path)
             mode = "ro&immutable=1" if self._mode == "immutable" else self._mode
             name = f"file:{quote(str(self.path))}?mode={mode}"
-        driver = sqlite3.connect(
-            name, uri=True, isolation_level=None, timeout=PATIENCE_SECONDS, check_same_thread=False
-        )
-        self._opened_inode = self._inode()
-        if self._opened_inode != before:  # set aside at this moment: either of the two may be open
-            driver.close()
-            return self._connect()
+            if self._mode == "rwc" and self.path.suffix in SUFFIXES and os.access(self.path.parent, os.W_OK):
+                lock = self._locked("renaming", shared=True)
+        # SQLite opens the file now and its log at the first read, both by name: if the store was set aside in between,
+        # the log would be that of another file.
+        with lock:
+            driver = sqlite3.connect(
+                name, uri=True, isolation_level=None, timeout=PATIENCE_SECONDS, check_same_thread=False
+            )
+            self._opened_inode = self._inode()
+            with suppress(sqlite3.Error):  # whoever asks next meets it again
+                _execute_patiently(driver, _FIRST_READ)
         driver.execute("PRAGMA synchronous=NORMAL")
         driver.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
         return driver
@@ -160,10 +152,10 @@ class Sqlite(Backend):
         # A lock file, not a long transaction: `status` may ingest while another process submits.
         return self._locked("submitting")
 
-    def _locked(self, purpose: str) -> AbstractContextManager[None]:
+    def _locked(self, purpose: str, *, shared: bool = False) -> AbstractContextManager[None]:
         if self.path is None:
             return nullcontext()
-        return hold_lock(self.path.with_name(f"{self.path.name}.{purpose}.lock"), PATIENCE_SECONDS)
+        return hold_lock(self.path.with_name(f"{self.path.name}.{purpose}.lock"), PATIENCE_SECONDS, shared=shared)
 
     # --- files ---
 
@@ -204,10 +196,11 @@ class Sqlite(Backend):
             number += 1
         # The log goes first: a file without its log is an older store, a log without its file is useless. A process
         # that still has the file open neither writes back nor removes a log: SQLite notices the new name.
-        for suffix in ("-wal", "-shm", ""):
-            part = self.path.with_name(self.path.name + suffix)
-            if part.exists():
-                part.rename(aside.with_name(aside.name + suffix))
+        with self._locked("renaming"):
+            for suffix in ("-wal", "-shm", ""):
+                part = self.path.with_name(self.path.name + suffix)
+                if part.exists():
+                    part.rename(aside.with_name(aside.name + suffix))
         self.create()
         return aside.name
 
@@ -233,6 +226,22 @@ class Sqlite(Backend):
         if name in ("", "SQLITE_ERROR") or not isinstance(error, sqlite3.OperationalError):
             return None
         return UnreachableError(self.where, str(error))
+
+
+def _execute_patiently(driver: sqlite3.Connection, *statements: str) -> None:
+    """Execute the statements; SQLite itself does not wait while a log is being recovered or removed."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            for statement in statements:
+                driver.execute(statement).fetchall()
+            return
+        except sqlite3.OperationalError as error:
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
+                raise
+            if driver.in_transaction:
+                driver.execute("ROLLBACK")
+            time.sleep(random.uniform(0.005, 0.05))
 
 
 def _driver(connection: Connection) -> sqlite3.Connection:

@@ -208,17 +208,17 @@ class TestTransfer:
         assert found.sum() > own.sum()
 
 
-class Kept:
-    """Notes in memory."""
+class MemoryCache:
+    """Results in memory."""
 
     def __init__(self) -> None:
         self.done: dict[tuple[str, int], BatchResult] = {}
 
-    def known(self, digest: str, part: str) -> dict[int, BatchResult]:
-        return {batch: found for (of_part, batch), found in self.done.items() if of_part == part}
+    def batches(self, digest: str, part: str) -> dict[int, BatchResult]:
+        return {batch: result for (of_part, batch), result in self.done.items() if of_part == part}
 
-    def note(self, digest: str, part: str, batch: int, found: BatchResult) -> None:
-        self.done[part, batch] = found
+    def append(self, digest: str, part: str, batch: int, result: BatchResult) -> None:
+        self.done[part, batch] = result
 
 
 @pytest.fixture
@@ -262,7 +262,7 @@ class TestAutoAttack:
         """And finds the same: what was done is taken over, not done again."""
         benchmark = AutoAttack(norm="linf", eps=EPS, subset=60)
         whole = run(model, digits, benchmark, batch=20)["autoattack_linf"]
-        notes, passes = Kept(), [0]
+        cache, passes = MemoryCache(), [0]
 
         def stop(done: int, total: int) -> None:
             assert total == 4 * 60
@@ -275,10 +275,10 @@ class TestAutoAttack:
 
         counting = wrapped(model, counted)
         with pytest.raises(KeyboardInterrupt):
-            run(counting, digits, benchmark, batch=20, notes=notes, watch=stop)
-        assert sorted(notes.done) == [("apgd_ce", 0), ("apgd_ce", 1), ("apgd_ce", 2), ("apgd_t", 0), ("apgd_t", 1)]
+            run(counting, digits, benchmark, batch=20, cache=cache, watch=stop)
+        assert sorted(cache.done) == [("apgd_ce", 0), ("apgd_ce", 1), ("apgd_ce", 2), ("apgd_t", 0), ("apgd_t", 1)]
         before, passes[0] = passes[0], 0
-        resumed = run(counting, digits, benchmark, batch=20, notes=notes)["autoattack_linf"]
+        resumed = run(counting, digits, benchmark, batch=20, cache=cache)["autoattack_linf"]
         assert torch.equal(resumed.values_M, whole.values_M) and torch.equal(resumed.samples_M, whole.samples_M)
         rest, passes[0] = passes[0], 0
         run(counting, digits, benchmark, batch=20)
@@ -287,9 +287,9 @@ class TestAutoAttack:
     @pytest.mark.usefixtures("few_queries")
     def test_jobs_that_share_it_find_together_what_one_finds(self, model: CebModel, digits: ImageSet) -> None:
         benchmark = AutoAttack(norm="l2", eps=0.4, subset=60)
-        whole, notes = run(model, digits, benchmark, batch=20)["autoattack_l2"], Kept()
+        whole, cache = run(model, digits, benchmark, batch=20)["autoattack_l2"], MemoryCache()
         for number in (1, 0):
-            shared = run(model, digits, benchmark, batch=20, notes=notes, shard=Shard(number, 2))["autoattack_l2"]
+            shared = run(model, digits, benchmark, batch=20, cache=cache, shard=Shard(number, 2))["autoattack_l2"]
         assert torch.equal(shared.values_M, whole.values_M) and 5 < whole.values_M.sum() < 55
 
     @pytest.mark.usefixtures("few_queries")
