@@ -107,13 +107,19 @@ class Sqlite(Backend):
                 lock = self._locked("renaming", shared=True)
         # SQLite opens the file now and its log at the first read, both by name: if the store was set aside in between,
         # the log would be that of another file.
+        # Without the lock (a store of another name, or that is only read), a change of the file tells.
         with lock:
+            before = self._inode()
             driver = sqlite3.connect(
                 name, uri=True, isolation_level=None, timeout=PATIENCE_SECONDS, check_same_thread=False
             )
             self._opened_inode = self._inode()
             with suppress(sqlite3.Error):  # whoever asks next meets it again
                 _execute_patiently(driver, _FIRST_READ)
+            is_same = self._inode() == self._opened_inode == before
+        if not is_same:
+            driver.close()
+            return self._connect()
         driver.execute("PRAGMA synchronous=NORMAL")
         driver.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
         return driver
