@@ -66,18 +66,16 @@ def apgd(
 
     `start_BD` lies within the ball. Rows of one `owner_B` are finished together.
     """
-    wrong_B = torch.zeros(len(x_BD), dtype=torch.bool, device=x_BD.device)
-    found_BD = x_BD.clone()
+    outcome = Broken.none(x_BD)
 
     def drop(state: _State, broken_B: Tensor) -> _State:
         if not broken_B.any():
             return state
-        wrong_B[state.place_B[broken_B]] = True
-        found_BD[state.place_B[broken_B]] = state.z_BD[broken_B]
+        outcome.add(state.place_B[broken_B], state.z_BD[broken_B])
         return kept(state, ~torch.isin(state.owner_B, state.owner_B[broken_B]))
 
     _climb(classifier, x_BD, y_B, start_BD, norm, eps, loss, target_B, owner_B, steps, drop)
-    return Broken(wrong_B, found_BD)
+    return outcome
 
 
 def highest(

@@ -8,7 +8,7 @@ changes a verdict, but for rounding.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -68,6 +68,9 @@ class _Images:
         return rows(random_start(self.classifier.images(self.x_BD), epoch=number, **options))  # type: ignore[arg-type]
 
 
+Attack = Callable[[_Images], Broken]
+
+
 def autoattack(
     logits_of: Logits,
     x_BCHW: Tensor,
@@ -87,19 +90,28 @@ def autoattack(
     needs 3 classes, its targeted form 4.
     """
     classifier, x_BD, y_B = Classifier.of(logits_of, x_BCHW), rows(x_BCHW), y_B.to(x_BCHW.device)
-    samples_B, found_BD = to_device(samples_B, x_BCHW.device), x_BD.clone()
     if right_B is None:
         right_B = classifier.logits(x_BD).argmax(dim=1) == y_B
     right_B = right_B.to(x_BCHW.device, copy=True)
-    images = _Images(classifier, x_BD, y_B, samples_B, norm, eps, seed)
+    images = _Images(classifier, x_BD, y_B, to_device(samples_B, x_BCHW.device), norm, eps, seed)
+    places_b = right_B.nonzero()[:, 0]
+    broken = _in_turn((ATTACKS[attack] for attack in attacks), images.of(places_b))
+    right_B[places_b] = ~broken.wrong_B
+    end_BD = x_BD.clone()
+    end_BD[places_b] = broken.x_BD
+    return Attacked(right_B, classifier.images(end_BD))
+
+
+def _in_turn(attacks: Iterable[Attack], images: _Images) -> Broken:
+    """Run attacks one after another, each on the images that no attack before it broke."""
+    outcome = Broken.none(images.x_BD)
     for attack in attacks:
-        places_b = right_B.nonzero()[:, 0]
+        places_b = outcome.right()
         if not len(places_b):
             break
-        broken = ATTACKS[attack](images.of(places_b))
-        right_B[places_b[broken.wrong_B]] = False
-        found_BD[places_b[broken.wrong_B]] = broken.x_BD[broken.wrong_B]
-    return Attacked(right_B, classifier.images(found_BD))
+        broken = attack(images.of(places_b))
+        outcome.add(places_b[broken.wrong_B], broken.x_BD[broken.wrong_B])
+    return outcome
 
 
 def worst_points(
@@ -137,15 +149,7 @@ def _fab(restart: int, images: _Images) -> Broken:
 
 
 def _restarted(attack: Callable[[int, _Images], Broken], images: _Images) -> Broken:
-    wrong_B, found_BD = torch.zeros_like(images.y_B, dtype=torch.bool), images.x_BD.clone()
-    for restart in range(RESTARTS):
-        places_b = (~wrong_B).nonzero()[:, 0]
-        if not len(places_b):
-            break
-        broken = attack(restart, images.of(places_b))
-        wrong_B[places_b[broken.wrong_B]] = True
-        found_BD[places_b[broken.wrong_B]] = broken.x_BD[broken.wrong_B]
-    return Broken(wrong_B, found_BD)
+    return _in_turn((partial(attack, restart) for restart in range(RESTARTS)), images)
 
 
 def _targets(images: _Images) -> Tensor:
@@ -184,7 +188,7 @@ def _square(images: _Images) -> Broken:
     return square(images.classifier, images.x_BD, images.y_B, images.samples_B, **options)  # type: ignore[arg-type]
 
 
-ATTACKS: dict[str, Callable[[_Images], Broken]] = {
+ATTACKS: dict[str, Attack] = {
     "apgd_ce": partial(_apgd, "cross_entropy", 0),
     "apgd_t": _apgd_t,
     "fab_t": _fab_t,

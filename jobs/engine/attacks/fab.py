@@ -52,8 +52,7 @@ def fab(
 ) -> Broken:
     """Look for wrong points across the boundary to `target_B`, or to the nearest class, from the image or from
     `start_BD`; rows of one `owner_B` are finished together. All images are to be right."""
-    wrong_B = torch.zeros(len(x_BD), dtype=torch.bool, device=x_BD.device)
-    found_BD = x_BD.clone()
+    outcome = Broken.none(x_BD)
     plane = _nearest(classifier, norm) if target_B is None else _toward(classifier)
     place_B = torch.arange(len(x_BD), device=x_BD.device)
     state = _State(
@@ -68,13 +67,12 @@ def fab(
         state.z_BD, crossed_B, distance_B = map(torch.cat, zip(*stepped, strict=True))
         broken_B = crossed_B & (distance_B <= eps)
         if broken_B.any():
-            wrong_B[state.place_B[broken_B]] = True
-            found_BD[state.place_B[broken_B]] = state.z_BD[broken_B]
+            outcome.add(state.place_B[broken_B], state.z_BD[broken_B])
             keep_B = ~torch.isin(state.owner_B, state.owner_B[broken_B])
             state, crossed_B = kept(state, keep_B), crossed_B[keep_B]
         back_BD = torch.lerp(state.x_BD, state.z_BD, _BETA)
         state.z_BD = torch.where(crossed_B[:, None], back_BD, state.z_BD)
-    return Broken(wrong_B, found_BD)
+    return outcome
 
 
 def _step(

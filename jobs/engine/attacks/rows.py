@@ -98,6 +98,20 @@ class Broken:
     x_BD: Tensor
     """A point within the ball and [0, 1] where it is wrong, else the image."""
 
+    @classmethod
+    def none(cls, x_BD: Tensor) -> Broken:
+        """Return the outcome before an attack: no image is broken."""
+        return cls(torch.zeros(len(x_BD), dtype=torch.bool, device=x_BD.device), x_BD.clone())
+
+    def add(self, places_b: Tensor, x_bD: Tensor) -> None:
+        """Record points where the network is wrong, for the images at these places."""
+        self.wrong_B[places_b] = True
+        self.x_BD[places_b] = x_bD
+
+    def right(self) -> Tensor:
+        """Return the places of the images that are not broken."""
+        return (~self.wrong_B).nonzero()[:, 0]
+
 
 Targeted = Callable[[Tensor, Tensor, Tensor], Broken]
 """(place of each row's image in the batch, its target, the target's rank), all R, to what is achieved in each row."""
@@ -107,16 +121,12 @@ def over_targets(attack: Targeted, x_BD: Tensor, target_BT: Tensor, *, enough: i
     """Return what a targeted attack achieves toward one target after another; an image is left out as soon as it is
     wrong toward any. With few images left it takes several targets at a time, so that a pass is of some `enough` rows.
     """
-    wrong_B = torch.zeros(len(x_BD), dtype=torch.bool, device=x_BD.device)
-    found_BD, done = x_BD.clone(), 0
-    while done < target_BT.shape[1] and not wrong_B.all():
-        todo_b = (~wrong_B).nonzero()[:, 0]
+    outcome, done = Broken.none(x_BD), 0
+    while done < target_BT.shape[1] and len(todo_b := outcome.right()):
         several = max(1, min(target_BT.shape[1] - done, enough // len(todo_b)))
         image_R = todo_b.repeat_interleave(several)
         rank_R = torch.arange(done, done + several, device=x_BD.device).repeat(len(todo_b))
         broken = attack(image_R, target_BT[image_R, rank_R], rank_R)
-        hit_R = image_R[broken.wrong_B]
-        wrong_B[hit_R] = True
-        found_BD[hit_R] = broken.x_BD[broken.wrong_B]
+        outcome.add(image_R[broken.wrong_B], broken.x_BD[broken.wrong_B])
         done += several
-    return Broken(wrong_B, found_BD)
+    return outcome

@@ -71,8 +71,7 @@ def square(
     """Search until the network is wrong, for at most `queries` queries behind the start. `rescaled` stretches the
     schedule of window sizes, made for 10,000 queries, over those there are. All images are to be right; in l2 they are
     of 5 x 5 pixels or more."""
-    wrong_B = torch.zeros(len(x_BD), dtype=torch.bool, device=x_BD.device)
-    found_BD = x_BD.clone()
+    outcome = Broken.none(x_BD)
     search = _Linf(classifier, eps) if norm == "linf" else _L2(classifier, eps)
     drawn_BN = randomness.uniform(seed, "square_start", 0, samples_B, search.start_numbers, torch.float32)
     start_BD = search.start(x_BD, drawn_BN)
@@ -83,8 +82,7 @@ def square(
     def drop() -> _State:
         if not state.broken_B.any():
             return state
-        wrong_B[state.place_B[state.broken_B]] = True
-        found_BD[state.place_B[state.broken_B]] = state.best_BD[state.broken_B]
+        outcome.add(state.place_B[state.broken_B], state.best_BD[state.broken_B])
         return kept(state, ~state.broken_B)
 
     state, rate = drop(), 1.0
@@ -99,7 +97,7 @@ def square(
             for places_b in torch.split(todo_b, max(1, classifier.at_once // ahead)):
                 rate = 0.9 * rate + 0.1 * _query(classifier, search, size, state, places_b, ahead)
             state = drop()
-    return Broken(wrong_B, found_BD)
+    return outcome
 
 
 def black_box(

@@ -146,7 +146,7 @@ MUTANTS = (
     Mutant("attack.loss_dlr", f"{ENGINE}/attacks/losses.py", "0.5 * (top_B4[:, 2] + top_B4[:, 3])", "top_B4[:, 2]"),
     Mutant("attack.autoattack_standard", f"{ENGINE}/attacks/autoattack.py", "logits_BK.shape[1] - 1)", "logits_BK.shape[1] - 2)"),
     Mutant("attack.autoattack_standard", f"{ENGINE}/attacks/autoattack.py", '"apgd_t", "fab_t", "square"),', '"apgd_t", "square"),'),
-    Mutant("attack.autoattack_standard", f"{ENGINE}/attacks/autoattack.py", "right_B[places_b[broken.wrong_B]] = False", "pass"),
+    Mutant("attack.autoattack_standard", f"{ENGINE}/attacks/autoattack.py", "right_B[places_b] = ~broken.wrong_B", "pass"),
     Mutant("attack.autoattack_plus", f"{ENGINE}/attacks/autoattack.py", "RESTARTS = 5", "RESTARTS = 4"),
     Mutant("attack.square", f"{ENGINE}/attacks/square.py", '"queries": queries,', '"queries": queries // 3,'),
     Mutant("attack.square", f"{ENGINE}/attacks/square.py", "_SHARE = 0.8", "_SHARE = 0.7"),

@@ -48,7 +48,11 @@ def _over_means(model: CebModel, context: EvaluationContext, benchmark: AutoAtta
     context.expected = len(attacks) * min(benchmark.subset or len(context.images), len(context.images))
     name, verdicts = column(benchmark, "accuracy"), list[ImageValues]()
     for attack in attacks:
-        right = dict(pair for batch in verdicts for pair in zip(*_lists(batch), strict=True))
+        right = {
+            sample: value
+            for batch in verdicts
+            for sample, value in zip(batch.samples_M.tolist(), batch.values_M.tolist(), strict=True)
+        }
 
         def measure_batch(
             samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor, attack: str = attack, right: dict[int, bool] = right
@@ -68,10 +72,6 @@ def _over_means(model: CebModel, context: EvaluationContext, benchmark: AutoAtta
 
         verdicts = list(context.each_batch(measure_batch, benchmark.subset, part=attack))
     yield from verdicts
-
-
-def _lists(verdicts: ImageValues) -> tuple[list[int], list[bool]]:
-    return verdicts.samples_M.tolist(), verdicts.values_M.tolist()
 
 
 def _sampled(model: CebModel, context: EvaluationContext, benchmark: AutoAttack, seed: int) -> BatchFn:
