@@ -27,7 +27,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from experiments.errors import CebctlError, InputError, UnreachableError
-from store.backends.backend import PATIENCE_SECONDS, Backend, DamagedError, to_json
+from store.backends.backend import PATIENCE_SECONDS, Backend, DamagedError, UnusableError, to_json
 from store.locks import hold_lock, network_file_system
 from store.tables import VERSION_TABLE, create, metrics
 
@@ -227,6 +227,8 @@ class Sqlite(Backend):
             if self.path and self.path.suffix in SUFFIXES:
                 return DamagedError(self.where, str(error))
             return InputError(self.where, str(error), f"a new file, or a store, named {' or '.join(SUFFIXES)}")
+        if name == "SQLITE_READONLY_DBMOVED":  # with a rollback journal SQLite notices it, with a log it goes on
+            return UnusableError(self.where, "another process has set it aside")
         if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
             return UnreachableError(self.where, f"{error}; it and its folder have to be writable")
         if name in ("", "SQLITE_ERROR") or not isinstance(error, sqlite3.OperationalError):

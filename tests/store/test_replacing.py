@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from experiments.errors import InputError, UnreachableError
 from jobs.paths import Home
 from store import queries
+from store.backends import sqlite
 from store.backends.backend import DamagedError, RenewedError
 from store.connect import Store, open_existing, open_memory, open_store, recreate_store
 from store.ingest import ingest
@@ -153,6 +154,20 @@ def test_who_had_it_open_does_not_take_an_empty_store_for_his(
             assert str(error).endswith("was replaced; set aside: try again to rebuild it")
             assert first.warnings[0].endswith("was replaced; another cebctl has set it aside")
         ingest(first, campaign)
+        assert dump(first) == rebuilt(campaign)
+
+
+def test_who_had_it_open_on_a_network_file_system_reads_into_the_new_one(
+    campaign: Home, sqlite_file: Path, monkeypatch: pytest.MonkeyPatch, dump: Any, rebuilt: Any
+) -> None:
+    monkeypatch.setattr(sqlite, "network_file_system", lambda path: "nfs4")
+    url = f"sqlite:///{sqlite_file}"
+    fill(url, campaign)
+    with open_store(url, campaign) as first:
+        recreate_store(url, campaign).close()
+        copy_submission(campaign, 1)
+        ingest(first, campaign)
+        assert first.warnings == [f"{sqlite_file}: was replaced; another cebctl has set it aside"]
         assert dump(first) == rebuilt(campaign)
 
 
