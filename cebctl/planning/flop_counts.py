@@ -18,6 +18,7 @@ from experiments.atomic_files import write_atomic
 from experiments.costs import NetworkCount
 from experiments.errors import CebctlError
 from experiments.spec import Run
+from jobs.provenance import ROOT
 
 
 def cached_flop_counts(runs: Iterable[Run]) -> dict[Any, NetworkCount]:
@@ -39,7 +40,11 @@ def cached_flop_counts(runs: Iterable[Run]) -> dict[Any, NetworkCount]:
 def _count(runs: Sequence[Run]) -> list[NetworkCount]:
     # The engine imports torch, which takes seconds and memory that `plan` does not need otherwise.
     process = subprocess.run(
-        [sys.executable, "-P", "-m", "jobs.engine.flops"], input=msgspec.json.encode(runs), capture_output=True
+        [sys.executable, "-P", "-m", "jobs.engine.flops"],
+        input=msgspec.json.encode(runs),
+        capture_output=True,
+        # First, because the user's own PYTHONPATH may hold a package of this name too.
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(":")},
     )
     if process.returncode:
         lines = process.stderr.decode(errors="replace").strip().splitlines()

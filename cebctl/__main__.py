@@ -1,0 +1,5 @@
+"""`python -m cebctl`: the command line."""
+
+from cebctl.app import main
+
+main()
