@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from experiments import datasets
 from experiments.batch_norm import has_batch_norm
-from experiments.spec import AutoAugment, Data, Run
+from experiments.spec import AutoAugment, Data, Run, Sgd
 
 _POLICIES = {
     "torchvision": (
@@ -35,7 +35,12 @@ class Contradiction(NamedTuple):
 
 def contradiction(run: Run) -> Contradiction | None:
     """Return the first contradiction between the fields of a run, None if there is none."""
-    return data_contradiction(run.data) or _length_contradiction(run) or _batch_norm_contradiction(run)
+    return (
+        data_contradiction(run.data)
+        or _length_contradiction(run)
+        or _batch_norm_contradiction(run)
+        or _optimiser_contradiction(run)
+    )
 
 
 def data_contradiction(data: Data) -> Contradiction | None:
@@ -89,4 +94,10 @@ def _batch_norm_contradiction(run: Run) -> Contradiction | None:
     if run.batch_norm and run.replica_batch:
         wrong = "replica_batch: `batch_norm: sync` takes its statistics over the whole batch at once"
         return Contradiction("replica_batch", f"{wrong}; leave one of the two out")
+    return None
+
+
+def _optimiser_contradiction(run: Run) -> Contradiction | None:
+    if isinstance(run.optimiser, Sgd) and not run.optimiser.momentum and run.optimiser.nesterov is not UNSET:
+        return Contradiction("optimiser.nesterov", "nesterov: without momentum it has no effect; leave it out")
     return None

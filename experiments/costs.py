@@ -28,7 +28,7 @@ from experiments.benchmarks import (
     Transfer,
     other_test_set,
 )
-from experiments.spec import Adam, Cceb, Ceb, Network, PgdAdversary, Run, Xent
+from experiments.spec import Adagrad, Cceb, Ceb, Network, PgdAdversary, RmsProp, Run, Sgd, Xent
 
 TABLE = Path(__file__).parent / "flops.json"
 
@@ -119,10 +119,23 @@ def head_parameters(run: Run, count: NetworkCount) -> tuple[int, int]:
 
 
 def checkpoint_bytes(run: Run, count: NetworkCount) -> int:
-    """Return the size of one checkpoint: weights, and the optimiser's one (SGD) or two (Adam) values for each."""
+    """Return the size of one checkpoint: weights, and what the optimiser keeps for each."""
     head, marginal = head_parameters(run, count)
-    states = 1 + _slots(run)
+    states = 1 + slots(run)
     return _value_bytes(run) * ((count.parameters + head) * states + 3 * marginal)
+
+
+def slots(run: Run) -> int:
+    """Return the values that the optimiser keeps for each parameter."""
+    match run.optimiser:
+        case Sgd(momentum=momentum):
+            return int(momentum > 0)
+        case RmsProp(momentum=momentum):
+            return 1 + int(momentum > 0)
+        case Adagrad():
+            return 1
+        case _:
+            return 2
 
 
 def memory_gib(run: Run, count: NetworkCount, batch_per_gpu: int) -> float:
@@ -142,7 +155,7 @@ def memory_gib(run: Run, count: NetworkCount, batch_per_gpu: int) -> float:
 def network_bytes(run: Run, count: NetworkCount, batch_per_gpu: int) -> float:
     """Return the part of `memory_gib` that depends on the network and the batch, in bytes."""
     head, marginal = head_parameters(run, count)
-    parameters = _value_bytes(run) * ((count.parameters + head) * (2 + _slots(run)) + 4 * marginal)
+    parameters = _value_bytes(run) * ((count.parameters + head) * (2 + slots(run)) + 4 * marginal)
     per_image = (2 if run.precision == "bf16" else _value_bytes(run)) * (count.activations + 3 * count.largest)
     return parameters + batch_per_gpu * per_image
 
@@ -151,10 +164,6 @@ def fitting_batch(run: Run, count: NetworkCount, gib: float) -> int:
     """Return the largest number of images at once whose estimate fits into this much memory; 0 if none does."""
     without_images, with_one_image = memory_gib(run, count, 0), memory_gib(run, count, 1)
     return max(0, int((gib - without_images) / (with_one_image - without_images)))
-
-
-def _slots(run: Run) -> int:
-    return 2 if isinstance(run.optimiser, Adam) else int(run.optimiser.momentum > 0)
 
 
 def _value_bytes(run: Run) -> int:

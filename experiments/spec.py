@@ -10,7 +10,8 @@ change where and how fast a run trains but not the trained network:
 
 A field without effect does not exist: the objective, network, optimiser, … are tagged unions, so `xent` has
 no rho to differ in. All fields are resolved and hashed, defaults included. A later field that earlier runs do not need
-(`Data.holdout`) is absent where it is unset, so that their identities stay.
+(`Data.holdout`) is absent where it is unset, so that their identities stay. Where a value means the same (`absent` in
+its `Meta`), a matrix may write that value, and it is left out.
 """
 
 from __future__ import annotations
@@ -217,10 +218,46 @@ Objective = Xent | Vib | Ceb | Cceb
 
 
 class Adam(Section, frozen=True, tag="adam"):
-    """Adam (Kingma & Ba, 2015), beta 0.9 and 0.999, eps 1e-8; `weight_decay` is the L2 term 1/2 w^2."""
+    """Adam (Kingma & Ba, 2015); `weight_decay` is the L2 term 1/2 w^2 over all but BatchNorm's parameters."""
 
     lr: Positive = 1e-3
     weight_decay: NonNegative = 0.0
+    beta1: Annotated[float, Meta(ge=0, lt=1, extra={"absent": 0.9})] | UnsetType = UNSET
+    """Decay of the mean of the gradients. Unset: 0.9."""
+    beta2: Annotated[float, Meta(ge=0, lt=1, extra={"absent": 0.999})] | UnsetType = UNSET
+    """Decay of the mean of their squares. Unset: 0.999."""
+    epsilon: Annotated[float, Meta(gt=0, extra={"absent": 1e-8})] | UnsetType = UNSET
+    """Added to the root of that mean, behind its correction for the start (TensorFlow 1 adds it before: its epsilon is
+    this one times sqrt(1 - beta2^t)). Unset: 1e-8."""
+
+
+class AdamW(Adam, frozen=True, tag="adamw"):
+    """Adam with decoupled weight decay (Loshchilov & Hutter, 2019): each step also takes lr x `weight_decay` x w from
+    every weight but BatchNorm's. The decay is of torch's form, times the scheduled lr; the paper's own is not."""
+
+    weight_decay: NonNegative = 1e-2
+
+
+class Adamax(Adam, frozen=True, tag="adamax"):
+    """Adam with the largest gradient in place of the root of the mean square; `weight_decay` is L2."""
+
+    lr: Positive = 2e-3
+
+
+class NAdam(Adam, frozen=True, tag="nadam"):
+    """Adam with Nesterov momentum (Dozat, 2016)."""
+
+    lr: Positive = 2e-3
+    momentum_decay: NonNegative = 4e-3
+    decoupled: bool = False
+    """`true`: weight decay as in `adamw`; `false`: L2."""
+
+
+class RAdam(Adam, frozen=True, tag="radam"):
+    """Rectified Adam (Liu et al., 2020)."""
+
+    decoupled: bool = False
+    """`true`: weight decay as in `adamw`; `false`: L2."""
 
 
 class Sgd(Section, frozen=True, tag="sgd"):
@@ -229,6 +266,49 @@ class Sgd(Section, frozen=True, tag="sgd"):
     lr: Positive
     momentum: Fraction = 0.9
     weight_decay: NonNegative = 0.0
+    nesterov: Annotated[bool, Meta(extra={"absent": True})] | UnsetType = UNSET
+    """`false`: the heavy ball, v = momentum v + g, w -= lr v, the same in torch and TensorFlow's MomentumOptimizer.
+    Unset: Nesterov's step, w -= lr (g + momentum v)."""
+
+
+class RmsProp(Section, frozen=True, tag="rmsprop"):
+    """RMSprop (Tieleman & Hinton, 2012); `weight_decay` is L2 over all but BatchNorm's parameters."""
+
+    lr: Positive = 1e-2
+    weight_decay: NonNegative = 0.0
+    square_decay: Annotated[float, Meta(ge=0, lt=1)] = 0.99
+    """Decay of the mean of squares: torch's alpha; 0.9 in TensorFlow and Keras."""
+    momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    epsilon: Positive = 1e-8
+    """1e-3 in the recipes of EfficientNet and MobileNet."""
+    form: Literal["tensorflow"] | UnsetType = UNSET
+    """`tensorflow`: epsilon within the root, mean squares that begin at 1, and a momentum that holds the lr of each
+    step, as in the public code of EfficientNet. Unset: torch's, with epsilon outside, from 0, lr times the momentum."""
+
+
+class Adagrad(Section, frozen=True, tag="adagrad"):
+    """Adagrad (Duchi et al., 2011); `weight_decay` is L2 over all but BatchNorm's parameters."""
+
+    lr: Positive = 1e-2
+    weight_decay: NonNegative = 0.0
+    lr_decay: NonNegative = 0.0
+    """lr is divided by 1 + `lr_decay` x step."""
+    initial_square: NonNegative = 0.0
+    """What the sums of squares begin with; 0.1 in TensorFlow."""
+    epsilon: Positive = 1e-10
+
+
+class Adadelta(Section, frozen=True, tag="adadelta"):
+    """Adadelta (Zeiler, 2012); `weight_decay` is L2 over all but BatchNorm's parameters."""
+
+    lr: Positive = 1.0
+    weight_decay: NonNegative = 0.0
+    square_decay: Annotated[float, Meta(ge=0, lt=1)] = 0.9
+    """Decay of both means of squares: torch's rho."""
+    epsilon: Positive = 1e-6
+
+
+Optimiser = Adam | AdamW | Adamax | NAdam | RAdam | Sgd | RmsProp | Adagrad | Adadelta
 
 
 class Schedule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -258,7 +338,7 @@ class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     data: Data
     network: Network
     objective: Objective
-    optimiser: Adam | Sgd
+    optimiser: Optimiser
     schedule: Schedule = Schedule()
     adversary: NoAdversary | PgdAdversary = NoAdversary()
     epochs: NonNegative

@@ -16,7 +16,7 @@ from yaml.nodes import Node
 
 from experiments import consistency
 from experiments.errors import Fault, expected
-from experiments.matrix.spec_fields import TAG, Path, Value, nest, schema
+from experiments.matrix.spec_fields import TAG, Path, Value, nest, schema, without_absent
 from experiments.matrix.yaml_nodes import fault_at
 from experiments.spec import Run
 
@@ -86,7 +86,7 @@ class Assembler:
         key = (paths, *[leaves[path].value.value for path in paths])
         if key not in self._sections:
             nested = nest({path[1:]: leaves[path].value.value for path in paths})
-            self._sections[key] = msgspec.convert(nested, self._types[name])
+            self._sections[key] = without_absent(msgspec.convert(nested, self._types[name]))
         return self._sections[key]
 
 

@@ -187,7 +187,8 @@ def read_value(kind: Any, node: Node, name: str, faults: list[Fault]) -> Value |
 
 
 def flatten(value: Struct, prefix: Path = (), *, unset: bool = False) -> Iterator[tuple[Path, Any]]:
-    """Yield the leaves of a struct value, tags included; with `unset` also those that are unset."""
+    """Yield the leaves of a struct value, tags included; with `unset` also those that are unset, else those of them
+    whose absence means a value, with that value."""
     if _tag(type(value)):
         yield (*prefix, TAG), _tag(type(value))
     for name in value.__struct_fields__:
@@ -196,6 +197,31 @@ def flatten(value: Struct, prefix: Path = (), *, unset: bool = False) -> Iterato
             yield from flatten(item, (*prefix, name), unset=unset)
         elif unset or item is not UNSET:
             yield (*prefix, name), item
+        elif (meant := absent_value(_struct_fields(type(value))[name].type)) is not UNSET:
+            yield (*prefix, name), meant
+
+
+def without_absent(value: Struct) -> Struct:
+    """Return the struct without the fields whose value is what their absence means, as `absent` in a `Meta` says."""
+    changes: dict[str, Any] = {}
+    for name, info in _struct_fields(type(value)).items():
+        item = getattr(value, name)
+        if isinstance(item, Struct):
+            changes[name] = without_absent(item)
+        elif item is not UNSET and item == absent_value(info.type):
+            changes[name] = UNSET
+    changed = any(getattr(value, name) is not item for name, item in changes.items())
+    return msgspec.structs.replace(value, **changes) if changed else value
+
+
+@cache
+def absent_value(kind: Any) -> Any:
+    """Return the value that the absence of a field of this type means, UNSET if no value means the same."""
+    for part in get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,):
+        if get_origin(part) is Annotated:
+            extras = [meta.extra for meta in get_args(part)[1:] if isinstance(meta, Meta) and meta.extra]
+            return next((extra["absent"] for extra in extras if "absent" in extra), UNSET)
+    return UNSET
 
 
 def nest(values: Mapping[Path, Any]) -> dict[str, Any]:

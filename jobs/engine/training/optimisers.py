@@ -1,57 +1,96 @@
-"""Optimisers: Adam and SGD with Nesterov momentum, with weight decay as L2."""
+"""Optimisers: those of torch, and RMSprop as TensorFlow has it, with weight decay on all but BatchNorm."""
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Literal
 
+import msgspec
+import torch
+from msgspec import UNSET
 from torch import nn
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import Optimizer
 
 from experiments import spec
 from jobs.engine.models import CebModel
 from jobs.engine.models.marginal import MixtureMarginal
+from jobs.engine.training.rmsprop_tensorflow import RmsPropTensorFlow
 
 _BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm)
 
 Update = Literal["fused", "foreach", "for-loop"]
 """torch's implementation of a step: `experiments.resources.Execution`."""
 
+_CLASSES: dict[type[spec.Section], type[Optimizer]] = {
+    spec.Adam: torch.optim.Adam,
+    spec.AdamW: torch.optim.AdamW,
+    spec.Adamax: torch.optim.Adamax,
+    spec.NAdam: torch.optim.NAdam,
+    spec.RAdam: torch.optim.RAdam,
+    spec.Sgd: torch.optim.SGD,
+    spec.RmsProp: torch.optim.RMSprop,
+    spec.Adagrad: torch.optim.Adagrad,
+    spec.Adadelta: torch.optim.Adadelta,
+}
+_ARGUMENTS = {
+    "decoupled": "decoupled_weight_decay",
+    "epsilon": "eps",
+    "initial_square": "initial_accumulator_value",
+}
+"""torch's names of fields, where they are others."""
 
-def build(optimiser: spec.Adam | spec.Sgd, model: CebModel, update: Update = "fused") -> Optimizer:
+
+def build(optimiser: spec.Optimiser, model: CebModel, update: Update = "fused") -> Optimizer:
     """Return the optimiser of every parameter but the marginal's.
 
-    `weight_decay` adds the gradient of 1/2 wd w^2 (torch's own for both classes: not AdamW) to all but
-    BatchNorm's parameters, class means and classifier included.
+    `weight_decay` is the optimiser's own (the gradient of 1/2 wd w^2, or decoupled), on all but BatchNorm's parameters,
+    class means and classifier included.
     """
     decayed, plain = _groups(model)
     groups = [
         {"params": decayed, "weight_decay": optimiser.weight_decay},
         {"params": plain, "weight_decay": 0.0},
     ]
-    match optimiser:
-        case spec.Adam():
-            return Adam(groups, lr=optimiser.lr, fused=update == "fused", foreach=update == "foreach")
-        case spec.Sgd():
-            momentum = optimiser.momentum
-            return SGD(
-                groups,
-                lr=optimiser.lr,
-                momentum=momentum,
-                nesterov=momentum > 0,
-                fused=update == "fused",
-                foreach=update == "foreach",
-            )
+    made, arguments = _class_and_arguments(optimiser)
+    return made(groups, **arguments, **_implementation(made, update))  # type: ignore[arg-type]
+
+
+def _class_and_arguments(optimiser: spec.Optimiser) -> tuple[type[Optimizer], dict[str, Any]]:
+    """Return the class of an optimiser and its arguments, without those whose default applies."""
+    made = _CLASSES[type(optimiser)]
+    fields = {name: value for name, value in msgspec.structs.asdict(optimiser).items() if value is not UNSET}
+    del fields["weight_decay"]
+    arguments = {_ARGUMENTS.get(name, name): value for name, value in fields.items()}
+    if isinstance(optimiser, spec.Adam):
+        betas = (arguments.pop("beta1", 0.9), arguments.pop("beta2", 0.999))
+        arguments["betas"] = betas
+    if isinstance(optimiser, spec.Sgd):
+        arguments["nesterov"] = optimiser.momentum > 0 and optimiser.nesterov is UNSET
+    if isinstance(optimiser, spec.RmsProp):
+        made = RmsPropTensorFlow if arguments.pop("form", None) else made
+        arguments["alpha"] = arguments.pop("square_decay")
+    if isinstance(optimiser, spec.Adadelta):
+        arguments["rho"] = arguments.pop("square_decay")
+    return made, arguments
+
+
+def _implementation(made: type[Optimizer], update: Update) -> dict[str, bool]:
+    """Return the arguments that choose the implementation of a step: `foreach` for a class without fused kernels."""
+    parameters = inspect.signature(made).parameters
+    if "fused" in parameters:
+        return {"fused": update == "fused", "foreach": update == "foreach"}
+    return {"foreach": update != "for-loop"} if "foreach" in parameters else {}
 
 
 def build_marginal(lr: float, marginal: MixtureMarginal, update: Update = "fused") -> Optimizer:
     """Return the marginal's own optimiser: Adam without decay."""
-    return Adam(marginal.parameters(), lr=lr, fused=update == "fused", foreach=update == "foreach")
+    return torch.optim.Adam(marginal.parameters(), lr=lr, fused=update == "fused", foreach=update == "foreach")
 
 
 def restore(optimiser: Optimizer, state: dict[str, Any]) -> None:
     """Load a state that was saved, but for the implementation of a step, which torch would take over from it."""
     groups = [
-        saved | {flag: own[flag] for flag in ("fused", "foreach")}
+        saved | {flag: own[flag] for flag in ("fused", "foreach") if flag in own}
         for saved, own in zip(state["param_groups"], optimiser.param_groups, strict=True)
     ]
     optimiser.load_state_dict({**state, "param_groups": groups})

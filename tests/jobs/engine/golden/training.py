@@ -289,7 +289,7 @@ def _gated_jump_start(room: Room) -> dict[str, Any]:
 # --- optimisation ---
 
 
-def _optimised(optimiser: spec.Adam | spec.Sgd, updates: int = 4) -> dict[str, Any]:
+def _optimised(optimiser: spec.Optimiser, updates: int = 4) -> dict[str, Any]:
     """Parameters behind some updates with gradients of our own, those of BatchNorm apart."""
     run = run_of(network=NORMED, data=spec.Data(name="cifar10"), optimiser=optimiser)
     pinned: dict[str, Any] = {}
@@ -308,7 +308,11 @@ def _optimised(optimiser: spec.Adam | spec.Sgd, updates: int = 4) -> dict[str, A
 
 @pin("optimiser.adam")
 def _adam(room: Room) -> dict[str, Any]:
-    return {"plain": _optimised(spec.Adam(lr=0.05)), "decayed": _optimised(spec.Adam(lr=0.05, weight_decay=0.1))}
+    return {
+        "plain": _optimised(spec.Adam(lr=0.05)),
+        "decayed": _optimised(spec.Adam(lr=0.05, weight_decay=0.1)),
+        "betas": _optimised(spec.Adam(lr=0.05, beta1=0.0, beta2=0.9, epsilon=0.01)),
+    }
 
 
 @pin("optimiser.sgd")
@@ -317,8 +321,37 @@ def _sgd(room: Room) -> dict[str, Any]:
         "plain": spec.Sgd(lr=0.05, momentum=0.0),
         "nesterov": spec.Sgd(lr=0.05),
         "decayed": spec.Sgd(lr=0.05, momentum=0.8, weight_decay=0.1),
+        "heavy ball": spec.Sgd(lr=0.05, nesterov=False),
     }
     return {name: _optimised(optimiser) for name, optimiser in kinds.items()}
+
+
+OPTIMISERS: dict[str, dict[str, spec.Optimiser]] = {
+    "adamw": {"plain": spec.AdamW(lr=0.05, weight_decay=0.1)},
+    "adamax": {"plain": spec.Adamax(lr=0.05, weight_decay=0.1)},
+    "nadam": {
+        "plain": spec.NAdam(lr=0.05, weight_decay=0.1),
+        "decoupled": spec.NAdam(lr=0.05, weight_decay=0.1, decoupled=True),
+    },
+    "radam": {
+        "plain": spec.RAdam(lr=0.05, weight_decay=0.1, beta2=0.9),
+        "decoupled": spec.RAdam(lr=0.05, weight_decay=0.1, beta2=0.9, decoupled=True),
+    },
+    "rmsprop": {
+        "plain": spec.RmsProp(lr=0.05, momentum=0.9, weight_decay=0.1),
+        "tensorflow": spec.RmsProp(lr=0.05, momentum=0.9, weight_decay=0.1, epsilon=0.1, form="tensorflow"),
+    },
+    "adagrad": {"plain": spec.Adagrad(lr=0.05, weight_decay=0.1, lr_decay=0.3, initial_square=0.2)},
+    "adadelta": {"plain": spec.Adadelta(lr=0.05, weight_decay=0.1)},
+}
+
+
+def _optimisers(name: str, room: Room) -> dict[str, Any]:
+    return {kind: _optimised(optimiser) for kind, optimiser in OPTIMISERS[name].items()}
+
+
+for _name in OPTIMISERS:
+    pin(f"optimiser.{_name}")(partial(_optimisers, _name))
 
 
 @pin("optimiser.marginal")
