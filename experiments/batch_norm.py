@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from experiments.resources import Resources
-from experiments.spec import Network, ResNet, Run, WideResNet
+from experiments.spec import LibraryNetwork, Network, ResNet, Run, WideResNet
 
 
 def has_batch_norm(network: Network) -> bool:
-    """Return whether the network normalises by statistics of the batch."""
+    """Return whether the network may normalise by statistics of the batch: a library's may."""
+    if isinstance(network, LibraryNetwork):
+        return True
     return isinstance(network, ResNet) or (isinstance(network, WideResNet) and network.norm == "batch")
 
 
@@ -24,16 +26,21 @@ def images_at_once(run: Run, gpus: int) -> int:
     return min(-(-run.batch // max(gpus, 1)), run.replica_batch or run.batch)  # unset is false
 
 
-def gpu_count_warnings(planned: Sequence[tuple[Run, Resources]]) -> list[str]:
-    """Return a line for each way in which the numbers of GPUs change a result or stop a job."""
-    return [*_statistics_warning(planned), *_too_many_gpus(planned)]
+def gpu_count_warnings(planned: Sequence[tuple[Run, Resources, bool]]) -> list[str]:
+    """Return a line for each way in which the numbers of GPUs change a result or stop a job; the third of each run says
+    whether its network has BatchNorm."""
+    return [
+        *_statistics_warning([(run, resources) for run, resources, normed in planned if normed]),
+        *_too_many_gpus([(run, resources) for run, resources, _ in planned]),
+    ]
 
 
 def _statistics_warning(planned: Sequence[tuple[Run, Resources]]) -> Iterator[str]:
-    """Yield one line for all runs whose statistics are over each GPU's share of the batch, none if all have one GPU."""
+    """Yield one line for all runs whose statistics are over each GPU's share of the batch, none if all have one GPU.
+    The networks of the runs have BatchNorm."""
     shares: dict[int, dict[int, None]] = {}
     for run, resources in planned:
-        if has_batch_norm(run.network) and not run.batch_norm and not run.replica_batch:
+        if not run.batch_norm and not run.replica_batch:
             gpus = max(resources.gpus, 1)
             shares.setdefault(gpus, {})[images_at_once(run, gpus)] = None
     if max(shares, default=1) == 1:

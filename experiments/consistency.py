@@ -5,14 +5,15 @@ A matrix refuses such a run before anything is submitted, at the place of the fi
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from typing import NamedTuple
 
 from msgspec import UNSET
 
-from experiments import datasets
+from experiments import datasets, library_models
 from experiments.batch_norm import has_batch_norm
-from experiments.spec import AutoAugment, Data, Run, Sgd
+from experiments.spec import AutoAugment, Data, LibraryNetwork, Run, Sgd, Timm
 
 _POLICIES = {
     "torchvision": (
@@ -40,6 +41,7 @@ def contradiction(run: Run) -> Contradiction | None:
         or _length_contradiction(run)
         or _batch_norm_contradiction(run)
         or _optimiser_contradiction(run)
+        or _library_contradiction(run)
     )
 
 
@@ -85,6 +87,22 @@ def _length_contradiction(run: Run) -> Contradiction | None:
     if not run.epochs and not run.weights:
         wrong = "epochs: expected a number > 0, got 0; only a run with imported `weights` may do without training"
         return Contradiction("epochs", wrong)
+    return None
+
+
+def _library_contradiction(run: Run) -> Contradiction | None:
+    network = run.network
+    if not isinstance(network, LibraryNetwork):
+        return None
+    if wrong := library_models.unknown_model(network):
+        return Contradiction("network.model", wrong)
+    reserved = library_models.RESERVED[library_models.library(network)]
+    if names := [name for name in json.loads(network.args) if name in reserved]:
+        wrong = f"args: {names[0]} follows from the other fields of a run, or loads weights; leave it out"
+        return Contradiction("network.args", wrong)
+    if isinstance(network, Timm) and network.normalise and (channels := datasets.info(run.data.name).channels) != 3:
+        wrong = f"normalise: the model's mean is of 3 channels, and the images of {run.data.name} have {channels}"
+        return Contradiction("network.normalise", f"{wrong}; leave it out")
     return None
 
 

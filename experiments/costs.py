@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from experiments import datasets, lineage
 from experiments.benchmarks import (
@@ -51,6 +51,8 @@ class NetworkCount(Struct, frozen=True):
     """Elements of the tensors that the forward pass keeps for the backward pass."""
     largest: int
     """Elements of the largest of them."""
+    batch_norm: bool | UnsetType = UNSET
+    """Whether a library's network has BatchNorm; that of the others, their fields say."""
 
 
 def count_key(run: Run) -> tuple[Network, int, int]:

@@ -38,6 +38,7 @@ from experiments.spec import (
     Cceb,
     Ceb,
     Data,
+    LibraryNetwork,
     Network,
     NoAugment,
     NoJumpStart,
@@ -93,6 +94,10 @@ VERSIONS: dict[str, int] = {
     "network.small_cnn": 1,
     "network.wide_resnet": 1,
     "network.resnet": 1,
+    "network.timm": 1,
+    "network.torchvision": 1,
+    "network.dropout": 1,
+    "network.resize": 1,
     "batch_norm.statistics": 1,
     "batch_norm.sync": 1,
     "head.normalise": 1,
@@ -230,6 +235,8 @@ def training_versions(run: Run) -> dict[str, int]:
         parts.add("data.subset")
     if has_batch_norm(run.network):
         parts.add("batch_norm.statistics")
+    if isinstance(run.network, LibraryNetwork):
+        parts.add("network.dropout")
     if run.batch_norm:
         parts.add(f"batch_norm.{run.batch_norm}")
     if run.replica_batch:
@@ -342,6 +349,8 @@ def compare_versions(recorded: Mapping[str, int] | None, needed: Iterable[str]) 
 def _classifier(run: Run) -> set[str]:
     """Return the parts that make logits of images."""
     parts = {f"network.{_tag(run.network)}", "head.normalise"}
+    if isinstance(run.network, LibraryNetwork) and run.network.input_size:
+        parts.add("network.resize")
     return parts | (
         {"head.consistent", "head.backward_encoder"} if isinstance(run.objective, Cceb) else {"head.linear"}
     )

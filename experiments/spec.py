@@ -138,7 +138,57 @@ class ResNet(Section, frozen=True, tag="resnet"):
     width: Count = 1
 
 
-Network = SmallCnn | WideResNet | ResNet
+Literals = Annotated[
+    str,
+    Meta(
+        pattern=r"\A\{.*\}\Z",
+        description="a mapping of names to numbers, text, true, false, null and lists of these",
+        extra={"literals": True},
+    ),
+]
+"""Arguments as a mapping in canonical JSON, so that they are one leaf that can be hashed and compared. A matrix writes
+a mapping; `experiments.matrix.spec_fields.plain` encodes it."""
+
+
+class Timm(Section, frozen=True, tag="timm", kw_only=True):
+    """An architecture of timm (PyTorch Image Models), the extra `timm`, without its classifier: z are the features that
+    the classifier would get, or a dense layer of them."""
+
+    model: str
+    """Its name in timm, with the tag of its pretrained weights or without: `vit_tiny_patch16_224`,
+    `resnet50.a1_in1k`."""
+    args: Literals = "{}"
+    """Further arguments of `timm.create_model`: `{drop_path_rate: 0.1}`."""
+    z_dim: Count | None = None
+    """Dimension of a dense layer behind the features; null: z are the features."""
+    normalise: Literal["model"] | UnsetType = UNSET
+    """Unset: pixels are scaled by the data set's mean and deviation. `model`: by those in the model's `default_cfg`."""
+    input_size: Count | UnsetType = UNSET
+    """Side in pixels to which images are brought in front of the network, bilinearly and with antialiasing. Unset: the
+    data set's. Attacks and corruptions see the images as they are in the data set."""
+
+
+class Torchvision(Section, frozen=True, tag="torchvision", kw_only=True):
+    """A classification architecture of torchvision without its classifier, its last dense layer: z are the features
+    that this layer would get, or a dense layer of them. A grey image is given to it as three equal channels."""
+
+    model: str
+    """Its name in torchvision: `resnet18`."""
+    args: Literals = "{}"
+    """Further arguments of `torchvision.models.get_model`: `{stochastic_depth_prob: 0.1}`."""
+    z_dim: Count | None = None
+    """Dimension of a dense layer behind the features; null: z are the features."""
+    normalise: Literal["model"] | UnsetType = UNSET
+    """Unset: pixels are scaled by the data set's mean and deviation. `model`: by those of torchvision's weights, the
+    same for all of its classification models."""
+    input_size: Count | UnsetType = UNSET
+    """Side in pixels to which images are brought in front of the network, as for `timm`."""
+
+
+LibraryNetwork = Timm | Torchvision
+"""A network whose code, and so the dimensions of its features, are a library's."""
+
+Network = SmallCnn | WideResNet | ResNet | Timm | Torchvision
 
 
 # --- objective ---

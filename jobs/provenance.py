@@ -48,6 +48,7 @@ evaluations are kept: after a change an evaluation begins anew."""
 _LIBRARIES = (
     "torch",
     "torchvision",
+    "timm",
     "numpy",
     "pillow",
     "opencv-python-headless",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
+from msgspec import UNSET
 
 from cebctl.planning.flop_counts import cached_flop_counts
 from experiments import batch_norm, costs, gpus, lineage
@@ -42,6 +43,8 @@ class Estimate:
     """The largest batch that fits one GPU."""
     batch_per_gpu: int
     checkpoint_bytes: int
+    batch_norm: bool
+    """Whether the network has BatchNorm."""
 
     @property
     def hours(self) -> float:
@@ -111,6 +114,7 @@ def _estimate(
         fitting_batch=costs.fitting_batch(run, counted, gpu.memory_gib) if gpu else None,
         batch_per_gpu=batch,
         checkpoint_bytes=costs.checkpoint_bytes(run, counted),
+        batch_norm=counted.batch_norm if counted.batch_norm is not UNSET else batch_norm.has_batch_norm(run.network),
     )
 
 

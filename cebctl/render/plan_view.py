@@ -236,7 +236,10 @@ def _warning_lines(plan: Plan) -> list[str]:
                 needs = f"{estimate.batch_per_gpu} images per GPU need {estimate.memory_gib:.0f} GiB"
                 would = f"`replica_batch: {estimate.fitting_batch}` would"
                 warnings[f"{name}: {needs} and won't fit {estimate.gpu}; {would}"] = None
-    trained = [(run.planned.run, plan.matrix.resources(run.planned, "train")) for run in plan.runs]
+    trained = [
+        (run.planned.run, plan.matrix.resources(run.planned, "train"), estimate.batch_norm)
+        for run, estimate in zip(plan.runs, plan.estimates, strict=True)
+    ]
     warnings |= dict.fromkeys(batch_norm.gpu_count_warnings(trained))
     most = max(estimate.gpus for estimate in plan.estimates)
     if plan.gpus < most:

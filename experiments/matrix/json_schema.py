@@ -16,7 +16,7 @@ from msgspec import Struct
 from experiments.benchmarks import AnyBenchmark
 from experiments.matrix.evaluate_section import ONLY, SOURCE
 from experiments.matrix.report_section import ReportSpec
-from experiments.matrix.spec_fields import TAG, Path, Schema, describe_type, schema, unit
+from experiments.matrix.spec_fields import TAG, Path, Schema, describe_type, is_mapping_of_literals, schema, unit
 from experiments.resources import Resources
 from experiments.spec import Run
 
@@ -128,6 +128,8 @@ def _struct(kind: type[Struct]) -> Json:
 
 
 def _leaf(kind: Any) -> Json:
+    if is_mapping_of_literals(kind):
+        return {"type": "object", "description": describe_type(kind)}
     leaf: Json = {"description": describe_type(kind)} | msgspec.json.schema(kind)
     if unit(kind) == "pixels":
         ratio = {"type": "string", "pattern": r"^\s*[0-9.]+\s*(/\s*[0-9.]+|px)\s*$"}

@@ -282,6 +282,8 @@ def _unknown_field(tree: Schema, prefix: Path, name: str) -> str:
 def plain(kind: Any, node: Node) -> object:
     """Return the node as plain Python for a value of this type: a radius may be written in grey values."""
     raw = yaml_nodes.plain(node)
+    if isinstance(raw, dict) and is_mapping_of_literals(kind):
+        return msgspec.json.encode(raw, order="sorted").decode()
     return _pixels(raw) if unit(kind) == "pixels" and isinstance(raw, str) else raw
 
 
@@ -293,6 +295,12 @@ def _pixels(text: str) -> object:
     if match := re.fullmatch(rf"{number}px\s*", text):
         return float(match[1]) / 255
     return text
+
+
+def is_mapping_of_literals(kind: Any) -> bool:
+    """Return whether a matrix writes a leaf of this type as a mapping: see `experiments.spec.Literals`."""
+    metas = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
+    return any((meta.extra or {}).get("literals", False) for meta in metas if isinstance(meta, Meta))
 
 
 def unit(kind: Any) -> str:

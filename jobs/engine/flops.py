@@ -10,21 +10,19 @@ import sys
 from pathlib import Path
 
 import msgspec
-import torch
 
 from experiments import costs, datasets
+from experiments.errors import InputError
 from experiments.matrix.load import distinct_networks
-from experiments.spec import Run, Xent
-from jobs.engine.models import build
+from experiments.spec import LibraryNetwork, Run
+from jobs.engine.models import without_weights
 from jobs.engine.models.probe import probe
 
 
 def count(run: Run) -> costs.NetworkCount:
     """Return the cost of the run's network per image, without the head (`experiments.costs` adds it)."""
     info = datasets.info(run.data.name)
-    with torch.device("meta"):
-        network = build(msgspec.structs.replace(run, objective=Xent(), precision="fp32")).network
-    measured = probe(network, info.channels, info.size)
+    measured = probe(without_weights(run.network, info), info.channels, info.size)
     return costs.NetworkCount(
         network=run.network,
         channels=info.channels,
@@ -34,6 +32,7 @@ def count(run: Run) -> costs.NetworkCount:
         z_dim=measured.z_dim,
         activations=measured.activations,
         largest=measured.largest,
+        batch_norm=measured.batch_norm if isinstance(run.network, LibraryNetwork) else msgspec.UNSET,
     )
 
 
@@ -45,7 +44,11 @@ def main(arguments: list[str]) -> None:
         (folder / "flops.json").write_bytes(costs.encode_counts(list(table.values())))
         return
     runs = msgspec.json.decode(sys.stdin.buffer.read(), type=list[Run])
-    sys.stdout.buffer.write(costs.encode_counts([count(run) for run in runs]))
+    try:
+        counts = [count(run) for run in runs]
+    except InputError as error:
+        sys.exit(str(error))
+    sys.stdout.buffer.write(costs.encode_counts(counts))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from store.row_types import ResultRow
 
 TRAIN = "train"
 """The training in `--again`."""
-LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "opencv-python-headless", "scipy")
+LIBRARIES = ("torch", "torchvision", "timm", "numpy", "pillow", "opencv-python-headless", "scipy")
 """The libraries whose versions may change a number."""
 
 

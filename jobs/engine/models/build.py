@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
+from msgspec import structs
 from torch import nn
 
 from experiments import datasets, spec
 from experiments.datasets import DatasetInfo
+from experiments.errors import InputError
 from jobs.engine import randomness
 from jobs.engine.models.backward_encoder import BackwardEncoder
 from jobs.engine.models.ceb import CebModel
 from jobs.engine.models.classifiers import ConsistentClassifier, LinearClassifier
+from jobs.engine.models.library_networks import LibraryNetwork, normalisation
 from jobs.engine.models.marginal import MixtureMarginal
+from jobs.engine.models.probe import probe_z_dim
 from jobs.engine.models.resnet import ResNet
 from jobs.engine.models.small_cnn import small_cnn
 from jobs.engine.models.wide_resnet import WideResNet
@@ -30,7 +35,7 @@ def build(run: spec.Run) -> CebModel:
     info = datasets.info(run.data.name)
     with _seeded(run.seed, "network"):
         network = _network(run.network, info)
-    width = z_dim(run.network)
+    width = z_dim(run)
     backward_encoder, marginal = None, None
     if isinstance(run.objective, spec.Ceb | spec.Cceb):
         with _seeded(run.seed, "backward_encoder"):
@@ -41,7 +46,8 @@ def build(run: spec.Run) -> CebModel:
     with _seeded(run.seed, "classifier"):
         consistent = isinstance(run.objective, spec.Cceb)
         classifier = ConsistentClassifier(info.classes) if consistent else LinearClassifier(width, info.classes)
-    model = CebModel(info, network, classifier, backward_encoder, marginal)
+    mean, std = normalisation(run.network, info)
+    model = CebModel(mean, std, network, classifier, backward_encoder, marginal)
     return model.double() if run.precision == "fp64" else model
 
 
@@ -53,10 +59,14 @@ def _network(network: spec.Network, info: DatasetInfo) -> nn.Module:
             return WideResNet(network, info.channels)
         case spec.ResNet():
             return ResNet(network, info.channels)
+        case spec.Timm() | spec.Torchvision():
+            features = _features(structs.replace(network, z_dim=None), info) if network.z_dim else None
+            return LibraryNetwork(network, info, features)
 
 
-def z_dim(network: spec.Network) -> int:
-    """Return the dimensions of z."""
+def z_dim(run: spec.Run) -> int:
+    """Return the dimensions of z. Those of a library's network are measured, once, on one without weights."""
+    network = run.network
     match network:
         case spec.SmallCnn():
             return network.z_dim
@@ -64,6 +74,38 @@ def z_dim(network: spec.Network) -> int:
             return network.z_dim or 64 * network.width
         case spec.ResNet():
             return 2048 * network.width
+        case spec.Timm() | spec.Torchvision():
+            return network.z_dim or _features(network, datasets.info(run.data.name))
+
+
+@cache
+def _features(network: spec.Network, info: DatasetInfo) -> int:
+    return probe_z_dim(without_weights(network, info), info.channels, info.size)
+
+
+def without_weights(network: spec.Network, info: DatasetInfo) -> nn.Module:
+    """Return the network on the meta device; one of a library's on the CPU if it can't be built or computed there.
+
+    Raises InputError for a library's network that can't be built, or not for images of this size.
+    """
+    if not isinstance(network, spec.LibraryNetwork):
+        with torch.device("meta"):
+            return _network(network, info)
+    try:
+        with torch.device("meta"):
+            module = _network(network, info)
+        probe_z_dim(module, info.channels, info.size)
+        return module
+    except Exception:  # some architectures compute with numbers while they are built
+        with torch.random.fork_rng(devices=[]):
+            module = _network(network, info)
+    try:
+        probe_z_dim(module, info.channels, info.size)
+    except RuntimeError as error:
+        side = network.input_size or info.size
+        wrong = f"does not take images of {info.channels}x{side}x{side}: {str(error).splitlines()[0]}"
+        raise InputError(f"network.model {network.model}", wrong, "`input_size` resizes them") from None
+    return module
 
 
 @contextmanager

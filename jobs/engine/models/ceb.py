@@ -5,10 +5,11 @@ Shapes: B images, C channels, H by W pixels, Z dimensions of z, K classes. Infor
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-from experiments.datasets import DatasetInfo
 from jobs.engine.models.backward_encoder import BackwardEncoder
 from jobs.engine.models.classifiers import ConsistentClassifier, LinearClassifier
 from jobs.engine.models.gaussian import log_normal
@@ -20,14 +21,15 @@ class CebModel(nn.Module):
 
     def __init__(
         self,
-        info: DatasetInfo,
+        mean: Sequence[float],
+        std: Sequence[float],
         network: nn.Module,
         classifier: LinearClassifier | ConsistentClassifier,
         backward_encoder: BackwardEncoder | None = None,
         marginal: MixtureMarginal | None = None,
     ) -> None:
         super().__init__()
-        self.normalise = Normalise(info)
+        self.normalise = Normalise(mean, std)
         self.network = network
         self.classifier = classifier
         self.backward_encoder = backward_encoder
@@ -79,17 +81,18 @@ class CebModel(nn.Module):
 
 
 class Normalise(nn.Module):
-    """Scales pixels in [0, 1] to mean 0 and standard deviation 1 over the training images, per channel.
+    """Scales pixels in [0, 1] by a mean and a standard deviation per channel: those of the training images, or of the
+    images that a network of a library was made for.
 
     Part of the model, so that an attack's ball is in [0, 1] pixel units.
     """
 
-    def __init__(self, info: DatasetInfo) -> None:
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.mean_C11: Tensor
         self.std_C11: Tensor
-        self.register_buffer("mean_C11", torch.tensor(info.mean)[:, None, None], persistent=False)
-        self.register_buffer("std_C11", torch.tensor(info.std)[:, None, None], persistent=False)
+        self.register_buffer("mean_C11", torch.tensor(mean)[:, None, None], persistent=False)
+        self.register_buffer("std_C11", torch.tensor(std)[:, None, None], persistent=False)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         return (x_BCHW.to(self.mean_C11.dtype) - self.mean_C11) / self.std_C11

@@ -23,7 +23,7 @@ def draw(run: Run, epoch: int, samples_B: Tensor, device: str | torch.device) ->
     dtype = torch.float64 if run.precision == "fp64" else torch.float32
     if not objectives.from_spec(run.objective).noisy:
         return torch.empty(len(samples_B), 0, dtype=dtype, device=device)
-    dimensions = z_dim(run.network)
+    dimensions = z_dim(run)
     # In parts, because drawing takes eight times the memory of what it returns.
     parts = torch.split(to_device(samples_B, device), samples_at_once(dimensions))
     return torch.cat([randomness.normal(run.seed, "noise", epoch, part_P, dimensions, dtype) for part_P in parts])
@@ -35,5 +35,5 @@ def for_each(run: Run, epoch: int, index_batches: Sequence[Tensor], device: str 
     def draw_rows(samples_B: Tensor) -> tuple[Tensor]:
         return (draw(run, epoch, samples_B, device),)
 
-    for (noise_BZ,) in in_chunks(draw_rows, index_batches, z_dim(run.network)):
+    for (noise_BZ,) in in_chunks(draw_rows, index_batches, z_dim(run)):
         yield noise_BZ

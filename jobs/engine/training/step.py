@@ -17,7 +17,7 @@ from jobs.engine.attacks.random_start import random_start
 from jobs.engine.device import to_device
 from jobs.engine.distributed import accumulating
 from jobs.engine.precision import encode
-from jobs.engine.training import optimisers, schedules
+from jobs.engine.training import optimisers, schedules, stochastic_layers
 from jobs.engine.training.batch_norm_stats import RunningStatistics
 from jobs.engine.training.epoch_sampler import EpochSampler
 from jobs.engine.training.train_state import TrainState
@@ -87,7 +87,8 @@ def train_step(
             statistics.begin_part()
         x_PCHW = _adversarial(state, epoch, samples_P, x_PCHW, y_P)
         with accumulating(state.replica, last=number == len(parts) - 1):
-            loss, losses = state.replica(x_PCHW, y_P, noise_PZ, scheduled.gamma)
+            with stochastic_layers.sampled(state.run, epoch, to_device(samples_P, x_PCHW.device)):
+                loss, losses = state.replica(x_PCHW, y_P, noise_PZ, scheduled.gamma)
             # The group takes the mean over its processes, of what are sums divided by the images of all.
             weight = group.size * len(y_P) / images
             (loss if weight == 1 else loss * weight).backward()

@@ -29,7 +29,7 @@ from jobs.engine.models.ceb import Normalise
 from jobs.engine.models.classifiers import ConsistentClassifier, LinearClassifier
 from jobs.engine.models.marginal import MixtureMarginal
 from jobs.engine.precision import encode, training_precision
-from jobs.engine.training import encoder_noise, optimisers, schedules, step, sync_batch_norm
+from jobs.engine.training import encoder_noise, optimisers, schedules, step, stochastic_layers, sync_batch_norm
 from jobs.engine.training.epoch_sampler import EpochSampler
 from jobs.engine.training.loop import is_collapsed, train
 from jobs.engine.training.train_state import TrainState, initial_state
@@ -138,6 +138,56 @@ def _resnet(room: Room) -> dict[str, Any]:
     return pinned | {"short": _network(spec.ResNet(depth=50), "imagenet", images=2)}
 
 
+SMALL_VIT = spec.Timm(model="vit_tiny_patch16_224", args='{"depth":2,"embed_dim":12,"num_heads":2}')
+
+
+@pin("network.timm", tolerance=NETWORK, needs="timm")
+def _timm(room: Room) -> dict[str, Any]:
+    normalised = structs.replace(SMALL_VIT, normalise="model")
+    model = build(run_of(network=normalised, data=spec.Data(name="cifar10")))
+    return {
+        "vit": _network(SMALL_VIT, "cifar10"),
+        "dense": _network(structs.replace(SMALL_VIT, z_dim=5), "cifar10"),
+        "convolutional": _network(spec.Timm(model="test_resnet"), "cifar10"),
+        "normalised": model.normalise(numbers(2, 3, 4, 4)),
+    }
+
+
+@pin("network.torchvision", tolerance=NETWORK)
+def _torchvision(room: Room) -> dict[str, Any]:
+    normalised = spec.Torchvision(model="shufflenet_v2_x0_5", normalise="model")
+    model = build(run_of(network=normalised, data=spec.Data(name="cifar10")))
+    return {
+        "grey": _network(spec.Torchvision(model="shufflenet_v2_x0_5"), "digits"),
+        "dense": _network(spec.Torchvision(model="shufflenet_v2_x0_5", z_dim=5), "cifar10"),
+        "squeezenet": _network(spec.Torchvision(model="squeezenet1_1"), "cifar10"),
+        "normalised": model.normalise(numbers(2, 3, 4, 4)),
+    }
+
+
+@pin("network.resize", tolerance=NETWORK)
+def _resize(room: Room) -> dict[str, Any]:
+    network = spec.Torchvision(model="shufflenet_v2_x0_5", input_size=20)
+    return {data: _network(network, data) for data in ("digits", "cifar10")}
+
+
+@pin("network.dropout", tolerance=TRAJECTORY, needs="timm")
+def _dropout(room: Room) -> dict[str, Any]:
+    """Masks of each kind, and two steps of a network that has them."""
+    pinned: dict[str, Any] = {}
+    with stochastic_layers.SampledDropout(3, 1, torch.tensor([5, 2])):
+        ones_BCHW = torch.ones(2, 3, 4, 4, dtype=torch.float64)
+        pinned["values"] = nn.functional.dropout(ones_BCHW, 0.3)
+        pinned["channels"] = nn.functional.dropout2d(ones_BCHW, 0.3)
+        pinned["depth"] = ones_BCHW.new_empty(2, 1, 1, 1).bernoulli_(0.4)
+        query_BHNE = numbers(2, 2, 3, 4)
+        pinned["attention"] = nn.functional.scaled_dot_product_attention(*[query_BHNE] * 3, dropout_p=0.3)
+    args = '{"depth":2,"embed_dim":12,"num_heads":2,"attn_drop_rate":0.2,"drop_path_rate":0.3,"drop_rate":0.1}'
+    network = spec.Timm(model="vit_tiny_patch16_224", args=args, input_size=16)
+    state, reported = steps(run_of(network=network, data=spec.Data(name="digits", train_subset=60), batch=20), 2)
+    return pinned | {"network": state.model.network, "reported": reported}
+
+
 @pin("init.streams")
 def _streams(room: Room) -> dict[str, Any]:
     pinned = {}
@@ -172,10 +222,8 @@ def _weights_file(room: Room) -> dict[str, Any]:
 
 @pin("head.normalise")
 def _normalise(room: Room) -> dict[str, Any]:
-    return {
-        name: Normalise(datasets.info(name)).double()(numbers(2, datasets.info(name).channels, 3, 3))
-        for name in ("digits", "cifar10")
-    }
+    infos = map(datasets.info, ("digits", "cifar10"))
+    return {info.name: Normalise(info.mean, info.std).double()(numbers(2, info.channels, 3, 3)) for info in infos}
 
 
 @contextmanager
