@@ -15,6 +15,7 @@ import typer
 from cebctl import __version__
 from cebctl.commands import (
     cancel,
+    corrupt,
     data,
     doctor,
     export,
@@ -76,6 +77,7 @@ app.command(rich_help_panel=_STUDY)(add_global_options(cancel.cancel))
 app.command(rich_help_panel=_RUNS)(add_global_options(logs.logs))
 app.command(rich_help_panel=_RUNS)(add_global_options(show.show))
 app.add_typer(data.app, name="data", rich_help_panel=_AROUND)
+app.command(rich_help_panel=_AROUND)(add_global_options(corrupt.corrupt))
 app.command("import", rich_help_panel=_AROUND)(add_global_options(import_weights.import_))
 app.command(rich_help_panel=_AROUND)(add_global_options(export.export))
 app.command(rich_help_panel=_AROUND)(add_global_options(gc.gc))

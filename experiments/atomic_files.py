@@ -19,12 +19,14 @@ _UNFINISHED = re.compile(r"\..+\.(?P<host>[^~/]+)~(?P<pid>\d+)\.part(\.[^.]*)?")
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, sweeps: bool = True) -> Iterator[Path]:
     """Yield a temporary path for a file or a folder, which replaces `path` when the block succeeds.
 
-    It is removed when the block fails. A killed process leaves it, and the next writer in the same folder removes it.
+    It is removed when the block fails. A killed process leaves it, and the next writer in the same folder removes it,
+    unless `sweeps` is False: to look through a folder of many files for each of them would take long.
     """
-    sweep(path.parent)
+    if sweeps:
+        sweep(path.parent)
     # The suffix stays, because some writers choose their format by it.
     temporary = path.with_name(f".{path.stem}.{socket.gethostname()}~{os.getpid()}.part{path.suffix}")
     try:
@@ -76,7 +78,7 @@ def _remove(path: Path) -> None:
         return
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Replace a file at once: a reader sees all of the old one or all of the new one."""
-    with replacing(path) as temporary:
+def write_atomic(path: Path, data: bytes, *, sweeps: bool = True) -> None:
+    """Replace a file at once: a reader sees all of the old one or all of the new one. `sweeps` as in `replacing`."""
+    with replacing(path, sweeps=sweeps) as temporary:
         temporary.write_bytes(data)

@@ -133,6 +133,14 @@ def selections(ctx: typer.Context, incomplete: str) -> Iterator[Item]:
 
 
 @_silent
+def corruptions(incomplete: str) -> Iterator[Item]:
+    """Return the names of the corruptions."""
+    from experiments.benchmarks import CORRUPTIONS, EXTRA_CORRUPTIONS
+
+    return ((name, "") for name in (*CORRUPTIONS, *EXTRA_CORRUPTIONS))
+
+
+@_silent
 def benchmarks(ctx: typer.Context, incomplete: str) -> Iterator[Item]:
     """Return the names of the matrix's benchmarks and `train`; after one of them its parameters, then their values."""
     from experiments.benchmarks import AnyBenchmark

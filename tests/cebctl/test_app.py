@@ -19,6 +19,7 @@ COMMANDS = (
         "status",
         "report",
         "cancel",
+        "corrupt",
         "logs",
         "show",
         "data list",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from experiments.matrix.load import load
 from jobs.paths import Home
@@ -68,3 +69,27 @@ def test_a_home_that_cannot_be_written(call, small: Path, mounted: Any, monkeypa
     doctor = call("doctor")
     assert doctor.code == 1 and "Read-only file system" in doctor.out
     assert f"1. make {disk}/home writable" in doctor.out
+
+
+def test_a_disk_that_fills_up_while_images_are_corrupted(call, tmp_path: Path, mounted: Any) -> None:
+    disk, mount = mounted
+    (tmp_path / "pets/cat").mkdir(parents=True)
+    for number in range(3):
+        Image.effect_noise((32, 32), 90).save(tmp_path / f"pets/cat/{number}.png")
+    corrupt = ("corrupt", tmp_path / "pets", "--pipeline", "as-is", "--severity", "5", "--out")
+    assert call(*corrupt, tmp_path / "whole").code == 0
+    (disk / "out").mkdir()
+    assert call(*corrupt, disk / "out", "--corruption", "fog").code == 0
+    fill(disk)
+    answer = call(*corrupt, disk / "out")
+    assert (answer.code, answer.out, len(answer.err.splitlines())) == (3, "", 1)
+    assert answer.err.startswith(f"{disk}/out/") and answer.err.endswith(": No space left on device\n")
+    (disk / "filler").unlink()
+    mount("ro")
+    answer = call(*corrupt, disk / "out")
+    assert (answer.code, answer.out, len(answer.err.splitlines())) == (3, "", 1) and "Read-only file" in answer.err
+    mount("rw")
+    assert call(*corrupt, disk / "out").code == 0
+    for file in (tmp_path / "whole").rglob("*.*"):
+        assert (disk / "out" / file.relative_to(tmp_path / "whole")).read_bytes() == file.read_bytes()
+    assert len(list((disk / "out").rglob(".*"))) == 0

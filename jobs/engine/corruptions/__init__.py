@@ -4,7 +4,7 @@ At the published parameters, and equal to the authors' method up to the random d
 with plain versions of it; but for frost, whose photographs are replaced by drawn crystals.
 """
 
-from jobs.engine.corruptions.generate import FUNCTIONS, Corruption
+from jobs.engine.corruptions.generate import FUNCTIONS, PUBLISHED_QUALITY, SEED, Corruption
 from jobs.engine.corruptions.parameters import PUBLISHED, SEVERITIES
 
-__all__ = ["FUNCTIONS", "PUBLISHED", "SEVERITIES", "Corruption"]
+__all__ = ["FUNCTIONS", "PUBLISHED", "PUBLISHED_QUALITY", "SEED", "SEVERITIES", "Corruption"]

@@ -57,10 +57,22 @@ def jpeg_compression(bytes_HWC: Bytes, c: int, draw: Generator) -> Bytes:
 
 def jpeg_round_trip(bytes_HWC: Bytes, quality: int) -> Bytes:
     """Return the image saved as JPEG by Pillow and read again."""
+    with Image.open(io.BytesIO(encode_jpeg(bytes_HWC, quality))) as image:
+        return _array(image, bytes_HWC)
+
+
+def encode_jpeg(bytes_HWC: Bytes, quality: int) -> bytes:
+    """Return the content of a JPEG file of the image."""
     saved = io.BytesIO()
     _image(bytes_HWC).save(saved, "JPEG", quality=quality)
-    with Image.open(saved) as image:
-        return _array(image, bytes_HWC)
+    return saved.getvalue()
+
+
+def encode_png(bytes_HWC: Bytes) -> bytes:
+    """Return the content of a PNG file of the image, which loses nothing."""
+    saved = io.BytesIO()
+    _image(bytes_HWC).save(saved, "PNG")
+    return saved.getvalue()
 
 
 def _image(bytes_HWC: Bytes) -> Image.Image:

@@ -36,6 +36,14 @@ FUNCTIONS: dict[str, Callable[[Bytes, Any, Generator], Bytes]] = {
 }
 
 
+SEED = 0
+"""The seed of the corruptions that networks are tested on: the same for every run, so that all see the same images."""
+
+PUBLISHED_QUALITY = 85
+"""The quality of the JPEG files of ImageNet-C (make_imagenet_c.py; `optimize=True` there changes their size and no
+pixel)."""
+
+
 @dataclass(frozen=True)
 class Corruption:
     """One set: a corruption at a severity, of 1 to 5. The draws of an image are a function of the seed, the set and the

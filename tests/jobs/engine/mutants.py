@@ -185,7 +185,7 @@ MUTANTS = (
     Mutant("corruption.jpeg_compression", f"{ENGINE}/corruptions/parameters.py", "(25, 18, 15, 10, 7)", "(25, 18, 15, 10, 8)"),
     Mutant("corruption.fog", f"{ENGINE}/corruptions/weather.py", "half, deviation / decay", "half, deviation / decay**1.1"),
     Mutant("pipeline.official", f"{ENGINE}/evaluation/evaluators/corrupted.py", 'benchmark.pipeline == "official-recrop"', 'benchmark.pipeline == "official"'),
-    Mutant("pipeline.in-memory", f"{ENGINE}/evaluation/evaluators/corrupted.py", "SEED = 0", "SEED = 1"),
+    Mutant("pipeline.in-memory", f"{ENGINE}/corruptions/generate.py", "SEED = 0", "SEED = 1"),
     Mutant("corruption.contrast", f"{ENGINE}/corruptions/parameters.py", '"contrast": (0.4, 0.3, 0.2, 0.1, 0.05)', '"contrast": (0.4, 0.3, 0.2, 0.1, 0.06)'),
     Mutant("corruption.defocus_blur", f"{ENGINE}/corruptions/parameters.py", "(8, 0.5), (10, 0.5)", "(8, 0.5), (9, 0.5)"),
     Mutant("corruption.frost", f"{ENGINE}/corruptions/weather.py", "side / 8", "side / 7"),
@@ -200,7 +200,7 @@ MUTANTS = (
     Mutant("corruption.zoom_blur", f"{ENGINE}/corruptions/blur.py", "len(factors) + 1", "len(factors)"),
     Mutant("pipeline.official-recrop", f"{ENGINE}/evaluation/evaluators/corrupted.py", '== "official-recrop"', '== "recrop"'),
     Mutant("pipeline.ours", f"{ENGINE}/evaluation/evaluators/corrupted.py", " of seed {SEED}", ""),
-    Mutant("pipeline.regenerated", f"{ENGINE}/evaluation/evaluators/corrupted.py", 'PUBLISHED_QUALITY = 85', 'PUBLISHED_QUALITY = 75'),
+    Mutant("pipeline.regenerated", f"{ENGINE}/corruptions/generate.py", 'PUBLISHED_QUALITY = 85', 'PUBLISHED_QUALITY = 75'),
     # evaluation
     Mutant("evaluation.precision", f"{ENGINE}/attacks/precision.py", ", enabled=False", ""),
     Mutant("evaluation.measure", f"{ENGINE}/evaluation/evaluate.py", "500 if images.info.size <= 32", "500 if images.info.size < 32"),

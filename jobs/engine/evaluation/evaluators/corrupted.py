@@ -22,18 +22,11 @@ from experiments.benchmarks import (
     tag,
 )
 from experiments.errors import InputError, expected
-from jobs.engine.corruptions import SEVERITIES, Corruption
+from jobs.engine.corruptions import PUBLISHED_QUALITY, SEED, SEVERITIES, Corruption
 from jobs.engine.data import FolderImages, ImageSet
 from jobs.engine.data.datasets import other_test_sets
 from jobs.engine.evaluation.evaluators.context import EvaluationContext, ImageValues
 from jobs.engine.models import CebModel
-
-PUBLISHED_QUALITY = 85
-"""The quality of the JPEG files of ImageNet-C (make_imagenet_c.py; `optimize=True` there changes their size and no
-pixel)."""
-
-SEED = 0
-"""The seed of the corruptions: the same for every run, so that all are tested on the same images."""
 
 
 def evaluate(
