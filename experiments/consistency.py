@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from msgspec import UNSET
 
-from experiments import datasets, library_models
+from experiments import datasets, library_models, lineage
 from experiments.batch_norm import has_batch_norm
 from experiments.spec import AutoAugment, Data, LibraryNetwork, Run, Sgd, Timm
 
@@ -42,6 +42,7 @@ def contradiction(run: Run) -> Contradiction | None:
         or _batch_norm_contradiction(run)
         or _optimiser_contradiction(run)
         or _library_contradiction(run)
+        or _schedule_contradiction(run)
     )
 
 
@@ -118,4 +119,20 @@ def _batch_norm_contradiction(run: Run) -> Contradiction | None:
 def _optimiser_contradiction(run: Run) -> Contradiction | None:
     if isinstance(run.optimiser, Sgd) and not run.optimiser.momentum and run.optimiser.nesterov is not UNSET:
         return Contradiction("optimiser.nesterov", "nesterov: without momentum it has no effect; leave it out")
+    return None
+
+
+def _schedule_contradiction(run: Run) -> Contradiction | None:
+    schedule = lineage.resolved_schedule(run)
+    horizon = schedule.horizon_epochs
+    if not horizon or not run.epochs:
+        return None
+    if schedule.warmup_epochs >= horizon:
+        wrong = f"warmup_epochs: {schedule.warmup_epochs:g}, and the schedule ends at epoch {horizon:g}"
+        return Contradiction("schedule.warmup_epochs", f"{wrong}; allowed: fewer than `horizon_epochs`")
+    if run.epochs > horizon and not schedule.final_factor:
+        wrong = f"horizon_epochs: the learning rate is 0 from epoch {horizon:g} on, and the run has {run.epochs:g}"
+        places = "here and in the runs that it extends" if run.extends else "here"
+        hint = f"write `horizon_epochs: {run.epochs:g}` {places}, or a `final_factor` > 0"
+        return Contradiction("schedule.horizon_epochs", f"{wrong}; {hint}")
     return None

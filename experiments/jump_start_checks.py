@@ -69,6 +69,9 @@ def ineffective_settings(run: Run) -> Iterator[str]:
         yield f"schedule.drops: {', '.join(late_drops)} is never reached, the run ends at epoch {run.epochs:g}"
     if run.schedule.warmup_epochs > last_epoch:
         yield f"schedule.warmup_epochs: {run.schedule.warmup_epochs:g}, of {run.epochs:g} epochs: lr is never reached"
+    horizon = lineage.resolved_schedule(run).horizon_epochs
+    if horizon and horizon <= last_epoch:
+        yield f"schedule.horizon_epochs: {horizon:g}, of {run.epochs:g} epochs: lr stays at its end from then on"
     if run.batch > images:
         yield f"batch: {run.batch:,} is more than the {images:,} training images, all of which are one batch"
 

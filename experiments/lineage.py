@@ -1,4 +1,4 @@
-"""The lineage of a run that extends a shorter one: its parent and all its ancestors.
+"""The lineage of a run that extends a shorter one: its parent, all its ancestors, and the schedule they share.
 
 `extends` is a field of the spec, so that an extended run never shares an identity with one that was trained at once.
 """
@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET
 
 from experiments.identity import run_id
-from experiments.spec import Run
+from experiments.spec import Run, Schedule
 
 
 def parent(run: Run) -> Run | None:
@@ -39,3 +39,25 @@ def ancestors(run: Run) -> Iterator[Run]:
 def own_epochs(run: Run) -> float:
     """Return the number of epochs that the run trains itself, without those of its ancestors."""
     return run.epochs - (run.extends[-1] if run.extends else 0)
+
+
+def resolved_schedule(run: Run) -> Schedule:
+    """Return the schedule with the default of each field of its kind. The horizon is the length of the first run that
+    it goes back to, so that an extended run goes on by the schedule that it began with."""
+    schedule = run.schedule
+    if not schedule.name:
+        return schedule
+    fields = {name: default for name, default in schedule.KINDS[schedule.name].items() if not _is_set(schedule, name)}
+    if fields:
+        fields = {name: float(first_epochs(run)) if default is UNSET else default for name, default in fields.items()}
+        return msgspec.structs.replace(schedule, **fields)
+    return schedule
+
+
+def first_epochs(run: Run) -> float:
+    """Return the epochs of the first run that this one goes back to, of itself if it extends none."""
+    return run.extends[0] if run.extends else run.epochs
+
+
+def _is_set(schedule: Schedule, name: str) -> bool:
+    return getattr(schedule, name) is not UNSET

@@ -124,6 +124,9 @@ VERSIONS: dict[str, int] = {
     "optimiser.marginal": 1,
     "schedule.warmup": 1,
     "schedule.drops": 1,
+    "schedule.cosine": 1,
+    "schedule.polynomial": 1,
+    "schedule.one_cycle": 1,
     "adversary.pgd": 1,
     "precision.fp32": 1,
     "precision.tf32": 1,
@@ -245,6 +248,8 @@ def training_versions(run: Run) -> dict[str, int]:
         parts.add("schedule.warmup")
     if run.schedule.drops:
         parts.add("schedule.drops")
+    if run.schedule.name and run.schedule.name != "steps":
+        parts.add(f"schedule.{run.schedule.name}")
     if not isinstance(run.objective, Xent):
         parts |= {"randomness.noise", "optimiser.marginal"}
         if not isinstance(run.objective.jump_start, NoJumpStart):

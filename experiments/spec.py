@@ -16,7 +16,8 @@ its `Meta`), a matrix may write that value, and it is left out.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -362,11 +363,40 @@ Optimiser = Adam | AdamW | Adamax | NAdam | RAdam | Sgd | RmsProp | Adagrad | Ad
 
 
 class Schedule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The learning rate over epochs: linear warm-up from 0, then times `factor` at each of `drops`."""
+    """The learning rate, as a factor of `lr` that changes with every step: a warm-up, then what `name` says.
 
+    `steps`: times `factor` at each of `drops`. `cosine`: half a cosine (Loshchilov & Hutter, 2017), and `polynomial`: a
+    power, from the end of the warm-up down to `final_factor` at the horizon. `one_cycle` (Smith & Topin, 2018): from
+    `initial_factor` up to 1, then down to `final_factor`, the momentum constant.
+    """
+
+    KINDS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "steps": {"warmup_epochs": 0.0, "drops": (), "factor": 0.1},
+        "cosine": {"warmup_epochs": 0.0, "horizon_epochs": UNSET, "final_factor": 0.0},
+        "polynomial": {"warmup_epochs": 0.0, "horizon_epochs": UNSET, "final_factor": 0.0, "power": 1.0},
+        "one_cycle": {
+            "horizon_epochs": UNSET, "rise": 0.3, "initial_factor": 0.04, "final_factor": 4e-6, "anneal": "cosine",
+        },
+    }  # fmt: skip
+    """The fields of each kind with their defaults; that of `horizon_epochs` is the run's length."""
+
+    name: (
+        Annotated[Literal["steps", "cosine", "polynomial", "one_cycle"], Meta(extra={"absent": "steps"})] | UnsetType
+    ) = UNSET
+    """Unset: `steps`."""
     warmup_epochs: NonNegative = 0.0
+    """Linear from 0."""
     drops: tuple[Positive, ...] = ()
     factor: Positive = 0.1
+    horizon_epochs: Positive | UnsetType = UNSET
+    """The epoch at which the schedule ends, counted from the first run's start; from then on the factor stays. A matrix
+    that leaves it out gets the epochs of the run, or of the first one that it extends: all go on by one schedule."""
+    final_factor: Fraction | UnsetType = UNSET
+    power: Positive | UnsetType = UNSET
+    rise: Annotated[float, Meta(gt=0, lt=1)] | UnsetType = UNSET
+    """The share of the horizon at which a cycle has its top."""
+    initial_factor: Fraction | UnsetType = UNSET
+    anneal: Literal["cosine", "linear"] | UnsetType = UNSET
 
 
 class NoAdversary(Section, frozen=True, tag="none"):

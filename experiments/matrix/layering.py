@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from yaml.nodes import Node
 
-from experiments import consistency
+from experiments import consistency, lineage
 from experiments.errors import Fault, expected
 from experiments.matrix.spec_fields import TAG, Path, Value, nest, schema, without_absent
 from experiments.matrix.yaml_nodes import fault_at
@@ -73,6 +73,8 @@ class Assembler:
             return None
         sections = {name: self._section(name, paths, leaves) for name, paths in plan.sections}
         run = Run(**sections, **{path[0]: leaves[path].value.value for path in plan.scalars})
+        if (schedule := lineage.resolved_schedule(run)) is not run.schedule:
+            run = msgspec.structs.replace(run, schedule=schedule)
         if contradiction := consistency.contradiction(run):
             path = tuple(contradiction.field.split("."))
             # A default has no place in the file: point at the kind that has the field, else at the grid.
@@ -119,11 +121,11 @@ def _merge_section(
     section = tree.sections[section_path]
     owner = ".".join(section_path)
     tag_path = (*section_path, TAG)
-    if section.tagged and tag_path not in layers:
+    if section.tagged and tag_path not in layers and not section.default:
         wrong = f"{tree.short(set_paths[0])} is set but no {owner} is chosen"
         problems.append((set_paths[0], f"{wrong}; {expected(section.kinds, '')}"))
         return
-    tag = tags[tag_path] if section.tagged else ""
+    tag = tags.get(tag_path, section.default) if section.tagged else ""
     fields = section.fields(tag)
     groups: dict[str, list[Path]] = {}
     for path in set_paths:
@@ -133,7 +135,7 @@ def _merge_section(
             _merge_section((*section_path, name), paths, layers, tags, surviving, problems)
         elif name in fields or (name == TAG and section.tagged):
             surviving.extend(paths)
-        elif min(layers[path] for path in paths) >= layers[tag_path]:
+        elif min(layers[path] for path in paths) >= layers.get(tag_path, BASE):
             # The layer of the kind, or a later one, sets a field that the kind lacks: no leftover of an earlier kind.
             allowed = expected(fields, name) if fields else "it has none"
             problems.append((paths[0], f"{tree.short(paths[0])}: {owner} {tag!r} has no such field; {allowed}"))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -33,14 +33,22 @@ class SchemaSection:
 
     path: Path
     kinds: Mapping[str, type[Struct]]
-    """By tag. A plain struct has the one kind ''."""
+    """By tag. A plain struct has the one kind ''; one whose kinds its `KINDS` lists has each of them."""
 
     @property
     def tagged(self) -> bool:
         return "" not in self.kinds
 
+    @property
+    def default(self) -> str:
+        """Return the kind that is meant where none is chosen; '' if one must be."""
+        tag, struct = next(iter(self.kinds.items()))
+        return tag if _kinds(struct) else ""
+
     def fields(self, tag: str) -> Mapping[str, msgspec.structs.FieldInfo]:
-        return _struct_fields(self.kinds[tag])
+        struct = self.kinds[tag]
+        names = _kinds(struct).get(tag)
+        return _struct_fields(struct) if names is None else {name: _struct_fields(struct)[name] for name in names}
 
 
 @dataclass
@@ -101,13 +109,15 @@ class Schema:
 
     def _add(self, path: Path, kind: Any) -> None:
         structs = _structs(kind)
-        tags = {_tag(struct): struct for struct in structs}
+        tags = {tag: struct for struct in structs for tag in _kinds(struct) or (_tag(struct),)}
         section = SchemaSection(path, tags)
         self.sections[path] = section
         if section.tagged:
             self.leaves[(*path, TAG)] = Literal[tuple(tags)]
         for struct in structs:
             for name, info in _struct_fields(struct).items():
+                if name == TAG and section.tagged:
+                    continue
                 if _structs(info.type):
                     self._add((*path, name), info.type)
                 else:
@@ -341,6 +351,11 @@ def _structs(kind: Any) -> tuple[type[Struct], ...]:
         structs = tuple(struct for arg in get_args(kind) for struct in _structs(arg))
         return structs if len(structs) == len(get_args(kind)) else ()
     return (kind,) if isinstance(kind, type) and issubclass(kind, Struct) else ()
+
+
+def _kinds(struct: type[Struct]) -> Mapping[str, Iterable[str]]:
+    """Return the fields of each kind of a struct that lists them, as `experiments.spec.Schedule`; else nothing."""
+    return getattr(struct, "KINDS", {})
 
 
 def _tag(struct: type[Struct]) -> str:

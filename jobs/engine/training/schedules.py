@@ -2,18 +2,61 @@
 
 from __future__ import annotations
 
+import math
+
 from experiments import spec
 from jobs.engine.objectives import Objective
 
 
 def warmup(schedule: spec.Schedule, epoch: float) -> float:
-    """Return the factor of the linear warm-up: 0 at epoch 0, 1 from `warmup_epochs` on (the public TPU code's)."""
+    """Return the factor of the warm-up at an epoch of a schedule as `lineage.resolved_schedule` returns it: linear from
+    0 at epoch 0 to 1 at `warmup_epochs` (the public TPU code's), or the rise of a cycle."""
+    if schedule.name == "one_cycle":
+        share = epoch / (schedule.rise * schedule.horizon_epochs)  # type: ignore[operator]
+        return _anneal(schedule, share, schedule.initial_factor, 1.0)  # type: ignore[arg-type]
     return min(1.0, epoch / schedule.warmup_epochs) if schedule.warmup_epochs else 1.0
+
+
+def decline(schedule: spec.Schedule, epoch: float) -> float:
+    """Return the factor behind the warm-up, 1 at its beginning; the marginal's learning rate follows it alone."""
+    return _DECLINES[schedule.name or "steps"](schedule, epoch)
 
 
 def drops(schedule: spec.Schedule, epoch: float) -> float:
     """Return the factor of the drops: `factor` to the number of `drops` that the epoch has reached."""
     return schedule.factor ** sum(epoch >= drop for drop in schedule.drops)
+
+
+def _cosine(schedule: spec.Schedule, epoch: float) -> float:
+    return _cosine_between(_share(schedule, epoch, schedule.warmup_epochs), 1.0, schedule.final_factor or 0.0)
+
+
+def _polynomial(schedule: spec.Schedule, epoch: float) -> float:
+    left = 1 - _share(schedule, epoch, schedule.warmup_epochs)
+    return _lerp(left ** (schedule.power or 1.0), schedule.final_factor or 0.0, 1.0)
+
+
+def _fall(schedule: spec.Schedule, epoch: float) -> float:
+    """Return the factor of a cycle's second part."""
+    top = schedule.rise * schedule.horizon_epochs  # type: ignore[operator]
+    return _anneal(schedule, _share(schedule, epoch, top), 1.0, schedule.final_factor or 0.0)
+
+
+_DECLINES = {"steps": drops, "cosine": _cosine, "polynomial": _polynomial, "one_cycle": _fall}
+
+
+def _share(schedule: spec.Schedule, epoch: float, first: float) -> float:
+    """Return the share in [0, 1] of the epochs from `first` to the horizon that are over."""
+    return max(0.0, min(1.0, (epoch - first) / (schedule.horizon_epochs - first)))  # type: ignore[operator]
+
+
+def _anneal(schedule: spec.Schedule, share: float, start: float, end: float) -> float:
+    return (_lerp if schedule.anneal == "linear" else _cosine_between)(share, start, end)
+
+
+def _cosine_between(share: float, start: float, end: float) -> float:
+    """Return the value between `start` and `end` on half a cosine."""
+    return _lerp((1 - math.cos(math.pi * max(0.0, min(1.0, share)))) / 2, start, end)
 
 
 def gamma(

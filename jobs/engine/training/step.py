@@ -9,7 +9,7 @@ import torch
 from msgspec import UnsetType
 from torch import Tensor
 
-from experiments import spec
+from experiments import lineage, spec
 from experiments.spec import Run
 from jobs.engine import objectives
 from jobs.engine.attacks.pgd import pgd
@@ -40,18 +40,19 @@ class ScheduledValues:
 
 
 def scheduled_values(state: TrainState, sampler: EpochSampler) -> ScheduledValues:
-    """Return the learning rates, gamma and rho of the next step. The marginal's learning rate follows the drops only:
+    """Return the learning rates, gamma and rho of the next step. The marginal's learning rate follows the decline only:
     it has to learn from step 0 on."""
     run, epoch = state.run, sampler.epochs_done(state.step)
-    dropped = schedules.drops(run.schedule, epoch)
-    lr = run.optimiser.lr * schedules.warmup(run.schedule, epoch) * dropped
+    schedule = lineage.resolved_schedule(run)
+    declined = schedules.decline(schedule, epoch)
+    lr = run.optimiser.lr * schedules.warmup(schedule, epoch) * declined
     if isinstance(run.objective, spec.Xent):
         return ScheduledValues(lr, 0.0, 0.0, 0.0)
     objective = objectives.from_spec(run.objective)
     gamma = schedules.gamma(
         objective, run.objective.rho, run.objective.jump_start, state.step, sampler.steps_per_epoch, state.passed_step
     )
-    return ScheduledValues(lr, run.objective.marginal.marginal_lr * dropped, gamma, objective.rho_of(gamma))
+    return ScheduledValues(lr, run.objective.marginal.marginal_lr * declined, gamma, objective.rho_of(gamma))
 
 
 def train_step(

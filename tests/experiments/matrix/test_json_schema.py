@@ -34,6 +34,8 @@ def test_every_matrix_here_is_valid(validator: Draft202012Validator, path: Path)
         {"base": {"objective": "cebb"}},
         {"base": {"network": {"name": "resnet", "depth": 51}}},
         {"grids": [{"rho": []}]},
+        {"base": {"schedule": "cosin"}},
+        {"base": {"schedule": {"name": "cosine", "horizon": 3}}},
         {"grids": [{"rho": {"from": 1, "to": 2}}]},
         {"evaluate": ["clen"]},
         {"evaluate": ["pgd"]},
@@ -55,6 +57,8 @@ def test_what_is_no_matrix_is_refused(validator: Draft202012Validator, matrix: o
     [
         {"base": {"data": "cifar10", "network": {"name": "wide_resnet", "blocks": 4, "width": 10}, "lr": 1e-3}},
         {"base": {"network.width": 4, "jump_start.steps": 3, "drops": [1, 2]}, "seeds": [0, 1]},
+        {"base": {"schedule": "cosine", "optimiser": {"name": "sgd", "lr": 1, "nesterov": False}}},
+        {"grids": [{"schedule": ["steps", {"name": "cosine", "horizon_epochs": 3}], "optimiser": ["adamw"]}]},
         {"grids": [{"objective": "ceb", "rho": {"from": 0, "to": 1, "by": 0.5}, "zip": {"epochs": [1], "batch": 2}}]},
         {"evaluate": ["clean", {"pgd": {"norm": ["linf", "l2"], "eps": ["8/255", "4 px", 0.1], "only": "rho = 0"}}]},
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from experiments import lineage
 from experiments.errors import MatrixError
 from experiments.identity import canonical
 from experiments.matrix.spec_fields import schema
@@ -15,11 +16,13 @@ from experiments.spec import Run
     ("field", "same", "other"),
     [
         ("optimiser", "{name: sgd, lr: 1, nesterov: true}", "{name: sgd, lr: 1, nesterov: false}"),
+        ("schedule", "steps", "cosine"),
+        ("schedule", "{name: steps, drops: [], factor: 0.1}", "one_cycle"),
         ("optimiser", "{name: adam, beta1: 0.9, beta2: 0.999, epsilon: 1e-8}", "{name: adam, beta1: 0.8}"),
     ],
 )
 def test_what_absence_means_may_be_written_and_leaves_the_id(expand, field: str, same: str, other: str) -> None:
-    bare = {"optimiser": "{name: sgd, lr: 1}" if "sgd" in same else "{name: adam}"}[field]
+    bare = "{drops: []}" if field == "schedule" else "{name: sgd, lr: 1}" if "sgd" in same else "{name: adam}"
     ids = [expand(f"grids: [{{{field}: {text}, objective: xent}}]").runs[0].run_id for text in (bare, same, other)]
     assert ids[0] == ids[1] != ids[2]
 
@@ -39,9 +42,49 @@ def test_every_optimiser_by_its_name_and_back(expand) -> None:
     assert all(msgspec.json.decode(canonical(run.run), type=Run) == run.run for run in runs)
 
 
+def test_todays_schedule_has_no_tag(expand) -> None:
+    (planned,) = expand("grids: [{objective: xent, schedule: {name: steps, warmup_epochs: 1, drops: [1]}}]").runs
+    written = msgspec.json.decode(canonical(planned.run))["schedule"]
+    assert written == {"warmup_epochs": 1.0, "drops": [1.0], "factor": 0.1}
+
+
+def test_schedules_are_an_axis_and_select_their_runs(expand) -> None:
+    """Of an earlier layer a field that the chosen kind lacks falls away."""
+    matrix = expand(
+        "variants: {short: {drops: [0.5], factor: 0.3}}\n"
+        "grids: [{objective: xent, variants: short, schedule: [steps, cosine, {name: one_cycle, rise: 0.2}]}]"
+    )
+    assert [run.name for run in matrix.runs] == ["xent", "xent schedule=cosine", "xent schedule=one_cycle rise=0.2"]
+    schedules = [run.run.schedule for run in matrix.runs]
+    assert [schedule.drops for schedule in schedules] == [(0.5,), (), ()] and schedules[1].factor == 0.1
+    assert (schedules[1].horizon_epochs, schedules[1].final_factor, schedules[2].rise) == (1.0, 0.0, 0.2)
+    assert all(msgspec.json.decode(canonical(run.run), type=Run) == run.run for run in matrix.runs)
+    assert matrix.select("schedule = steps").runs == matrix.runs[:1]
+    assert matrix.select("schedule != steps, horizon_epochs = 1").runs == matrix.runs[1:]
+
+
+def test_a_run_that_extends_gets_the_horizon_of_the_first(expand) -> None:
+    grid = "grids: [{objective: xent, schedule: {name: cosine, final_factor: 0.1}, epochs: 4"
+    (longer,), (first,) = expand(f"{grid}, extends: [[1, 2]]}}]").runs, expand(f"{grid[:-1]}1}}]").runs
+    assert longer.run.schedule == first.run.schedule and longer.run.schedule.horizon_epochs == 1.0
+    assert next(lineage.ancestors(longer.run)) == first.run
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
+        ("schedule: {drops: [1], horizon_epochs: 2}", "schedule 'steps' has no such field; allowed: drops, factor"),
+        ("schedule: {name: cosine, drops: [1]}", "schedule 'cosine' has no such field"),
+        ("schedule: cosin", "did you mean 'cosine'?"),
+        ("schedule: {name: cosine, warmup_epochs: 1}", "warmup_epochs: 1, and the schedule ends at epoch 1"),
+        (
+            "schedule: {name: cosine, horizon_epochs: 0.5}",
+            "the learning rate is 0 from epoch 0.5 on, and the run has 1;",
+        ),
+        (
+            "schedule: cosine, epochs: 3, extends: [[1]]",
+            "write `horizon_epochs: 3` here and in the runs that it extends, or a `final_factor` > 0",
+        ),
         ("optimiser: {name: sgd, lr: 1, momentum: 0, nesterov: false}", "without momentum it has no effect"),
         ("optimiser: {name: adam, momentum: 0.9}", "optimiser 'adam' has no such field"),
         ("optimiser: {name: adamw, beta1: 1}", "beta1: expected a number >= 0 and < 1, got 1"),

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from msgspec import structs
+from msgspec import UNSET, structs
 from torch import Tensor, distributed, nn
 
 from experiments import costs, datasets, spec
@@ -440,6 +440,39 @@ def _drops(room: Room) -> dict[str, Any]:
     state.step = 12
     factors = [schedules.drops(schedule, epoch) for epoch in (0.0, 0.49, 0.5, 0.99, 1.0, 7.0)]
     return {"factors": factors, "lr": step.scheduled_values(state, length).lr}
+
+
+SCHEDULES: dict[str, dict[str, spec.Schedule]] = {
+    "cosine": {
+        "plain": spec.Schedule(name="cosine"),
+        "warm": spec.Schedule(name="cosine", warmup_epochs=0.5, horizon_epochs=3.0, final_factor=0.1),
+    },
+    "polynomial": {"plain": spec.Schedule(name="polynomial"), "square": spec.Schedule(name="polynomial", power=2.0)},
+    "one_cycle": {
+        "plain": spec.Schedule(name="one_cycle"),
+        "linear": spec.Schedule(name="one_cycle", anneal="linear", rise=0.2, initial_factor=0.2, final_factor=0.1),
+    },
+}
+
+
+def _schedule(name: str, room: Room) -> dict[str, Any]:
+    """The rates of the model and of the marginal, of a run and of one that goes on from it."""
+    pinned: dict[str, Any] = {}
+    for kind, schedule in SCHEDULES[name].items():
+        for extends in ((), (1,)):
+            run = run_of(schedule=schedule, extends=extends or UNSET)
+            state, length = initial_state(run, torch.arange(10), "cpu"), EpochSampler(run, 480)
+            rates = []
+            for at in (0, 1, 4, 9, 13, 19):
+                state.step = at
+                values = step.scheduled_values(state, length)
+                rates += [values.lr, values.marginal_lr]
+            pinned[f"{kind} {extends}"] = rates
+    return pinned
+
+
+for _name in SCHEDULES:
+    pin(f"schedule.{_name}")(partial(_schedule, _name))
 
 
 @pin("adversary.pgd", tolerance=TRAJECTORY, withdrawn={"linf": "the signs of gradients that are all but 0"})

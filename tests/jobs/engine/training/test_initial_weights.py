@@ -61,6 +61,7 @@ def same(one: Any, other: Any) -> bool:
 # --- a run that extends another ---
 
 CONSTANT: dict[str, Any] = {"schedule": spec.Schedule(), "objective": spec.Ceb(rho=1.0)}
+COSINE = spec.Schedule(name="cosine", warmup_epochs=1.0, horizon_epochs=3.0)
 GATED = spec.GatedJumpStart(epochs=1, threshold=0.05)
 NORMED = spec.WideResNet(blocks=1, width=1, norm="batch", z_dim=4)
 
@@ -73,8 +74,22 @@ NORMED = spec.WideResNet(blocks=1, width=1, norm="batch", z_dim=4)
         ({}, (1, 2), 3.0),
         ({"objective": spec.Cceb(rho=0.0, jump_start=GATED), "precision": "bf16"}, (1,), 3.0),
         ({"objective": spec.Xent(), "optimiser": spec.Sgd(lr=0.01), "network": NORMED}, (2,), 3.0),
+        ({"optimiser": spec.RmsProp(form="tensorflow"), "schedule": COSINE}, (2,), 3.0),
+        (
+            {"optimiser": spec.NAdam(decoupled=True), "schedule": spec.Schedule(name="one_cycle", horizon_epochs=3)},
+            (1,),
+            3.0,
+        ),
     ],
-    ids=["constant rate", "schedules", "twice", "gated, bf16", "sgd, batch norm"],
+    ids=[
+        "constant rate",
+        "schedules",
+        "twice",
+        "gated, bf16",
+        "sgd, batch norm",
+        "cosine, rmsprop",
+        "one cycle, nadam",
+    ],
 )
 def test_extended_it_ends_as_the_run_of_that_length(
     trained: Any, change: Callable[..., spec.Run], fields: dict[str, Any], first: tuple[int, ...], epochs: float

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
+from torch.optim import lr_scheduler
 
-from experiments import spec
+from experiments import lineage, spec
 from jobs.engine import objectives
 from jobs.engine.training import schedules
 
@@ -29,7 +34,7 @@ def tpu_learning_rate(epoch: float) -> float:
 
 @given(st.floats(0, 270))
 def test_the_imagenet_schedule_is_the_tpu_codes(epoch: float) -> None:
-    ours = 1.6 * schedules.warmup(IMAGENET, epoch) * schedules.drops(IMAGENET, epoch)
+    ours = 1.6 * schedules.warmup(IMAGENET, epoch) * schedules.decline(IMAGENET, epoch)
     assert ours == pytest.approx(tpu_learning_rate(epoch), rel=1e-12)
 
 
@@ -39,6 +44,79 @@ def test_the_imagenet_schedule_is_the_tpu_codes(epoch: float) -> None:
 def test_cifar10_drops_at_the_start_of_the_named_epochs(epoch: float, factor: float) -> None:
     assert schedules.drops(CIFAR10, epoch) == pytest.approx(factor)
     assert schedules.warmup(CIFAR10, epoch) == 1.0
+
+
+STEPS = 40
+
+
+def factors(schedule: spec.Schedule, epochs: float = 10.0, extends: tuple[int, ...] = ()) -> list[float]:
+    """Those of STEPS steps within 10 epochs, and of the step behind them."""
+    run = spec.Run(data=spec.Data(name="digits"), network=spec.SmallCnn(), objective=spec.Xent(), optimiser=spec.Adam(),
+                   schedule=schedule, epochs=epochs, extends=extends or UNSET, batch=8)  # fmt: skip
+    resolved = lineage.resolved_schedule(run)
+    moments = [10 * step / STEPS for step in range(STEPS + 1)]
+    return [schedules.warmup(resolved, epoch) * schedules.decline(resolved, epoch) for epoch in moments]
+
+
+def by_torch(make: Callable[[torch.optim.Optimizer], lr_scheduler.LRScheduler]) -> list[float]:
+    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    scheduler, rates = make(optimiser), []
+    for _ in range(STEPS + 1):
+        rates.append(scheduler.get_last_lr()[0])
+        optimiser.step()
+        if len(rates) <= STEPS:
+            scheduler.step()
+    return rates
+
+
+def one_cycle(rise: float, **fields: Any) -> Callable[[torch.optim.Optimizer], lr_scheduler.LRScheduler]:
+    """torch's, which counts the last of its steps as the end: with one step more it is ours."""
+    share = (rise * STEPS + 1) / (STEPS + 1)
+    return lambda optimiser: lr_scheduler.OneCycleLR(
+        optimiser, 1.0, total_steps=STEPS + 1, pct_start=share, cycle_momentum=False, **fields
+    )
+
+
+TORCHS: list[tuple[spec.Schedule, Callable[[torch.optim.Optimizer], lr_scheduler.LRScheduler]]] = [
+    (spec.Schedule(name="cosine"), lambda optimiser: lr_scheduler.CosineAnnealingLR(optimiser, STEPS)),
+    (
+        spec.Schedule(name="cosine", final_factor=0.1),
+        lambda optimiser: lr_scheduler.CosineAnnealingLR(optimiser, STEPS, eta_min=0.1),
+    ),
+    (
+        spec.Schedule(name="cosine", warmup_epochs=2.5),
+        lambda optimiser: lr_scheduler.SequentialLR(
+            optimiser,
+            [
+                lr_scheduler.LambdaLR(optimiser, lambda step: step / 10),
+                lr_scheduler.CosineAnnealingLR(optimiser, STEPS - 10),
+            ],
+            [10],
+        ),
+    ),
+    (spec.Schedule(name="polynomial"), lambda optimiser: lr_scheduler.LinearLR(optimiser, 1.0, 0.0, STEPS)),
+    (spec.Schedule(name="polynomial", power=2), lambda optimiser: lr_scheduler.PolynomialLR(optimiser, STEPS, 2.0)),
+    (spec.Schedule(name="one_cycle"), one_cycle(0.3)),
+    (
+        spec.Schedule(name="one_cycle", rise=0.5, initial_factor=0.1, final_factor=0.05, anneal="linear"),
+        one_cycle(0.5, div_factor=10, final_div_factor=2, anneal_strategy="linear"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("schedule", "torchs"), TORCHS)
+def test_the_rates_are_torchs(schedule: spec.Schedule, torchs: Any) -> None:
+    assert factors(schedule) == pytest.approx(by_torch(torchs), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["cosine", "polynomial", "one_cycle"])
+def test_a_run_that_extends_goes_on_by_the_schedule_of_the_first(name: Any) -> None:
+    """Not by one over its own length; a horizon that is set is the same for every length."""
+    first = factors(spec.Schedule(name=name, final_factor=0.2))
+    assert factors(spec.Schedule(name=name, final_factor=0.2), 30.0, (10, 20)) == first
+    assert factors(spec.Schedule(name=name, final_factor=0.2, horizon_epochs=10.0), 30.0) == first
+    assert factors(spec.Schedule(name=name, final_factor=0.2), 30.0) != first
+    assert factors(spec.Schedule(name=name, final_factor=0.2, horizon_epochs=4.0))[17:] == pytest.approx([0.2] * 24)
 
 
 @given(st.floats(-20, 300))
