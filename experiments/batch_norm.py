@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from experiments.resources import Resources
-from experiments.spec import LibraryNetwork, Network, ResNet, Run, WideResNet
+from experiments.spec import LibraryNetwork, Network, Part, ResNet, Run, WideResNet
 
 
 def has_batch_norm(network: Network) -> bool:
-    """Return whether the network may normalise by statistics of the batch: a library's may."""
-    if isinstance(network, LibraryNetwork):
+    """Return whether the network may normalise by statistics of the batch: one of a library's or of one's own may."""
+    if isinstance(network, LibraryNetwork | Part):
         return True
     return isinstance(network, ResNet) or (isinstance(network, WideResNet) and network.norm == "batch")
 

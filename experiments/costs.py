@@ -28,7 +28,7 @@ from experiments.benchmarks import (
     Transfer,
     other_test_set,
 )
-from experiments.spec import Adagrad, Cceb, Ceb, Network, PgdAdversary, RmsProp, Run, Sgd, Xent
+from experiments.spec import Adagrad, Cceb, Ceb, Network, ObjectivePart, PgdAdversary, RmsProp, Run, Sgd, Xent
 
 TABLE = Path(__file__).parent / "flops.json"
 
@@ -114,7 +114,7 @@ def head_parameters(run: Run, count: NetworkCount) -> tuple[int, int]:
     """Return the parameters of the classifier with the backward encoder, and those of the marginal."""
     classes = datasets.info(run.data.name).classes
     linear = 0 if isinstance(run.objective, Cceb) else (count.z_dim + 1) * classes
-    backward = (classes + 1) * count.z_dim if isinstance(run.objective, Ceb | Cceb) else 0
+    backward = (classes + 1) * count.z_dim if isinstance(run.objective, Ceb | Cceb | ObjectivePart) else 0
     if isinstance(run.objective, Xent):
         return linear, 0
     return linear + backward, (run.objective.marginal.components or 2 * classes) * (count.z_dim + 1)

@@ -42,6 +42,8 @@ from experiments.spec import (
     Network,
     NoAugment,
     NoJumpStart,
+    ObjectivePart,
+    Part,
     PgdAdversary,
     Run,
     Section,
@@ -206,6 +208,9 @@ VERSIONS: dict[str, int] = {
 RETIRED: frozenset[str] = frozenset({"attack.autoattack", "evaluator.autoattack"})
 """Parts that VERSIONS no longer has: without this list, their numbers would seem to be of a newer cebctl."""
 
+OWN_PART = "part"
+"""The tag of `experiments.spec.Part`."""
+
 NO_RESULT = ("metrics.diagnostics", "metrics.operations")
 """Parts on which no result depends."""
 
@@ -238,7 +243,7 @@ def training_versions(run: Run) -> dict[str, int]:
         parts.add("data.subset")
     if has_batch_norm(run.network):
         parts.add("batch_norm.statistics")
-    if isinstance(run.network, LibraryNetwork):
+    if isinstance(run.network, LibraryNetwork | Part) or isinstance(run.objective, Part):
         parts.add("network.dropout")
     if run.batch_norm:
         parts.add(f"batch_norm.{run.batch_norm}")
@@ -364,7 +369,7 @@ def _classifier(run: Run) -> set[str]:
 def _densities(run: Run) -> set[str]:
     """Return the parts that make log densities of z."""
     parts = set() if isinstance(run.objective, Xent) else {"head.marginal"}
-    return parts | ({"head.backward_encoder"} if isinstance(run.objective, Ceb | Cceb) else set())
+    return parts | ({"head.backward_encoder"} if isinstance(run.objective, Ceb | Cceb | ObjectivePart) else set())
 
 
 def _images(data: Data, *, augmented: bool) -> set[str]:
@@ -407,7 +412,8 @@ def _tested_images(run: Run, benchmark: AnyBenchmark) -> set[str]:
 
 
 def _versions(parts: set[str]) -> dict[str, int]:
-    return {part: VERSIONS[part] for part in sorted(parts)}
+    # A part of one's own has no version: its digest is in the run's identity.
+    return {part: VERSIONS[part] for part in sorted(parts) if not part.endswith(f".{OWN_PART}")}
 
 
 def _tag(section: Section) -> str:

@@ -17,7 +17,7 @@ its `Meta`), a matrix may write that value, and it is left out.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -38,6 +38,27 @@ Pixels = Annotated[float, Meta(gt=0, le=1000, extra={"unit": "pixels"})]
 
 class Section(Struct, frozen=True, forbid_unknown_fields=True, tag_field="name"):
     """A group of fields. Where several kinds exist, `name` is the kind."""
+
+
+# --- parts of one's own ---
+
+Scalar = bool | int | float | str | None
+
+
+class Part(Section, frozen=True, tag="part", rename={"origin": "from"}, kw_only=True):
+    """A part of one's own: a function or class in a user's file or an installed package, by its source and fields."""
+
+    origin: str
+    """`parts.py:Vit`, without the folder of the file, or `package.module:Vit`."""
+    digest: str
+    """Of the source that can change its numbers (`experiments.own_parts`), the version that its author states, or an
+    installed package's name and version."""
+    fields: dict[str, Scalar | tuple[Scalar, ...]] = {}
+    """Its parameters, defaults included."""
+
+    def __hash__(self) -> int:
+        engine = [getattr(self, name) for name in self.__struct_fields__ if name != "fields"]
+        return hash((*engine, *sorted(self.fields.items())))
 
 
 # --- data ---
@@ -189,7 +210,7 @@ class Torchvision(Section, frozen=True, tag="torchvision", kw_only=True):
 LibraryNetwork = Timm | Torchvision
 """A network whose code, and so the dimensions of its features, are a library's."""
 
-Network = SmallCnn | WideResNet | ResNet | Timm | Torchvision
+Network = SmallCnn | WideResNet | ResNet | Timm | Torchvision | Part
 
 
 # --- objective ---
@@ -262,7 +283,16 @@ class Cceb(Section, frozen=True, tag="cceb"):
     marginal: Marginal = Marginal()
 
 
-Objective = Xent | Vib | Ceb | Cceb
+class ObjectivePart(Part, frozen=True, tag="part", kw_only=True):
+    """An objective of one's own. Its model has a backward encoder and a marginal, z is drawn from e(z|x)."""
+
+    rho: Rho = 0.0
+    """gamma = e^-rho is given to the objective."""
+    jump_start: JumpStart = NoJumpStart()
+    marginal: Marginal = Marginal()
+
+
+Objective = Xent | Vib | Ceb | Cceb | ObjectivePart
 
 
 # --- optimisation ---
@@ -443,3 +473,20 @@ class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Of the network; the head and the loss are fp32 at least. `tf32` is fp32 whose products, the head's too, are of
     factors rounded to 10 bits: on GPUs alone."""
     seed: Seed = 0
+
+
+# --- the kinds of parts ---
+
+
+class PartKind(NamedTuple):
+    """What the engine gives to a kind of part by position; every further parameter is a field."""
+
+    given: tuple[str, ...]
+    spec: type[Part] = Part
+
+
+PART_KINDS = {
+    "network": PartKind(("image",)),
+    "objective": PartKind(("model", "f", "z", "y", "gamma"), ObjectivePart),
+}
+"""By the name of the section of a run that chooses the part."""

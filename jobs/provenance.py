@@ -12,6 +12,7 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
@@ -23,8 +24,9 @@ import msgspec
 from experiments import lineage
 from experiments.atomic_files import is_abandoned, replacing, sweep, write_atomic
 from experiments.errors import InputError
+from experiments.own_parts.read import OwnPart
 from experiments.spec import Run
-from jobs import checkpoint_files, file_ownership
+from jobs import checkpoint_files, file_ownership, own_parts
 from jobs.errors import CodeChangedError
 from jobs.journal import history
 from jobs.paths import Home, RunPaths
@@ -73,12 +75,14 @@ class Snapshot:
     commit: str | None
 
 
-def freeze(home: Home) -> Snapshot:
-    """Copy the code to CEBCTL_HOME unless a snapshot of this content exists; concurrent calls are safe.
+def freeze(home: Home, parts: Iterable[OwnPart] = ()) -> Snapshot:
+    """Copy the code, and the sources of a matrix's own parts, to CEBCTL_HOME unless a snapshot of this content exists;
+    concurrent calls are safe.
 
     Raises InputError if the existing snapshot is another user's or has other content: jobs would run it.
     """
     sources = _sources(ROOT, _JOB_PACKAGES)
+    sources |= sorted((Path(path), content) for path, content in own_parts.snapshot_sources(parts).items())
     digest = _digest(sources)
     folder = home.code / digest
     commit = _commit()
@@ -107,7 +111,7 @@ def _check(folder: Path, sources: Sources) -> None:
     """Raise InputError unless a snapshot belongs to a trusted user and holds exactly these sources."""
     for path in (folder.parent, folder, *folder.rglob("*")):
         file_ownership.check_owner(path, path.lstat().st_uid)
-    if _sources(folder, _JOB_PACKAGES) != sources:
+    if _job_sources(folder) != sources:
         raise InputError(folder, "holds other code than its name says", "remove it: `cebctl submit` makes it again")
 
 
@@ -120,7 +124,7 @@ def verify(submitted: str) -> None:
 
 def code_digest() -> str:
     """Return the digest of all code that a job may import, engine or not."""
-    return _digest(_sources(ROOT, _JOB_PACKAGES))
+    return _digest(_job_sources(ROOT))
 
 
 def engine_digest() -> str:
@@ -180,6 +184,12 @@ def library_versions() -> dict[str, str]:
         with suppress(metadata.PackageNotFoundError):
             installed[name] = metadata.version(name)
     return installed
+
+
+def _job_sources(root: Path) -> Sources:
+    """Return the code below a checkout or a snapshot, which may hold the sources of parts."""
+    parts = (own_parts.FOLDER,) if (root / own_parts.FOLDER).is_dir() else ()
+    return _sources(root, (*_JOB_PACKAGES, *parts))
 
 
 def _digest(sources: Sources) -> str:

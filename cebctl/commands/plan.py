@@ -44,6 +44,14 @@ Schema = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+Count = Annotated[
+    bool,
+    typer.Option(
+        "--count",
+        help="Count the operations of networks of one's own, which runs their code.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 DetailedExitcode = Annotated[
     bool,
     typer.Option("--detailed-exitcode", help="Exit with 4 if something would be submitted.", rich_help_panel=OUTPUT),
@@ -60,6 +68,7 @@ def plan(
     gpu: Gpu = None,
     full: Full = False,
     diff: Diff = False,
+    count: Count = False,
     json: AsJson = False,
     schema: Schema = False,
     detailed_exitcode: DetailedExitcode = False,
@@ -80,6 +89,7 @@ def plan(
     if matrix is None:
         raise InputError("cebctl plan", "Missing argument 'MATRIX'", "see `cebctl plan --help`")
 
+    from cebctl.planning.flop_counts import count_own_networks
     from cebctl.planning.plan import make_plan
     from cebctl.render import plan_view
     from cebctl.status.rerun import parse_selections
@@ -89,6 +99,8 @@ def plan(
     chosen = load(matrix).select(only)
     rerun = parse_selections(again or (), chosen)
     home = Home.from_environment()
+    if count:
+        count_own_networks(chosen)
     planned = make_plan(chosen, home, retry_failed=retry_failed, gpu=gpu, gpus=gpus, diff=diff, again=rerun)
     if json:
         console.print_json(planned.to_json())

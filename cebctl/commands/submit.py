@@ -164,10 +164,11 @@ def _check(
     import shutil
 
     from cebctl.diagnostics import slurm_checks
-    from cebctl.planning import gpu_hour_limit
+    from cebctl.planning import flop_counts, gpu_hour_limit
     from cebctl.planning.plan import plan_from_status
     from cebctl.submission import prerequisites
 
+    flop_counts.count_own_networks(matrix)
     if max_gpu_hours is not None:
         plan = plan_from_status(matrix, status, store, home, retry_failed=retry_failed, again=again)
         gpu_hour_limit.check_gpu_hours(plan, max_gpu_hours)

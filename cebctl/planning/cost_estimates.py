@@ -23,12 +23,15 @@ from jobs.paths import Home
 from store import queries
 from store.connect import Store
 
-Basis = Literal["measured", "counted"]
+Basis = Literal["measured", "counted", "not counted"]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """The cost of one run. Hours are of one GPU, or of one CPU core where the run asks for no GPU."""
+    """The cost of one run. Hours are of one GPU, or of one CPU core where the run asks for no GPU.
+
+    Of a network of one's own that was not counted, everything but the devices is unknown, and 0 or None here.
+    """
 
     train_hours: float
     evaluate_hours: float
@@ -70,7 +73,9 @@ def estimate_costs(matrix: Matrix, store: Store, home: Home, gpu: str | None) ->
         train, evaluate = matrix.resources(planned, "train"), matrix.resources(planned, "evaluate")
         key = (_estimate_cache_key(planned.run), planned.benchmarks, train, evaluate)
         if key not in by_key:
-            by_key[key] = _estimate(planned, train, evaluate, counts[costs.count_key(planned.run)], speeds, override)
+            by_key[key] = _estimate(
+                planned, train, evaluate, counts.get(costs.count_key(planned.run)), speeds, override
+            )
         estimates.append(by_key[key])
     return estimates
 
@@ -88,13 +93,18 @@ def _estimate(
     planned: PlannedRun,
     train: Resources,
     evaluate: Resources,
-    counted: NetworkCount,
+    counted: NetworkCount | None,
     speeds: dict[Any, float],
     override: Gpu | None,
 ) -> Estimate:
     run = planned.run
     gpu = (override or gpus.find_gpu(train.gpu_type or "") or gpus.GPUS[gpus.DEFAULT_GPU]) if train.gpus else None
     devices = max(train.gpus, 1)
+    batch = batch_norm.images_at_once(run, devices)
+    if counted is None:
+        return Estimate(
+            0.0, 0.0, "not counted", gpu.name if gpu else None, train.gpus, None, None, batch, 0, batch_norm=False
+        )
     speed = speeds.get((_workload_key(run), gpu.name if gpu else None))
     expected_hours = costs.training_flops(run, counted) / (gpu.rate(run.precision) if gpu else CPU_CORE_FLOPS) / 3600
     hours = costs.training_images(run) / speed / 3600 * devices if speed else expected_hours
@@ -103,7 +113,6 @@ def _estimate(
     rate = evaluation_gpu.rate("fp32") if evaluation_gpu else CPU_CORE_FLOPS
     if evaluation_gpu == gpu and hours:
         rate *= expected_hours / hours  # evaluations are taken to run as much slower or faster as the training did
-    batch = batch_norm.images_at_once(run, devices)
     return Estimate(
         train_hours=hours,
         evaluate_hours=costs.evaluation_flops(run, counted, benchmarks) / rate / 3600,

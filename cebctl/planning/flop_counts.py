@@ -7,6 +7,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,18 @@ from experiments import costs, numerics
 from experiments.atomic_files import write_atomic
 from experiments.costs import NetworkCount
 from experiments.errors import CebctlError
-from experiments.spec import Run
+from experiments.matrix.planned_run import Matrix
+from experiments.spec import Part, Run
+from jobs import own_parts
 from jobs.provenance import ROOT
+
+COUNT_SECONDS = 600
+"""The time that counting may take: the largest published network takes seconds."""
 
 
 def cached_flop_counts(runs: Iterable[Run]) -> dict[Any, NetworkCount]:
-    """Return the counts of the runs' networks by `costs.count_key`.
+    """Return the counts of the runs' networks by `costs.count_key`, of networks of one's own those that
+    `count_own_networks` has made: to count one is to run its code.
 
     Raises CebctlError if the engine can't build one.
     """
@@ -30,25 +37,51 @@ def cached_flop_counts(runs: Iterable[Run]) -> dict[Any, NetworkCount]:
     counts = {key: count for key, count in costs.network_counts().items() if key in by_key}
     files = _files(by_key.keys() - counts.keys())
     counts |= {key: count for key, file in files.items() if (count := _read(file))}
-    missing = [run for key, run in by_key.items() if key not in counts]
+    missing = [run for key, run in by_key.items() if key not in counts and not isinstance(run.network, Part)]
     for run, count in zip(missing, _count(missing) if missing else [], strict=True):
         counts[costs.count_key(run)] = count
         _write(files[costs.count_key(run)], count)
     return counts
 
 
-def _count(runs: Sequence[Run]) -> list[NetworkCount]:
+def count_own_networks(matrix: Matrix) -> None:
+    """Count the operations of the networks of one's own in a matrix, which runs their code in a process of its own.
+
+    Raises CebctlError if one can't be built, or does not take the images.
+    """
+    own = {
+        costs.count_key(planned.run): planned.run for planned in matrix.runs if isinstance(planned.run.network, Part)
+    }
+    files = _files(own)
+    missing = [run for key, run in own.items() if _read(files[key]) is None]
+    if not missing:
+        return
+    with tempfile.TemporaryDirectory(prefix="cebctl-") as folder:
+        for path, content in own_parts.snapshot_sources(matrix.parts).items():
+            Path(folder, path).parent.mkdir(parents=True, exist_ok=True)
+            Path(folder, path).write_bytes(content)
+        for run, count in zip(missing, _count(missing, "--parts", folder), strict=True):
+            _write(files[costs.count_key(run)], count)
+
+
+def _count(runs: Sequence[Run], *options: str) -> list[NetworkCount]:
     # The engine imports torch, which takes seconds and memory that `plan` does not need otherwise.
-    process = subprocess.run(
-        [sys.executable, "-P", "-m", "jobs.engine.flops"],
-        input=msgspec.json.encode(runs),
-        capture_output=True,
-        # First, because the user's own PYTHONPATH may hold a package of this name too.
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(":")},
-    )
+    try:
+        process = subprocess.run(
+            [sys.executable, "-P", "-m", "jobs.engine.flops", *options],
+            input=msgspec.json.encode(runs),
+            capture_output=True,
+            # First, because the user's own PYTHONPATH may hold a package of this name too.
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(":")},
+            timeout=COUNT_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        names = ", ".join(sorted({str(getattr(run.network, "origin", "a network")) for run in runs}))
+        raise CebctlError(f"counting operations: {names}: not done after {COUNT_SECONDS} s") from None
     if process.returncode:
         lines = process.stderr.decode(errors="replace").strip().splitlines()
-        raise CebctlError(f"counting operations: {lines[-1] if lines else process.returncode}")
+        message = lines[-1] if lines else f"ended with {process.returncode}"
+        raise CebctlError(f"counting operations: {message.removeprefix('jobs.own_parts.PartError: ')}")
     return msgspec.json.decode(process.stdout, type=list[NetworkCount])
 
 

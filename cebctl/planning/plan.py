@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -209,8 +209,7 @@ class Plan:
                 "gpu_hours": self.hours,
                 "gpu_hours_to_do": self.hours_to_do,
                 "gpu_hours_basis": {
-                    basis: sum(estimate.basis == basis for estimate in self.estimates)
-                    for basis in ("measured", "counted")
+                    basis: sum(estimate.basis == basis for estimate in self.estimates) for basis in get_args(Basis)
                 },
                 "gpus": self.gpus,
                 "device": "gpu" if self.uses_gpus else "cpu",
@@ -241,7 +240,7 @@ class Plan:
                 "stages": [
                     {"stage": stage.stage, "state": stage.state, "generation": stage.generation} for stage in run.stages
                 ],
-                "gpu_hours": estimate.hours,
+                "gpu_hours": None if estimate.basis == "not counted" else estimate.hours,
                 "gpu_hours_to_do": float(hours[run.planned.run_id]),
                 "gpu_hours_basis": estimate.basis,
                 "gpu": estimate.gpu,

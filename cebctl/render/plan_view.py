@@ -22,7 +22,7 @@ from experiments.benchmarks import NOT_RUNNABLE, AnyBenchmark, Attack, Transfer,
 from experiments.matrix.planned_run import PlannedRun, format_value
 from experiments.resources import format_resources
 
-_BASIS = {"measured": "measured", "counted": "FLOPs"}
+_BASIS = {"measured": "measured", "counted": "FLOPs", "not counted": "not counted"}
 
 
 def print_plan(plan: Plan, *, full: bool = False) -> None:
@@ -91,7 +91,8 @@ def _family_table(plan: Plan) -> Table:
         counts = count_states(family.runs).items()
         states = " ".join(f"[{STATE_STYLES[state].terminal}]{n:,} {state}[/]" for state, n in counts if n)
         basis = " + ".join(_BASIS[basis] for basis in sorted(family.bases, reverse=True))
-        cells += [_axes(family), str(len(family.runs)), states, _cost(plan, family.hours), basis]
+        cost = "–" if family.bases == {"not counted"} else _cost(plan, family.hours)
+        cells += [_axes(family), str(len(family.runs)), states, cost, basis]
         if plan.uses_gpus:
             memory = f"{max(estimate.memory_gib or 0.0 for estimate in family.estimates):.0f}"
             fits = all(estimate.fits for estimate in family.estimates)
@@ -204,6 +205,11 @@ def _time_lines(plan: Plan) -> list[str]:
         lines.append("measured: training of the same network, data, batch and device, in this store")
     if "counted" in bases:
         lines.append(f"FLOPs: counted operations over {_rates(plan)}; good to a factor of two")
+    if "not counted" in bases:
+        number = sum(estimate.basis == "not counted" for estimate in plan.estimates)
+        lines.append(
+            f"not counted: {number} runs of networks of one's own, which `--count` counts by running their code"
+        )
     return lines
 
 

@@ -117,7 +117,7 @@ def submit(
         if not stages:
             return None, status
         postponed = _postponed_runs(runs, stages) if again and again.train else []
-        snapshot = provenance.freeze(home)
+        snapshot = provenance.freeze(home, matrix.parts)
         batches = executor.batches(name, matrix, stages, observations)
         claims = [claim for batch in batches for claim in batch.claims]
         postponed_claims: list[tuple[Claim, str]] = []

@@ -30,7 +30,7 @@ from experiments.errors import Fault, expected
 from experiments.matrix import selection, yaml_nodes
 from experiments.matrix.axis_values import read_axis
 from experiments.matrix.planned_run import PlannedRun
-from experiments.matrix.spec_fields import TAG, describe_type, schema
+from experiments.matrix.spec_fields import TAG, Schema, describe_type, schema
 from experiments.matrix.yaml_nodes import fault_at
 from experiments.spec import Xent
 
@@ -49,14 +49,14 @@ class BenchmarkEntry:
     source: tuple[selection.Selection, Node] | None
 
 
-def read(node: Node | None, faults: list[Fault]) -> list[BenchmarkEntry]:
-    """Return every entry of the section and add its faults to `faults`."""
+def read(node: Node | None, faults: list[Fault], runs: Schema) -> list[BenchmarkEntry]:
+    """Return every entry of the section and add its faults to `faults`; `runs` has the fields that select runs."""
     if node is None:
         return []
     if not isinstance(node, SequenceNode):
         faults.append(fault_at(node, "evaluate: expected a list of benchmarks"))
         return []
-    return [entry for item in node.value if (entry := _entry(item, faults))]
+    return [entry for item in node.value if (entry := _entry(item, faults, runs))]
 
 
 def resolve(
@@ -163,7 +163,7 @@ def _attack_faults(benchmark: AnyBenchmark, info: DatasetInfo) -> Iterator[str]:
         yield f"draws: {benchmark.version} judges mean encodings and draws no z; expected version: rand beside it"
 
 
-def _entry(item: Node, faults: list[Fault]) -> BenchmarkEntry | None:
+def _entry(item: Node, faults: list[Fault], runs: Schema) -> BenchmarkEntry | None:
     """Return one entry: a name, or `name: {parameters}` with lists as axes."""
     kinds = schema(AnyBenchmark).sections[()].kinds
     single = isinstance(item, MappingNode) and len(item.value) == 1
@@ -179,11 +179,11 @@ def _entry(item: Node, faults: list[Fault]) -> BenchmarkEntry | None:
             faults.append(fault_at(parameters, f"{name.value}: expected a mapping of parameters"))
             return None
         parameters = None
-    return _parameters(item, name, parameters, faults)
+    return _parameters(item, name, parameters, faults, runs)
 
 
 def _parameters(
-    item: Node, name: ScalarNode, parameters: MappingNode | None, faults: list[Fault]
+    item: Node, name: ScalarNode, parameters: MappingNode | None, faults: list[Fault], runs: Schema
 ) -> BenchmarkEntry | None:
     """Return an entry with the axes of its parameters multiplied out and its two selections read."""
     tree = schema(AnyBenchmark)
@@ -194,7 +194,7 @@ def _parameters(
     selections: dict[str, tuple[selection.Selection, Node]] = {}
     for key, node in pairs:
         if key.value == ONLY or (key.value == SOURCE and SOURCE in fields):
-            if (selected := selection.read(node, faults)) is not None:
+            if (selected := selection.read(node, faults, runs)) is not None:
                 selections[key.value] = selected, node
         elif key.value not in fields:
             allowed = expected((*fields, ONLY), key.value)

@@ -14,7 +14,7 @@ from experiments.errors import Fault, expected
 from experiments.matrix import selection
 from experiments.matrix.axis_values import MAX_RUNS, read_axis
 from experiments.matrix.layering import AXIS, VARIANT, Assembler, LayeredLeaves, tag_layer
-from experiments.matrix.spec_fields import Path, Value, flatten, read_assignments, schema, set_twice
+from experiments.matrix.spec_fields import Path, Schema, Value, flatten, read_assignments, set_twice
 from experiments.matrix.yaml_nodes import fault_at
 from experiments.spec import Run
 
@@ -48,7 +48,10 @@ class Grid:
 class GridReader:
     """Reads grids and adds their faults to `faults`."""
 
-    def __init__(self, variants: Mapping[str, Option], seeds: Sequence[Option], faults: list[Fault]) -> None:
+    def __init__(
+        self, tree: Schema, variants: Mapping[str, Option], seeds: Sequence[Option], faults: list[Fault]
+    ) -> None:
+        self._tree = tree
         self._variants = variants
         self._seeds = seeds
         self._faults = faults
@@ -85,11 +88,11 @@ class GridReader:
         for axis in axes:
             values = {path: value for option in reversed(axis) for path, value in option.items()}
             repeated = values.keys() & earlier.keys()
-            self._faults += [set_twice(schema(Run), path, earlier[path], values[path]) for path in repeated]
+            self._faults += [set_twice(self._tree, path, earlier[path], values[path]) for path in repeated]
             earlier = values | earlier
 
     def _axis(self, key: Node, value: Node) -> list[Option]:
-        tree = schema(Run)
+        tree = self._tree
         try:
             path = tree.resolve(key.value)
         except LookupError as error:
@@ -120,13 +123,13 @@ class GridReader:
 
     def _exclusions(self, node: Node | None) -> list[selection.Selection]:
         items = self._items(node, "exclude: expected a list of selections")
-        return [selected for item in items if (selected := selection.read(item, self._faults)) is not None]
+        return [selected for item in items if (selected := selection.read(item, self._faults, self._tree)) is not None]
 
     def _inclusions(self, node: Node | None) -> list[tuple[Option, Node]]:
         return [
             ({**seed, **extra}, item)
             for item in self._items(node, "include: expected a list of mappings")
-            for extra in [read_assignments(schema(Run), item, (), self._faults)]
+            for extra in [read_assignments(self._tree, item, (), self._faults)]
             for seed in self._seeds
         ]
 

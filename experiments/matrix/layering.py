@@ -16,7 +16,8 @@ from yaml.nodes import Node
 
 from experiments import consistency, lineage
 from experiments.errors import Fault, expected
-from experiments.matrix.spec_fields import TAG, Path, Value, nest, schema, without_absent
+from experiments.matrix.part_references import OwnParts
+from experiments.matrix.spec_fields import TAG, Path, Schema, Value, nest, read_value, without_absent
 from experiments.matrix.yaml_nodes import fault_at
 from experiments.spec import Run
 
@@ -53,7 +54,8 @@ class Assembler:
     """Builds runs. It makes one plan for each combination of layers and tags, and one object for equal sections of
     different runs: a large matrix has many, and comparing them by identity is quick."""
 
-    def __init__(self) -> None:
+    def __init__(self, tree: Schema, parts: OwnParts) -> None:
+        self._tree, self._parts = tree, parts
         self._plans: dict[Any, _MergePlan] = {}
         self._sections: dict[Any, Any] = {}
         self._types = {info.name: info.type for info in msgspec.structs.fields(Run)}
@@ -66,12 +68,16 @@ class Assembler:
         )
         plan = self._plans.get(key)
         if plan is None:
-            plan = self._plans[key] = _merge(leaves)
+            plan = self._plans[key] = _merge(self._tree, leaves)
         for path, message in plan.problems:
             faults.append(fault_at(leaves[path].value.node if path in leaves else node, message))
         if plan.problems:
             return None
-        sections = {name: self._section(name, paths, leaves) for name, paths in plan.sections}
+        try:
+            sections = {name: self._section(name, paths, leaves) for name, paths in plan.sections}
+        except msgspec.ValidationError:
+            self._add_type_faults(plan, leaves, faults)
+            return None
         run = Run(**sections, **{path[0]: leaves[path].value.value for path in plan.scalars})
         if (schedule := lineage.resolved_schedule(run)) is not run.schedule:
             run = msgspec.structs.replace(run, schedule=schedule)
@@ -88,16 +94,24 @@ class Assembler:
         key = (paths, *[leaves[path].value.value for path in paths])
         if key not in self._sections:
             nested = nest({path[1:]: leaves[path].value.value for path in paths})
-            self._sections[key] = without_absent(msgspec.convert(nested, self._types[name]))
+            spec = msgspec.convert(self._parts.to_spec(nested, (name,)), self._types[name])
+            self._sections[key] = without_absent(spec)
         return self._sections[key]
 
+    def _add_type_faults(self, plan: _MergePlan, leaves: LayeredLeaves, faults: list[Fault]) -> None:
+        """Add a fault for each leaf whose value another kind of its section would take, but not the one chosen."""
+        for path in (path for _, paths in plan.sections for path in paths if path[-1] != TAG):
+            tag = leaves[(*path[:-1], TAG)].value.value if (*path[:-1], TAG) in leaves else ""
+            info = self._tree.sections[path[:-1]].fields(tag)[path[-1]]
+            read_value(info.type, leaves[path].value.node, self._tree.short(path), faults)
 
-def _merge(leaves: LayeredLeaves) -> _MergePlan:
+
+def _merge(tree: Schema, leaves: LayeredLeaves) -> _MergePlan:
     layers = {path: item.layer for path, item in leaves.items()}
     tags = {path: item.value.value for path, item in leaves.items() if path[-1] == TAG}
     surviving: list[Path] = []
     problems: list[tuple[Path, str]] = []
-    _merge_section((), list(layers), layers, tags, surviving, problems)
+    _merge_section(tree, (), list(layers), layers, tags, surviving, problems)
     sections: dict[str, list[Path]] = {}
     for path in sorted(path for path in surviving if len(path) > 1):
         sections.setdefault(path[0], []).append(path)
@@ -106,6 +120,7 @@ def _merge(leaves: LayeredLeaves) -> _MergePlan:
 
 
 def _merge_section(
+    tree: Schema,
     section_path: Path,
     set_paths: list[Path],
     layers: Mapping[Path, int],
@@ -117,7 +132,6 @@ def _merge_section(
 
     `set_paths` are the leaves that some layer sets in it.
     """
-    tree = schema(Run)
     section = tree.sections[section_path]
     owner = ".".join(section_path)
     tag_path = (*section_path, TAG)
@@ -132,7 +146,7 @@ def _merge_section(
         groups.setdefault(path[len(section_path)], []).append(path)
     for name, paths in groups.items():
         if name in fields and (*section_path, name) in tree.sections:
-            _merge_section((*section_path, name), paths, layers, tags, surviving, problems)
+            _merge_section(tree, (*section_path, name), paths, layers, tags, surviving, problems)
         elif name in fields or (name == TAG and section.tagged):
             surviving.extend(paths)
         elif min(layers[path] for path in paths) >= layers.get(tag_path, BASE):

@@ -31,7 +31,7 @@ from yaml.nodes import MappingNode, Node
 
 from experiments import identity
 from experiments.errors import Fault, MatrixError, expected
-from experiments.matrix import evaluate_section, resources_section, run_axes, yaml_nodes
+from experiments.matrix import evaluate_section, part_references, resources_section, run_axes, yaml_nodes
 from experiments.matrix.axis_values import MAX_RUNS, read_axis
 from experiments.matrix.grids import Grid, GridReader, Option, expand
 from experiments.matrix.layering import BASE, Assembler, tag_layer
@@ -64,15 +64,17 @@ class _Reader:
         root = yaml_nodes.compose(self.path)
         sections = self._sections(root)
         title = self._title(sections.get("title"))
+        self._read_parts(sections)
         base = self._fields(sections.get("base"))
         variants = self._variants(sections.get("variants"))
         seeds = self._seeds(sections.get("seeds"))
         # A matrix without grids is one run for each seed.
-        grids = GridReader(variants, seeds, self.faults).read(sections.get("grids")) or [Grid(root, [[{}], seeds])]
+        reader = GridReader(self.tree, variants, seeds, self.faults)
+        grids = reader.read(sections.get("grids")) or [Grid(root, [[{}], seeds])]
         # With a fault so far, the runs would be others than those that the author means.
         is_expandable = not self.faults
-        entries = evaluate_section.read(sections.get("evaluate"), self.faults)
-        rules = resources_section.read(sections.get("resources"), self.faults)
+        entries = evaluate_section.read(sections.get("evaluate"), self.faults, self.tree)
+        rules = resources_section.read(sections.get("resources"), self.faults, self.tree)
         report = self._report(sections.get("report"))
         runs = self._expand(root, base, grids) if is_expandable else []
         benchmarks, by_run = evaluate_section.resolve(entries, runs, self.faults) if runs else ((), [])
@@ -80,7 +82,7 @@ class _Reader:
             raise MatrixError(self.path, self.faults)
         if any(by_run):
             runs = [replace(run, benchmarks=own) for run, own in zip(runs, by_run, strict=True)]
-        return Matrix(self.path, title, tuple(runs), benchmarks, rules, report)
+        return Matrix(self.path, title, tuple(runs), benchmarks, rules, report, self.parts)
 
     def _fault(self, node: Node, message: str) -> None:
         self.faults.append(fault_at(node, message))
@@ -91,6 +93,16 @@ class _Reader:
                 self._fault(key, f"unknown field {key.value!r} of a matrix; {expected(SECTIONS, key.value)}")
         return {key.value: value for key, value in root.value}
 
+    def _read_parts(self, sections: Mapping[str, Node]) -> None:
+        """Read the parts of one's own, which decide the fields that runs have. Raises MatrixError for faults in them:
+        without its parts, the matrix would seem to have further faults."""
+        of_runs = [sections[name] for name in ("base", "variants", "grids") if name in sections]
+        faults_before = len(self.faults)
+        self.parts = part_references.read(of_runs, self.path.parent, self.faults)
+        if len(self.faults) > faults_before:
+            raise MatrixError(self.path, self.faults)
+        self.tree = self.parts.schema()
+
     def _title(self, node: Node | None) -> str:
         if node is None:
             return self.path.stem
@@ -100,7 +112,7 @@ class _Reader:
         return str(title)
 
     def _fields(self, node: Node | None) -> Option:
-        return read_assignments(schema(Run), node, (), self.faults) if node is not None else {}
+        return read_assignments(self.tree, node, (), self.faults) if node is not None else {}
 
     def _variants(self, node: Node | None) -> dict[str, Option]:
         if node is None:
@@ -111,7 +123,7 @@ class _Reader:
         return {key.value: self._fields(value) for key, value in node.value}
 
     def _seeds(self, node: Node | None) -> list[Option]:
-        return read_axis(schema(Run), ("seed",), "seeds", node, self.faults) if node is not None else [{}]
+        return read_axis(self.tree, ("seed",), "seeds", node, self.faults) if node is not None else [{}]
 
     def _report(self, node: Node | None) -> ReportSpec:
         if node is None:
@@ -125,7 +137,7 @@ class _Reader:
             return []
         faults: list[Fault] = []
         runs: list[tuple[Run, Node]] = []
-        assembler, leaves = Assembler(), tag_layer(base, BASE)
+        assembler, leaves = Assembler(self.tree, self.parts), tag_layer(base, BASE)
         for grid in grids:
             runs += expand(grid, leaves, assembler, faults)
         if faults:
@@ -139,7 +151,7 @@ class _Reader:
 
     def _label(self, runs: list[tuple[Run, Node]], axis_paths: set[Path]) -> list[PlannedRun]:
         """Return the runs with their identities, names and axes; the second of two equal runs is a fault."""
-        labels = run_axes.label_axes([run for run, _ in runs], axis_paths)
+        labels = run_axes.label_axes([run for run, _ in runs], axis_paths, self.tree)
         nodes: dict[str, Node] = {}
         planned = []
         for (run, node), name, axes in zip(runs, _names(labels), labels, strict=True):

@@ -11,9 +11,10 @@ from typing import Any
 from experiments.benchmarks import AnyBenchmark, format_eps
 from experiments.errors import InputError, expected
 from experiments.matrix import selection
+from experiments.matrix.part_references import OwnParts
 from experiments.matrix.report_section import ReportSpec
 from experiments.matrix.resources_section import Rules
-from experiments.matrix.spec_fields import Path, flatten, schema
+from experiments.matrix.spec_fields import Path, Schema, flatten
 from experiments.resources import Resources, Stage
 from experiments.spec import Run
 
@@ -48,6 +49,8 @@ class Matrix:
     """Every benchmark that some run is evaluated on."""
     rules: Rules = field(default_factory=Rules)
     report: ReportSpec = field(default_factory=ReportSpec)
+    parts: OwnParts = field(default_factory=OwnParts)
+    """The parts of one's own that it names."""
 
     @property
     def name(self) -> str:
@@ -62,11 +65,12 @@ class Matrix:
         """Return the matrix with the selected runs alone. Raises InputError if the selection matches none."""
         if not text:
             return self
-        selected = selection.parse(text)
+        tree = self.parts.schema()
+        selected = selection.parse(text, tree)
         runs = tuple(run for run in self.runs if selected.matches(run.leaves))
         if not runs:
             wrong = f"selects none of the {len(self.runs)} runs of {self.path}"
-            raise InputError(f"--only {text!r}", wrong, _existing_values(selected, self.runs))
+            raise InputError(f"--only {text!r}", wrong, _existing_values(selected, self.runs, tree))
         return replace(self, runs=runs)
 
 
@@ -82,13 +86,13 @@ def format_value(value: Any) -> str:
     return format_eps(value) if isinstance(value, float) else str(value)
 
 
-def _existing_values(selected: selection.Selection, runs: Iterable[PlannedRun]) -> str:
+def _existing_values(selected: selection.Selection, runs: Iterable[PlannedRun], tree: Schema) -> str:
     """Return the values that the runs have in the first condition that none satisfies: `rho is 5, 3, 1 there`."""
     leaves_by_run = [run.leaves for run in runs]
     for condition in selected.conditions:
         if not any(condition.matches(leaves) for leaves in leaves_by_run):
             values = dict.fromkeys(leaves[condition.path] for leaves in leaves_by_run if condition.path in leaves)
-            name = schema(Run).short(condition.path)
+            name = tree.short(condition.path)
             if not values:
                 return f"none of them has {name}"
             if any(isinstance(value, str) for value in values):

@@ -21,7 +21,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from experiments.errors import Fault, InputError, expected
 from experiments.matrix import selection
-from experiments.matrix.spec_fields import Path, Value, nest, read_assignments, schema
+from experiments.matrix.spec_fields import Path, Schema, Value, nest, read_assignments, schema
 from experiments.matrix.yaml_nodes import fault_at
 from experiments.resources import STAGES, Resources, Stage
 
@@ -50,8 +50,11 @@ class Rules:
         return self._cache[stage, matching]
 
 
-def read(node: Node | None, faults: list[Fault]) -> Rules:
-    """Return the rules of a `resources` section and add its faults to `faults`."""
+def read(node: Node | None, faults: list[Fault], runs: Schema) -> Rules:
+    """Return the rules of a `resources` section and add its faults to `faults`.
+
+    `runs` has the fields that select runs.
+    """
     if node is None:
         return Rules()
     if not isinstance(node, MappingNode):
@@ -61,18 +64,20 @@ def read(node: Node | None, faults: list[Fault]) -> Rules:
     overrides = []
     for key, value in node.value:
         if key.value == "when":
-            overrides = [rule for item in _items(value, faults) if (rule := _override(item, faults))]
+            overrides = [rule for item in _items(value, faults) if (rule := _override(item, faults, runs))]
     return Rules(base, tuple(overrides))
 
 
-def _override(item: Node, faults: list[Fault]) -> tuple[selection.Selection, Mapping[Stage, Assigned]] | None:
+def _override(
+    item: Node, faults: list[Fault], runs: Schema
+) -> tuple[selection.Selection, Mapping[Stage, Assigned]] | None:
     only = [value for key, value in item.value if key.value == "only"] if isinstance(item, MappingNode) else []
     if not isinstance(item, MappingNode) or not only or not isinstance(only[0], ScalarNode):
         faults.append(fault_at(item, "when: expected `only: a selection` and the resources of some stages"))
         return None
     stages = _stages(item, ("only",), faults)
     try:
-        return selection.parse(only[0].value), stages
+        return selection.parse(only[0].value, runs), stages
     except InputError as error:
         faults.append(fault_at(only[0], str(error)))
         return None

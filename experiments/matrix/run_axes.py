@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import UNSET, Struct
 
-from experiments.matrix.spec_fields import TAG, Path, flatten, schema
+from experiments.matrix.spec_fields import TAG, Path, Schema, flatten
 from experiments.spec import Run
 
 ALWAYS: frozenset[Path] = frozenset({("objective", TAG), ("objective", "rho")})
@@ -20,14 +20,14 @@ _BEST_SECTIONS = ("adversary", "network", "data", "objective", "optimiser")
 """The sections whose fields describe a variant best, in this order; the others follow in the order of the spec."""
 
 
-def label_axes(runs: Sequence[Run], axis_paths: Collection[Path]) -> list[dict[str, Any]]:
+def label_axes(runs: Sequence[Run], axis_paths: Collection[Path], tree: Schema) -> list[dict[str, Any]]:
     """Return for each run its axes under their short names, in the order of the spec.
 
     `axis_paths` are the fields that grids name as axes.
     """
-    tree = schema(Run)
     columns = _Columns(runs)
-    order = {path: index for index, path in enumerate(tree.leaves)}
+    sections = list(dict.fromkeys(path[0] for path in tree.leaves))  # the fields of parts are behind all others
+    order = {path: sections.index(path[0]) * len(tree.leaves) + index for index, path in enumerate(tree.leaves)}
     paths = sorted(_choose_axes(columns, frozenset(axis_paths), order), key=order.__getitem__)
     return columns.select({path: tree.short(path) for path in paths})
 

@@ -26,7 +26,7 @@ from yaml.nodes import Node, ScalarNode
 from experiments.benchmarks import AnyBenchmark, column, full_column, measures, tag
 from experiments.errors import Fault, InputError, expected
 from experiments.matrix import yaml_nodes
-from experiments.matrix.spec_fields import Path, flatten, plain, schema
+from experiments.matrix.spec_fields import Path, Schema, flatten, plain, schema
 from experiments.spec import Run
 
 _TOKEN = re.compile(r"\s*(?:(?P<op><=|>=|!=|==|=|<|>)|(?P<punct>[(),])|(?P<word>\"[^\"]*\"|'[^']*'|[^\s,()=<>!\"']+))")
@@ -72,19 +72,22 @@ class Selection:
         return all(condition.matches(leaves) for condition in self.conditions)
 
 
-def parse(text: str) -> Selection:
-    """Parse a selection. Raises InputError with the place in the text, the fault and what is allowed."""
-    return _Parser(text).selection()
+def parse(text: str, tree: Schema | None = None) -> Selection:
+    """Parse a selection of runs, whose fields `tree` has if some are of a matrix's own parts.
+
+    Raises InputError with the place in the text, the fault and what is allowed.
+    """
+    return _Parser(text, tree or schema(Run)).selection()
 
 
-def read(node: Node, faults: list[Fault]) -> Selection | None:
+def read(node: Node, faults: list[Fault], tree: Schema) -> Selection | None:
     """Return the selection of a node, or None and add its fault to `faults`."""
     text = yaml_nodes.plain(node)
     if not isinstance(text, str):
         faults.append(yaml_nodes.fault_at(node, "expected a selection such as rho = 3"))
         return None
     try:
-        return parse(text)
+        return parse(text, tree)
     except InputError as error:
         faults.append(yaml_nodes.fault_at(node, str(error)))
         return None
@@ -94,7 +97,7 @@ def benchmarks(text: str, among: Sequence[AnyBenchmark]) -> list[AnyBenchmark]:
     """Return the benchmarks that a selection names. Raises InputError if it is none, or names none of these."""
     if exact := [benchmark for benchmark in among if text.strip() in _full_columns(benchmark)]:
         return exact
-    parser = _Parser(text, AnyBenchmark)
+    parser = _Parser(text, schema(AnyBenchmark))
     name = parser.name()
     if name == TRAIN:
         raise InputError(f"selection {text!r}", "the training has no parameters", "--only selects the runs")
@@ -121,8 +124,8 @@ def _full_columns(benchmark: AnyBenchmark) -> list[str]:
 
 
 class _Parser:
-    def __init__(self, text: str, root: Any = Run) -> None:
-        self._text, self._schema = text, schema(root)
+    def __init__(self, text: str, tree: Schema) -> None:
+        self._text, self._schema = text, tree
         self._tokens: list[tuple[str, str, int]] = []
         position = 0
         while text[position:].strip():

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import re
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -22,9 +23,12 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from experiments.errors import Fault, expected
 from experiments.matrix import yaml_nodes
 from experiments.matrix.yaml_nodes import fault_at
+from experiments.spec import Part
 
 Path = tuple[str, ...]
 TAG = "name"
+FROM = "from"
+"""The key that chooses a part of one's own, as `name` a built-in kind."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +60,28 @@ class Schema:
     """Every section and leaf below one struct type, or below a tagged union of them."""
 
     root: Any
+    own_parts: Mapping[Path, Sequence[type[Struct]]] = field(default_factory=dict)
+    """The fields of parts of one's own, further kinds of the sections at these paths."""
     sections: dict[Path, SchemaSection] = field(default_factory=dict)
     leaves: dict[Path, Any] = field(default_factory=dict)
-    """The type of each leaf. Where kinds of a section share a field name, they share its type."""
+    """The type of each leaf. Of a field that several kinds of a section have, the union of their types."""
 
     def __post_init__(self) -> None:
         self._add((), self.root)
         self._by_suffix: dict[str, set[Path]] = {}
-        for path in (*self.leaves, *(p for p in self.sections if p)):
+        self._index(self.leaves)
+        # A built-in field keeps its short name beside a part's of the same name.
+        built_in = self._by_suffix
+        self._by_suffix = {}
+        for path, kinds in self.own_parts.items():
+            earlier = set(self.leaves)
+            self._add_kinds(path, kinds)
+            self._index(leaf for leaf in self.leaves if leaf not in earlier)
+        self._by_suffix |= built_in
+
+    def _index(self, leaves: Iterable[Path]) -> None:
+        sections = [path for path in self.sections if path]
+        for path in (*leaves, *sections):
             target = self.canonical(path)
             for start in range(len(path)):
                 self._by_suffix.setdefault(".".join(path[start:]), set()).add(target)
@@ -108,13 +126,16 @@ class Schema:
         return ".".join(path)
 
     def _add(self, path: Path, kind: Any) -> None:
-        structs = _structs(kind)
-        tags = {tag: struct for struct in structs for tag in _kinds(struct) or (_tag(struct),)}
-        section = SchemaSection(path, tags)
-        self.sections[path] = section
+        # A part is no kind that a matrix chooses by name: it adds its own.
+        self.sections[path] = SchemaSection(path, {})
+        self._add_kinds(path, [struct for struct in _structs(kind) if not issubclass(struct, Part)])
+
+    def _add_kinds(self, path: Path, kinds: Sequence[type[Struct]]) -> None:
+        tags = {tag: struct for struct in kinds for tag in _kinds(struct) or (_tag(struct),)}
+        section = self.sections[path] = SchemaSection(path, {**self.sections[path].kinds, **tags})
         if section.tagged:
-            self.leaves[(*path, TAG)] = Literal[tuple(tags)]
-        for struct in structs:
+            self.leaves[(*path, TAG)] = Literal[tuple(section.kinds)]
+        for struct in kinds:
             for name, info in _struct_fields(struct).items():
                 if name == TAG and section.tagged:
                     continue
@@ -123,7 +144,7 @@ class Schema:
                 else:
                     kind = _without_unset(info.type)
                     earlier = self.leaves.setdefault((*path, name), kind)
-                    # The same leaf in two kinds may differ in its default or in its literals.
+                    # The same leaf in two kinds may differ in its default, in its literals, or in a part in all.
                     if earlier != kind:
                         self.leaves[(*path, name)] = Union[earlier, kind]  # noqa: UP007
 
@@ -149,10 +170,11 @@ def read_assignments(tree: Schema, node: Node, prefix: Path, faults: list[Fault]
         faults.append(fault_at(node, f"{'.'.join(prefix) or 'here'}: expected a mapping of fields"))
         return values
     for key, value in node.value:
+        is_tagged = prefix in tree.sections and tree.sections[prefix].tagged
         try:
-            path = tree.resolve(".".join((*prefix, key.value)))
+            path = tree.resolve(".".join((*prefix, TAG if is_tagged and key.value == FROM else key.value)))
         except LookupError as error:
-            faults.append(fault_at(key, _unknown_field(tree, prefix, key.value) or str(error)))
+            faults.append(fault_at(key, _unknown_field(tree, prefix, key.value, node) or str(error)))
             continue
         for leaf, item in read_field(tree, path, value, faults).items():
             if leaf in values:
@@ -184,7 +206,7 @@ def read_value(kind: Any, node: Node, name: str, faults: list[Fault]) -> Value |
     """Return the node as a value of this type, or None and add the fault `name: expected …, got …`."""
     raw = plain(kind, node)
     try:
-        value = msgspec.convert(raw, kind, strict=True)
+        value = _convert(raw, kind)
         if isinstance(value, float) and not math.isfinite(value):  # 1e999
             raise msgspec.ValidationError
     except msgspec.ValidationError:
@@ -196,12 +218,27 @@ def read_value(kind: Any, node: Node, name: str, faults: list[Fault]) -> Value |
     return Value(value + 0.0 if isinstance(value, float) else value, node)  # -0.0 + 0.0 is 0.0: one id for both
 
 
+def _convert(raw: object, kind: Any) -> Any:
+    """Return a value as one of this type; of a union, as its first type that takes it. Raises ValidationError."""
+    # Parts and built-in kinds may have fields of one name and different numbers, which msgspec takes for no union.
+    *kinds, last = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    for item in kinds:
+        with suppress(msgspec.ValidationError):
+            return msgspec.convert(raw, item, strict=True)
+    return msgspec.convert(raw, last, strict=True)
+
+
 def flatten(value: Struct, prefix: Path = (), *, unset: bool = False) -> Iterator[tuple[Path, Any]]:
     """Yield the leaves of a struct value, tags included; with `unset` also those that are unset, else those of them
     whose absence means a value, with that value."""
-    if _tag(type(value)):
+    if isinstance(value, Part):
+        yield (*prefix, TAG), value.origin
+        yield from (((*prefix, name), item) for name, item in value.fields.items())
+    elif _tag(type(value)):
         yield (*prefix, TAG), _tag(type(value))
     for name in value.__struct_fields__:
+        if isinstance(value, Part) and name in Part.__struct_fields__:
+            continue
         item = getattr(value, name)
         if isinstance(item, Struct):
             yield from flatten(item, (*prefix, name), unset=unset)
@@ -278,13 +315,15 @@ def _bounds(meta: Meta) -> str:
     return (" " + " and ".join(bounds) if bounds else "") + unit
 
 
-def _unknown_field(tree: Schema, prefix: Path, name: str) -> str:
-    """Return the fault of a name that is unknown in a section, with the section's fields; '' outside of sections."""
+def _unknown_field(tree: Schema, prefix: Path, name: str, node: MappingNode) -> str:
+    """Return the fault of a name that is unknown in a section, with the fields of the kind that its mapping chooses, or
+    of all kinds; '' outside of sections."""
     if not prefix or prefix not in tree.sections:
         return ""
     section = tree.sections[prefix]
     allowed = {TAG} if section.tagged else set()
-    for tag in section.kinds:
+    chosen = [value.value for key, value in node.value if key.value in (TAG, FROM) and value.value in section.kinds]
+    for tag in chosen or section.kinds:
         allowed |= set(section.fields(tag))
     return f"{'.'.join(prefix)}: unknown field {name!r}; {expected(allowed, name)}"
 

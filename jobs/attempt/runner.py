@@ -16,7 +16,7 @@ from experiments import numerics
 from experiments.errors import CebctlError
 from experiments.lineage import parent_id
 from experiments.spec import Run
-from jobs import checkpoint_files, provenance, spec_file
+from jobs import checkpoint_files, own_parts, provenance, spec_file
 from jobs.attempt import lease
 from jobs.errors import PeerLostError, Stopped
 from jobs.journal.files import Journal
@@ -171,7 +171,7 @@ def _failure(error: Exception) -> Failed | Died:
         is_group = isinstance(error.__cause__, ExceptionGroup)  # of an evaluation: unforeseen errors
         return Failed(error=str(error), kind=kind, traceback=_traceback(error) if is_group else "")
     lines = str(error).strip().splitlines()
-    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    text = own_parts.place_of(error) + (f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__)
     # Python's MemoryError, and torch's OutOfMemoryError by its name, since torch may not be imported.
     kind = "memory" if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ else "error"
     return Failed(error=text, traceback=_traceback(error), kind=kind)

@@ -2,19 +2,22 @@
 
 python -m jobs.engine.flops --write experiments    regenerates experiments/flops.json for the matrices there
 python -m jobs.engine.flops < specs.json           counts the runs of a JSON list, a JSON list in the same order
+                            --parts FOLDER         with the sources of parts of one's own in this folder
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import msgspec
 
 from experiments import costs, datasets
-from experiments.errors import InputError
+from experiments.errors import CebctlError
 from experiments.matrix.load import distinct_networks
-from experiments.spec import LibraryNetwork, Run
+from experiments.spec import LibraryNetwork, Part, Run
+from jobs import own_parts
 from jobs.engine.models import without_weights
 from jobs.engine.models.probe import probe
 
@@ -32,7 +35,7 @@ def count(run: Run) -> costs.NetworkCount:
         z_dim=measured.z_dim,
         activations=measured.activations,
         largest=measured.largest,
-        batch_norm=measured.batch_norm if isinstance(run.network, LibraryNetwork) else msgspec.UNSET,
+        batch_norm=measured.batch_norm if isinstance(run.network, LibraryNetwork | Part) else msgspec.UNSET,
     )
 
 
@@ -43,12 +46,16 @@ def main(arguments: list[str]) -> None:
         table = {costs.count_key(run): count(run) for run in distinct_networks(folder)}
         (folder / "flops.json").write_bytes(costs.encode_counts(list(table.values())))
         return
+    if arguments[:1] == ["--parts"]:
+        own_parts.use_sources(Path(arguments[1]))
     runs = msgspec.json.decode(sys.stdin.buffer.read(), type=list[Run])
-    try:
-        counts = [count(run) for run in runs]
-    except InputError as error:
-        sys.exit(str(error))
-    sys.stdout.buffer.write(costs.encode_counts(counts))
+    with os.fdopen(os.dup(1), "wb") as output:
+        os.dup2(2, 1)  # what a part prints is no count
+        try:
+            counts = [count(run) for run in runs]
+        except CebctlError as error:
+            sys.exit(str(error))
+        output.write(costs.encode_counts(counts))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from jobs.engine.models.ceb import CebModel
 from jobs.engine.models.classifiers import ConsistentClassifier, LinearClassifier
 from jobs.engine.models.library_networks import LibraryNetwork, normalisation
 from jobs.engine.models.marginal import MixtureMarginal
+from jobs.engine.models.own import own_network, own_without_weights
 from jobs.engine.models.probe import probe_z_dim
 from jobs.engine.models.resnet import ResNet
 from jobs.engine.models.small_cnn import small_cnn
@@ -37,7 +38,7 @@ def build(run: spec.Run) -> CebModel:
         network = _network(run.network, info)
     width = z_dim(run)
     backward_encoder, marginal = None, None
-    if isinstance(run.objective, spec.Ceb | spec.Cceb):
+    if isinstance(run.objective, spec.Ceb | spec.Cceb | spec.ObjectivePart):
         with _seeded(run.seed, "backward_encoder"):
             backward_encoder = BackwardEncoder(info.classes, width)
     if not isinstance(run.objective, spec.Xent):
@@ -62,10 +63,12 @@ def _network(network: spec.Network, info: DatasetInfo) -> nn.Module:
         case spec.Timm() | spec.Torchvision():
             features = _features(structs.replace(network, z_dim=None), info) if network.z_dim else None
             return LibraryNetwork(network, info, features)
+        case spec.Part():
+            return own_network(network, info)
 
 
 def z_dim(run: spec.Run) -> int:
-    """Return the dimensions of z. Those of a library's network are measured, once, on one without weights."""
+    """Return the dimensions of z. Those of a library's network or of one's own are measured on one without weights."""
     network = run.network
     match network:
         case spec.SmallCnn():
@@ -76,6 +79,8 @@ def z_dim(run: spec.Run) -> int:
             return 2048 * network.width
         case spec.Timm() | spec.Torchvision():
             return network.z_dim or _features(network, datasets.info(run.data.name))
+        case spec.Part():
+            return _features(network, datasets.info(run.data.name))
 
 
 @cache
@@ -84,10 +89,14 @@ def _features(network: spec.Network, info: DatasetInfo) -> int:
 
 
 def without_weights(network: spec.Network, info: DatasetInfo) -> nn.Module:
-    """Return the network on the meta device; one of a library's on the CPU if it can't be built or computed there.
+    """Return the network on the meta device; one of a library's or of one's own on the CPU if it can't be built or
+    computed there.
 
-    Raises InputError for a library's network that can't be built, or not for images of this size.
+    Raises InputError for a library's network that can't be built, or not for images of this size, and PartError for one
+    of one's own.
     """
+    if isinstance(network, spec.Part):
+        return own_without_weights(network, info)
     if not isinstance(network, spec.LibraryNetwork):
         with torch.device("meta"):
             return _network(network, info)

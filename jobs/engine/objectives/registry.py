@@ -5,6 +5,7 @@ from __future__ import annotations
 from experiments import spec
 from jobs.engine.objectives.cceb import CCEB
 from jobs.engine.objectives.ceb import CEB
+from jobs.engine.objectives.own import own_objective
 from jobs.engine.objectives.terms import Objective
 from jobs.engine.objectives.vib import VIB
 from jobs.engine.objectives.xent import XENT
@@ -21,3 +22,5 @@ def from_spec(objective: spec.Objective) -> Objective:
             return CEB
         case spec.Cceb():
             return CCEB
+        case spec.ObjectivePart():
+            return own_objective(objective)

@@ -1,4 +1,4 @@
-"""Dropout and stochastic depth in the networks of libraries, seeded for each image.
+"""Dropout and stochastic depth in networks of libraries and of one's own, seeded for each image.
 
 A layer's draw is a function of (seed, epoch, sample, number of the draw in the forward pass), as all other random
 numbers: the same after an interruption, in any batch, at any number of processes. So are the draws of torch's dropout
@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from experiments.spec import LibraryNetwork, Run
+from experiments.spec import LibraryNetwork, Part, Run
 from jobs.engine import randomness
 
 _CHANNELWISE = (functional.dropout1d, functional.dropout2d, functional.dropout3d)
@@ -30,8 +30,9 @@ _CHANNELWISE = (functional.dropout1d, functional.dropout2d, functional.dropout3d
 
 @contextmanager
 def sampled(run: Run, epoch: int, samples_B: Tensor) -> Iterator[None]:
-    """Draw the masks of these samples' forward pass within the context. The networks of this engine draw none."""
-    if not isinstance(run.network, LibraryNetwork):
+    """Draw the masks of these samples' forward pass within the context. This engine's networks and objectives draw
+    none."""
+    if not isinstance(run.network, LibraryNetwork | Part) and not isinstance(run.objective, Part):
         yield
         return
     devices = [samples_B.device] if samples_B.device.type == "cuda" else []

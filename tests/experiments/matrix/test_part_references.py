@@ -1,0 +1,153 @@
+"""Parts of one's own in a matrix: fields, faults with their places, names, identities."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from experiments.errors import InputError, MatrixError
+from experiments.identity import run_id
+from experiments.matrix.load import load
+from experiments.matrix.planned_run import Matrix
+from experiments.spec import ObjectivePart, Part, Run
+
+PARTS = '''import sys
+sys.exit("a matrix is read without running this")
+class Vit:
+    """A transformer."""
+    def __init__(self, image, patch: int = 4, width: float = 1, rate: float = 0.1, kind: str = "a"): pass
+def mlp(image, width: int, depth: int = 2): pass
+def free_ceb(model, f, z, y, gamma, free_nats: float = 0.1, patch: int = 1): pass
+def free_vib(model, f, z, y, gamma, *fields): pass
+'''
+BASE = "base: {data: digits, optimiser: adam, epochs: 1, batch: 8, network: small_cnn, objective: xent}\n"
+
+Load = Callable[..., Matrix]
+
+
+@pytest.fixture
+def expand(tmp_path: Path) -> Load:
+    def expand(sections: str, parts: str = PARTS) -> Matrix:
+        (tmp_path / "parts.py").write_text(parts)
+        (tmp_path / "m.yaml").write_text(BASE + sections)
+        return load(tmp_path / "m.yaml")
+
+    return expand
+
+
+def names(matrix: Matrix) -> list[str]:
+    return [run.name for run in matrix.runs]
+
+
+def test_fields_have_defaults_types_and_short_names(expand: Load) -> None:
+    matrix = expand("grids: [{network: {from: parts.py:Vit, width: 2}, patch: [2, 4], rate: 0.5}]")
+    assert names(matrix) == ["xent patch=2", "xent patch=4"]
+    network = matrix.runs[0].run.network
+    assert isinstance(network, Part) and network.origin == "parts.py:Vit"
+    assert network.fields == {"patch": 2, "width": 2.0, "rate": 0.5, "kind": "a"}
+    assert type(network.fields["width"]) is float
+    assert len(matrix.select("patch = 4").runs) == 1
+    assert not matrix.select("network = parts.py:Vit").runs[0].run.weights
+
+
+def test_it_is_a_value_of_an_axis_beside_built_in_kinds(expand: Load) -> None:
+    matrix = expand(
+        "grids:\n  - network: [small_cnn, {from: parts.py:mlp, width: 3}, parts.py:Vit]\n"
+        "    objective: [xent, {from: parts.py:free_ceb, rho: 3}]\n"
+        "    exclude: ['free_nats = 0.1, network = small_cnn']"
+    )
+    assert names(matrix) == [
+        "xent network=small_cnn width=16",
+        "xent network=parts.py:mlp width=3",
+        "parts.py:free_ceb network=parts.py:mlp width=3 rho=3",
+        "xent network=parts.py:Vit width=1",
+        "parts.py:free_ceb network=parts.py:Vit width=1 rho=3",
+    ]
+    objective = matrix.runs[-1].run.objective
+    assert isinstance(objective, ObjectivePart)
+    assert (objective.rho, objective.fields) == (3.0, {"free_nats": 0.1, "patch": 1})
+
+
+def test_a_built_in_field_keeps_its_short_name(expand: Load) -> None:
+    # `patch` is a field of two parts, `width` one of a part and of small_cnn.
+    matrix = expand(
+        "grids: [{network: {from: parts.py:Vit}, objective: parts.py:free_ceb, network.patch: [1, 2], "
+        "objective.patch: [3, 4]}]"
+    )
+    assert names(matrix)[0] == "parts.py:free_ceb network.patch=1 rho=0 objective.patch=3"
+    with pytest.raises(MatrixError, match=r"'patch' could be any of network\.patch, objective\.patch"):
+        expand("grids: [{network: parts.py:Vit, objective: parts.py:free_ceb, patch: 1}]")
+
+
+def test_a_spec_is_read_without_the_file(expand: Load) -> None:
+    run = expand("grids: [{network: {from: parts.py:Vit}, objective: {from: parts.py:free_ceb, rho: 1}}]").runs[0].run
+    assert msgspec.json.decode(msgspec.json.encode(run), type=Run) == run
+    assert hash(msgspec.json.decode(msgspec.json.encode(run), type=Run)) == hash(run)
+
+
+def test_its_source_is_part_of_the_identity_and_its_folder_is_not(expand: Load, tmp_path: Path) -> None:
+    text = "grids: [{network: {from: parts.py:Vit}}]"
+    first = expand(text.replace("FILE", "parts.py")).runs[0].run_id
+    assert first == expand(text.replace("FILE", "parts.py"), PARTS.replace("A transformer", "Another")).runs[0].run_id
+    assert (
+        first != expand(text.replace("FILE", "parts.py"), PARTS.replace('"a")', '"a", more: int = 1)')).runs[0].run_id
+    )
+    (tmp_path / "nets").mkdir()
+    (tmp_path / "nets" / "parts.py").write_text(PARTS)
+    assert first == expand(text.replace("parts.py", "nets/parts.py")).runs[0].run_id
+    matrix = load(tmp_path / "m.yaml")
+    assert matrix.runs[0].run_id == run_id(matrix.runs[0].run)
+
+
+@pytest.mark.parametrize(
+    ("sections", "place", "wrong"),
+    [
+        ("grids: [{network: {from: part.py:Vit}}]", "2:26", r"part\.py does not exist; did you mean 'parts\.py'\?"),
+        ("grids: [{network: {from: parts.py:Vitt}}]", "2:26", r"has no function or class 'Vitt'; did you mean 'Vit'\?"),
+        ("grids: [{network: {from: parts.py}}]", "2:26", "is no part; write from: FILE.py:NAME"),
+        ("grids: [{network: {from: lab.nets:Vit}}]", "2:26", "the module lab.nets is not installed here"),
+        ("grids: [{network: {from: parts.py:Vit, patches: 2}}]", "2:40", "unknown field 'patches'; did you mean"),
+        ("grids: [{network: {from: parts.py:Vit, patch: 2.5}}]", "2:47", "expected a whole number"),
+        ("grids: [{network: {from: parts.py:mlp}}]", "2:26", "network.width is missing"),
+        ("grids: [{network: {from: parts.py:mlp, width: 2, patch: 1}}]", "2:50", "unknown field 'patch'"),
+        ("grids: [{network: small_cnn, width: 1.5}, {network: parts.py:Vit}]", "2:37", "width: expected a whole"),
+        ("grids: [{objective: {from: parts.py:free_vib}}]", "2:28", r"parts\.py:8: free_vib takes \*fields"),
+        ("grids: [{schedule: {from: parts.py:Vit}}]", "2:27", "schedule: no part of one's own can be used here"),
+    ],
+)  # fmt: skip
+def test_a_fault_has_a_place_and_a_way_out(sections: str, place: str, wrong: str, expand: Load) -> None:
+    with pytest.raises(MatrixError, match=wrong) as error:
+        expand(sections)
+    assert f"m.yaml:{place}: " in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_two_files_of_one_name_can_not_be_told_apart(expand: Load, tmp_path: Path) -> None:
+    (tmp_path / "nets").mkdir()
+    (tmp_path / "nets" / "parts.py").write_text(PARTS)
+    with pytest.raises(MatrixError, match=r"nets/parts\.py:Vit would be called as parts\.py:Vit is; rename one file"):
+        expand("grids: [{network: [parts.py:Vit, nets/parts.py:Vit]}]")
+
+
+def test_a_selection_of_nothing_names_what_there_is(expand: Load) -> None:
+    matrix = expand("grids: [{network: {from: parts.py:Vit}, patch: [2, 4]}]")
+    with pytest.raises(InputError, match=r"patch is 2, 4 there"):
+        matrix.select("patch = 3")
+
+
+def test_an_installed_package_is_found_without_importing_it(
+    expand: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "site" / "lab").mkdir(parents=True)
+    (tmp_path / "site" / "lab" / "__init__.py").write_text("raise SystemExit('imported')")
+    (tmp_path / "site" / "lab" / "nets.py").write_text(PARTS)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    text = "grids: [{network: {from: lab.nets:Vit, patch: 8}}]"
+    network = expand(text).runs[0].run.network
+    assert isinstance(network, Part) and network.digest.startswith("sha256:")  # not installed: by its source
+    (tmp_path / "site" / "lab-2.5.dist-info").mkdir()
+    (tmp_path / "site" / "lab-2.5.dist-info" / "METADATA").write_text("Name: lab\nVersion: 2.5\n")
+    network = expand(text).runs[0].run.network
+    assert isinstance(network, Part)
+    assert (network.digest, network.origin) == ("lab==2.5", "lab.nets:Vit")
