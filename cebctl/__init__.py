@@ -1,14 +1,34 @@
-"""What the user types and sees."""
+"""What the user types and sees; in a program or a notebook `load_model`."""
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cebctl_command
 
+if TYPE_CHECKING:
+    from cebctl.trained_model import load_model
+
+__all__ = ["__version__", "load_model"]
 __version__ = "0.1.0"
+
+_HOMES = {"load_model": "cebctl.trained_model"}
+"""The modules of the names that are imported when they are used: they take long."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    _check_own_packages()  # the user may have imported a package of theirs meanwhile
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
 
 
 def _check_own_packages() -> None:

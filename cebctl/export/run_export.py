@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Literal
 
 from cebctl.export.tables import ExportedRun
 from cebctl.status.collect import collect_statuses
@@ -16,14 +15,13 @@ from jobs.paths import Home
 from store import queries
 from store.connect import Store
 
-Format = Literal["csv", "parquet", "tensorboard", "mlflow"]
 Write = Callable[[Matrix, Iterable[ExportedRun], Path], None]
 
 
-def export(matrix: Matrix, store: Store, home: Home, to: Format, out: Path) -> int:
-    """Write a matrix's runs, metrics and results into the folder `out`, and return the number of runs.
+def export(matrix: Matrix, store: Store, home: Home, to: str, out: Path) -> int:
+    """Write a matrix's runs, metrics and results as csv, parquet, tensorboard or mlflow; return the number of runs.
 
-    The folder appears when it is complete. Raises InputError if it exists and is not empty, can't be written, or
+    The folder `out` appears when it is complete. Raises InputError if it exists and is not empty, can't be written, or
     the format's library is not installed.
     """
     # Imported by name, so that the libraries of other formats need not be installed.

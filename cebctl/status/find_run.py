@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -59,17 +60,8 @@ def resolve_run(text: str, store: Store, home: Home) -> StoredRun:
     """
     ingest(store, home)
     runs = queries.runs(store)
-    matches = [row for row in runs if row.run_id.startswith(text) or row.label == text]
-    matches = matches or [row for row in runs if run_names.has_word_prefix(row.label, text)]
-    if not matches:
-        wrong = f"none of the {len(runs)} runs of {home.folder} has such an id or name"
-        raise InputError(f"run {text!r}", wrong, _suggestion(text, runs))
-    if len(matches) > 1:
-        names = run_names.disambiguate({row.run_id: (row.label, row.spec) for row in matches})
-        ordered = sorted(names.items(), key=lambda item: item[1])
-        candidates = run_names.join_truncated([f"{run_id} ({name})" for run_id, name in ordered])
-        raise InputError(f"run {text!r}", f"it could be any of {len(matches)}", candidates)
-    run, run_id = matches[0], matches[0].run_id
+    run_id = find_run_id(text, {row.run_id: (row.label, row.spec) for row in runs}, home.folder)
+    run = next(row for row in runs if row.run_id == run_id)
     attempts = queries.attempts(store, [run_id])
     results = queries.results(store, [run_id])
     spec = _spec(run)
@@ -81,6 +73,25 @@ def resolve_run(text: str, store: Store, home: Home) -> StoredRun:
         _versions(run, spec, results, store),
         _off_target(run, spec, attempts, store),
     )
+
+
+def find_run_id(text: str, runs: Mapping[str, tuple[str, run_names.Spec]], place: Path) -> str:
+    """Return the id that begins with `text` or whose name it is; else the one whose name begins with its words.
+
+    `runs` are names and specs by id, of the home or the matrix at `place`. Raises InputError if that is none, or
+    several.
+    """
+    matches = [run_id for run_id, (name, _) in runs.items() if run_id.startswith(text) or name == text]
+    matches = matches or [run_id for run_id, (name, _) in runs.items() if run_names.has_word_prefix(name, text)]
+    if not matches:
+        wrong = f"none of the {len(runs)} runs of {place} has such an id or name"
+        raise InputError(f"run {text!r}", wrong, _suggestion(text, runs))
+    if len(matches) > 1:
+        names = run_names.disambiguate({run_id: runs[run_id] for run_id in matches})
+        ordered = sorted(names.items(), key=lambda item: item[1])
+        candidates = run_names.join_truncated([f"{run_id} ({name})" for run_id, name in ordered])
+        raise InputError(f"run {text!r}", f"it could be any of {len(matches)}", candidates)
+    return matches[0]
 
 
 def _spec(row: RunRow) -> Run | None:
@@ -108,12 +119,12 @@ def _off_target(run: RunRow, spec: Run | None, jobs: Sequence[AttemptRow], store
     return f"the target rho was not in force when training ended: it ended at {off_target.last_rho_text(last.value)}"
 
 
-def _suggestion(text: str, runs: Sequence[RunRow]) -> str:
+def _suggestion(text: str, runs: Mapping[str, tuple[str, run_names.Spec]]) -> str:
     """Return the runs that the user may have meant, or the command that lists all of them."""
     by_name: dict[str, list[str]] = {}
-    for row in runs:
-        described = f"{row.run_id} ({row.label})"
-        for name in dict.fromkeys((row.label, run_names.without_seed(row.label), row.run_id, row.run_id[: len(text)])):
+    for run_id, (label, _) in runs.items():
+        described = f"{run_id} ({label})"
+        for name in dict.fromkeys((label, run_names.without_seed(label), run_id, run_id[: len(text)])):
             by_name.setdefault(name, []).append(described)
     close = difflib.get_close_matches(text, by_name, n=1)
     if not close:
