@@ -43,6 +43,7 @@ def contradiction(run: Run) -> Contradiction | None:
         or _optimiser_contradiction(run)
         or _library_contradiction(run)
         or _schedule_contradiction(run)
+        or _average_contradiction(run)
     )
 
 
@@ -135,4 +136,12 @@ def _schedule_contradiction(run: Run) -> Contradiction | None:
         places = "here and in the runs that it extends" if run.extends else "here"
         hint = f"write `horizon_epochs: {run.epochs:g}` {places}, or a `final_factor` > 0"
         return Contradiction("schedule.horizon_epochs", f"{wrong}; {hint}")
+    return None
+
+
+def _average_contradiction(run: Run) -> Contradiction | None:
+    if not run.ema_decay:
+        for field in ("ema_form", "ema_every", "ema_judged"):
+            if getattr(run, field) is not UNSET:
+                return Contradiction(field, f"{field}: without `ema_decay` it has no effect; leave it out")
     return None

@@ -121,10 +121,10 @@ def head_parameters(run: Run, count: NetworkCount) -> tuple[int, int]:
 
 
 def checkpoint_bytes(run: Run, count: NetworkCount) -> int:
-    """Return the size of one checkpoint: weights, and what the optimiser keeps for each."""
+    """Return the size of one checkpoint: weights, what the optimiser keeps for each, and their average."""
     head, marginal = head_parameters(run, count)
-    states = 1 + slots(run)
-    return _value_bytes(run) * ((count.parameters + head) * states + 3 * marginal)
+    states = 1 + slots(run) + _averages(run)
+    return _value_bytes(run) * ((count.parameters + head) * states + (3 + _averages(run)) * marginal)
 
 
 def slots(run: Run) -> int:
@@ -143,7 +143,7 @@ def slots(run: Run) -> int:
 def memory_gib(run: Run, count: NetworkCount, batch_per_gpu: int) -> float:
     """Return an estimate of the memory of one GPU in training, in GiB:
 
-        fixed + parameters x (weight, gradient, optimiser's slots) x 4 bytes
+        fixed + parameters x (weight, gradient, optimiser's slots, average) x 4 bytes
               + images per GPU x (activations kept + 3 x the largest one) x 2 bytes in bf16, 4 in fp32
 
     The largest ones stand for the tensors that live only in the backward pass: gradients coming in, going out, and on
@@ -157,7 +157,8 @@ def memory_gib(run: Run, count: NetworkCount, batch_per_gpu: int) -> float:
 def network_bytes(run: Run, count: NetworkCount, batch_per_gpu: int) -> float:
     """Return the part of `memory_gib` that depends on the network and the batch, in bytes."""
     head, marginal = head_parameters(run, count)
-    parameters = _value_bytes(run) * ((count.parameters + head) * (2 + slots(run)) + 4 * marginal)
+    copies = 2 + slots(run) + _averages(run)
+    parameters = _value_bytes(run) * ((count.parameters + head) * copies + (4 + _averages(run)) * marginal)
     per_image = (2 if run.precision == "bf16" else _value_bytes(run)) * (count.activations + 3 * count.largest)
     return parameters + batch_per_gpu * per_image
 
@@ -166,6 +167,10 @@ def fitting_batch(run: Run, count: NetworkCount, gib: float) -> int:
     """Return the largest number of images at once whose estimate fits into this much memory; 0 if none does."""
     without_images, with_one_image = memory_gib(run, count, 0), memory_gib(run, count, 1)
     return max(0, int((gib - without_images) / (with_one_image - without_images)))
+
+
+def _averages(run: Run) -> int:
+    return int(bool(run.ema_decay))
 
 
 def _value_bytes(run: Run) -> int:

@@ -450,6 +450,22 @@ class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     objective: Objective
     optimiser: Optimiser
     schedule: Schedule = Schedule()
+    label_smoothing: Annotated[float, Meta(ge=0, lt=1, extra={"absent": 0.0})] | UnsetType = UNSET
+    """a: the classifier's -log c(y|z) becomes (1 - a) times itself plus a times its mean over all classes (Szegedy et
+    al., 2016; the same in torch and TensorFlow). The bottleneck's terms keep y. Unset: 0."""
+    clip_norm: Positive | UnsetType = UNSET
+    """The largest norm of the gradient of all parameters but the marginal's, to which a longer one is scaled down
+    (Pascanu et al., 2013)."""
+    ema_decay: Annotated[float, Meta(ge=0, lt=1, extra={"absent": 0.0})] | UnsetType = UNSET
+    """Keep an exponential moving average of all weights and of BatchNorm's statistics, which a checkpoint holds beside
+    them. Unset: 0, none."""
+    ema_form: Literal["tensorflow"] | UnsetType = UNSET
+    """Unset: the average begins with the weights behind the first update, as torch's AveragedModel. `tensorflow`: with
+    the initial ones, its decay at the n-th update min(ema_decay, (1 + n) / (10 + n))."""
+    ema_every: Annotated[int, Meta(ge=1, extra={"absent": 1})] | UnsetType = UNSET
+    """Optimiser steps from one update of the average to the next. Unset: 1."""
+    ema_judged: Annotated[bool, Meta(extra={"absent": True})] | UnsetType = UNSET
+    """`false`: evaluations judge the weights of the last step. Unset: the average."""
     adversary: NoAdversary | PgdAdversary = NoAdversary()
     epochs: NonNegative
     """Passes over the training images; a fraction stops in the middle of one. 0: none, for imported `weights`."""

@@ -86,6 +86,7 @@ def _estimate_cache_key(run: Run) -> tuple[Any, ...]:
     return (
         run.network, run.data.name, run.data.train_subset, run.data.holdout, run.batch, run.replica_batch,
         lineage.own_epochs(run), run.precision, run.adversary, run.optimiser, type(run.objective), marginal,
+        bool(run.ema_decay),
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from yaml.nodes import Node
 from experiments import consistency, lineage
 from experiments.errors import Fault, expected
 from experiments.matrix.part_references import OwnParts
-from experiments.matrix.spec_fields import TAG, Path, Schema, Value, nest, read_value, without_absent
+from experiments.matrix.spec_fields import TAG, Path, Schema, Value, absent_value, nest, read_value, without_absent
 from experiments.matrix.yaml_nodes import fault_at
 from experiments.spec import Run
 
@@ -59,6 +59,7 @@ class Assembler:
         self._plans: dict[Any, _MergePlan] = {}
         self._sections: dict[Any, Any] = {}
         self._types = {info.name: info.type for info in msgspec.structs.fields(Run)}
+        self._absent = {name: absent_value(kind) for name, kind in self._types.items()}
 
     def run(self, leaves: LayeredLeaves, node: Node, faults: list[Fault]) -> Run | None:
         """Return the run of these leaves, or None and add faults, at the wrong leaves or else at `node`."""
@@ -78,7 +79,8 @@ class Assembler:
         except msgspec.ValidationError:
             self._add_type_faults(plan, leaves, faults)
             return None
-        run = Run(**sections, **{path[0]: leaves[path].value.value for path in plan.scalars})
+        scalars = {path[0]: leaves[path].value.value for path in plan.scalars}
+        run = Run(**sections, **{name: value for name, value in scalars.items() if value != self._absent[name]})
         if (schedule := lineage.resolved_schedule(run)) is not run.schedule:
             run = msgspec.structs.replace(run, schedule=schedule)
         if contradiction := consistency.contradiction(run):
@@ -101,8 +103,9 @@ class Assembler:
     def _add_type_faults(self, plan: _MergePlan, leaves: LayeredLeaves, faults: list[Fault]) -> None:
         """Add a fault for each leaf whose value another kind of its section would take, but not the one chosen."""
         for path in (path for _, paths in plan.sections for path in paths if path[-1] != TAG):
-            tag = leaves[(*path[:-1], TAG)].value.value if (*path[:-1], TAG) in leaves else ""
-            info = self._tree.sections[path[:-1]].fields(tag)[path[-1]]
+            section = self._tree.sections[path[:-1]]
+            tag = leaves[(*path[:-1], TAG)].value.value if (*path[:-1], TAG) in leaves else section.default
+            info = section.fields(tag)[path[-1]]
             read_value(info.type, leaves[path].value.node, self._tree.short(path), faults)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from msgspec import UNSET
 from torch import Tensor
 
 from experiments.identity import run_id
@@ -20,6 +21,9 @@ from experiments.spec import Run
 from jobs import checkpoint_files
 from jobs.engine.errors import ForeignCheckpointError, NoCheckpointError
 from jobs.engine.models import CebModel, build
+
+AVERAGE = "ema"
+"""The key of the average of the weights, in checkpoints of runs that keep one."""
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +92,8 @@ class TrainedModel(NamedTuple):
 
 
 def load_model(run: Run, folder: Path) -> TrainedModel:
-    """Return the trained model of a run from its newest intact checkpoint, on the CPU.
+    """Return the trained model of a run from its newest intact checkpoint, on the CPU: with the average of its weights
+    if it keeps one and says that it is to be judged.
 
     Raises NoCheckpointError if there is none, ForeignCheckpointError if it is another run's or network's.
     """
@@ -97,7 +102,8 @@ def load_model(run: Run, folder: Path) -> TrainedModel:
         raise NoCheckpointError(folder)
     model = build(run)
     try:
-        model.load_state_dict(loaded.state["model"])
+        averaged = run.ema_decay and run.ema_judged is UNSET
+        model.load_state_dict(loaded.state[AVERAGE]["tensors"] if averaged else loaded.state["model"])
     except RuntimeError:  # its message has a line for each tensor
         raise ForeignCheckpointError(loaded.file, "another network", f"the one of run {run_id(run)}") from None
     return TrainedModel(model.eval(), loaded.step, loaded.file)

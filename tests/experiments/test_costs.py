@@ -53,6 +53,13 @@ def test_a_checkpoint_of_the_widest_network_is_2_gb() -> None:
     assert costs.checkpoint_bytes(WIDEST, _counted(WIDEST)) / 1e9 == pytest.approx(2.0, abs=0.1)
 
 
+def test_an_average_is_one_copy_more_in_memory_and_in_checkpoints() -> None:
+    counted, averaged = _counted(WIDEST), msgspec.structs.replace(WIDEST, ema_decay=0.99)
+    weights = 4 * (counted.parameters + sum(costs.head_parameters(WIDEST, counted)))
+    assert costs.checkpoint_bytes(averaged, counted) - costs.checkpoint_bytes(WIDEST, counted) == weights
+    assert costs.network_bytes(averaged, counted, 8) - costs.network_bytes(WIDEST, counted, 8) == weights
+
+
 def test_memory_grows_with_the_batch_and_adams_slots_and_shrinks_in_bf16() -> None:
     counted = _counted(WRN)
     single, double = costs.memory_gib(WRN, counted, 64), costs.memory_gib(WRN, counted, 128)

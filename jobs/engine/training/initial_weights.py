@@ -47,6 +47,8 @@ def _imported(state: TrainState, digest: Sha256, paths: RunPaths) -> LoadedCheck
     """Return the fresh state with the imported weights."""
     path = paths.weights(digest)
     weights_file.load_into(state.model, weights_file.read(_read(path, digest), path), path)
+    if state.average is not None:
+        state.average.reset()
     return LoadedCheckpoint(step=0, file=path, state=state.content())
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import log_softmax
 
 from experiments.resources import Execution
 from experiments.spec import Run
 from jobs.engine import objectives
 from jobs.engine.execution import to_memory_format
 from jobs.engine.models import CebModel
+from jobs.engine.objectives import Terms
 from jobs.engine.precision import encode
 
 
@@ -34,8 +36,17 @@ class LossModule(nn.Module):
             logits_BK = model.logits(f_BZ) if terms.mean_logits_BK is None else terms.mean_logits_BK
             accuracy = (logits_BK.argmax(dim=1) == y_B).to(f_BZ.dtype).mean()
         # One backward pass for both: the two losses have no parameter in common.
-        loss, marginal_loss = terms.loss, terms.marginal_loss
+        loss, marginal_loss = self._smoothed(terms, z_BZ), terms.marginal_loss
         if marginal_loss is None and model.marginal is not None:
             marginal_loss = -model.log_marginal_alone(z_BZ).mean()
-        loss = loss if marginal_loss is None else loss + marginal_loss
-        return loss, {**terms.values(), "train_accuracy": accuracy}
+        reported = {**terms.values(), "loss": loss.detach(), "train_accuracy": accuracy}
+        return loss if marginal_loss is None else loss + marginal_loss, reported
+
+    def _smoothed(self, terms: Terms, z_BZ: Tensor) -> Tensor:
+        """Return the loss with the labels of the classifier's term smoothed; `conditional_entropy` is reported of the
+        labels themselves, because it is a bound."""
+        smoothing = self.run.label_smoothing
+        if not smoothing:
+            return terms.loss
+        to_all_classes = -log_softmax(self.model.logits(z_BZ), dim=1).mean()
+        return terms.loss + smoothing * (to_all_classes - terms.conditional_entropy)

@@ -102,6 +102,12 @@ def set_lr(optimiser: Optimizer, lr: float) -> None:
         group["lr"] = lr
 
 
+def clip_norm(optimiser: Optimizer, norm: float) -> None:
+    """Scale the gradients of an optimiser's parameters down so that their norm over all of them is at most `norm`."""
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    nn.utils.clip_grad_norm_(parameters, norm)
+
+
 def _groups(model: CebModel) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Return the parameters that weight decay applies to, and those of BatchNorm."""
     marginal = set() if model.marginal is None else set(model.marginal.parameters())

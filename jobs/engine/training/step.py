@@ -98,9 +98,13 @@ def train_step(
         losses_of_parts.append(losses)
     if statistics:
         statistics.end_step(group)
+    if state.run.clip_norm:
+        optimisers.clip_norm(state.optimiser, state.run.clip_norm)
     state.optimiser.step()
     if state.marginal_optimiser is not None:
         state.marginal_optimiser.step()
+    if state.average is not None:
+        state.average.update(state.step + 1)
     return _means(losses_of_parts, [len(y_P) for _, _, y_P, _ in parts])
 
 

@@ -25,6 +25,7 @@ from jobs.engine.models.classifiers import ConsistentClassifier
 from jobs.engine.training import optimisers
 from jobs.engine.training.loss_module import LossModule
 from jobs.engine.training.sync_batch_norm import synchronise
+from jobs.engine.training.weight_average import WeightAverage
 
 DEFAULT = Execution()
 
@@ -40,6 +41,7 @@ class TrainState:
     group: Group
     optimiser: Optimizer
     marginal_optimiser: Optimizer | None
+    average: WeightAverage | None = None
     step: int = 0
     passed_step: int | None = None
     """The step at which the training accuracy passed the gate of a gated jump-start."""
@@ -63,6 +65,7 @@ class TrainState:
             marginal_optimiser=marginal.state_dict() if marginal else None,
             passed_step=self.passed_step,
             epoch=asdict(self.epoch),
+            **({checkpoint_format.AVERAGE: self.average.content()} if self.average else {}),
         )
 
 
@@ -89,7 +92,8 @@ def initial_state(
         )
     replica = group.replicate(LossModule(run, model, execution))
     optimiser = optimisers.build(run.optimiser, model, execution.update)
-    return TrainState(run, model, replica, group, optimiser, marginal_optimiser)
+    average = WeightAverage(run, model) if run.ema_decay else None
+    return TrainState(run, model, replica, group, optimiser, marginal_optimiser, average)
 
 
 def restore(state: TrainState, loaded: LoadedCheckpoint) -> None:
@@ -98,6 +102,8 @@ def restore(state: TrainState, loaded: LoadedCheckpoint) -> None:
     optimisers.restore(state.optimiser, loaded.state["optimiser"])
     if state.marginal_optimiser is not None:
         optimisers.restore(state.marginal_optimiser, loaded.state["marginal_optimiser"])
+    if state.average is not None:
+        state.average.restore(loaded.state[checkpoint_format.AVERAGE])
     state.step, state.last_checkpoint = loaded.step, loaded.file
     state.passed_step = loaded.state["passed_step"]
     state.epoch = Meter(**loaded.state["epoch"])

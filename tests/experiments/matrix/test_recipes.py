@@ -70,9 +70,22 @@ def test_a_run_that_extends_gets_the_horizon_of_the_first(expand) -> None:
     assert next(lineage.ancestors(longer.run)) == first.run
 
 
+def test_what_regularises_is_absent_where_it_is_nothing(expand) -> None:
+    matrix = expand("grids: [{objective: xent, label_smoothing: [0, 0.1], ema_decay: [0, 0.9], ema_every: 1}]")
+    assert [run.name for run in matrix.runs] == [
+        "xent", "xent ema_decay=0.9", "xent label_smoothing=0.1", "xent label_smoothing=0.1 ema_decay=0.9",
+    ]  # fmt: skip
+    (plain,) = expand("grids: [{objective: xent}]").runs
+    assert matrix.runs[0].run_id == plain.run_id and matrix.select("ema_decay = 0").runs == matrix.runs[::2]
+    assert all(msgspec.json.decode(canonical(run.run), type=Run) == run.run for run in matrix.runs)
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
+        ("ema_judged: false", "ema_judged: without `ema_decay` it has no effect; leave it out"),
+        ("ema_decay: 1", "ema_decay: expected a number >= 0 and < 1, got 1"),
+        ("clip_norm: 0", "clip_norm: expected a number > 0, got 0"),
         ("schedule: {drops: [1], horizon_epochs: 2}", "schedule 'steps' has no such field; allowed: drops, factor"),
         ("schedule: {name: cosine, drops: [1]}", "schedule 'cosine' has no such field"),
         ("schedule: cosin", "did you mean 'cosine'?"),

@@ -507,6 +507,37 @@ def _step(room: Room) -> dict[str, Any]:
     return pinned
 
 
+@pin("training.label_smoothing", tolerance=TRAJECTORY)
+def _label_smoothing(room: Room) -> dict[str, Any]:
+    pinned = {}
+    for name, objective in OBJECTIVES.items():
+        state, reported = steps(run_of(objective=objective, label_smoothing=0.2), 2)
+        pinned[name] = {"said": reported, "weights": state.model}
+    return pinned
+
+
+@pin("training.clip_norm", tolerance=TRAJECTORY)
+def _clip_norm(room: Room) -> dict[str, Any]:
+    """The gradients behind a step, the marginal's apart: one norm is never reached."""
+    pinned = {}
+    for norm in (0.01, 1e3):
+        state, _ = steps(run_of(clip_norm=norm, optimiser=spec.Sgd(lr=0.01)), 2)
+        pinned[f"{norm:g}"] = {"gradients": gradients(state.model), "weights": state.model}
+    return pinned
+
+
+@pin("training.ema", tolerance=TRAJECTORY)
+def _ema(room: Room) -> dict[str, Any]:
+    kinds = {"torch": {}, "tensorflow": {"ema_form": "tensorflow"}, "every": {"ema_every": 2}}
+    pinned = {}
+    for name, fields in kinds.items():
+        state, _ = steps(run_of(network=NORMED, ema_decay=0.7, **fields), 5)
+        assert state.average is not None
+        tensors = [tensor.flatten() for tensor in state.average.tensors.values() if tensor.is_floating_point()]
+        pinned[name] = {"average": torch.cat(tensors), "updates": state.average.updates}
+    return pinned
+
+
 @pin("training.parts", tolerance=TRAJECTORY)
 def _parts(room: Room) -> dict[str, Any]:
     state, reported = steps(run_of(batch=40, replica_batch=16, network=NORMED), 3)

@@ -131,8 +131,11 @@ def assert_learned_alike(run: spec.Run, ours: RunPaths, theirs: RunPaths) -> Non
     assert len(metrics(ours)) == len(metrics(theirs))
     for found, expected in zip(metrics(ours), metrics(theirs), strict=True):
         assert found == pytest.approx(expected, rel=1e-9, abs=1e-12)
-    for name, value in state(run, ours)["model"].items():
-        torch.testing.assert_close(value, state(run, theirs)["model"][name], rtol=1e-9, atol=1e-12)
+    for weights in ("model", "ema") if run.ema_decay else ("model",):
+        learned = [state(run, paths)[weights] for paths in (ours, theirs)]
+        learned = learned if weights == "model" else [average["tensors"] for average in learned]
+        for name, value in learned[0].items():
+            torch.testing.assert_close(value, learned[1][name], rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -146,8 +149,26 @@ def assert_learned_alike(run: spec.Run, ours: RunPaths, theirs: RunPaths) -> Non
         ),
         (2, {"objective": spec.Xent(), "network": NORMED, "batch": 10, "replica_batch": 4}),
         (3, {"network": NORMED, "batch": 10, "batch_norm": "sync", "adversary": ADVERSARY, "optimiser": SGD}),
+        (
+            2,
+            {
+                "network": NORMED,
+                "batch": 9,
+                "replica_batch": 3,
+                "ema_decay": 0.8,
+                "clip_norm": 0.5,
+                "label_smoothing": 0.1,
+            },
+        ),
     ],
-    ids=["uneven shares", "less data than a batch", "adversary", "batch norm over parts", "batch norm over all"],
+    ids=[
+        "uneven shares",
+        "less data than a batch",
+        "adversary",
+        "batch norm over parts",
+        "batch norm over all",
+        "average and clipping",
+    ],
 )
 def test_many_learn_what_one_learns(tmp_path: Path, change: Any, world: int, fields: dict[str, Any]) -> None:
     run = change(precision="fp64", epochs=2.5, **fields)

@@ -183,6 +183,11 @@ def test_training_goes_on_from_imported_weights(trained: Any, imported: Any, cha
     assert same(trained(imported(build(change()).state_dict(), epochs=1.0)), trained(change(epochs=1.0)))
 
 
+def test_an_average_begins_with_imported_weights(trained: Any, imported: Any, others: weights_file.Weights) -> None:
+    found = trained(imported(others, epochs=0.0, ema_decay=0.9))
+    assert same(found["ema"]["tensors"], found["model"]) and same(found["model"], dict(others))
+
+
 def test_what_does_not_fit_is_one_line_with_what_the_network_expects(
     trained: Any, imported: Any, others: weights_file.Weights
 ) -> None:

@@ -163,3 +163,19 @@ def test_costs_count_what_an_optimiser_keeps_and_a_restored_one_goes_on(
     for each, its in ((model, optimiser), (other, restored)):
         steps(each, its)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
+
+
+def test_a_gradient_is_scaled_to_the_norm_but_not_the_marginals(change: Callable[..., spec.Run]) -> None:
+    model = build(change(precision="fp64"))
+    optimiser = optimisers.build(spec.Adam(), model)
+    for parameter in model.parameters():
+        parameter.grad = parameter.detach().cos()
+    clipped = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    assert model.marginal is not None
+    before = [parameter.grad.clone() for parameter in clipped if parameter.grad is not None]
+    norm = torch.cat([gradient.flatten() for gradient in before]).norm()
+    for limit, factor in ((1e6, 1.0), (0.5, 0.5 / norm)):
+        optimisers.clip_norm(optimiser, limit)
+        for parameter, gradient in zip(clipped, before, strict=True):
+            torch.testing.assert_close(parameter.grad, gradient * factor, rtol=1e-5, atol=0)
+    assert all(torch.equal(parameter.grad, parameter.detach().cos()) for parameter in model.marginal.parameters())

@@ -78,8 +78,18 @@ def to_the_end(attempt: Any, run: spec.Run) -> dict[str, Any]:
         {"objective": spec.Xent(), "adversary": ADVERSARY},
         {"objective": spec.Vib(rho=1.0), "network": NORMED, "optimiser": spec.Sgd(lr=0.01, weight_decay=1e-4)},
         {"objective": spec.Cceb(rho=0.0, jump_start=GATED), "precision": "bf16"},
+        {
+            "network": NORMED,
+            "optimiser": spec.RAdam(beta2=0.9),
+            "schedule": spec.Schedule(name="one_cycle"),
+            "ema_decay": 0.9,
+            "ema_every": 2,
+            "ema_form": "tensorflow",
+            "clip_norm": 1.0,
+            "label_smoothing": 0.1,
+        },
     ],
-    ids=["ceb, adam", "xent, adversary", "vib, sgd, batch norm", "cceb, gated, bf16"],
+    ids=["ceb, adam", "xent, adversary", "vib, sgd, batch norm", "cceb, gated, bf16", "average, clipping, radam"],
 )
 def test_stopped_after_every_single_step(new_attempt: Any, change: Callable[..., spec.Run], fields: Any) -> None:
     run = change(**fields)
