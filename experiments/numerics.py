@@ -47,6 +47,7 @@ from experiments.spec import (
     PgdAdversary,
     Run,
     Section,
+    SmallCnn,
     Xent,
 )
 
@@ -92,6 +93,7 @@ VERSIONS: dict[str, int] = {
     # Initialisation.
     "init.streams": 1,
     "init.weights_file": 1,
+    "init.foreign_weights": 1,
     # Networks, their initialisation included, and the distributions over z on top of them.
     "network.small_cnn": 1,
     "network.wide_resnet": 1,
@@ -227,7 +229,7 @@ ENGINES: dict[str, dict[str, int]] = {"82611ebf35b1da7a": {}}
 def training_versions(run: Run) -> dict[str, int]:
     """Return the versions of the parts that the weights of a run depend on, by name."""
     if not run.epochs:
-        return _versions({"init.weights_file"})
+        return _versions(_imported(run))
     parts = {
         "randomness.generator",
         "randomness.order",
@@ -241,7 +243,7 @@ def training_versions(run: Run) -> dict[str, int]:
     }
     parts |= _images(run.data, augmented=True) | _classifier(run) | _densities(run)
     if run.weights:
-        parts.add("init.weights_file")
+        parts |= _imported(run)
     if run.data.train_subset or run.data.holdout:
         parts.add("data.subset")
     if has_batch_norm(run.network):
@@ -359,6 +361,11 @@ def compare_versions(recorded: Mapping[str, int] | None, needed: Iterable[str]) 
         tuple(part for part in parts if recorded.get(part, FIRST) < present[part]),
         tuple(part for part in parts if recorded.get(part, FIRST) > present[part]),
     )
+
+
+def _imported(run: Run) -> set[str]:
+    """Return the parts that make a network of an imported file."""
+    return {"init.weights_file"} | (set() if isinstance(run.network, SmallCnn) else {"init.foreign_weights"})
 
 
 def _classifier(run: Run) -> set[str]:

@@ -6,8 +6,11 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec import structs
+
 from experiments.atomic_files import replacing
 from experiments.errors import InputError
+from experiments.spec import Network
 from jobs import file_ownership
 from jobs.paths import Home
 
@@ -24,21 +27,25 @@ class ImportedWeights:
     tensors: int
     parameters: int
     """The elements of all tensors."""
+    fits: tuple[str, ...] = ()
+    """The networks that they fit, as a matrix writes them, each with the classes of its classifier."""
 
 
-def import_file(file: Path, home: Home, key: str = "") -> ImportedWeights:
-    """Copy a file of `torch.save` into the home under its digest; with a `key`, only the weights under that key.
+def import_file(file: Path, home: Home, key: str = "", network: Network | None = None) -> ImportedWeights:
+    """Copy a safetensors file or one of `torch.save` into the home under its digest; with a `key`, only the weights
+    under that key.
 
-    Raises InputError if it can't be read, or holds anything but usable weights. Whether these fit a network is checked
-    by `submit`.
+    Raises InputError if it can't be read, holds anything but usable weights, or these do not fit the `network`.
     """
-    from jobs.engine import weights_file  # torch takes seconds to import
+    from jobs.engine import known_families, weights_file  # torch takes seconds to import
 
     try:
         data = file.read_bytes()
     except OSError as error:
         raise InputError(file, error.strerror or str(error)) from None
     tensors = weights_file.read(data, file, key)
+    fits = [known_families.fit(tensors, network, file)] if network else known_families.candidates(tensors, file)
+    texts = tuple(_describe(fit.network, fit.classes) for fit in fits)
     if key:
         data = weights_file.encode(tensors)
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
@@ -47,4 +54,14 @@ def import_file(file: Path, home: Home, key: str = "") -> ImportedWeights:
     path.parent.mkdir(exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_bytes(data)
-    return ImportedWeights(digest, path, len(data), len(tensors), sum(tensor.numel() for tensor in tensors.values()))
+    return ImportedWeights(
+        digest, path, len(data), len(tensors), sum(tensor.numel() for tensor in tensors.values()), texts
+    )
+
+
+def _describe(network: Network, classes: int | None) -> str:
+    """Return a network as a matrix writes it, and the number of classes that the file tells apart."""
+    infos = structs.fields(network)
+    changed = [f"{info.name}: {value}" for info in infos if (value := getattr(network, info.name)) != info.default]
+    text = ", ".join([f"name: {type(network).__struct_config__.tag}", *changed])
+    return f"{{{text}}}" + (f" with {classes:,} classes" if classes else "")

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from experiments.errors import InputError
 
-NESTED = ("model", "state_dict", "model_state_dict")
+NESTED = ("model", "state_dict", "model_state_dict", "model_state", "net")
 """The keys under which a checkpoint that holds more than weights may have them; ours has them under `model`."""
 PREFIX = "module."
 """The prefix of every name in DataParallel, DistributedDataParallel and AveragedModel."""
+_SAFETENSORS_HEADER = 8
+"""The number of bytes that give the length of a safetensors file's header, which begins behind them with a brace."""
 _AVERAGED = "n_averaged"
 """The counter of AveragedModel, beside the weights."""
 _AVERAGE = re.compile(r"(^|_|\.)(ema|swa|shadow|averaged?)(_|\.|$)")
@@ -32,13 +34,19 @@ Weights = dict[str, Tensor]
 
 
 def read(data: bytes, source: str | Path, key: str = "") -> Weights:
-    """Return the tensors by name of a file that `torch.save` wrote: a state_dict, or a checkpoint that holds one.
+    """Return the tensors by name of a safetensors file, or of one that `torch.save` wrote: a state_dict, or a
+    checkpoint that holds one.
 
     `key` selects it, as in `ema.state_dict` within a dictionary; by default it is the one that `NESTED` names. Raises
     InputError, naming the file as `source`, for anything else, for weights of one network that it holds in several
     versions, for tensors whose numbers can't be used as they are, and for a pickle with more in it than tensors and
     plain values, which could run code.
     """
+    if data[_SAFETENSORS_HEADER : _SAFETENSORS_HEADER + 1] == b"{":
+        content = _read_safetensors(data, source)
+        weights = _select(content, key, source)
+        _check_values(weights, source)
+        return weights
     try:
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -49,6 +57,20 @@ def read(data: bytes, source: str | Path, key: str = "") -> Weights:
         raise InputError(source, "is no file of torch.save, or a truncated one") from None
     weights = _select(content, key, source)
     _check_values(weights, source)
+    return weights
+
+
+def _read_safetensors(data: bytes, source: str | Path) -> Weights:
+    try:
+        from safetensors.torch import load
+    except ModuleNotFoundError:
+        raise InputError(
+            source, "is a safetensors file, and safetensors is not installed here", "pip install safetensors"
+        ) from None
+    try:
+        weights: Weights = load(data)
+    except Exception:  # its own error type, or a dtype that this torch does not have
+        raise InputError(source, "is no safetensors file, or a truncated one") from None
     return weights
 
 

@@ -154,3 +154,33 @@ def test_weights_of_another_network_are_refused_by_submit(
     refused = call("submit", matrix, "--on", "local")
     assert (refused.code, refused.err.count("\n")) == (2, 1) and wrong in refused.err
     assert not (home / "submissions").exists()
+
+
+def test_an_import_says_which_networks_a_file_fits(take: Import) -> None:
+    import torchvision
+
+    weights = torchvision.models.shufflenet_v2_x0_5(weights=None).state_dict()
+    answer = take({"state_dict": {f"module.{name}": tensor for name, tensor in weights.items()}})
+    assert answer.code == 0
+    assert "it fits network: {name: torchvision, model: shufflenet_v2_x0_5} with 1,000 classes" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("network", "text"),
+    [
+        ("torchvision:shufflenet_v2_x1_0", "does not fit the network: other shapes: network.features.model."),
+        ("torchvision:shufflenet_v3", "model 'shufflenet_v3': torchvision"),
+        ("timm", "Object missing required field `model`"),
+        ("{name: wide_resnet}", "blocks"),
+        ("{name: wide_resnet", "while parsing a flow mapping; as in a matrix"),
+        ("mlp", "network: expected one of small_cnn"),
+    ],
+)
+def test_a_network_that_it_does_not_fit_is_one_line_and_nothing_is_taken(
+    take: Import, home: Path, network: str, text: str
+) -> None:
+    import torchvision
+
+    refused = take(torchvision.models.shufflenet_v2_x0_5(weights=None).state_dict(), "--network", network)
+    assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
+    assert text in refused.err and not home.exists()

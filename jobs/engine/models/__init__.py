@@ -3,7 +3,7 @@
 A new network is a struct in `experiments.spec`, a file here and its line in `build`.
 """
 
-from jobs.engine.models.build import build, without_weights, z_dim
+from jobs.engine.models.build import build, build_without_weights, without_weights, z_dim
 from jobs.engine.models.ceb import CebModel
 
-__all__ = ["CebModel", "build", "without_weights", "z_dim"]
+__all__ = ["CebModel", "build", "build_without_weights", "without_weights", "z_dim"]

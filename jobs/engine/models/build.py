@@ -117,6 +117,17 @@ def without_weights(network: spec.Network, info: DatasetInfo) -> nn.Module:
     return module
 
 
+def build_without_weights(run: spec.Run) -> CebModel:
+    """Return the model on the meta device, or on the CPU if its network can't be built there."""
+    try:
+        with torch.device("meta"):
+            return build(run)
+    except Exception:
+        if not isinstance(run.network, spec.LibraryNetwork):
+            raise
+        return build(run)
+
+
 @contextmanager
 def _seeded(seed: int, part: str) -> Iterator[None]:
     """Seed torch's global CPU generator for one part of the model, and restore it afterwards."""

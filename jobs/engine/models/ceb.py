@@ -91,6 +91,7 @@ class Normalise(nn.Module):
         super().__init__()
         self.mean_C11: Tensor
         self.std_C11: Tensor
+        self.mean_values, self.std_values = tuple(mean), tuple(std)  # readable on the meta device too
         self.register_buffer("mean_C11", torch.tensor(mean)[:, None, None], persistent=False)
         self.register_buffer("std_C11", torch.tensor(std)[:, None, None], persistent=False)
 

@@ -38,6 +38,11 @@ class LibraryNetwork(nn.Module):
             nn.init.xavier_uniform_(self.dense.weight)
             nn.init.zeros_(self.dense.bias)
 
+    @property
+    def classifier(self) -> str:
+        """The name of the library's classifier, which checkpoints have; '' where there are two, or none behind z."""
+        return self.features.classifier
+
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return f of normalised images, of shape (B, Z)."""
         if x_BCHW.shape[-1] != self.input_size:
@@ -75,6 +80,8 @@ class _Timm(nn.Module):
         if config is not None and config.fixed_input_size:
             arguments = {"img_size": size} | arguments
         self.model: Any = _create(timm.create_model, name, arguments, num_classes=0, in_chans=channels)
+        layer = config.classifier if config is not None else None
+        self.classifier = layer if isinstance(layer, str) else ""
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         f_BZ: Tensor = self.model.forward_head(self.model.forward_features(x_BCHW), pre_logits=True)
@@ -91,7 +98,7 @@ class _Torchvision(nn.Module):
         elif name in ("googlenet", "inception_v3"):
             arguments = {"aux_logits": False, "init_weights": True} | arguments
         self.model = _create(torchvision.models.get_model, name, arguments, weights=None)
-        remove_classifier(self.model)
+        self.classifier = remove_classifier(self.model)
         self.colours = 3 if channels == 1 else channels
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
@@ -99,19 +106,21 @@ class _Torchvision(nn.Module):
         return f_BZ.flatten(1)
 
 
-def remove_classifier(model: nn.Module) -> None:
-    """Replace the last dense layer of a torchvision model by the identity; of SqueezeNet the last convolution, so that
-    z are the pooled features in front of it."""
+def remove_classifier(model: nn.Module) -> str:
+    """Replace the last dense layer of a torchvision model by the identity, and return its name; of SqueezeNet the last
+    convolution, so that z are the pooled features in front of it, which has no counterpart behind the pooling: ''."""
     name = next(name for name in _CLASSIFIERS if hasattr(model, name))
     head = getattr(model, name)
     if isinstance(head, nn.Linear):
         setattr(model, name, nn.Identity())
-    elif isinstance(model, torchvision.models.SqueezeNet):
+        return name
+    if isinstance(model, torchvision.models.SqueezeNet):
         model.classifier = nn.Sequential(head[0], head[-1])
-    else:
-        last, layer = list(head.named_children())[-1]
-        assert isinstance(layer, nn.Linear)
-        setattr(head, last, nn.Identity())
+        return ""
+    last, layer = list(head.named_children())[-1]
+    assert isinstance(layer, nn.Linear)
+    setattr(head, last, nn.Identity())
+    return f"{name}.{last}"
 
 
 def _arguments(network: spec.LibraryNetwork) -> dict[str, Any]:

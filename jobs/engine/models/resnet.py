@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from experiments import spec
 
-_GROUPS = {50: (3, 4, 6, 3), 152: (3, 8, 36, 3)}
+GROUPS = {50: (3, 4, 6, 3), 152: (3, 8, 36, 3)}
 _EXPANSION = 4
 _TRUNCATED_STD = 0.87962566103423978
 """Standard deviation of a normal variable cut off at two of its own."""
@@ -28,7 +28,7 @@ class ResNet(nn.Module):
             _convolution(channels, inner, 7, 2), _norm(inner), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, padding=1)
         )
         blocks, inputs = [], inner
-        for group, count in enumerate(_GROUPS[network.depth]):
+        for group, count in enumerate(GROUPS[network.depth]):
             for number in range(count):
                 stride = 2 if group > 0 and number == 0 else 1
                 blocks.append(Bottleneck(inputs, inner << group, stride))

@@ -6,16 +6,14 @@ import hashlib
 import os
 from pathlib import Path
 
-import torch
-
 from experiments import lineage
 from experiments.errors import InputError
 from experiments.identity import run_id
 from experiments.spec import Run, Sha256
 from jobs import file_ownership
-from jobs.engine import checkpoint_format, weights_file
+from jobs.engine import checkpoint_format, foreign_weights, weights_file
 from jobs.engine.checkpoint_format import LoadedCheckpoint
-from jobs.engine.models import build
+from jobs.engine.models import build_without_weights
 from jobs.engine.training.train_state import TrainState
 from jobs.journal.history import is_trained, newest_complete
 from jobs.paths import RunPaths
@@ -46,7 +44,8 @@ def _last_checkpoint(run: Run, paths: RunPaths) -> LoadedCheckpoint:
 def _imported(state: TrainState, digest: Sha256, paths: RunPaths) -> LoadedCheckpoint:
     """Return the fresh state with the imported weights."""
     path = paths.weights(digest)
-    weights_file.load_into(state.model, weights_file.read(_read(path, digest), path), path)
+    weights = foreign_weights.adapted(weights_file.read(_read(path, digest), path), state.run, state.model, path)
+    weights_file.load_into(state.model, weights, path)
     if state.average is not None:
         state.average.reset()
     return LoadedCheckpoint(step=0, file=path, state=state.content())
@@ -54,9 +53,9 @@ def _imported(state: TrainState, digest: Sha256, paths: RunPaths) -> LoadedCheck
 
 def check_imported(run: Run, path: Path) -> None:
     """Raise InputError if the file of imported weights in a home does not fit the network of the run."""
-    with torch.device("meta"):
-        expected = build(run).state_dict()
-    weights_file.check_fits(expected, weights_file.read(_read(path, str(run.weights)), path), path)
+    model = build_without_weights(run)
+    weights = foreign_weights.adapted(weights_file.read(_read(path, str(run.weights)), path), run, model, path)
+    weights_file.check_fits(model.state_dict(), weights, path)
 
 
 def _read(path: Path, digest: str) -> bytes:

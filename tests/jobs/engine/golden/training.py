@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import sys
 from collections.abc import Iterator
@@ -17,13 +18,13 @@ from torch import Tensor, distributed, nn
 
 from experiments import costs, datasets, spec
 from experiments.resources import Execution
-from jobs.engine import flops, objectives, weights_file
+from jobs.engine import flops, foreign_weights, objectives, weights_file
 from jobs.engine.attacks.precision import full_precision
 from jobs.engine.data import batches, load
 from jobs.engine.evaluation.training_history import epochs
 from jobs.engine.execution import to_memory_format
 from jobs.engine.metrics import Meter
-from jobs.engine.models import CebModel, build, resnet
+from jobs.engine.models import CebModel, build, build_without_weights, resnet
 from jobs.engine.models.backward_encoder import BackwardEncoder
 from jobs.engine.models.ceb import Normalise
 from jobs.engine.models.classifiers import ConsistentClassifier, LinearClassifier
@@ -134,7 +135,7 @@ def _resnet(room: Room) -> dict[str, Any]:
             shapes = build(run_of(network=network, data=spec.Data(name="imagenet"), precision="fp32")).state_dict()
         described = "\n".join(f"{name} {tuple(tensor.shape)}" for name, tensor in shapes.items())
         pinned[f"{network.depth}x{network.width}"] = torch.tensor(list(described.encode()), dtype=torch.uint8)
-    room.patch.setitem(resnet._GROUPS, 50, (1, 1, 1, 1))
+    room.patch.setitem(resnet.GROUPS, 50, (1, 1, 1, 1))
     return pinned | {"short": _network(spec.ResNet(depth=50), "imagenet", images=2)}
 
 
@@ -215,6 +216,32 @@ def _weights_file(room: Room) -> dict[str, Any]:
         weights_file.load_into(network, read_weights, name)
         pinned[name] = {"names": sorted(read_weights), "weight": network.state_dict()["0.weight"]}
     return pinned
+
+
+@pin("init.foreign_weights", tolerance=EXACT)
+def _foreign_weights(room: Room) -> dict[str, Any]:
+    """The names that torchvision's ResNet-50 and a public Wide ResNet get, and what becomes of their values."""
+    pinned: dict[str, Any] = {}
+    names = [f"layer{group}.{block}.{layer}.weight" for group in (1, 2, 3, 4) for block in (0, 2)
+             for layer in ("conv1", "bn1", "conv2", "bn2", "conv3", "bn3", "downsample.0", "downsample.1")]  # fmt: skip
+    for network, theirs in (
+        (spec.ResNet(depth=50), ["conv1.weight", "bn1.bias", *names]),
+        (spec.WideResNet(blocks=2, width=1, norm="batch"), [
+            "conv1.weight", "bn1.running_mean", "block1.layer.0.bn1.weight", "block2.layer.0.convShortcut.weight",
+            "block3.layer.1.conv1.weight", "block3.layer.1.conv2.weight", "block2.layer.1.bn2.bias",
+        ]),
+    ):  # fmt: skip
+        run = run_of(network=network, data=spec.Data(name="cifar10"), objective=spec.Xent(), epochs=0)
+        width = 2048 if isinstance(network, spec.ResNet) else 64
+        weights = {f"module.{name}": torch.full((2,), float(number)) for number, name in enumerate(theirs)}
+        weights |= {
+            "module.fc.weight": torch.arange(10.0 * width).view(10, width),
+            "module.fc.bias": torch.arange(10.0),
+        }
+        adapted = foreign_weights.adapted(weights, run, build_without_weights(run), "theirs")
+        pinned[type(network).__name__] = {name: tensor.flatten()[:2] for name, tensor in sorted(adapted.items())}
+    info = dataclasses.replace(datasets.info("imagenet"), class_names=("robin", "toilet tissue", "Goldfish"), classes=3)
+    return pinned | {"rows": foreign_weights.class_rows(info, 1000)}
 
 
 # --- heads ---
