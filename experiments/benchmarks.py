@@ -21,7 +21,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from experiments.datasets import OTHER_TEST_SETS, DatasetInfo, OtherTestSet
-from experiments.spec import Count, Pixels
+from experiments.spec import Count, Part, Pixels
 
 Norm = Literal["linf", "l2"]
 Loss = Literal["cross_entropy", "margin", "dlr"]
@@ -131,9 +131,9 @@ class Pgd(Benchmark, frozen=True, tag="pgd"):
     with error (as accuracy) and success over all images; the number of a class: toward it, with the success of v1
     section 3.1, the images right on clean that become the target over the images right on clean (images of the
     target class itself are in neither)."""
-    loss: Loss = "cross_entropy"
-    """The loss that the attack climbs: the cross-entropy, the margin (Carlini & Wagner, 2017) or the
-    difference-of-logits ratio (Croce & Hein, 2020)."""
+    loss: Loss | Part = "cross_entropy"
+    """The loss that the attack climbs: the cross-entropy, the margin (Carlini & Wagner, 2017), the
+    difference-of-logits ratio (Croce & Hein, 2020), or `{from: …}`, a loss of one's own, without a target."""
     restarts: Count = 1
     """Random starts of each image, which counts as right if it is right at the end of every one."""
 
@@ -251,10 +251,21 @@ class Cifar101(Benchmark, frozen=True, tag="cifar10_1"):
     data_sets: ClassVar[tuple[str, ...]] = ("cifar10", "cifar10-jpeg")
 
 
+class BenchmarkPart(Part, frozen=True, tag="part", kw_only=True):
+    """A benchmark of one's own, on the test images."""
+
+    data_sets: ClassVar[tuple[str, ...]] = ()
+
+    columns: tuple[str, ...]
+    """The names of what it measures: its own, or those that its return annotation lists behind its own."""
+    subset: Count | None = None
+    """Only this many test images, drawn evenly from the classes in a fixed order; null: all."""
+
+
 AnyBenchmark = (
     Clean | CleanHoldout | Top5 | Information | TrainInformation | TrainingRate | Calibration | OutOfDistribution
     | Pgd | Transfer | AutoAttack | GradientAudit | CommonCorruptions | ExtraCorruptions | ImagenetA | ImagenetR
-    | ImagenetSketch | ImagenetV2 | Cifar101
+    | ImagenetSketch | ImagenetV2 | Cifar101 | BenchmarkPart
 )  # fmt: skip
 Attack = Pgd | Transfer | AutoAttack | GradientAudit
 """The benchmarks with a norm and a radius."""
@@ -335,7 +346,9 @@ WITHOUT_DLR = "for fewer there are pgd: {loss: margin} and gradient_audit"
 
 
 def tag(benchmark: AnyBenchmark) -> str:
-    """Return the benchmark's name in a matrix: `pgd`."""
+    """Return the benchmark's name: `pgd`; of one's own that of its function."""
+    if isinstance(benchmark, BenchmarkPart):
+        return benchmark.origin.rpartition(":")[2]
     return str(type(benchmark).__struct_config__.tag)
 
 
@@ -358,6 +371,9 @@ def parameters(benchmark: AnyBenchmark) -> str:
     These are the radius and the number of steps of an attack, and other parameters that differ from the default.
     """
     parts: list[str] = []
+    if isinstance(benchmark, BenchmarkPart):
+        fields = {**benchmark.fields, **({"subset": benchmark.subset} if benchmark.subset else {})}
+        return ",".join(f"{name}={value}" for name, value in fields.items())
     if isinstance(benchmark, Attack):
         parts = [f"eps={format_eps(benchmark.eps)}"]
     if isinstance(benchmark, Pgd | Transfer | GradientAudit):
@@ -413,6 +429,8 @@ def measures(benchmark: AnyBenchmark) -> tuple[str, ...]:
             return (column(benchmark, "accuracy"),)
         case GradientAudit():  # a report has its verdict in words
             return ()
+        case BenchmarkPart():
+            return benchmark.columns
         case _:
             return (tag(benchmark),)
 

@@ -20,6 +20,7 @@ from experiments.benchmarks import (
     EXTRA_CORRUPTIONS,
     AnyBenchmark,
     AutoAttack,
+    BenchmarkPart,
     CommonCorruptions,
     ExtraCorruptions,
     GradientAudit,
@@ -213,6 +214,7 @@ VERSIONS: dict[str, int] = {
 RETIRED: frozenset[str] = frozenset({"attack.autoattack", "evaluator.autoattack"})
 """Parts that VERSIONS no longer has: without this list, their numbers would seem to be of a newer cebctl."""
 
+OWN_LOSS = "attack.part"
 OWN_PART = "part"
 """The tag of `experiments.spec.Part`."""
 
@@ -274,6 +276,8 @@ def training_versions(run: Run) -> dict[str, int]:
 def evaluation_versions(run: Run, benchmark: AnyBenchmark) -> dict[str, int]:
     """Return the versions of the parts that a benchmark's result depends on, given the weights of the run."""
     evaluator = f"{tag(benchmark)}_{benchmark.version}" if isinstance(benchmark, AutoAttack) else tag(benchmark)
+    if isinstance(benchmark, BenchmarkPart):
+        evaluator = OWN_PART
     parts = {f"evaluator.{evaluator}", "evaluation.measure"}
     if isinstance(benchmark, TrainingRate):  # read from the journal, without the network
         return _versions(parts | {"metrics.epoch"})
@@ -281,7 +285,7 @@ def evaluation_versions(run: Run, benchmark: AnyBenchmark) -> dict[str, int]:
     match benchmark:
         case Pgd() | Transfer():
             loss = benchmark.loss if isinstance(benchmark, Pgd) else "cross_entropy"
-            parts |= {"attack.pgd", f"attack.loss_{loss}"}
+            parts |= {"attack.pgd", OWN_LOSS if isinstance(loss, Part) else f"attack.loss_{loss}"}
             if benchmark.random_start:
                 parts |= {"attack.random_start", "randomness.generator"}
             if isinstance(benchmark, Pgd) and benchmark.target == "random":
@@ -298,6 +302,8 @@ def evaluation_versions(run: Run, benchmark: AnyBenchmark) -> dict[str, int]:
             parts |= {f"attack.loss_{loss}" for loss in ("cross_entropy", "margin", "dlr")}
         case Information() | TrainInformation():
             parts |= _densities(run) | {"randomness.generator"}
+        case BenchmarkPart():
+            parts.add("randomness.generator")
     return _versions(parts)
 
 

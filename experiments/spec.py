@@ -17,7 +17,7 @@ its `Meta`), a matrix may write that value, and it is left out.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -55,6 +55,9 @@ class Part(Section, frozen=True, tag="part", rename={"origin": "from"}, kw_only=
     installed package's name and version."""
     fields: dict[str, Scalar | tuple[Scalar, ...]] = {}
     """Its parameters, defaults included."""
+
+    def __str__(self) -> str:
+        return " ".join([self.origin, *(f"{name}={value}" for name, value in self.fields.items())])
 
     def __hash__(self) -> int:
         engine = [getattr(self, name) for name in self.__struct_fields__ if name != "fields"]
@@ -489,20 +492,3 @@ class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Of the network; the head and the loss are fp32 at least. `tf32` is fp32 whose products, the head's too, are of
     factors rounded to 10 bits: on GPUs alone."""
     seed: Seed = 0
-
-
-# --- the kinds of parts ---
-
-
-class PartKind(NamedTuple):
-    """What the engine gives to a kind of part by position; every further parameter is a field."""
-
-    given: tuple[str, ...]
-    spec: type[Part] = Part
-
-
-PART_KINDS = {
-    "network": PartKind(("image",)),
-    "objective": PartKind(("model", "f", "z", "y", "gamma"), ObjectivePart),
-}
-"""By the name of the section of a run that chooses the part."""

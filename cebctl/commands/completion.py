@@ -143,17 +143,18 @@ def corruptions(incomplete: str) -> Iterator[Item]:
 @_silent
 def benchmarks(ctx: typer.Context, incomplete: str) -> Iterator[Item]:
     """Return the names of the matrix's benchmarks and `train`; after one of them its parameters, then their values."""
-    from experiments.benchmarks import AnyBenchmark
     from experiments.matrix.selection import TRAIN, names
-    from experiments.matrix.spec_fields import flatten, schema
+    from experiments.matrix.spec_fields import flatten
 
     matrix = _matrix(ctx)
-    candidates = matrix.benchmarks if matrix else ()
+    if matrix is None:
+        return iter([(TRAIN, "")])
+    candidates = matrix.benchmarks
     done, condition = _last_condition(incomplete)
     if not done:
         spellings = dict.fromkeys([*(name for benchmark in candidates for name in names(benchmark)), TRAIN])
         return ((name, "") for name in spellings if name.startswith(condition.strip()))
-    name, tree = done.partition(",")[0].strip(), schema(AnyBenchmark)
+    name, tree = done.partition(",")[0].strip(), matrix.parts.benchmark_schema()
     leaves = [dict(flatten(benchmark)) for benchmark in candidates if name in names(benchmark)]
     if match := _CONDITION.fullmatch(condition):
         typed = match["value"].rpartition(",")[2].lstrip()
@@ -180,19 +181,20 @@ def _fields(ctx: typer.Context) -> list[str]:
     from experiments.matrix.spec_fields import schema
     from experiments.spec import Run
 
-    tree, matrix = schema(Run), _matrix(ctx)
+    matrix = _matrix(ctx)
     if matrix is None:
-        return tree.names()
+        return schema(Run).names()
+    tree = matrix.parts.schema()
     axes = [name for run in matrix.runs for name in run.axes]
     return list(dict.fromkeys([*axes, *(tree.short(path) for run in matrix.runs for path in run.leaves)]))
 
 
 def _values(ctx: typer.Context, field: str) -> list[str]:
-    from experiments.matrix.spec_fields import schema
-    from experiments.spec import Run
-
-    matrix, path = _matrix(ctx), schema(Run).resolve(field)
-    values = dict.fromkeys(run.leaves[path] for run in matrix.runs if path in run.leaves) if matrix else {}
+    matrix = _matrix(ctx)
+    if matrix is None:
+        return []
+    path = matrix.parts.schema().resolve(field)
+    values = dict.fromkeys(run.leaves[path] for run in matrix.runs if path in run.leaves)
     return [_format_value(value) for value in values if not isinstance(value, tuple)]
 
 

@@ -43,7 +43,8 @@ def parse_selections(texts: Sequence[str], matrix: Matrix) -> Rerun | None:
     """Return the parsed selections; None without any. Raises InputError for one that selects nothing of the matrix."""
     if not texts:
         return None
-    selected = [b for text in texts if text.strip() != TRAIN for b in benchmarks(text, matrix.benchmarks)]
+    tree = matrix.parts.benchmark_schema()
+    selected = [b for text in texts if text.strip() != TRAIN for b in benchmarks(text, matrix.benchmarks, tree)]
     return Rerun(any(text.strip() == TRAIN for text in texts), frozenset(selected))
 
 

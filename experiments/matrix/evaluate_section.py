@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -19,6 +19,7 @@ from experiments.benchmarks import (
     AutoAttack,
     Benchmark,
     CleanHoldout,
+    Pgd,
     format_eps,
     largest_eps,
     min_classes,
@@ -29,10 +30,11 @@ from experiments.datasets import DatasetInfo
 from experiments.errors import Fault, expected
 from experiments.matrix import selection, yaml_nodes
 from experiments.matrix.axis_values import read_axis
+from experiments.matrix.part_references import BENCHMARK, OwnParts
 from experiments.matrix.planned_run import PlannedRun
-from experiments.matrix.spec_fields import TAG, Schema, describe_type, schema
+from experiments.matrix.spec_fields import FROM, TAG, Schema, describe_type, schema
 from experiments.matrix.yaml_nodes import fault_at
-from experiments.spec import Xent
+from experiments.spec import Part, Xent
 
 ONLY, SOURCE = "only", "source"
 
@@ -49,14 +51,15 @@ class BenchmarkEntry:
     source: tuple[selection.Selection, Node] | None
 
 
-def read(node: Node | None, faults: list[Fault], runs: Schema) -> list[BenchmarkEntry]:
+def read(node: Node | None, faults: list[Fault], runs: Schema, parts: OwnParts) -> list[BenchmarkEntry]:
     """Return every entry of the section and add its faults to `faults`; `runs` has the fields that select runs."""
     if node is None:
         return []
     if not isinstance(node, SequenceNode):
         faults.append(fault_at(node, "evaluate: expected a list of benchmarks"))
         return []
-    return [entry for item in node.value if (entry := _entry(item, faults, runs))]
+    reader = _EntryReader(parts, runs, faults)
+    return [entry for item in node.value if (entry := reader.entry(item))]
 
 
 def resolve(
@@ -159,59 +162,82 @@ def _attack_faults(benchmark: AnyBenchmark, info: DatasetInfo) -> Iterator[str]:
         yield f"its loss, DLR, needs {classes} classes, {info.name} has {info.classes}; {WITHOUT_DLR}"
     if info.size < (size := min_image_size(benchmark)):
         yield f"in l2 its attack Square needs {size} x {size} pixels, {info.name} has {info.size}; {WITHOUT_SQUARE}"
+    if isinstance(benchmark, Pgd) and isinstance(benchmark.loss, Part) and benchmark.target != "none":
+        yield f"loss: {benchmark.loss.origin} has no target; leave `target` out"
     if isinstance(benchmark, AutoAttack) and benchmark.draws and benchmark.version != "rand":
         yield f"draws: {benchmark.version} judges mean encodings and draws no z; expected version: rand beside it"
 
 
-def _entry(item: Node, faults: list[Fault], runs: Schema) -> BenchmarkEntry | None:
-    """Return one entry: a name, or `name: {parameters}` with lists as axes."""
-    kinds = schema(AnyBenchmark).sections[()].kinds
-    single = isinstance(item, MappingNode) and len(item.value) == 1
-    name, parameters = item.value[0] if single else (item, None)
-    if not isinstance(name, ScalarNode):
-        faults.append(fault_at(item, "a benchmark: expected a name, or one name with its parameters"))
-        return None
-    if name.value not in kinds:
-        faults.append(fault_at(name, f"unknown benchmark {name.value!r}; {expected(kinds, name.value)}"))
-        return None
-    if parameters is not None and not isinstance(parameters, MappingNode):
-        if yaml_nodes.plain(parameters) is not None:
-            faults.append(fault_at(parameters, f"{name.value}: expected a mapping of parameters"))
-            return None
-        parameters = None
-    return _parameters(item, name, parameters, faults, runs)
+class _EntryReader:
+    """Reads entries and adds their faults to `faults`."""
 
+    def __init__(self, parts: OwnParts, runs: Schema, faults: list[Fault]) -> None:
+        self._parts, self._runs, self._faults = parts, runs, faults
+        self._tree = parts.benchmark_schema()
 
-def _parameters(
-    item: Node, name: ScalarNode, parameters: MappingNode | None, faults: list[Fault], runs: Schema
-) -> BenchmarkEntry | None:
-    """Return an entry with the axes of its parameters multiplied out and its two selections read."""
-    tree = schema(AnyBenchmark)
-    fields = tree.sections[()].fields(name.value)
-    pairs = parameters.value if parameters is not None else []
-    faults_before = len(faults)
-    axes: list[list[tuple[str, Any]]] = []
-    selections: dict[str, tuple[selection.Selection, Node]] = {}
-    for key, node in pairs:
-        if key.value == ONLY or (key.value == SOURCE and SOURCE in fields):
-            if (selected := selection.read(node, faults, runs)) is not None:
-                selections[key.value] = selected, node
-        elif key.value not in fields:
-            allowed = expected((*fields, ONLY), key.value)
-            faults.append(fault_at(key, f"{name.value}: unknown parameter {key.value!r}; {allowed}"))
+    def entry(self, item: Node) -> BenchmarkEntry | None:
+        """Return one entry: a name, `name: {parameters}` with lists as axes, or `{from: PART, parameters}`."""
+        kinds = self._tree.sections[()].kinds
+        name: Node
+        parameters: Node | None
+        if own := [value for key, value in item.value if key.value == FROM] if isinstance(item, MappingNode) else []:
+            pairs = [(key, value) for key, value in item.value if key.value != FROM]
+            name, parameters = own[0], MappingNode(item.tag, pairs, item.start_mark, item.end_mark)
         else:
-            options = read_axis(tree, (key.value,), f"{name.value}.{key.value}", node, faults)
-            axes.append([(key.value, value.value) for option in options for value in option.values()])
-    for key in sorted(k for k, info in fields.items() if info.required and k not in {k.value for k, _ in pairs}):
-        allowed = "a selection of one run" if key == SOURCE else describe_type(fields[key].type)
-        faults.append(fault_at(name, f"{name.value}: {key} is missing: expected {allowed}"))
-    if len(faults) > faults_before:
-        return None
-    combinations = tuple({TAG: name.value, **dict(combination)} for combination in itertools.product(*axes))
-    only = selections[ONLY][0] if ONLY in selections else None
-    kind = tree.sections[()].kinds[name.value]
-    assert issubclass(kind, Benchmark)
-    return BenchmarkEntry(item, name.value, kind, combinations, only, selections.get(SOURCE))
+            single = isinstance(item, MappingNode) and len(item.value) == 1
+            name, parameters = item.value[0] if single else (item, None)
+        if not isinstance(name, ScalarNode):
+            self._fault(item, "a benchmark: expected a name, or one name with its parameters")
+            return None
+        if name.value not in kinds:
+            self._fault(name, f"unknown benchmark {name.value!r}; {expected(kinds, name.value)}")
+            return None
+        if parameters is not None and not isinstance(parameters, MappingNode):
+            if yaml_nodes.plain(parameters) is not None:
+                self._fault(parameters, f"{name.value}: expected a mapping of parameters")
+                return None
+            parameters = None
+        return self._with_parameters(item, name, parameters)
+
+    def _with_parameters(self, item: Node, name: ScalarNode, parameters: MappingNode | None) -> BenchmarkEntry | None:
+        """Return an entry with the axes of its parameters multiplied out and its two selections read."""
+        kind, fields = self._tree.sections[()].kinds[name.value], self._tree.sections[()].fields(name.value)
+        pairs = parameters.value if parameters is not None else []
+        faults_before = len(self._faults)
+        axes: list[list[tuple[str, Any]]] = []
+        selections: dict[str, tuple[selection.Selection, Node]] = {}
+        for key, node in pairs:
+            if key.value == ONLY or (key.value == SOURCE and SOURCE in fields):
+                if (selected := selection.read(node, self._faults, self._runs)) is not None:
+                    selections[key.value] = selected, node
+            elif key.value not in fields:
+                allowed = expected((*fields, ONLY), key.value)
+                self._fault(key, f"{name.value}: unknown parameter {key.value!r}; {allowed}")
+            elif Part in get_args(fields[key.value].type) and (own := self._own_values(node, key.value)):
+                axes.append([(key.value, value) for value in own])
+            else:
+                options = read_axis(schema(kind), (key.value,), f"{name.value}.{key.value}", node, self._faults)
+                axes.append([(key.value, value.value) for option in options for value in option.values()])
+        for key in sorted(k for k, info in fields.items() if info.required and k not in {k.value for k, _ in pairs}):
+            allowed = "a selection of one run" if key == SOURCE else describe_type(fields[key].type)
+            self._fault(name, f"{name.value}: {key} is missing: expected {allowed}")
+        if len(self._faults) > faults_before:
+            return None
+        rows = ({TAG: name.value, **dict(combination)} for combination in itertools.product(*axes))
+        combinations = tuple(self._parts.to_spec(row, BENCHMARK) for row in rows)
+        only = selections[ONLY][0] if ONLY in selections else None
+        kind = kind if issubclass(kind, Benchmark) else Benchmark  # one of one's own is for any data
+        return BenchmarkEntry(item, name.value, kind, combinations, only, selections.get(SOURCE))
+
+    def _own_values(self, node: Node, key: str) -> list[Part | str]:
+        """Return the values of a parameter that may be a part of one's own; none if none of them is one."""
+        items = node.value if isinstance(node, SequenceNode) else [node]
+        path = (*BENCHMARK, key)
+        parts = [self._parts.at(path, item, self._faults) for item in items]
+        return [part or str(item.value) for part, item in zip(parts, items, strict=True)] if any(parts) else []
+
+    def _fault(self, node: Node, message: str) -> None:
+        self._faults.append(fault_at(node, message))
 
 
 def _benchmarks(entry: BenchmarkEntry, runs: Sequence[PlannedRun], faults: list[Fault]) -> list[AnyBenchmark]:

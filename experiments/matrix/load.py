@@ -73,7 +73,7 @@ class _Reader:
         grids = reader.read(sections.get("grids")) or [Grid(root, [[{}], seeds])]
         # With a fault so far, the runs would be others than those that the author means.
         is_expandable = not self.faults
-        entries = evaluate_section.read(sections.get("evaluate"), self.faults, self.tree)
+        entries = evaluate_section.read(sections.get("evaluate"), self.faults, self.tree, self.parts)
         rules = resources_section.read(sections.get("resources"), self.faults, self.tree)
         report = self._report(sections.get("report"))
         runs = self._expand(root, base, grids) if is_expandable else []
@@ -96,9 +96,8 @@ class _Reader:
     def _read_parts(self, sections: Mapping[str, Node]) -> None:
         """Read the parts of one's own, which decide the fields that runs have. Raises MatrixError for faults in them:
         without its parts, the matrix would seem to have further faults."""
-        of_runs = [sections[name] for name in ("base", "variants", "grids") if name in sections]
         faults_before = len(self.faults)
-        self.parts = part_references.read(of_runs, self.path.parent, self.faults)
+        self.parts = part_references.read(sections, self.path.parent, self.faults)
         if len(self.faults) > faults_before:
             raise MatrixError(self.path, self.faults)
         self.tree = self.parts.schema()

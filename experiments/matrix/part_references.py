@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from experiments.benchmarks import AnyBenchmark
 from experiments.errors import Fault, expected
-from experiments.matrix.spec_fields import FROM, TAG, Path, Schema, schema
+from experiments.matrix.spec_fields import FROM, TAG, Path, Schema, read_assignments, schema
 from experiments.matrix.yaml_nodes import fault_at
+from experiments.own_parts.kinds import PART_KINDS
 from experiments.own_parts.read import OwnPart, ReferenceFault, is_reference, read_part
-from experiments.spec import PART_KINDS, Run
+from experiments.spec import Part, Run
+
+BENCHMARK: Path = ("benchmark",)
+"""The path of a benchmark among parts: it is in no section of a run."""
+
+
+LOSS = "loss"
+"""The parameter of an attack that may be a part."""
 
 
 class OwnParts:
@@ -27,12 +37,30 @@ class OwnParts:
 
     def schema(self) -> Schema:
         """Return the schema of a run with the fields of these parts."""
-        if not self._parts:
-            return schema(Run)
-        kinds: dict[Path, list[Any]] = {}
+        kinds: dict[Path, list[type[Struct]]] = {}
         for (path, _), part in self._parts.items():
-            kinds.setdefault(path, []).append(part.fields)
-        return Schema(Run, kinds)
+            if path[:1] != BENCHMARK:
+                kinds.setdefault(path, []).append(part.fields)
+        return Schema(Run, kinds) if kinds else schema(Run)
+
+    def benchmark_schema(self) -> Schema:
+        """Return the schema of a benchmark with the fields of these parts."""
+        kinds = [part.fields for (path, _), part in self._parts.items() if path == BENCHMARK]
+        return Schema(AnyBenchmark, {(): kinds}) if kinds else schema(AnyBenchmark)
+
+    def at(self, path: Path, node: Node, faults: list[Fault]) -> Part | None:
+        """Return the part that a value names, None if it names none, and add the faults of its fields to `faults`."""
+        is_mapping = isinstance(node, MappingNode)
+        names = [value for key, value in node.value if key.value == FROM] if is_mapping else [node]
+        part = self._parts.get((path, str(names[0].value))) if names else None
+        if part is None:
+            return None
+        values = read_assignments(schema(part.fields), node, (), faults) if is_mapping else {}
+        try:
+            return part.spec({leaf[0]: item.value for leaf, item in values.items() if leaf != (TAG,)})
+        except msgspec.ValidationError as error:
+            faults.append(fault_at(node, f"{part.reference}: {error}"))
+            return None
 
     def to_spec(self, nested: dict[str, Any], path: Path) -> dict[str, Any]:
         """Return a section's nested leaves with the specs of parts in the place of their fields.
@@ -49,20 +77,18 @@ class OwnParts:
         spec = part.spec({name: value for name, value in values.items() if name != TAG})
         return dict(msgspec.to_builtins(spec))
 
-    def fields(self, path: Path, tag: object) -> type[msgspec.Struct] | None:
-        """Return the fields of a part, None of a built-in kind."""
-        part = self._parts.get((path, str(tag)))
-        return part.fields if part else None
 
-
-def read(sections: Iterable[Node], folder: FilePath, faults: list[Fault]) -> OwnParts:
-    """Return the parts that these sections of a matrix name, and add the faults of those that can't be used.
+def read(sections: Mapping[str, Node], folder: FilePath, faults: list[Fault]) -> OwnParts:
+    """Return the parts that the sections of a matrix name, and add the faults of those that can't be used.
 
     File names are those from `folder` on.
     """
+    of_runs = [sections[name] for name in ("base", "variants", "grids") if name in sections]
+    references = [pair for node in of_runs for pair in _references(node)]
+    references += _benchmark_references(sections["evaluate"]) if "evaluate" in sections else []
     parts: dict[tuple[Path, str], OwnPart] = {}
     labels: dict[tuple[Path, str], OwnPart] = {}
-    for node, path in (pair for section in sections for pair in _references(section)):
+    for node, path in references:
         key = path, str(node.value)
         if key in parts:
             continue
@@ -73,10 +99,37 @@ def read(sections: Iterable[Node], folder: FilePath, faults: list[Fault]) -> Own
         except ReferenceFault as fault:
             faults.append(fault_at(node, f"{'.'.join(path)}: {fault}"))
             continue
-        other = labels.setdefault((path, part.label), part)
+        # The column of a benchmark is its function's name alone.
+        label = part.label.rpartition(":")[2] if path == BENCHMARK else part.label
+        if path == BENCHMARK and label in schema(AnyBenchmark).sections[()].kinds:
+            faults.append(fault_at(node, f"{part.reference}: {label} is a benchmark of cebctl's; call it otherwise"))
+        other = labels.setdefault((path, label), part)
         if other is not part:
-            faults.append(fault_at(node, f"{part.reference} would be called as {other.reference} is; rename one file"))
+            faults.append(fault_at(node, f"{part.reference} would be called as {other.reference} is; rename one"))
     return OwnParts(parts)
+
+
+def _benchmark_references(node: Node) -> Iterator[tuple[ScalarNode, Path]]:
+    """Yield the reference of every benchmark of one's own."""
+    for item in node.value if isinstance(node, SequenceNode) else ():
+        if isinstance(item, ScalarNode) and is_reference(str(item.value)):
+            yield item, BENCHMARK
+        elif isinstance(item, MappingNode):
+            for key, value in item.value:
+                if key.value == FROM and isinstance(value, ScalarNode):
+                    yield value, BENCHMARK
+                for parameter, values in value.value if isinstance(value, MappingNode) else ():
+                    if parameter.value == LOSS:
+                        yield from _values(values, (*BENCHMARK, LOSS))
+
+
+def _values(node: Node, path: Path) -> Iterator[tuple[ScalarNode, Path]]:
+    """Yield the references among the values of one parameter."""
+    for item in node.value if isinstance(node, SequenceNode) else [node]:
+        if isinstance(item, ScalarNode) and is_reference(str(item.value)):
+            yield item, path
+        elif isinstance(item, MappingNode):
+            yield from ((value, path) for key, value in item.value if key.value == FROM)
 
 
 def _references(node: Node) -> Iterator[tuple[ScalarNode, Path]]:

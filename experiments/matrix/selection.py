@@ -93,11 +93,12 @@ def read(node: Node, faults: list[Fault], tree: Schema) -> Selection | None:
         return None
 
 
-def benchmarks(text: str, among: Sequence[AnyBenchmark]) -> list[AnyBenchmark]:
-    """Return the benchmarks that a selection names. Raises InputError if it is none, or names none of these."""
+def benchmarks(text: str, among: Sequence[AnyBenchmark], tree: Schema) -> list[AnyBenchmark]:
+    """Return the benchmarks that a selection names, whose parameters `tree` has. Raises InputError if it is none, or
+    names none of these."""
     if exact := [benchmark for benchmark in among if text.strip() in _full_columns(benchmark)]:
         return exact
-    parser = _Parser(text, schema(AnyBenchmark))
+    parser = _Parser(text, tree)
     name = parser.name()
     if name == TRAIN:
         raise InputError(f"selection {text!r}", "the training has no parameters", "--only selects the runs")

@@ -117,7 +117,10 @@ class Schema:
         return sorted({self.short(path) for path in self.leaves})
 
     def short(self, path: Path) -> str:
-        """Return the shortest name of a leaf: `rho`, `objective`, `jump_start.steps`."""
+        """Return the shortest name of a leaf: `rho`, `objective`, `jump_start.steps`; of a part's field, in a schema
+        without the part, its name alone unless a built-in field has it."""
+        if path not in self.leaves and path[-1] not in self._by_suffix:
+            return path[-1]
         parts = path[:-1] if path[-1] == TAG and len(path) > 1 else path
         for start in range(len(parts) - 1, -1, -1):
             name = ".".join(parts[start:])
@@ -378,10 +381,10 @@ def _literals(kind: Any) -> tuple[str, ...]:
 
 
 def _without_unset(kind: Any) -> Any:
-    """Return the type of the values that a file may set: unset is none of them."""
+    """Return the type of the values that a file sets: unset is none of them, and a part is read by `from`."""
     if get_origin(kind) not in (Union, types.UnionType):
         return kind
-    return Union[tuple(arg for arg in get_args(kind) if arg is not UnsetType)]  # noqa: UP007
+    return Union[tuple(arg for arg in get_args(kind) if arg not in (UnsetType, Part))]  # noqa: UP007
 
 
 def _structs(kind: Any) -> tuple[type[Struct], ...]:

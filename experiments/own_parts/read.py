@@ -23,9 +23,10 @@ import msgspec
 from msgspec import NODEFAULT, Struct
 
 from experiments.errors import expected
+from experiments.own_parts.kinds import PART_KINDS
 from experiments.own_parts.signature import PartFault, read_signature
 from experiments.own_parts.sources import PartSources, SourceFault, Sources, collect
-from experiments.spec import PART_KINDS, Part
+from experiments.spec import Part
 
 REFERENCE = re.compile(r"(?P<file>[^:]+\.py|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*):(?P<name>[A-Za-z_]\w*)")
 
@@ -46,12 +47,12 @@ class OwnPart:
     reference: str
     """As in the matrix."""
     role: str
-    """The kind of part: a key of `experiments.spec.PART_KINDS`."""
+    """The kind of part: a key of `experiments.own_parts.kinds.PART_KINDS`."""
     digest: str
     fields: type[Struct]
     """Its fields and the engine's own of its role, tagged by the reference."""
-    file: str
-    """Of a part in a file: its name; of an installed one its module."""
+    returns: tuple[str, ...]
+    """The names that its return annotation lists."""
     sources: Sources
     """The files that travel to the job; none of an installed package's."""
 
@@ -63,12 +64,13 @@ class OwnPart:
     def spec(self, values: Mapping[str, object]) -> Part:
         """Return the part with all its fields. Raises msgspec.ValidationError if a value is not of its type."""
         kind = PART_KINDS[self.role].spec
-        complete = msgspec.convert({"name": self.reference, **values}, self.fields)
-        own = [name for name in self.fields.__struct_fields__ if name not in kind.__struct_fields__]
-        engine = {name: getattr(complete, name) for name in complete.__struct_fields__ if name not in own}
-        return kind(
-            origin=self.label, digest=self.digest, fields={name: getattr(complete, name) for name in own}, **engine
-        )
+        complete = msgspec.structs.asdict(msgspec.convert({"name": self.reference, **values}, self.fields))
+        engine = {name: value for name, value in complete.items() if name in kind.__struct_fields__}
+        own = {name: value for name, value in complete.items() if name not in engine}
+        if "columns" in kind.__struct_fields__:
+            name = self.label.rpartition(":")[2]
+            engine["columns"] = tuple(f"{name}_{key}" for key in self.returns) or (name,)
+        return kind(origin=self.label, digest=self.digest, fields=own, **engine)
 
 
 def is_reference(text: str) -> bool:
@@ -93,9 +95,9 @@ def _read_file(reference: str, role: str, path: Path, name: str) -> OwnPart:
         raise ReferenceFault(f"{path} does not exist{hint}")
     if not path.stem.isidentifier():
         raise ReferenceFault(f"{path}: a module is called by letters, digits and _; rename it")
-    sources, fields = _read_source(path.parent, path.name, name, role, reference)
+    sources, fields, returns = _read_source(path.parent, path.name, name, role, reference)
     digest = sources.digest(name, package_versions(sources, path.parent))
-    return OwnPart(reference, role, digest, fields, path.name, sources.files)
+    return OwnPart(reference, role, digest, fields, returns, sources.files)
 
 
 def _read_module(reference: str, role: str, module: str, name: str) -> OwnPart:
@@ -106,18 +108,21 @@ def _read_module(reference: str, role: str, module: str, name: str) -> OwnPart:
     depth = module.count(".") + (1 if spec.submodule_search_locations else 0)
     path = Path(spec.origin)
     root = path.parents[depth]
-    sources, fields = _read_source(root, path.relative_to(root).as_posix(), name, role, reference)
+    sources, fields, returns = _read_source(root, path.relative_to(root).as_posix(), name, role, reference)
     distribution = _distribution(module.partition(".")[0])
     if distribution is None or _is_editable(distribution):
         digest = sources.digest(name, package_versions(sources, root))
     else:
         digest = f"{distribution.metadata['Name']}=={distribution.version}"
-    return OwnPart(reference, role, digest, fields, module, {})
+    return OwnPart(reference, role, digest, fields, returns, {})
 
 
-def _read_source(root: Path, path: str, name: str, role: str, reference: str) -> tuple[PartSources, type[Struct]]:
+def _read_source(
+    root: Path, path: str, name: str, role: str, reference: str
+) -> tuple[PartSources, type[Struct], tuple[str, ...]]:
+    """Return the sources of a part, its fields, and the names in its return annotation."""
     kind = PART_KINDS[role]
-    taken = [field for field in kind.spec.__struct_fields__ if field not in Part.__struct_fields__]
+    taken = [field for field in kind.spec.__struct_fields__ if field not in (*Part.__struct_fields__, "columns")]
     try:
         sources = collect(root, path, name)
         signature = read_signature(sources.module, name, kind.given, taken)
@@ -141,7 +146,7 @@ def _read_source(root: Path, path: str, name: str, role: str, reference: str) ->
         kw_only=True,
         forbid_unknown_fields=True,
     )
-    return sources, fields
+    return sources, fields, signature.returns
 
 
 def _place(path: Path, line: int) -> str:

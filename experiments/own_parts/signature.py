@@ -50,7 +50,8 @@ class Signature:
 
     fields: tuple[PartField, ...]
     doc: str
-    line: int
+    returns: tuple[str, ...] = ()
+    """The texts of a Literal in the return annotation, in their order."""
 
 
 def read_signature(module: ast.Module, name: str, given: Sequence[str], taken: Sequence[str] = ()) -> Signature:
@@ -70,7 +71,8 @@ def read_signature(module: ast.Module, name: str, given: Sequence[str], taken: S
             wrong = f"{name}: the field {parameter.name!r} is the engine's own; call the parameter otherwise"
             raise PartFault(parameter.line, wrong)
     fields = tuple(map(_field, parameters[len(given) :]))
-    return Signature(fields, ast.get_docstring(definition) or "", definition.lineno)
+    annotation = definition.returns if isinstance(definition, ast.FunctionDef) else None
+    return Signature(fields, ast.get_docstring(definition) or "", _literal_texts(annotation))
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,19 @@ def _of_dataclass(definition: ast.ClassDef) -> list[_Parameter]:
 def _is_class_variable(node: ast.AnnAssign) -> bool:
     annotation = node.annotation.value if isinstance(node.annotation, ast.Subscript) else node.annotation
     return _dotted(annotation).rpartition(".")[2] == "ClassVar"
+
+
+def _literal_texts(annotation: ast.expr | None) -> tuple[str, ...]:
+    """Return the texts of the Literals within an annotation: `a` and `b` of `dict[Literal["a", "b"], Tensor]`."""
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        try:
+            annotation = ast.parse(annotation.value, mode="eval").body
+        except SyntaxError:
+            return ()
+    nodes = list(ast.walk(annotation)) if annotation is not None else []
+    literals = [node for node in nodes if isinstance(node, ast.Subscript) and _dotted(node.value).endswith("Literal")]
+    constants = [node for literal in literals for node in ast.walk(literal.slice) if isinstance(node, ast.Constant)]
+    return tuple(node.value for node in constants if isinstance(node.value, str))
 
 
 def _field(parameter: _Parameter) -> PartField:

@@ -18,9 +18,13 @@ GUIDE = dict(re.findall(r"## An? ([\w ]+)\n[^`]*(?:`[^`]+`[^`]*)*?```diff\n(.*?)
 PARTS = dict(re.findall(r"## An? ([\w ]+)\n[^#]*?```python\n# parts\.py\n(.*?)```", TEXT, re.DOTALL))
 
 STUDY = """
-base: {data: digits, network: {from: parts.py:mlp, hidden: 32}, optimiser: {name: adam, lr: 0.01}, epochs: 6, batch: 64}
+base: {data: digits, network: {from: parts.py:mlp, hidden: 32}, optimiser: adam, lr: 0.01, epochs: 12, batch: 64}
 grids: [{objective: {from: parts.py:free_ceb, rho: 1, free_nats: 0.1}}]
-evaluate: [clean, information, pgd: {norm: linf, eps: 0.1, steps: 3, subset: 50}]
+evaluate:
+  - clean
+  - information
+  - {from: parts.py:pixel_noise, std: [0.01, 0.9]}
+  - pgd: {norm: linf, eps: 0.1, steps: 3, subset: 50, loss: {from: parts.py:gap, weight: 2}}
 """
 
 
@@ -49,7 +53,7 @@ def test_a_part_is_short(name: str) -> None:
 
 
 def test_a_study_of_ones_own(tmp_path: Path) -> None:
-    assert (set(PARTS), set(GUIDE)) == ({"network", "objective"}, {"data set", "benchmark"})
+    assert (set(PARTS), set(GUIDE)) == ({"network", "objective", "benchmark", "attack loss"}, {"data set"})
     (tmp_path / "study.yaml").write_text(STUDY)
     (tmp_path / "parts.py").write_text("\n".join(PARTS.values()))
 
@@ -65,4 +69,5 @@ def test_a_study_of_ones_own(tmp_path: Path) -> None:
     cells = table["rows"][0]["cells"]
     assert (cells["clean"]["n"], cells["pgd_linf"]["n"]) == (360, 50)
     assert cells["clean"]["value"] > 0.8
+    assert cells["pixel_noise@std=0.01"]["value"] > cells["pixel_noise@std=0.9"]["value"]
     assert cells["residual_information"]["measure"] == "nats"

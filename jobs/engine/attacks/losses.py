@@ -12,6 +12,8 @@ eqs. 5 and 6). The last two don't fade as a confident network's cross-entropy do
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -22,8 +24,14 @@ _TINY = 1e-12
 """As in the authors' implementation of the ratio."""
 
 
-def ascent(loss: Loss, logits_BK: Tensor, y_B: Tensor, target_B: Tensor | None = None) -> Tensor:
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+"""(logits_BK, y_B) to what an attack climbs, of shape (B,)."""
+
+
+def ascent(loss: Loss | LossFunction, logits_BK: Tensor, y_B: Tensor, target_B: Tensor | None = None) -> Tensor:
     """The value to be climbed, of shape (B,); ValueError if the ratio is asked for with too few classes."""
+    if callable(loss):
+        return loss(logits_BK, y_B)
     if loss == "cross_entropy":
         if target_B is None:
             return cross_entropy(logits_BK, y_B, reduction="none")

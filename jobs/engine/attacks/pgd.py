@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from experiments.benchmarks import Loss, Norm
-from jobs.engine.attacks.losses import ascent
+from jobs.engine.attacks.losses import LossFunction, ascent
 from jobs.engine.attacks.memory_format import quick
 
 
@@ -53,7 +53,7 @@ def search(
     steps: int,
     step_size: float,
     start_BCHW: Tensor | None = None,
-    loss: Loss = "cross_entropy",
+    loss: Loss | LossFunction = "cross_entropy",
     target_B: Tensor | None = None,
 ) -> Attacked:
     """Climb a loss (`losses.ascent`) inside the ball of radius `eps` around each image: away from the label y, or
@@ -95,7 +95,7 @@ def gradient(
     logits_of: Callable[[Tensor], Tensor],
     x_BCHW: Tensor,
     y_B: Tensor,
-    loss: Loss = "cross_entropy",
+    loss: Loss | LossFunction = "cross_entropy",
     target_B: Tensor | None = None,
 ) -> Tensor:
     """What `search` follows, at the images, of their shape; what is not a number counts as 0."""

@@ -6,8 +6,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from experiments.benchmarks import AnyBenchmark, full_column, measures
 from experiments.errors import InputError, MatrixError
 from experiments.identity import run_id
+from experiments.matrix import selection
 from experiments.matrix.load import load
 from experiments.matrix.planned_run import Matrix
 from experiments.spec import ObjectivePart, Part, Run
@@ -19,6 +21,10 @@ class Vit:
     def __init__(self, image, patch: int = 4, width: float = 1, rate: float = 0.1, kind: str = "a"): pass
 def mlp(image, width: int, depth: int = 2): pass
 def free_ceb(model, f, z, y, gamma, free_nats: float = 0.1, patch: int = 1): pass
+def noise(model, images, labels, rng, std: float, steps: float = 1.5): pass
+def both(model, images, labels, rng) -> "dict[Literal['low', 'high'], Tensor]": pass
+def clean(model, images, labels, rng): pass
+def gap(logits, labels, k: float = 1): pass
 def free_vib(model, f, z, y, gamma, *fields): pass
 '''
 BASE = "base: {data: digits, optimiser: adam, epochs: 1, batch: 8, network: small_cnn, objective: xent}\n"
@@ -112,7 +118,7 @@ def test_its_source_is_part_of_the_identity_and_its_folder_is_not(expand: Load, 
         ("grids: [{network: {from: parts.py:mlp}}]", "2:26", "network.width is missing"),
         ("grids: [{network: {from: parts.py:mlp, width: 2, patch: 1}}]", "2:50", "unknown field 'patch'"),
         ("grids: [{network: small_cnn, width: 1.5}, {network: parts.py:Vit}]", "2:37", "width: expected a whole"),
-        ("grids: [{objective: {from: parts.py:free_vib}}]", "2:28", r"parts\.py:8: free_vib takes \*fields"),
+        ("grids: [{objective: {from: parts.py:free_vib}}]", "2:28", r"parts\.py:12: free_vib takes \*fields"),
         ("grids: [{schedule: {from: parts.py:Vit}}]", "2:27", "schedule: no part of one's own can be used here"),
     ],
 )  # fmt: skip
@@ -126,7 +132,7 @@ def test_a_fault_has_a_place_and_a_way_out(sections: str, place: str, wrong: str
 def test_two_files_of_one_name_can_not_be_told_apart(expand: Load, tmp_path: Path) -> None:
     (tmp_path / "nets").mkdir()
     (tmp_path / "nets" / "parts.py").write_text(PARTS)
-    with pytest.raises(MatrixError, match=r"nets/parts\.py:Vit would be called as parts\.py:Vit is; rename one file"):
+    with pytest.raises(MatrixError, match=r"nets/parts\.py:Vit would be called as parts\.py:Vit is; rename one"):
         expand("grids: [{network: [parts.py:Vit, nets/parts.py:Vit]}]")
 
 
@@ -151,3 +157,49 @@ def test_an_installed_package_is_found_without_importing_it(
     network = expand(text).runs[0].run.network
     assert isinstance(network, Part)
     assert (network.digest, network.origin) == ("lab==2.5", "lab.nets:Vit")
+
+
+def columns(matrix: Matrix) -> list[str]:
+    return [full_column(benchmark, measure) for benchmark in matrix.benchmarks for measure in measures(benchmark)]
+
+
+def test_benchmarks_and_losses_of_ones_own(expand: Load) -> None:
+    matrix = expand(
+        "evaluate: [{from: parts.py:noise, std: [0.1, 2], only: seed = 0}, parts.py:both, "
+        "pgd: {norm: l2, eps: 1, loss: [dlr, {from: parts.py:gap, k: 2}]}, pgd: {norm: l2, eps: 1, loss: parts.py:gap}]"
+    )
+    assert columns(matrix) == [
+        "noise@std=0.1,steps=1.5",
+        "noise@std=2.0,steps=1.5",
+        "both_low",
+        "both_high",
+        "pgd_l2@eps=1,n=20,loss=dlr",
+        "pgd_l2@eps=1,n=20,loss=parts.py:gap k=2.0",
+        "pgd_l2@eps=1,n=20,loss=parts.py:gap k=1.0",
+    ]
+    assert (
+        msgspec.json.decode(msgspec.json.encode(matrix.benchmarks), type=tuple[AnyBenchmark, ...]) == matrix.benchmarks
+    )
+    selected = selection.benchmarks("noise, std > 1", matrix.benchmarks, matrix.parts.benchmark_schema())
+    assert selected == [matrix.benchmarks[1]]
+
+
+@pytest.mark.parametrize(
+    ("entry", "wrong"),
+    [
+        ("{from: parts.py:noise}", "parts.py:noise: std is missing: expected a number"),
+        ("{from: parts.py:noise, std: high}", "std: expected a number, got 'high'"),
+        ("{from: parts.py:noise, std: 1, sigma: 2}", "unknown parameter 'sigma'"),
+        ("{from: parts.py:nois, std: 1}", "has no function or class 'nois'; did you mean 'noise'"),
+        ("{from: parts.py:clean}", "clean is a benchmark of cebctl's; call it otherwise"),
+        ("pgd: {norm: l2, eps: 1, steps: 2.5}", "steps: expected a whole number"),
+        ("pgd: {norm: l2, eps: 1, loss: {from: parts.py:gap, j: 2}}", "unknown field 'j'"),
+        ("pgd: {norm: l2, eps: 1, loss: {from: parts.py:gap}, target: random}", "parts.py:gap has no target"),
+        ("pgd: {norm: l2, eps: 1, loss: softmax}", "expected one of cross_entropy, margin, dlr"),
+        ("pgd: {norm: parts.py:gap, eps: 1}", "expected one of linf, l2"),
+    ],
+)
+def test_a_fault_of_a_benchmark_is_one_line(entry: str, wrong: str, expand: Load) -> None:
+    with pytest.raises(MatrixError, match=wrong) as error:
+        expand(f"evaluate: [{entry}, {{from: parts.py:noise, std: 3}}]")
+    assert "\n" not in str(error.value)

@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 
 from experiments.benchmarks import Pgd, column, default_step_size
+from experiments.spec import Part
 from jobs.engine import randomness
 from jobs.engine.attacks.pgd import search
 from jobs.engine.attacks.random_start import random_start
 from jobs.engine.device import to_device
 from jobs.engine.evaluation.evaluators import limits
 from jobs.engine.evaluation.evaluators.context import EvaluationContext, ImageValues
+from jobs.engine.evaluation.evaluators.own import own_loss
 from jobs.engine.models import CebModel
 
 
@@ -108,7 +110,7 @@ def attack(
             steps=benchmark.steps,
             step_size=benchmark.step_size or default_step_size(benchmark.eps, benchmark.steps),
             start_BCHW=start_TCHW,
-            loss=benchmark.loss,
+            loss=own_loss(benchmark.loss) if isinstance(benchmark.loss, Part) else benchmark.loss,
             target_B=target_T,
         )
         with torch.no_grad():

@@ -15,6 +15,7 @@ from jobs.engine.evaluation.evaluators import (
     information,
     ood,
     other_sets,
+    own,
     pgd,
     training_rate,
     transfer,
@@ -25,7 +26,7 @@ from jobs.engine.models import CebModel
 Evaluator = Callable[[CebModel, EvaluationContext, Any, int], Iterator[Measurement]]
 """(model in eval mode, images, the benchmark, seed); raises InputError if the benchmark can't be run as asked."""
 
-EVALUATORS: dict[type[benchmarks.Benchmark], Evaluator] = {
+EVALUATORS: dict[type[benchmarks.Benchmark | benchmarks.BenchmarkPart], Evaluator] = {
     benchmarks.Clean: clean.evaluate,
     benchmarks.CleanHoldout: clean.evaluate,
     benchmarks.Top5: clean.top5,
@@ -45,4 +46,5 @@ EVALUATORS: dict[type[benchmarks.Benchmark], Evaluator] = {
     benchmarks.ImagenetSketch: other_sets.evaluate,
     benchmarks.ImagenetV2: other_sets.evaluate,
     benchmarks.Cifar101: other_sets.evaluate,
+    benchmarks.BenchmarkPart: own.evaluate,
 }
