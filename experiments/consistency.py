@@ -13,7 +13,19 @@ from msgspec import UNSET
 
 from experiments import datasets, library_models, lineage
 from experiments.batch_norm import has_batch_norm
-from experiments.spec import AutoAugment, Data, LibraryNetwork, Run, Sgd, Timm
+from experiments.spec import (
+    AugMix,
+    AutoAugment,
+    Data,
+    LibraryNetwork,
+    ObjectivePart,
+    PgdAdversary,
+    RandAugment,
+    Run,
+    Sgd,
+    Timm,
+    TrivialAugment,
+)
 
 _POLICIES = {
     "torchvision": (
@@ -44,6 +56,7 @@ def contradiction(run: Run) -> Contradiction | None:
         or _library_contradiction(run)
         or _schedule_contradiction(run)
         or _average_contradiction(run)
+        or _label_contradiction(run)
     )
 
 
@@ -54,6 +67,16 @@ def data_contradiction(data: Data) -> Contradiction | None:
         wrong = f"loader: dali is for images that are decoded as they are used, and {data.name} is held in memory"
         return Contradiction("data.loader", f"{wrong}; allowed with it: {allowed}")
     augment = data.augment
+    if isinstance(augment, RandAugment | TrivialAugment | AugMix):
+        kind = type(augment).__struct_config__.tag
+        if data.loader == "dali":
+            wrong = f"augment: the loader dali has no {kind}; allowed with it: none, crop_flip, autoaugment"
+            return Contradiction("data.augment.name", wrong)
+        if datasets.info(data.name).channels not in (1, 3):
+            return Contradiction("data.augment.name", f"augment: {kind} is for grey images and for those in colour")
+    if not data.mixup and not data.cutmix and data.mix_probability is not UNSET:
+        wrong = "mix_probability: without `mixup` or `cutmix` it has no effect; leave it out"
+        return Contradiction("data.mix_probability", wrong)
     if not isinstance(augment, AutoAugment):
         return None
     loader = data.loader or "torchvision"
@@ -144,4 +167,18 @@ def _average_contradiction(run: Run) -> Contradiction | None:
         for field in ("ema_form", "ema_every", "ema_judged"):
             if getattr(run, field) is not UNSET:
                 return Contradiction(field, f"{field}: without `ema_decay` it has no effect; leave it out")
+    return None
+
+
+def _label_contradiction(run: Run) -> Contradiction | None:
+    """Return the contradiction of what makes labels soft with what takes one label for each image."""
+    for field, value in {"data.mixup": run.data.mixup, "data.cutmix": run.data.cutmix}.items():
+        if value and isinstance(run.adversary, PgdAdversary):
+            wrong = f"{field}: an adversary attacks images of one label; leave `{field}` or `adversary` out"
+            return Contradiction(field, wrong)
+    fields = {"data.mixup": run.data.mixup, "data.cutmix": run.data.cutmix, "label_smoothing": run.label_smoothing}
+    for field, value in fields.items():
+        if value and isinstance(run.objective, ObjectivePart):
+            wrong = f"{field}: an objective of one's own is given one label for each image; leave it out"
+            return Contradiction(field, wrong)
     return None

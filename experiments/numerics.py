@@ -35,6 +35,7 @@ from experiments.benchmarks import (
 )
 from experiments.datasets import DATASETS
 from experiments.spec import (
+    AugMix,
     AutoAugment,
     Cceb,
     Ceb,
@@ -46,9 +47,11 @@ from experiments.spec import (
     ObjectivePart,
     Part,
     PgdAdversary,
+    RandAugment,
     Run,
     Section,
     SmallCnn,
+    TrivialAugment,
     Xent,
 )
 
@@ -91,6 +94,12 @@ VERSIONS: dict[str, int] = {
     "augment.crop_offsets": 1,
     "augment.cutout": 1,
     "augment.fill": 1,
+    "augment.randaugment": 1,
+    "augment.trivialaugment": 1,
+    "augment.augmix": 1,
+    "augment.erasing": 1,
+    "augment.mixup": 1,
+    "augment.cutmix": 1,
     # Initialisation.
     "init.streams": 1,
     "init.weights_file": 1,
@@ -401,6 +410,10 @@ def _images(data: Data, *, augmented: bool) -> set[str]:
         parts.add("resize.central_crop")
     if not isinstance(augment, NoAugment):
         parts.add("augment.random_resized_crop" if in_folders else "augment.crop_flip")
+    if augmented:
+        parts |= {f"augment.{name}" for name in ("erasing", "mixup", "cutmix") if getattr(data, name)}
+    if isinstance(augment, RandAugment | TrivialAugment | AugMix):
+        parts.add(f"augment.{_tag(augment)}")
     if isinstance(augment, AutoAugment):
         parts.add(f"augment.autoaugment_{augment.family}")
         fields = ("order", "crop_offsets", "cutout", "fill")

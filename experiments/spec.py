@@ -113,6 +113,32 @@ class AutoAugment(Section, frozen=True, tag="autoaugment"):
     Equalize, Invert, Posterize, Solarize) its result on the black remains."""
 
 
+class RandAugment(Section, frozen=True, tag="randaugment"):
+    """`crop_flip`, then RandAugment (Cubuk et al., 2020) of torchvision, its draws by (seed, epoch, sample)."""
+
+    operations: Count = 2
+    magnitude: Annotated[int, Meta(ge=0, le=30)] = 9
+
+
+class TrivialAugment(Section, frozen=True, tag="trivialaugment"):
+    """`crop_flip`, then TrivialAugmentWide (Müller & Hutter, 2021) of torchvision: one operation of any strength."""
+
+
+class AugMix(Section, frozen=True, tag="augmix"):
+    """`crop_flip`, then AugMix (Hendrycks et al., 2020) of torchvision: its images, without its consistency loss."""
+
+    severity: Annotated[int, Meta(ge=1, le=10)] = 3
+    chains: Count = 3
+    """Chains of operations that are mixed."""
+    chain_length: Count | None = None
+    """null: 1 to 3, drawn for each chain."""
+    alpha: Positive = 1.0
+    """Of the Dirichlet and Beta distributions of the weights."""
+
+
+Augment = NoAugment | CropFlip | AutoAugment | RandAugment | TrivialAugment | AugMix
+
+
 class Data(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The images a run learns from."""
 
@@ -121,7 +147,18 @@ class Data(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `own:…` a folder of one's own images, by the name that `cebctl init` gives it."""
     train_subset: Count | None = None
     """Use only this many training images, drawn evenly from the classes in a fixed order; null: all."""
-    augment: NoAugment | CropFlip | AutoAugment = NoAugment()
+    augment: Augment = NoAugment()
+    erasing: Annotated[float, Meta(ge=0, le=1, extra={"absent": 0.0})] | UnsetType = UNSET
+    """Random Erasing (Zhong et al., 2020): the probability that a rectangle of 2 to 33% of an image, of a ratio of 0.3
+    to 3.3, gets the data set's mean colour, as torchvision does it behind normalisation. Unset: 0."""
+    mixup: Annotated[float, Meta(ge=0, extra={"absent": 0.0})] | UnsetType = UNSET
+    """alpha of mixup (Zhang et al., 2018): each image is lam x itself + (1 - lam) x its partner, lam of
+    Beta(alpha, alpha), and the loss is the mean over the two labels with these weights. Unset: 0, none."""
+    cutmix: Annotated[float, Meta(ge=0, extra={"absent": 0.0})] | UnsetType = UNSET
+    """alpha of CutMix (Yun et al., 2019): a rectangle of (1 - lam) of the area comes from the partner. Beside `mixup`
+    each image gets one of the two, as probably the other. Unset: 0, none."""
+    mix_probability: Annotated[float, Meta(gt=0, le=1, extra={"absent": 1.0})] | UnsetType = UNSET
+    """The share of images that are mixed. Unset: 1."""
     holdout: Count | UnsetType = UNSET
     """Keep this many training images out of training, drawn evenly from the classes, to select on (the benchmark
     `clean_holdout`). They are the last of each class, `train_subset` takes the first: with and without a holdout, a

@@ -3,5 +3,6 @@
 from jobs.engine.data.batches import batches
 from jobs.engine.data.images import FolderImages, ImageSet, MemoryImages
 from jobs.engine.data.load import load
+from jobs.engine.data.training_batches import training_batches
 
-__all__ = ["FolderImages", "ImageSet", "MemoryImages", "batches", "load"]
+__all__ = ["FolderImages", "ImageSet", "MemoryImages", "batches", "load", "training_batches"]

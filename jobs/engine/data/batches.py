@@ -18,10 +18,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms.functional import pil_to_tensor
 
+from experiments.spec import Augment
 from jobs.engine.chunking import in_chunks
 from jobs.engine.data import dali
 from jobs.engine.data.augmentation.augment import (
-    Augment,
+    ByImage,
     augment_small,
     before_policy,
     folder_transform,
@@ -55,6 +56,8 @@ def batches(
     when these become too many, or when nothing is left of a batch. `workers`: loader processes; None lets the
     number of threads of this job decide.
     """
+    if workers is None and isinstance(augment, ByImage):
+        workers = torch.get_num_threads() if torch.get_num_threads() > 1 else 0
     if isinstance(images, MemoryImages) and images.transform is None and not workers:
         yield from _resident(images, index_batches, augment, seed, epoch, torch.device(device))
         return

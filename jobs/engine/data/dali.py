@@ -29,10 +29,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from experiments.errors import InputError
-from experiments.spec import AutoAugment, NoAugment
+from experiments.spec import Augment, AutoAugment, NoAugment
 from jobs.engine.data.augmentation import autoaugment
 from jobs.engine.data.augmentation.augment import (
-    Augment,
     before_policy,
     crop_window,
     policy_on_device,

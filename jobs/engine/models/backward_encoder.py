@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from jobs.engine.models.gaussian import log_normal
+from jobs.engine.models.gaussian import log_normal, log_standard_normal
 
 
 class BackwardEncoder(nn.Module):
@@ -25,5 +25,9 @@ class BackwardEncoder(nn.Module):
         return self.kernel_KZ + self.bias_Z
 
     def log_prob(self, z_BZ: Tensor, y_B: Tensor) -> Tensor:
-        """Return log b(z|y) in nats, of shape (B,)."""
-        return log_normal(z_BZ, self.means()[y_B])
+        """Return log b(z|y) in nats, of shape (B,); its mean over y where labels are probabilities, of shape (B, K)."""
+        if not y_B.is_floating_point():
+            return log_normal(z_BZ, self.means()[y_B])
+        means_KZ = self.means()
+        relative_BK = z_BZ @ means_KZ.T - 0.5 * means_KZ.square().sum(dim=1)
+        return log_standard_normal(z_BZ) + (y_B * relative_BK).sum(dim=1)

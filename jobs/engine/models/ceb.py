@@ -56,7 +56,8 @@ class CebModel(nn.Module):
         return log_normal(z_BZ.detach(), f_BZ.detach())
 
     def log_backward_encoder(self, z_BZ: Tensor, y_B: Tensor) -> Tensor:
-        """Return log b(z|y), of shape (B,). Raises ValueError if the objective has no backward encoder."""
+        """Return log b(z|y), of shape (B,), or its mean over y for probabilities of labels, of shape (B, K). Raises
+        ValueError if the objective has no backward encoder."""
         return self._backward_encoder().log_prob(z_BZ, y_B)
 
     def log_marginal(self, z_BZ: Tensor) -> Tensor:

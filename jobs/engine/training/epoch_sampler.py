@@ -32,10 +32,14 @@ class EpochSampler:
         """Return the epochs before a step."""
         return step / self.steps_per_epoch
 
+    def order(self, epoch: int) -> Tensor:
+        """Return all images in the order of an epoch (int64), those that its last batch leaves out at the end."""
+        return randomness.permutation(self.run.seed, "shuffle", epoch, self.images)
+
     def remaining_batches(self, step: int) -> list[Tensor]:
         """Return the batches of the epoch that `step` is in, as indices of images (int64), from that step on."""
         epoch, done = divmod(step, self.steps_per_epoch)
-        order_N = randomness.permutation(self.run.seed, "shuffle", epoch, self.images)
+        order_N = self.order(epoch)
         remaining = min(self.steps_per_epoch - done, self.steps - step)
         starts = range(done * self.run.batch, (done + remaining) * self.run.batch, self.run.batch)
         return [order_N[start : start + self.run.batch] for start in starts]

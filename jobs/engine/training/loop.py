@@ -12,7 +12,7 @@ from msgspec import UnsetType
 from experiments.resources import Execution
 from experiments.spec import Run, Xent
 from jobs.engine import checkpoint_format
-from jobs.engine.data import FolderImages, ImageSet, batches, load
+from jobs.engine.data import FolderImages, ImageSet, load, training_batches
 from jobs.engine.distributed import Group
 from jobs.engine.heartbeats import Progress
 from jobs.engine.metrics import Meter, Pending
@@ -103,7 +103,7 @@ class Training:
         unit = 1 if isinstance(run.replica_batch, UnsetType) else run.replica_batch
         shards = [state.group.shard(samples_B, unit) for samples_B in self.sampler.remaining_batches(state.step)]
         loader = self.progress.time_loading(
-            batches(self.images, shards, run.data.augment, run.seed, epoch, self.device)
+            training_batches(self.images, shards, run, epoch, self.sampler.order(epoch), self.device)
         )
         noises = encoder_noise.for_each(run, epoch, shards, self.device)
         for requested_B, noise_BZ, (samples_B, x_BCHW, y_B) in zip(shards, noises, loader, strict=True):

@@ -26,6 +26,8 @@ class LossModule(nn.Module):
     def forward(self, x_BCHW: Tensor, y_B: Tensor, noise_BZ: Tensor, gamma: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss to differentiate, the marginal's own included, and the means by name without gradients.
 
+        Labels are int64 of shape (B,), or of mixed images probabilities of shape (B, K).
+
         Both are over these images; the training accuracy is over their mean encodings, the others over z.
         """
         run, model = self.run, self.model
@@ -34,7 +36,7 @@ class LossModule(nn.Module):
         terms = self.objective.loss(model, f_BZ, z_BZ, y_B, gamma)
         with torch.no_grad():
             logits_BK = model.logits(f_BZ) if terms.mean_logits_BK is None else terms.mean_logits_BK
-            accuracy = (logits_BK.argmax(dim=1) == y_B).to(f_BZ.dtype).mean()
+            accuracy = _share_right(logits_BK.argmax(dim=1), y_B).to(f_BZ.dtype).mean()
         # One backward pass for both: the two losses have no parameter in common.
         loss, marginal_loss = self._smoothed(terms, z_BZ), terms.marginal_loss
         if marginal_loss is None and model.marginal is not None:
@@ -50,3 +52,8 @@ class LossModule(nn.Module):
             return terms.loss
         to_all_classes = -log_softmax(self.model.logits(z_BZ), dim=1).mean()
         return terms.loss + smoothing * (to_all_classes - terms.conditional_entropy)
+
+
+def _share_right(classes_B: Tensor, y_B: Tensor) -> Tensor:
+    """Return for each image whether the class is its label, of a mixed image how probable it is that it is."""
+    return y_B.gather(1, classes_B[:, None])[:, 0] if y_B.is_floating_point() else classes_B == y_B

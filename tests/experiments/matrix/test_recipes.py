@@ -70,6 +70,20 @@ def test_a_run_that_extends_gets_the_horizon_of_the_first(expand) -> None:
     assert next(lineage.ancestors(longer.run)) == first.run
 
 
+def test_augmentations_and_mixtures_are_axes(expand) -> None:
+    matrix = expand("grids: [{objective: ceb, rho: 1, augment: [none, trivialaugment, augmix], mixup: [0, 0.2]}]")
+    assert [run.name for run in matrix.runs][-2:] == ["ceb augment=augmix rho=1", "ceb augment=augmix mixup=0.2 rho=1"]
+    (plain,) = expand("grids: [{objective: ceb, rho: 1, erasing: 0, cutmix: 0}]").runs
+    assert matrix.runs[0].run_id == plain.run_id
+
+
+def test_an_objective_of_ones_own_gets_one_label(expand, tmp_path) -> None:
+    (tmp_path / "parts.py").write_text("def mine(model, f, z, y, gamma):\n    return f.mean()\n")
+    for field in ("mixup", "cutmix", "label_smoothing"):
+        with pytest.raises(MatrixError, match=f"{field}: an objective of one's own is given one label for each image"):
+            expand(f"grids: [{{objective: {{from: 'parts.py:mine'}}, {field}: 0.1}}]")
+
+
 def test_what_regularises_is_absent_where_it_is_nothing(expand) -> None:
     matrix = expand("grids: [{objective: xent, label_smoothing: [0, 0.1], ema_decay: [0, 0.9], ema_every: 1}]")
     assert [run.name for run in matrix.runs] == [
@@ -83,6 +97,18 @@ def test_what_regularises_is_absent_where_it_is_nothing(expand) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
+        ("mix_probability: 0.5", "mix_probability: without `mixup` or `cutmix` it has no effect; leave it out"),
+        (
+            "mixup: 0.2, adversary: {name: pgd, eps: 0.1, steps: 1, step_size: 0.1}",
+            "data.mixup: an adversary attacks images of one label; leave `data.mixup` or `adversary` out",
+        ),
+        (
+            "data: {name: imagenet, loader: dali, augment: augmix}",
+            "the loader dali has no augmix; allowed with it: none",
+        ),
+        ("augment: {name: randaugment, magnitude: 31}", "magnitude: expected a whole number >= 0 and <= 30, got 31"),
+        ("augment: {name: augmix, depth: 3}", "unknown field 'depth'"),
+        ("erasing: 1.5", "erasing: expected a number >= 0 and <= 1, got 1.5"),
         ("ema_judged: false", "ema_judged: without `ema_decay` it has no effect; leave it out"),
         ("ema_decay: 1", "ema_decay: expected a number >= 0 and < 1, got 1"),
         ("clip_norm: 0", "clip_norm: expected a number > 0, got 0"),

@@ -91,6 +91,16 @@ MUTANTS = (
     Mutant("augment.crop_offsets", f"{ENGINE}/data/augmentation/augment.py", 'offsets or 2 * padding + 1', '2 * padding + 1'),
     Mutant("augment.cutout", f"{ENGINE}/data/augmentation/augment.py", 'torch.full_like(rows_B, side)', 'torch.full_like(rows_B, side // 2)'),
     Mutant("augment.fill", f"{ENGINE}/data/augmentation/augment.py", 'images_BDHW[:, -1:] == 0', 'images_BDHW[:, -1:] == 255'),
+    Mutant("augment.randaugment", f"{ENGINE}/data/augmentation/augment.py", "transforms.RandAugment(augment.operations, augment.magnitude)", "transforms.RandAugment()"),
+    Mutant("augment.trivialaugment", f"{ENGINE}/data/augmentation/augment.py", "transforms.TrivialAugmentWide()", "transforms.RandAugment()"),
+    Mutant("augment.augmix", f"{ENGINE}/data/augmentation/augment.py", "augment.chain_length or -1", "-1"),
+    Mutant("augment.erasing", f"{ENGINE}/data/augmentation/erasing.py", "(0.02, 0.33), (0.3, 3.3)", "(0.02, 0.4), (0.3, 3.3)"),
+    Mutant("augment.erasing", f"{ENGINE}/data/augmentation/erasing.py", "chance_B < probability", "chance_B < 1"),
+    Mutant("augment.mixup", f"{ENGINE}/data/augmentation/mixing.py", "1 - share_B1)", "share_B1)"),
+    Mutant("augment.mixup", f"{ENGINE}/data/training_batches.py", "order_N.roll(-1)", "order_N"),
+    Mutant("augment.mixup", f"{ENGINE}/models/backward_encoder.py", "- 0.5 * means_KZ", "- means_KZ"),
+    Mutant("augment.cutmix", f"{ENGINE}/data/augmentation/mixing.py", "0.5 * (1 - lam_B).sqrt()", "0.5 * (1 - lam_B)"),
+    Mutant("augment.cutmix", f"{ENGINE}/data/augmentation/mixing.py", "0.5 if mixup and cutmix", "0.4 if mixup and cutmix"),
     # what begins a run
     Mutant("init.streams", f"{ENGINE}/models/build.py", '_seeded(run.seed, "marginal")', '_seeded(run.seed, "classifier")'),
     Mutant("init.weights_file", f"{ENGINE}/weights_file.py", "weights.get(name, tensor) for", "tensor for"),
@@ -245,7 +255,7 @@ MUTANTS = (
     # what training reports
     Mutant("metrics.epoch", f"{ENGINE}/metrics.py", "+ images * value", "+ value"),
     Mutant("metrics.diagnostics", f"{ENGINE}/training/loop.py", "collapsed=float(", "collapsed=1 - float("),
-    Mutant("metrics.operations", f"{ENGINE}/flops.py", "// (2 * _IMAGES)", "// _IMAGES"),
+    Mutant("metrics.operations", f"{ENGINE}/models/probe.py", "// (2 * _IMAGES)", "// _IMAGES"),
 )  # fmt: skip
 
 

@@ -1,14 +1,15 @@
 """Augmentation: the draws of an image are a function of (seed, epoch, sample) alone.
 
 Small images are cropped, flipped and put through AutoAugment a batch at a time, on the batch's device, by numbers drawn
-for each of them. Where torchvision draws (crops of random area, and AutoAugment after them), it does so from the
-global generator, seeded for each image and restored afterwards.
+for each of them. Where torchvision draws (crops of random area and AutoAugment after them; RandAugment, TrivialAugment
+and AugMix of any image), it does so from the global generator, seeded for each image and restored afterwards.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from PIL import Image
@@ -18,12 +19,13 @@ from torchvision import transforms
 from torchvision.transforms import functional
 
 from experiments.datasets import DatasetInfo
-from experiments.spec import AutoAugment, CropFlip, NoAugment
+from experiments.spec import Augment, AugMix, AutoAugment, CropFlip, NoAugment, RandAugment, TrivialAugment
 from jobs.engine import randomness
 from jobs.engine.data.augmentation.autoaugment import GREY, POLICIES, autoaugment, square
 from jobs.engine.device import to_device
 
-Augment = NoAugment | CropFlip | AutoAugment
+ByImage = RandAugment | TrivialAugment | AugMix
+"""The augmentations that torchvision computes image by image."""
 BICUBIC, BILINEAR = transforms.InterpolationMode.BICUBIC, transforms.InterpolationMode.BILINEAR
 POLICY_AT_ONCE = 128
 """Images of folders that AutoAugment changes at a time on the device."""
@@ -42,6 +44,14 @@ def augment_small(
         return images_BCHW
     if isinstance(augment, CropFlip):
         return crop_flip(images_BCHW, info, seed, epoch, samples_B)
+    if isinstance(augment, ByImage):
+        cropped_BCHW = crop_flip(images_BCHW, info, seed, epoch, samples_B).cpu()
+        transform, seeds = by_image_transform(augment), sample_seeds(seed, epoch, samples_B)
+        changed = []
+        for image_CHW, sample_seed in zip(cropped_BCHW, seeds, strict=True):
+            with seeded_generator(sample_seed):
+                changed.append(transform(image_CHW))
+        return torch.stack(changed).to(images_BCHW.device)
     assert augment.family != "v0"
     mean = augment.fill == "mean"
     if mean:
@@ -54,6 +64,19 @@ def augment_small(
     if augment.cutout:
         images_BCHW = _cut_out(images_BCHW, augment.cutout, seed, epoch, samples_B)
     return _fill_with_mean(images_BCHW, info.mean) if mean else images_BCHW
+
+
+def by_image_transform(augment: ByImage) -> Callable[[Any], Any]:
+    """Return torchvision's transform of an image, with its defaults, which draws from torch's global generator."""
+    made: Callable[[Any], Any]
+    match augment:
+        case RandAugment():
+            made = transforms.RandAugment(augment.operations, augment.magnitude)
+        case TrivialAugment():
+            made = transforms.TrivialAugmentWide()
+        case AugMix():
+            made = transforms.AugMix(augment.severity, augment.chains, augment.chain_length or -1, augment.alpha)
+    return made
 
 
 def to_unit_range(images_BCHW: Tensor) -> Tensor:
@@ -120,6 +143,8 @@ def folder_transform(augment: Augment, info: DatasetInfo) -> Callable[[Image.Ima
     steps: list[Callable[..., object]] = [crop, transforms.RandomHorizontalFlip()]
     if isinstance(augment, AutoAugment):
         steps.append(transforms.AutoAugment(POLICIES[augment.policy], fill=[GREY] * info.channels))
+    if isinstance(augment, ByImage):
+        steps.append(by_image_transform(augment))
     composed: Callable[[Image.Image], Image.Image] = transforms.Compose(steps)
     return composed
 

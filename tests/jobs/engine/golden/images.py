@@ -25,7 +25,7 @@ from jobs.datasets import image_folder
 from jobs.engine import randomness
 from jobs.engine.corruptions import SEED, SEVERITIES, Corruption
 from jobs.engine.data import ImageSet, batches, dali, load
-from jobs.engine.data.augmentation import augment, autoaugment
+from jobs.engine.data.augmentation import augment, autoaugment, erasing
 from jobs.engine.data.augmentation.autoaugment_policies import CIFAR10_AUTHORS, IMAGENET_AUTHORS, SubPolicy
 from jobs.engine.data.datasets import other_test_sets
 from jobs.engine.data.images import FolderImages, balanced_indices
@@ -384,6 +384,40 @@ def _random_resized_crop(room: Room) -> dict[str, Any]:
     images = imagenet(room, "train")
     pixels = pixels_of(images, exact=False, augmentation=spec.CropFlip())["pixels"]
     return {"seeds": torch.tensor(seeds), "windows": torch.stack(windows), "pixels": pixels}
+
+
+BY_IMAGE: dict[str, list[augment.ByImage]] = {
+    "randaugment": [spec.RandAugment(), spec.RandAugment(operations=1, magnitude=25)],
+    "trivialaugment": [spec.TrivialAugment()],
+    "augmix": [spec.AugMix(), spec.AugMix(severity=8, chains=2, chain_length=1, alpha=0.5)],
+}
+
+
+def _by_image(name: str, room: Room) -> dict[str, Any]:
+    pinned = {}
+    for number, augmentation in enumerate(BY_IMAGE[name]):
+        for data, images in (("cifar10", 40), ("fashion_mnist", 10)):
+            info = datasets.info(data)
+            images_BCHW = batch_of(images, info.size, info.channels)
+            made_BCHW = augment.augment_small(images_BCHW, augmentation, info, 3, 2, torch.arange(images))
+            pinned[f"{number} {data}"] = close(made_BCHW)
+    pixels = pixels_of(imagenet(room, "train"), exact=False, augmentation=BY_IMAGE[name][0])["pixels"]
+    return pinned | {"imagenet": pixels}
+
+
+for _name in BY_IMAGE:
+    pin(f"augment.{_name}", tolerance=PIXELS)(partial(_by_image, _name))
+
+
+@pin("augment.erasing")
+def _erasing(room: Room) -> dict[str, Any]:
+    info, samples_B = datasets.info("cifar10"), torch.arange(40)
+    x_BCHW = batch_of(40, info.size, 3).float() / 255
+    return {
+        "rectangles": erasing.rectangles(32, 3, 2, samples_B),
+        "small": erasing.rectangles(5, 3, 2, samples_B),
+        "erased": erasing.erase(x_BCHW, 0.6, info.mean, 3, 2, samples_B).double(),
+    }
 
 
 @pin("augment.autoaugment_torchvision", tolerance=PIXELS)

@@ -20,7 +20,8 @@ from experiments import costs, datasets, spec
 from experiments.resources import Execution
 from jobs.engine import flops, foreign_weights, objectives, weights_file
 from jobs.engine.attacks.precision import full_precision
-from jobs.engine.data import batches, load
+from jobs.engine.data import load, training_batches
+from jobs.engine.data.augmentation import mixing
 from jobs.engine.evaluation.training_history import epochs
 from jobs.engine.execution import to_memory_format
 from jobs.engine.metrics import Meter
@@ -83,7 +84,7 @@ def steps(run: spec.Run, count: int) -> tuple[TrainState, dict[str, list[float]]
     while state.step < count:
         epoch = state.step // length.steps_per_epoch
         left = length.remaining_batches(state.step)[: count - state.step]
-        for samples_B, x_BCHW, y_B in batches(images, left, run.data.augment, run.seed, epoch, "cpu"):
+        for samples_B, x_BCHW, y_B in training_batches(images, left, run, epoch, length.order(epoch), "cpu"):
             noise_BZ = encoder_noise.draw(run, epoch, samples_B, "cpu")
             values = step.train_step(
                 state, step.scheduled_values(state, length), epoch, samples_B, x_BCHW, y_B, noise_BZ
@@ -563,6 +564,24 @@ def _ema(room: Room) -> dict[str, Any]:
         tensors = [tensor.flatten() for tensor in state.average.tensors.values() if tensor.is_floating_point()]
         pinned[name] = {"average": torch.cat(tensors), "updates": state.average.updates}
     return pinned
+
+
+def _mixed(name: str, room: Room) -> dict[str, Any]:
+    """The draws, and two steps of each objective with labels that are mixed."""
+    pinned: dict[str, Any] = {}
+    settings = {"alone": {name: 0.4}, "both": {"mixup": 0.4, "cutmix": 1.0, "mix_probability": 0.7}}
+    for kind, fields in settings.items():
+        data = structs.replace(RUN.data, **fields)
+        mixture = mixing.draw(data, 8, 3, 2, torch.arange(40))
+        pinned[kind] = {"kept": mixture.kept_BHW, "share": mixture.share_B}
+        for objective in OBJECTIVES.values() if kind == "alone" else ():
+            state, reported = steps(run_of(data=data, objective=objective), 2)
+            pinned[type(objective).__name__] = {"said": reported, "weights": state.model}
+    return pinned
+
+
+pin("augment.mixup", tolerance=TRAJECTORY)(partial(_mixed, "mixup"))
+pin("augment.cutmix", tolerance=TRAJECTORY)(partial(_mixed, "cutmix"))
 
 
 @pin("training.parts", tolerance=TRAJECTORY)

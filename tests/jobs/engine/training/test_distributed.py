@@ -44,6 +44,7 @@ from tests.jobs.engine.conftest import TINY
 from tests.jobs.engine.training.test_resume import assert_same
 
 NORMED = spec.WideResNet(blocks=1, width=1, norm="batch", z_dim=4)
+MIXED = spec.Data(name="digits", train_subset=60, augment=spec.TrivialAugment(), erasing=0.5, mixup=0.4, cutmix=1.0)
 ADVERSARY = spec.PgdAdversary(norm="l2", eps=0.5, steps=2, step_size=0.3)
 SGD = spec.Sgd(lr=0.01, weight_decay=1e-4)
 COMPILED = msgspec.structs.replace(TINY, precision="fp64", batch=10, replica_batch=3, optimiser=SGD)
@@ -160,6 +161,7 @@ def assert_learned_alike(run: spec.Run, ours: RunPaths, theirs: RunPaths) -> Non
                 "label_smoothing": 0.1,
             },
         ),
+        (3, {"batch": 10, "objective": spec.Cceb(rho=0.0), "data": MIXED}),
     ],
     ids=[
         "uneven shares",
@@ -168,6 +170,7 @@ def assert_learned_alike(run: spec.Run, ours: RunPaths, theirs: RunPaths) -> Non
         "batch norm over parts",
         "batch norm over all",
         "average and clipping",
+        "mixtures",
     ],
 )
 def test_many_learn_what_one_learns(tmp_path: Path, change: Any, world: int, fields: dict[str, Any]) -> None:

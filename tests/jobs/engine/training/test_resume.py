@@ -87,6 +87,9 @@ def to_the_end(attempt: Any, run: spec.Run) -> dict[str, Any]:
             "ema_form": "tensorflow",
             "clip_norm": 1.0,
             "label_smoothing": 0.1,
+            "data": spec.Data(
+                name="digits", train_subset=60, augment=spec.AugMix(), erasing=0.5, mixup=0.4, cutmix=1.0
+            ),
         },
     ],
     ids=["ceb, adam", "xent, adversary", "vib, sgd, batch norm", "cceb, gated, bf16", "average, clipping, radam"],
