@@ -96,7 +96,7 @@ class GridReader:
         try:
             path = tree.resolve(key.value)
         except LookupError as error:
-            allowed = expected((*tree.names(), *_WORDS), key.value)
+            allowed = tree.hint(key.value) or expected((*tree.names(), *_WORDS), key.value)
             self._fault(key, str(error) if "could be any" in str(error) else f"unknown field {key.value!r}; {allowed}")
             return []
         return read_axis(tree, path, key.value, value, self._faults)

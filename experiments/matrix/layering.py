@@ -155,6 +155,8 @@ def _merge_section(
         elif min(layers[path] for path in paths) >= layers.get(tag_path, BASE):
             # The layer of the kind, or a later one, sets a field that the kind lacks: no leftover of an earlier kind.
             allowed = expected(fields, name) if fields else "it has none"
+            if owners := ", ".join(kind for kind in section.kinds if name in section.fields(kind)):
+                allowed += f"; {owners}: these have it"
             problems.append((paths[0], f"{tree.short(paths[0])}: {owner} {tag!r} has no such field; {allowed}"))
     for name, info in fields.items():
         if info.required and name not in groups:

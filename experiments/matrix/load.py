@@ -90,7 +90,12 @@ class _Reader:
     def _sections(self, root: MappingNode) -> dict[str, Node]:
         for key, _ in root.value:
             if key.value not in SECTIONS:
-                self._fault(key, f"unknown field {key.value!r} of a matrix; {expected(SECTIONS, key.value)}")
+                tree = schema(Run)
+                hint = tree.hint(key.value)
+                allowed = expected(SECTIONS, key.value)
+                if hint or key.value in tree.unique_names():
+                    allowed = "write fields of runs under `base`" + f"; {hint}" * bool(hint)
+                self._fault(key, f"unknown field {key.value!r} of a matrix; {allowed}")
         return {key.value: value for key, value in root.value}
 
     def _read_parts(self, sections: Mapping[str, Node]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 import types
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,8 +23,9 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from experiments.errors import Fault, expected
 from experiments.matrix import yaml_nodes
+from experiments.matrix.field_hints import field_hint, value_hint
 from experiments.matrix.yaml_nodes import fault_at
-from experiments.spec import Part
+from experiments.spec import Part, Run
 
 Path = tuple[str, ...]
 TAG = "name"
@@ -105,7 +107,20 @@ class Schema:
         if candidates:
             choices = ", ".join(sorted(".".join(path) for path in candidates))
             raise LookupError(f"{name!r} could be any of {choices}; write which")
-        raise LookupError(f"unknown field {name!r}; {expected(self.names(), name)}")
+        raise LookupError(f"unknown field {name!r}; {self.hint(name) or expected(self.names(), name)}")
+
+    def hint(self, name: str, section: str = "") -> str:
+        """Return what to write for another tool's word, within a section only its own fields; '' without a hint."""
+        if self.root is not Run:
+            return ""
+        kinds = {tag: path for path, found in self.sections.items() if found.tagged for tag in found.kinds}
+        taken = Counter(tag for found in self.sections.values() if found.tagged for tag in found.kinds)
+        sections = {tag: ".".join(path) for tag, path in kinds.items() if taken[tag] == 1}
+        return field_hint(name, lambda target: self._is_field(target), sections, section)
+
+    def _is_field(self, name: str) -> bool:
+        path = tuple(name.split("."))
+        return path in self.leaves or path in self.sections
 
     def unique_names(self) -> dict[str, Path]:
         """Return every name that stands for one field or section, with its path."""
@@ -215,10 +230,15 @@ def read_value(kind: Any, node: Node, name: str, faults: list[Fault]) -> Value |
     except msgspec.ValidationError:
         words = {ScalarNode: repr(raw), SequenceNode: "a list", MappingNode: "a mapping"}
         literals = _literals(kind)
-        hint = f"; {expected(literals, raw)}" if literals and isinstance(raw, str) else ""
+        hint = f"; {_expected_value(literals, raw)}" if literals and isinstance(raw, str) else ""
         faults.append(fault_at(node, f"{name}: expected {_allowed_values(kind, raw)}, got {words[type(node)]}{hint}"))
         return None
     return Value(value + 0.0 if isinstance(value, float) else value, node)  # -0.0 + 0.0 is 0.0: one id for both
+
+
+def _expected_value(literals: tuple[str, ...], raw: str) -> str:
+    name = value_hint(raw, literals)
+    return f"did you mean {name!r}?" if name else expected(literals, raw)
 
 
 def _convert(raw: object, kind: Any) -> Any:
@@ -328,7 +348,8 @@ def _unknown_field(tree: Schema, prefix: Path, name: str, node: MappingNode) -> 
     chosen = [value.value for key, value in node.value if key.value in (TAG, FROM) and value.value in section.kinds]
     for tag in chosen or section.kinds:
         allowed |= set(section.fields(tag))
-    return f"{'.'.join(prefix)}: unknown field {name!r}; {expected(allowed, name)}"
+    owner = ".".join(prefix)
+    return f"{owner}: unknown field {name!r}; {tree.hint(name, owner) or expected(allowed, name)}"
 
 
 def plain(kind: Any, node: Node) -> object:
