@@ -223,6 +223,9 @@ class Timm(Section, frozen=True, tag="timm", kw_only=True):
     """Further arguments of `timm.create_model`: `{drop_path_rate: 0.1}`."""
     z_dim: Count | None = None
     """Dimension of a dense layer behind the features; null: z are the features."""
+    pretrained: Literal[True] | UnsetType = UNSET
+    """`true`: begin with the published weights from the hub's cache. A matrix resolves it to the run's `weights`, so
+    that no run has it."""
     normalise: Literal["model"] | UnsetType = UNSET
     """Unset: pixels are scaled by the data set's mean and deviation. `model`: by those in the model's `default_cfg`."""
     input_size: Count | UnsetType = UNSET
@@ -240,6 +243,9 @@ class Torchvision(Section, frozen=True, tag="torchvision", kw_only=True):
     """Further arguments of `torchvision.models.get_model`: `{stochastic_depth_prob: 0.1}`."""
     z_dim: Count | None = None
     """Dimension of a dense layer behind the features; null: z are the features."""
+    pretrained: Literal[True] | UnsetType = UNSET
+    """`true`: begin with the published weights from the hub's cache. A matrix resolves it to the run's `weights`, so
+    that no run has it."""
     normalise: Literal["model"] | UnsetType = UNSET
     """Unset: pixels are scaled by the data set's mean and deviation. `model`: by those of torchvision's weights, the
     same for all of its classification models."""

@@ -21,7 +21,13 @@ class Network(StrEnum):
 
 @interrupt_message("interrupted: nothing was written")
 def init(
-    matrix: Annotated[Path, typer.Argument(metavar="MATRIX", help="The file to write, such as pets.yaml.")],
+    *,
+    matrix: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="MATRIX", help="The file to write, such as pets.yaml.", show_default="named after the --model"
+        ),
+    ] = None,
     data: Annotated[
         Path,
         typer.Option(
@@ -31,6 +37,16 @@ def init(
     network: Annotated[
         Network | None, typer.Option("--network", help="What to train.", show_default="by the size of the images")
     ] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="A public network to judge as it is, with its weights from the hub's cache: `timm:resnet50.a1_in1k`, "
+            "`torchvision:resnet50`.",
+            show_default="train networks",
+        ),
+    ] = "",
     size: Annotated[
         int | None,
         typer.Option(
@@ -38,7 +54,7 @@ def init(
             min=4,
             max=1024,
             help="Height and width in pixels that images are brought to.",
-            show_default="theirs, or for several sizes a usual one",
+            show_default="theirs, or for several sizes a usual one; the --model's",
         ),
     ] = None,
 ) -> None:
@@ -50,26 +66,48 @@ def init(
 
     Example: `cebctl init pets.yaml --data ~/pets`
 
+    With --model the matrix judges a public network instead: accuracy, calibration, corruptions, PGD, AutoAttack and the
+    audit of gradients, on the classes that the folders name.
+
     Example: `cebctl init scans.yaml --data scans --network wide_resnet --size 64`
+
+    Example: `cebctl init --model timm:resnet50.a1_in1k --data ~/birds`
     """
-    from cebctl.onboarding import matrix_template, scan_images
+    from cebctl.onboarding import judge_template, matrix_template, scan_images
+    from cebctl.onboarding.judge_template import judged_network
     from cebctl.render import init_view
     from experiments import own_dataset
     from experiments.atomic_files import replacing
     from experiments.errors import InputError
     from jobs.local import launch
 
+    judged = judged_network(model, network) if model else None
+    if matrix is None:
+        if judged is None:
+            raise InputError("MATRIX", "missing", "the file to write, such as pets.yaml")
+        matrix = Path(f"{judged.model}.yaml")
     if matrix.exists():
         raise InputError(matrix, "is there already", "name another file")
     if not matrix.parent.is_dir():
         raise InputError(matrix.parent, "no such folder")
+    if judged and size is None:
+        from jobs.engine.models.library_networks import input_size  # imports the library
+
+        size = input_size(judged)
     scan = scan_images.scan(data, own_dataset.data_folder(), size)
     name = own_dataset.dataset_name(scan.slug, scan.description)
     chosen = network.value if network else matrix_template.network_for(scan.description.size)
     description = own_dataset.write(name, scan.description)
+    if judged:
+        text = judge_template.render_matrix(name, scan.slug, scan.description, judged)
+    else:
+        text = matrix_template.render_matrix(name, scan.slug, scan.description, chosen)
     # The matrix is written last: it names a data set that must be described by then.
     with replacing(matrix) as temporary:
-        temporary.write_text(matrix_template.render_matrix(name, scan.slug, scan.description, chosen), "utf-8")
+        temporary.write_text(text, "utf-8")
+    if judged:
+        init_view.print_new_matrix(matrix, scan, description, judged.model, "")
+        return
     lacks_gpu = chosen != Network.small_cnn and not launch.local_gpus()
     small_trial = matrix_template.small_trial_command(matrix, data, scan.description.size) if lacks_gpu else ""
     init_view.print_new_matrix(matrix, scan, description, chosen, small_trial)

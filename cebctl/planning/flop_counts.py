@@ -9,17 +9,18 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Collection, Iterable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from experiments import costs, numerics
+from experiments import costs, library_models, numerics
 from experiments.atomic_files import write_atomic
 from experiments.costs import NetworkCount
 from experiments.errors import CebctlError
 from experiments.matrix.planned_run import Matrix
-from experiments.spec import Part, Run
+from experiments.spec import LibraryNetwork, Network, Part, Run
 from jobs import own_parts
 from jobs.provenance import ROOT
 
@@ -71,8 +72,7 @@ def _count(runs: Sequence[Run], *options: str) -> list[NetworkCount]:
             [sys.executable, "-P", "-m", "jobs.engine.flops", *options],
             input=msgspec.json.encode(runs),
             capture_output=True,
-            # First, because the user's own PYTHONPATH may hold a package of this name too.
-            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(":")},
+            env=engine_environment(),
             timeout=COUNT_SECONDS,
         )
     except subprocess.TimeoutExpired:
@@ -85,12 +85,35 @@ def _count(runs: Sequence[Run], *options: str) -> list[NetworkCount]:
     return msgspec.json.decode(process.stdout, type=list[NetworkCount])
 
 
+def engine_environment() -> dict[str, str]:
+    """Return the environment of a process that imports the engine."""
+    # First, because the user's own PYTHONPATH may hold a package of this name too.
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    return os.environ | {"PYTHONPATH": path}
+
+
+def cache_folder() -> Path:
+    """Return the folder of what one machine finds out once, outside of any home, which `plan` leaves as it is."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("CEBCTL_CACHE") or Path(cache, "cebctl"))
+
+
+def library_version(network: Network) -> list[str]:
+    """Return the version of the library that a network's code is of; nothing for ours."""
+    if not isinstance(network, LibraryNetwork):
+        return []
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return [metadata.version(library_models.library(network))]
+    return []
+
+
 def _files(keys: Collection[Any]) -> dict[Any, Path]:
     """Return the cache files of counts, outside of any home, which `plan` leaves as it is. Their names depend on the
     versions of the networks, as another version may have another count."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(os.environ.get("CEBCTL_CACHE") or Path(cache, "cebctl"))
-    contents = {key: msgspec.json.encode([*key, numerics.count_versions(key[0])]) for key in keys}
+    folder = cache_folder()
+    contents = {
+        key: msgspec.json.encode([*key, numerics.count_versions(key[0]), *library_version(key[0])]) for key in keys
+    }
     return {key: folder / f"{hashlib.sha256(name).hexdigest()[:32]}.json" for key, name in contents.items()}
 
 

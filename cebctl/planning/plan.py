@@ -14,6 +14,7 @@ import msgspec
 from cebctl.planning import cost_estimates
 from cebctl.planning.cost_estimates import Basis, Estimate
 from cebctl.planning.matrix_diff import MatrixDiff, diff_matrix
+from cebctl.planning.weights_fit import missing_weights
 from cebctl.status.families import family_axes
 from cebctl.status.matrix_status import MatrixStatus, collect_matrix_status
 from cebctl.status.rerun import Rerun
@@ -85,6 +86,8 @@ class Plan:
     changes: MatrixDiff | None = None
     missing_parents: tuple[str, ...] = ()
     """Messages about runs that extend a run which nobody will train."""
+    missing_weights: tuple[str, ...] = ()
+    """Messages about runs whose imported weights are not here."""
     remaining: Mapping[RunStage, float] = field(default_factory=dict)
     """The share that remains, in [0, 1], of each stage in `pending`: behind its checkpoint, or of its benchmarks."""
     again: Rerun | None = None
@@ -296,6 +299,7 @@ def plan_from_status(
         gpus=gpus or (max(largest, DEFAULT_GPUS) if largest else len(os.sched_getaffinity(0))),
         changes=diff_matrix(matrix, runs, store) if diff else None,
         missing_parents=tuple(missing_parents(matrix, runs, store)),
+        missing_weights=tuple(missing_weights([run.planned for run, stage in stages if stage.stage == "train"], home)),
         remaining={(run.planned.run_id, stage.stage): _remaining_share(run, stage, home) for run, stage in stages},
         again=again,
     )

@@ -250,7 +250,12 @@ def _warning_lines(plan: Plan) -> list[str]:
     most = max(estimate.gpus for estimate in plan.estimates)
     if plan.gpus < most:
         warnings[f"the largest job asks for {most} GPUs at once, more than {plan.gpus}: it will not start"] = None
-    return [*warnings, *describe_ineffective_settings(plan.ineffective_settings), *plan.missing_parents]
+    return [
+        *warnings,
+        *describe_ineffective_settings(plan.ineffective_settings),
+        *plan.missing_parents,
+        *plan.missing_weights,
+    ]
 
 
 def describe_ineffective_settings(settings: Mapping[str, Sequence[PlannedRun]]) -> list[str]:

@@ -8,6 +8,7 @@ from cebctl.status.rerun import Rerun
 from cebctl.status.states import RunStatus
 from cebctl.submission.executors import StagesToSubmit
 from cebctl.submission.parents import missing_parents
+from cebctl.submission.pretrained_weights import weights_file
 from cebctl.submission.submit import pending_stages
 from experiments import lineage
 from experiments.errors import InputError
@@ -37,7 +38,7 @@ def check_prerequisites(
     _check_checkpoints(stages, home)
     run_ids = {run.planned.run_id for run, _ in stages}
     for run in matrix.runs:
-        if run.run_id in run_ids and run.run.weights and not home.weights(run.run.weights).exists():
+        if run.run_id in run_ids and run.run.weights and weights_file(run.run, home) is None:
             wrong = f"the home {home.folder} has no such weights"
             raise InputError(f"{run.name}: {run.run.weights}", wrong, "`cebctl import FILE` takes them into it")
     _check_weights([run.planned for run, stage in stages if stage.stage == "train"], home)
@@ -58,7 +59,9 @@ def _check_weights(runs: Sequence[PlannedRun], home: Home) -> None:
     for planned in networks.values():
         from jobs.engine.training import initial_weights as engine  # torch takes seconds
 
-        engine.check_imported(planned.run, home.weights(str(planned.run.weights)))
+        file = weights_file(planned.run, home)
+        assert file is not None
+        engine.check_imported(planned.run, file)
 
 
 def _and_more(items: Sequence[object]) -> str:

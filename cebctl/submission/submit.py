@@ -14,6 +14,7 @@ from cebctl.status.matrix_status import MatrixStatus, collect_matrix_status
 from cebctl.status.rerun import Rerun, restrict_stages
 from cebctl.status.states import RunStage, RunStatus, StageStatus, submittable_states
 from cebctl.submission.executors import Batch, BatchResult, Executor, StagesToSubmit, make_claim
+from cebctl.submission.pretrained_weights import take_into_home
 from experiments.atomic_files import write_atomic
 from experiments.benchmarks import Transfer
 from experiments.errors import CebctlError
@@ -117,6 +118,7 @@ def submit(
         if not stages:
             return None, status
         postponed = _postponed_runs(runs, stages) if again and again.train else []
+        take_into_home([run.planned.run for run, stage in stages if stage.stage == "train"], home)
         snapshot = provenance.freeze(home, matrix.parts)
         batches = executor.batches(name, matrix, stages, observations)
         claims = [claim for batch in batches for claim in batch.claims]

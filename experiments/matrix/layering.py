@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from yaml.nodes import Node
 
-from experiments import consistency, lineage
+from experiments import consistency, lineage, pretrained
 from experiments.errors import Fault, expected
 from experiments.matrix.part_references import OwnParts
 from experiments.matrix.spec_fields import TAG, Path, Schema, Value, absent_value, nest, read_value, without_absent
@@ -83,6 +83,12 @@ class Assembler:
         run = Run(**sections, **{name: value for name, value in scalars.items() if value != self._absent[name]})
         if (schedule := lineage.resolved_schedule(run)) is not run.schedule:
             run = msgspec.structs.replace(run, schedule=schedule)
+        try:
+            run = pretrained.resolved(run)
+        except LookupError as error:
+            place = leaves.get(("network", "pretrained"))
+            faults.append(fault_at(place.value.node if place else node, str(error)))
+            return None
         if contradiction := consistency.contradiction(run):
             path = tuple(contradiction.field.split("."))
             # A default has no place in the file: point at the kind that has the field, else at the grid.

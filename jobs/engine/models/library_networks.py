@@ -63,6 +63,15 @@ def normalisation(network: spec.Network, info: DatasetInfo) -> tuple[Sequence[fl
     return info.mean, info.std
 
 
+def input_size(network: spec.LibraryNetwork) -> int:
+    """Return the side in pixels of the images that a network's published weights were evaluated on."""
+    if isinstance(network, spec.Torchvision):
+        weights = torchvision.models.get_model_weights(network.model).DEFAULT
+        return int(weights.transforms().crop_size[0])
+    config = import_timm().get_pretrained_cfg(network.model)
+    return int((config.test_input_size or config.input_size)[-1]) if config is not None else 224
+
+
 def import_timm() -> Any:
     """Return the module. Raises InputError if the extra is not installed."""
     try:
