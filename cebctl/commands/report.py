@@ -13,13 +13,11 @@ from cebctl.commands.options import OUTPUT, AsJson, MatrixArgument, Only
 from cebctl.interrupts import interrupt_message
 
 if TYPE_CHECKING:
-    from cebctl.report.cells import Report
+    from cebctl.report.collect import CollectedReport
     from cebctl.status.run_details import RunDetails
-    from cebctl.status.staleness import Versions
     from experiments.matrix.planned_run import Matrix
     from jobs.paths import Home
     from store.connect import Store
-    from store.row_types import ResultRow
 
 
 FILES = "Files instead; with --format or --json as well"
@@ -101,17 +99,13 @@ def report(
 
     Example: `cebctl report experiments/digits.yaml --compare xent 'ceb rho=0' --detect 1.0`
     """
+    from cebctl.report.collect import collect_report
     from cebctl.report.formats import write
-    from cebctl.report.table import build_report
-    from cebctl.status.collect import collect_statuses, open_home
-    from cebctl.status.off_target import off_target
+    from cebctl.status.collect import open_home
     from cebctl.status.run_details import collect_run_details
-    from cebctl.status.staleness import Versions, training_dependencies
     from experiments.errors import InputError
     from experiments.matrix.load import load
-    from jobs import provenance
     from jobs.paths import Home
-    from store import queries
 
     if json and format not in (None, Format.json):
         raise InputError("--json", f"can't go with --format {format}", "leave one of them out")
@@ -127,22 +121,13 @@ def report(
         if compare is not None:
             _compare(chosen, store, home, compare, detect, format == Format.json)
             return
-        runs = collect_statuses(chosen, store, home)
-        rows = queries.results(store, [run.run_id for run in chosen.runs])
-        attempts = queries.attempts(
-            store, training_dependencies({run.run_id: run.run for run in chosen.runs}, chosen.benchmarks)
-        )
-        missed_targets = off_target(runs, store)
+        collected = collect_report(chosen, store, home)
         # Only figures and the page show single runs; reading their curves takes long.
-        run_details = collect_run_details(runs, store, home) if figures or html else []
-    status = {run.planned.run_id: run for run in runs}
-    digest, unusable = provenance.engine_digest(), _unusable_datasets(chosen)
-    table = build_report(chosen, status, rows, digest, unusable, attempts, missed_targets)
+        run_details = collect_run_details(collected.runs, store, home) if figures or html else []
     if figures or html:
-        versions = Versions({run.run_id: run.run for run in chosen.runs}, attempts, digest)
-        _write_files(chosen, table, rows, run_details, versions, figures, html)
+        _write_files(chosen, collected, run_details, figures, html)
     if format or not (figures or html):
-        write.write_report(table, (format or Format.table).value)
+        write.write_report(collected.report, (format or Format.table).value)
 
 
 def _check_compare_options(format: Format | None, figures: Path | None, html: Path | None) -> None:
@@ -166,22 +151,10 @@ def _check_detect(points: float, compare: tuple[str, str] | None) -> None:
         raise InputError(f"--detect {points:g}", "expected points of accuracy", "above 0, at most 100")
 
 
-def _unusable_datasets(matrix: Matrix) -> dict[str, str]:
-    """Return the state of the matrix's data sets that are missing or damaged, by name."""
-    from jobs.datasets import download
-    from jobs.paths import data_folder
-
-    names = {run.run.data.name for run in matrix.runs}
-    statuses = [download.dataset_status(name, data_folder()) for name in sorted(names)]
-    return {status.name: status.state for status in statuses if status.state != "ready"}
-
-
 def _write_files(
     matrix: Matrix,
-    table: Report,
-    rows: list[ResultRow],
+    collected: CollectedReport,
     run_details: list[RunDetails],
-    versions: Versions,
     figures: Path | None,
     html: Path | None,
 ) -> None:
@@ -191,6 +164,7 @@ def _write_files(
     from experiments.errors import InputError
 
     curves = {details.status.planned.run_id: details.curves for details in run_details}
+    table, rows = collected.report, collected.rows
     drawn = build.build_figures(matrix, table, rows, curves)
     try:
         if figures is not None:
@@ -203,7 +177,7 @@ def _write_files(
 
             html.parent.mkdir(parents=True, exist_ok=True)
             with replacing(html) as temporary:
-                temporary.write_text(page.render_page(table, drawn, run_details, rows, versions), "utf-8")
+                temporary.write_text(page.render_page(table, drawn, run_details, rows, collected.versions), "utf-8")
             progress_console().print(f"a page of it all, for a browser: {html}", markup=False)
     except OSError as error:
         raise InputError(error.filename or html or figures or "", error.strerror or str(error)) from None

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
-import typer
 
-from cebctl.commands.submit import _stay
+from cebctl.render import progress
 from cebctl.status.collect import collect_statuses, open_home
+from cebctl.status.polling import poll
 from cebctl.status.states import Observations, RunStatus, runs_with_pending_training
+from cebctl.study.submitting import Outcome, follow
 from cebctl.submission.executors import Batch, BatchResult, Local, StagesToSubmit
-from cebctl.submission.submit import blocked_runs, submit
+from cebctl.submission.submit import Submission, blocked_runs, submit
 from experiments.benchmarks import Transfer
 from experiments.errors import CebctlError
 from experiments.matrix.load import load
@@ -77,12 +79,11 @@ def waited(text: str, folder: Path, home: Home, executor: Scripted) -> list[list
     """Return the submitted stages, from the first submission on."""
     matrix = _matrix(text, folder)
     with open_home(home, create=True) as store:
-        before = collect_statuses(matrix, store, home)
-        submission, _ = submit(matrix, store, home, executor)
-        try:
-            _stay(matrix, store, home, executor, blocked_runs(before, submission))
-        except typer.Exit as error:
-            assert error.exit_code == 1 and any(run.state != "done" for run in collect_statuses(matrix, store, home))
+        outcome = Outcome(*submit(matrix, store, home, executor), store, executor)
+        watch = partial(progress.watch, matrix, partial(poll, matrix, store, home))
+        announced: list[Submission] = []
+        runs = follow(matrix, home, outcome, watch, announced.append)
+        assert runs == collect_statuses(matrix, store, home) and len(announced) == len(executor.sent) - 1
     return executor.sent
 
 

@@ -1,0 +1,162 @@
+"""The steps of a submission: what is checked, sent and said, and the waiting for its end."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from typing import Literal
+
+from cebctl.diagnostics import slurm_checks
+from cebctl.planning import flop_counts, gpu_hour_limit
+from cebctl.planning.plan import plan_from_status
+from cebctl.render import plan_view
+from cebctl.status.collect import open_home
+from cebctl.status.matrix_status import MatrixStatus, collect_matrix_status
+from cebctl.status.polling import Snapshot
+from cebctl.status.rerun import Rerun, describe_outdated_dependents, is_under_way
+from cebctl.status.run_names import join_truncated
+from cebctl.status.states import RunStatus
+from cebctl.submission import executors, node_exclusion, prerequisites, release_held
+from cebctl.submission.executors import Executor
+from cebctl.submission.submit import Submission, blocked_runs
+from cebctl.submission.submit import submit as submit_to
+from experiments import jump_start_checks
+from experiments.matrix.planned_run import Matrix
+from jobs import file_ownership
+from jobs.paths import Home
+from jobs.slurm.cluster_info import ClusterInfo
+from store.connect import Store
+from store.read_only import read_only
+
+ExecutorName = Literal["local", "slurm"]
+Warn = Callable[[Sequence[str]], None]
+"""Is told what the user may not expect."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """The user's wishes for a submission."""
+
+    on: ExecutorName | None = None
+    """None: slurm where there is an sbatch, else local."""
+    retry_failed: bool = False
+    again: Rerun | None = None
+    max_gpu_hours: float | None = None
+    workers: int | None = None
+    max_parallel: int | None = None
+    heed: bool = True
+    """Refuse what the cluster would never start."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A submission, None if nothing was missing, and what it was decided on."""
+
+    submission: Submission | None
+    status: MatrixStatus
+    store: Store
+    executor: Executor
+
+
+@contextmanager
+def submit_missing(matrix: Matrix, home: Home, request: Request, warn: Warn) -> Iterator[Outcome]:
+    """Submit the stages that are missing, or to be done again; the store stays open in the block.
+
+    Raises the first reason not to submit before anything is written. The umask stays that of the home.
+    """
+    # A submission that is refused creates no home. Where there is one, a single store serves from here to the end.
+    has_home = home.folder.exists()
+    with ExitStack() as stores:
+        if has_home:
+            file_ownership.restrict_umask(home.folder)
+        store = stores.enter_context(open_home(home, create=True) if has_home else read_only(home))
+        before = collect_matrix_status(matrix, store, home, fresh=has_home, again=request.again)
+        site = _check(matrix, before, store, home, request)
+        if not has_home:
+            stores.close()
+            file_ownership.restrict_umask(home.folder)
+            store = stores.enter_context(open_home(home, create=True))
+        if site:
+            _release_held(before, warn)
+        executor = _executor(store, site, request, warn)
+        submission, status = submit_to(
+            matrix, store, home, executor, retry_failed=request.retry_failed, again=request.again
+        )
+        yield Outcome(submission, status, store, executor)
+
+
+def _check(matrix: Matrix, status: MatrixStatus, store: Store, home: Home, request: Request) -> ClusterInfo | None:
+    """Raise the first reason not to submit; return the cluster that it goes to, None if it stays on this machine."""
+    retry_failed, again = request.retry_failed, request.again
+    flop_counts.count_own_networks(matrix)
+    if request.max_gpu_hours is not None:
+        plan = plan_from_status(matrix, status, store, home, retry_failed=retry_failed, again=again)
+        gpu_hour_limit.check_gpu_hours(plan, request.max_gpu_hours)
+    prerequisites.check_prerequisites(matrix, status.runs, store, home, retry_failed=retry_failed, again=again)
+    if (request.on or ("slurm" if shutil.which("sbatch") else "local")) == "local":
+        return None
+    return slurm_checks.check_cluster(matrix, status.runs, retry_failed=retry_failed, heed=request.heed, again=again)
+
+
+def _executor(store: Store, site: ClusterInfo | None, request: Request, warn: Warn) -> Executor:
+    if site is None:
+        return executors.Local(request.workers, request.max_parallel)
+    excluded = node_exclusion.nodes_to_exclude(store, [node.name for node in site.nodes])
+    warn([f"no job goes to {node}: {reason}" for node, reason in excluded.items()])
+    return executors.Slurm(site.max_array_size, request.max_parallel, tuple(excluded))
+
+
+def _release_held(status: MatrixStatus, warn: Warn) -> None:
+    for job, error in release_held.release_launch_failed_jobs(chain(*status.observations.claims.values())).items():
+        launch = f"{job}, which Slurm holds after a launch that failed"
+        warn([f"could not release {launch}: {error}" if error else f"released {launch}"])
+
+
+def describe_runs_left(outcome: Outcome, matrix: Matrix) -> list[str]:
+    """Return which runs of a submission `again` are left to the jobs under way, and which results stay as older
+    trainings made them."""
+    submission = outcome.submission
+    if submission is None:
+        return []
+    claims = [*submission.claims, *(claim for claim, _ in submission.returned)]
+    claimed = {claim.run_id for claim in claims}
+    runs = outcome.status.runs
+    busy = [run.planned.name for run in runs if is_under_way(run) and run.planned.run_id not in claimed]
+    retrained = {claim.run_id for claim in claims if claim.stage == "train" and claim.generation > 1}
+    left = [f"left to what is under way: {join_truncated(busy)}"] if busy else []
+    return left + describe_outdated_dependents(matrix, retrained, outcome.store)
+
+
+def describe_ineffective_settings(submission: Submission, matrix: Matrix) -> list[str]:
+    """Return which settings have no effect in the runs that a submission trains."""
+    trained = {claim.run_id for claim in submission.claims if claim.stage == "train"}
+    settings = {
+        text: affected
+        for text, runs in jump_start_checks.runs_by_ineffective_setting(matrix.runs).items()
+        if (affected := [run for run in runs if run.run_id in trained])
+    }
+    return plan_view.describe_ineffective_settings(settings)
+
+
+def follow(
+    matrix: Matrix,
+    home: Home,
+    outcome: Outcome,
+    watch: Callable[[], Snapshot],
+    announce: Callable[[Submission], None],
+) -> Sequence[RunStatus]:
+    """Return the runs at their end, which `watch` waits for. Submits those that wait for other runs as soon as these
+    are trained, and announces it."""
+    blocked = blocked_runs(outcome.status.runs, outcome.submission)
+    runs = watch().runs
+    # Each run is followed up once for each that it waited for, so that this ends whatever becomes of it.
+    while freed := {run_id for run_id, _ in blocked - blocked_runs(runs)}:
+        following, _ = submit_to(matrix, outcome.store, home, outcome.executor, only=freed)
+        blocked = blocked_runs(runs, following)
+        if following:
+            announce(following)
+            runs = watch().runs
+    return runs
