@@ -1,4 +1,4 @@
-"""What the user types and sees; in a program or a notebook `load_model`."""
+"""What the user types and sees; in a program or a notebook `Study` and `load_model`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import cebctl_command
 
 if TYPE_CHECKING:
+    from cebctl.study.study import Study
     from cebctl.trained_model import load_model
 
-__all__ = ["__version__", "load_model"]
+__all__ = ["Study", "__version__", "load_model"]
 __version__ = "0.1.0"
 
-_HOMES = {"load_model": "cebctl.trained_model"}
+_HOMES = {"Study": "cebctl.study.study", "load_model": "cebctl.trained_model"}
 """The modules of the names that are imported when they are used: they take long."""
 
 

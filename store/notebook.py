@@ -9,7 +9,7 @@ Nothing is written, and no connection stays open: each call reads the store's cu
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -144,14 +144,19 @@ class Table(Generic[Row]):
 
     def to_frame(self) -> pandas.DataFrame:
         """Return a pandas frame of `to_dicts`. Raises InputError if pandas is not installed."""
-        try:
-            import pandas
-        except ModuleNotFoundError as error:
-            if error.name != "pandas":
-                raise
-            remedy = "install the extra: `pip install -e '.[notebook]'`"
-            raise InputError("to_frame()", "needs the package pandas", remedy) from None
-        return pandas.DataFrame(self.to_dicts(), columns=list(self.columns))
+        return make_frame(self.to_dicts(), self.columns, "to_frame()")
+
+
+def make_frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], caller: str) -> pandas.DataFrame:
+    """Return a pandas frame of rows. Raises InputError, which names the caller, if pandas is not installed."""
+    try:
+        import pandas
+    except ModuleNotFoundError as error:
+        if error.name != "pandas":
+            raise
+        remedy = "install the extra: `pip install -e '.[notebook]'`"
+        raise InputError(caller, "needs the package pandas", remedy) from None
+    return pandas.DataFrame(rows, columns=list(columns))
 
 
 @dataclass(frozen=True)

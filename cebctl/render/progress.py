@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 
@@ -36,7 +37,7 @@ def watch(matrix: Matrix, poll: Poll) -> Snapshot:
     Ctrl-C ends the watching, not the runs, and says so.
     """
     try:
-        return _watch_on_screen(matrix, poll) if output_mode.is_live() else _watch_by_lines(poll)
+        return _watch_on_screen(matrix, poll) if output_mode.is_live() else watch_by_lines(poll, progress_console())
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"stopped watching, the runs go on: `cebctl status {matrix.path} --watch` shows them, "
@@ -81,9 +82,8 @@ def _watch_on_screen(matrix: Matrix, poll: Poll) -> Snapshot:
     return snapshot
 
 
-def _watch_by_lines(poll: Poll) -> Snapshot:
+def watch_by_lines(poll: Poll, console: Console) -> Snapshot:
     """Print a line whenever the state of a run changes: `[3/16] ceb rho=5: evaluate running`."""
-    console = progress_console()
     began = time.monotonic()
     snapshot = poll()
     states = {run.planned.run_id: (run.current.stage, run.state) for run in snapshot.runs}
