@@ -15,12 +15,12 @@ from experiments import datasets, own_dataset
 from experiments.atomic_files import replacing
 from experiments.errors import CebctlError, InputError
 from experiments.spec import Run
-from jobs import spec_file
+from jobs import file_ownership, own_parts, spec_file
 from jobs.engine import checkpoint_format
 from jobs.engine.errors import NoCheckpointError, in_one_line
 from jobs.engine.models import CebModel
 from jobs.journal.history import is_trained, newest_complete
-from jobs.paths import RunPaths
+from jobs.paths import Home, RunPaths
 
 
 class Classifier(nn.Module):
@@ -63,11 +63,23 @@ def load(paths: RunPaths) -> Classifier:
     if not is_trained(trained):
         raise InputError(place, "it is not trained", "`cebctl submit` trains it")
     run = spec_file.read(trained)
+    _use_own_parts(paths.home)
     try:
         return Classifier(checkpoint_format.load_model(run, trained.checkpoints).model, trained.run_id, run)
     except NoCheckpointError:
         remedy = "`cebctl submit MATRIX --again train` trains it anew"
         raise InputError(place, f"its checkpoints were removed from {trained.checkpoints}", remedy) from None
+
+
+def _use_own_parts(home: Home) -> None:
+    """Import parts of one's own from the snapshots that their runs were submitted with; the import compares digests.
+
+    Raises InputError if a file of theirs belongs to somebody who is not trusted: it would be run.
+    """
+    for parts in home.code.glob(f"*/{own_parts.FOLDER}"):
+        for path in (parts.parent, parts, *parts.rglob("*")):
+            file_ownership.check_owner(path, path.lstat().st_uid)
+        own_parts.use_sources(parts.parent)
 
 
 def export(classifier: Classifier, file: Path) -> None:

@@ -109,3 +109,27 @@ def test_networks_are_exported(
     for count in (1, 5):
         x_BCHW = torch.rand(count, *model.image_shape)
         assert torch.allclose(exported(x_BCHW), model(x_BCHW), rtol=1e-3, atol=1e-4)
+
+
+PARTS = """
+from torch import nn
+
+
+def mlp(image, hidden: int = 8):
+    return nn.Sequential(nn.Flatten(), nn.Linear(image.channels * image.size**2, hidden))
+"""
+
+
+def test_a_network_of_ones_own_is_the_one_that_was_trained(tiny: Path, home: Path, tmp_path: Path) -> None:
+    """Whatever its file says by now, and without an import of it by the user."""
+    tiny.write_text(
+        tiny.read_text().replace("{name: small_cnn, width: 4, z_dim: 4}", "{from: parts.py:mlp, hidden: 5}")
+    )
+    (tmp_path / "parts.py").write_text(PARTS)
+    study = package.Study(tiny, only="objective = xent")
+    assert study.submit(wait=True, progress=False)["counts"]["done"] == 1
+    run_id = study.status()["runs"][0]["run_id"]
+    (tmp_path / "parts.py").write_text(PARTS.replace("nn.Flatten(), ", "nn.Flatten(), nn.Tanh(), "))
+    script = f"import cebctl, torch; print(cebctl.load_model({run_id!r}).encode(torch.rand(2, 1, 8, 8)).shape)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.strip() == "torch.Size([2, 5])", done.stderr
