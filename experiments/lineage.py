@@ -45,6 +45,9 @@ def resolved_schedule(run: Run) -> Schedule:
     """Return the schedule with the default of each field of its kind. The horizon is the length of the first run that
     it goes back to, so that an extended run goes on by the schedule that it began with."""
     schedule = run.schedule
+    if schedule.own and not schedule.own.horizon_epochs:
+        own = msgspec.structs.replace(schedule.own, horizon_epochs=float(first_epochs(run)))
+        return msgspec.structs.replace(schedule, own=own)
     if not schedule.name:
         return schedule
     fields = {name: default for name, default in schedule.KINDS[schedule.name].items() if not _is_set(schedule, name)}

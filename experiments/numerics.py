@@ -406,9 +406,11 @@ def _images(data: Data, *, augmented: bool) -> set[str]:
     augment = data.augment if augmented else NoAugment()
     if in_folders and data.loader:
         parts.add(f"loader.{data.loader}")
-    if in_folders and isinstance(augment, NoAugment):
+    if in_folders and isinstance(augment, NoAugment | Part):
         parts.add("resize.central_crop")
-    if not isinstance(augment, NoAugment):
+    if isinstance(augment, Part):
+        parts.add("randomness.generator")
+    if not isinstance(augment, NoAugment | Part):
         parts.add("augment.random_resized_crop" if in_folders else "augment.crop_flip")
     if augmented:
         parts |= {f"augment.{name}" for name in ("erasing", "mixup", "cutmix") if getattr(data, name)}

@@ -147,7 +147,7 @@ class Data(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `own:…` a folder of one's own images, by the name that `cebctl init` gives it."""
     train_subset: Count | None = None
     """Use only this many training images, drawn evenly from the classes in a fixed order; null: all."""
-    augment: Augment = NoAugment()
+    augment: Augment | Part = NoAugment()
     erasing: Annotated[float, Meta(ge=0, le=1, extra={"absent": 0.0})] | UnsetType = UNSET
     """Random Erasing (Zhong et al., 2020): the probability that a rectangle of 2 to 33% of an image, of a ratio of 0.3
     to 3.3, gets the data set's mean colour, as torchvision does it behind normalisation. Unset: 0."""
@@ -438,6 +438,14 @@ class Adadelta(Section, frozen=True, tag="adadelta"):
 Optimiser = Adam | AdamW | Adamax | NAdam | RAdam | Sgd | RmsProp | Adagrad | Adadelta
 
 
+class SchedulePart(Part, frozen=True, tag="part", kw_only=True):
+    """A schedule of one's own: a factor of the learning rate, the marginal's too, by the progress in [0, 1]."""
+
+    horizon_epochs: Positive | UnsetType = UNSET
+    """The epoch at which the progress is 1, counted from the first run's start. Unset: the epochs of the run, or of the
+    first one that it extends."""
+
+
 class Schedule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The learning rate, as a factor of `lr` that changes with every step: a warm-up, then what `name` says.
 
@@ -473,6 +481,8 @@ class Schedule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The share of the horizon at which a cycle has its top."""
     initial_factor: Fraction | UnsetType = UNSET
     anneal: Literal["cosine", "linear"] | UnsetType = UNSET
+    own: SchedulePart | UnsetType = UNSET
+    """A schedule of one's own in the place of all other fields; in a matrix `schedule: {from: …}`."""
 
 
 class NoAdversary(Section, frozen=True, tag="none"):
@@ -494,7 +504,7 @@ class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     data: Data
     network: Network
     objective: Objective
-    optimiser: Optimiser
+    optimiser: Optimiser | Part
     schedule: Schedule = Schedule()
     label_smoothing: Annotated[float, Meta(ge=0, lt=1, extra={"absent": 0.0})] | UnsetType = UNSET
     """a: the classifier's -log c(y|z) becomes (1 - a) times itself plus a times its mean over all classes (Szegedy et

@@ -12,7 +12,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from experiments.benchmarks import AnyBenchmark
 from experiments.errors import Fault, expected
-from experiments.matrix.spec_fields import FROM, TAG, Path, Schema, read_assignments, schema
+from experiments.matrix.spec_fields import FROM, OWN, TAG, Path, Schema, read_assignments, schema
 from experiments.matrix.yaml_nodes import fault_at
 from experiments.own_parts.kinds import PART_KINDS
 from experiments.own_parts.read import OwnPart, ReferenceFault, is_reference, read_part
@@ -22,6 +22,8 @@ BENCHMARK: Path = ("benchmark",)
 """The path of a benchmark among parts: it is in no section of a run."""
 
 
+SCHEDULE: Path = ("schedule",)
+"""The section whose built-in kinds have no tag, and whose part is a field among theirs."""
 LOSS = "loss"
 """The parameter of an attack that may be a part."""
 
@@ -75,7 +77,8 @@ class OwnParts:
         if part is None:
             return values
         spec = part.spec({name: value for name, value in values.items() if name != TAG})
-        return dict(msgspec.to_builtins(spec))
+        builtins = dict(msgspec.to_builtins(spec))
+        return {OWN: builtins} if path == SCHEDULE else builtins
 
 
 def read(sections: Mapping[str, Node], folder: FilePath, faults: list[Fault]) -> OwnParts:

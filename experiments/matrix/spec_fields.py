@@ -29,6 +29,8 @@ from experiments.spec import Part, Run
 
 Path = tuple[str, ...]
 TAG = "name"
+OWN = "own"
+"""The field of a section without a tag that holds a part in the place of all others."""
 FROM = "from"
 """The key that chooses a part of one's own, as `name` a built-in kind."""
 
@@ -155,7 +157,7 @@ class Schema:
             self.leaves[(*path, TAG)] = Literal[tuple(section.kinds)]
         for struct in kinds:
             for name, info in _struct_fields(struct).items():
-                if name == TAG and section.tagged:
+                if (name == TAG and section.tagged) or name == OWN:
                     continue
                 if _structs(info.type):
                     self._add((*path, name), info.type)
@@ -264,7 +266,7 @@ def flatten(value: Struct, prefix: Path = (), *, unset: bool = False) -> Iterato
             continue
         item = getattr(value, name)
         if isinstance(item, Struct):
-            yield from flatten(item, (*prefix, name), unset=unset)
+            yield from flatten(item, prefix if name == OWN else (*prefix, name), unset=unset)
         elif unset or item is not UNSET:
             yield (*prefix, name), item
         elif (meant := absent_value(_struct_fields(type(value))[name].type)) is not UNSET:

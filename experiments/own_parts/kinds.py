@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from experiments.benchmarks import BenchmarkPart
-from experiments.spec import ObjectivePart, Part
+from experiments.spec import ObjectivePart, Part, SchedulePart
 
 
 class PartKind(NamedTuple):
@@ -18,6 +18,9 @@ class PartKind(NamedTuple):
 PART_KINDS = {
     "network": PartKind(("image",)),
     "objective": PartKind(("model", "f", "z", "y", "gamma"), ObjectivePart),
+    "optimiser": PartKind(("parameters",)),
+    "schedule": PartKind(("progress",), SchedulePart),
+    "augment": PartKind(("images", "rng")),
     "loss": PartKind(("logits", "labels")),
     "benchmark": PartKind(("model", "images", "labels", "rng"), BenchmarkPart),
 }

@@ -18,7 +18,13 @@ GUIDE = dict(re.findall(r"## An? ([\w ]+)\n[^`]*(?:`[^`]+`[^`]*)*?```diff\n(.*?)
 PARTS = dict(re.findall(r"## An? ([\w ]+)\n[^#]*?```python\n# parts\.py\n(.*?)```", TEXT, re.DOTALL))
 
 STUDY = """
-base: {data: digits, network: {from: parts.py:mlp, hidden: 32}, optimiser: adam, lr: 0.01, epochs: 12, batch: 64}
+base:
+  data: {name: digits, augment: {from: parts.py:brighten, strength: 0.05}}
+  network: {from: parts.py:mlp, hidden: 32}
+  optimiser: {from: parts.py:lamb_like, lr: 0.02}
+  schedule: parts.py:triangle
+  epochs: 12
+  batch: 64
 grids: [{objective: {from: parts.py:free_ceb, rho: 1, free_nats: 0.1}}]
 evaluate:
   - clean
@@ -53,7 +59,10 @@ def test_a_part_is_short(name: str) -> None:
 
 
 def test_a_study_of_ones_own(tmp_path: Path) -> None:
-    assert (set(PARTS), set(GUIDE)) == ({"network", "objective", "benchmark", "attack loss"}, {"data set"})
+    assert (set(PARTS), set(GUIDE)) == (
+        {"network", "objective", "benchmark", "attack loss", "optimiser and a schedule", "augmentation"},
+        {"data set"},
+    )
     (tmp_path / "study.yaml").write_text(STUDY)
     (tmp_path / "parts.py").write_text("\n".join(PARTS.values()))
 

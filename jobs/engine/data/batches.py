@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms.functional import pil_to_tensor
 
-from experiments.spec import Augment
+from experiments.spec import Augment, NoAugment, Part
 from jobs.engine.chunking import in_chunks
 from jobs.engine.data import dali
 from jobs.engine.data.augmentation.augment import (
@@ -32,6 +32,7 @@ from jobs.engine.data.augmentation.augment import (
     seeded_generator,
     to_unit_range,
 )
+from jobs.engine.data.augmentation.own import own_augment
 from jobs.engine.data.images import FolderImages, ImageSet, ImageTransform, MemoryImages
 from jobs.engine.data.loader_pool import UNREADABLE, ReadBatch, load_batches
 from jobs.engine.device import to_device
@@ -42,7 +43,7 @@ Batch = tuple[Tensor, Tensor, Tensor]
 def batches(
     images: ImageSet,
     index_batches: Sequence[Tensor],
-    augment: Augment,
+    augment: Augment | Part,
     seed: int,
     epoch: int,
     device: str | torch.device,
@@ -56,6 +57,11 @@ def batches(
     when these become too many, or when nothing is left of a batch. `workers`: loader processes; None lets the
     number of threads of this job decide.
     """
+    if isinstance(augment, Part):
+        augmented = own_augment(augment, seed, epoch)
+        for samples_B, x_BCHW, y_B in batches(images, index_batches, NoAugment(), seed, epoch, device, workers=workers):
+            yield samples_B, augmented(samples_B, x_BCHW), y_B
+        return
     if workers is None and isinstance(augment, ByImage):
         workers = torch.get_num_threads() if torch.get_num_threads() > 1 else 0
     if isinstance(images, MemoryImages) and images.transform is None and not workers:

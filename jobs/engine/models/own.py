@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
 from experiments.datasets import DatasetInfo
 from experiments.errors import InputError
@@ -32,6 +33,10 @@ def own_network(part: Part, info: DatasetInfo) -> nn.Module:
     network = own_parts.load(part, "network")(Image(info.channels, info.size), **part.fields)
     if not isinstance(network, nn.Module):
         raise PartError(part, f"returns {type(network).__name__}; expected a torch.nn.Module")
+    if any(isinstance(parameter, UninitializedParameter) for parameter in network.parameters()):
+        with torch.no_grad():  # a lazy layer draws its weights now, as all others do
+            network.eval()(torch.zeros(1, info.channels, info.size, info.size))
+        network.train()
     return network
 
 

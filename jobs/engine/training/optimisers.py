@@ -12,9 +12,11 @@ from torch import nn
 from torch.optim import Optimizer
 
 from experiments import spec
+from jobs import own_parts
 from jobs.engine.models import CebModel
 from jobs.engine.models.marginal import MixtureMarginal
 from jobs.engine.training.rmsprop_tensorflow import RmsPropTensorFlow
+from jobs.own_parts import PartError
 
 _BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm)
 
@@ -40,19 +42,34 @@ _ARGUMENTS = {
 """torch's names of fields, where they are others."""
 
 
-def build(optimiser: spec.Optimiser, model: CebModel, update: Update = "fused") -> Optimizer:
+def build(optimiser: spec.Optimiser | spec.Part, model: CebModel, update: Update = "fused") -> Optimizer:
     """Return the optimiser of every parameter but the marginal's.
 
     `weight_decay` is the optimiser's own (the gradient of 1/2 wd w^2, or decoupled), on all but BatchNorm's parameters,
     class means and classifier included.
     """
     decayed, plain = _groups(model)
+    if isinstance(optimiser, spec.Part):
+        return _own(optimiser, [{"params": decayed}, {"params": plain, "weight_decay": 0.0}])
     groups = [
         {"params": decayed, "weight_decay": optimiser.weight_decay},
         {"params": plain, "weight_decay": 0.0},
     ]
     made, arguments = _class_and_arguments(optimiser)
     return made(groups, **arguments, **_implementation(made, update))  # type: ignore[arg-type]
+
+
+def _own(part: spec.Part, groups: list[dict[str, Any]]) -> Optimizer:
+    """Return an optimiser of one's own. Each group keeps its share of the first one's learning rate. Raises PartError
+    for what is none."""
+    optimiser = own_parts.load(part, "optimiser")([group for group in groups if group["params"]], **part.fields)
+    if not isinstance(optimiser, Optimizer):
+        raise PartError(part, f"returns {type(optimiser).__name__}; expected a torch.optim.Optimizer")
+    for group in optimiser.param_groups:
+        if not isinstance(group.get("lr"), int | float):
+            raise PartError(part, f"has a learning rate of {group.get('lr')!r}; expected a number")
+        group["lr_share"] = group["lr"] / optimiser.param_groups[0]["lr"] if group["lr"] else 0.0
+    return optimiser
 
 
 def _class_and_arguments(optimiser: spec.Optimiser) -> tuple[type[Optimizer], dict[str, Any]]:
@@ -97,9 +114,9 @@ def restore(optimiser: Optimizer, state: dict[str, Any]) -> None:
 
 
 def set_lr(optimiser: Optimizer, lr: float) -> None:
-    """Set the learning rate of the next step."""
+    """Set the learning rate of the next step, of the first group where they differ."""
     for group in optimiser.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("lr_share", 1.0)
 
 
 def clip_norm(optimiser: Optimizer, norm: float) -> None:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import cache
 
 from experiments import spec
+from jobs import own_parts
 from jobs.engine.objectives import Objective
+from jobs.own_parts import PartError
 
 
 def warmup(schedule: spec.Schedule, epoch: float) -> float:
     """Return the factor of the warm-up at an epoch of a schedule as `lineage.resolved_schedule` returns it: linear from
     0 at epoch 0 to 1 at `warmup_epochs` (the public TPU code's), or the rise of a cycle."""
+    if schedule.own:
+        return 1.0
     if schedule.name == "one_cycle":
         share = epoch / (schedule.rise * schedule.horizon_epochs)  # type: ignore[operator]
         return _anneal(schedule, share, schedule.initial_factor, 1.0)  # type: ignore[arg-type]
@@ -18,8 +24,26 @@ def warmup(schedule: spec.Schedule, epoch: float) -> float:
 
 
 def decline(schedule: spec.Schedule, epoch: float) -> float:
-    """Return the factor behind the warm-up, 1 at its beginning; the marginal's learning rate follows it alone."""
+    """Return the factor behind the warm-up, 1 at its beginning; the marginal's learning rate follows it alone. One of
+    one's own is all of it."""
+    if schedule.own:
+        return own_schedule(schedule.own)(min(1.0, epoch / schedule.own.horizon_epochs))  # type: ignore[operator]
     return _DECLINES[schedule.name or "steps"](schedule, epoch)
+
+
+@cache
+def own_schedule(part: spec.SchedulePart) -> Callable[[float], float]:
+    """Return a schedule of one's own: of the progress in [0, 1], a factor. Raises PartError for one that returns no
+    finite number >= 0."""
+    function = own_parts.load(part, "schedule")
+
+    def factor(progress: float) -> float:
+        value = function(progress, **part.fields)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+            raise PartError(part, f"returns {value!r} at {progress:g}; expected a finite number >= 0")
+        return float(value)
+
+    return factor
 
 
 def drops(schedule: spec.Schedule, epoch: float) -> float:

@@ -45,7 +45,7 @@ def scheduled_values(state: TrainState, sampler: EpochSampler) -> ScheduledValue
     run, epoch = state.run, sampler.epochs_done(state.step)
     schedule = lineage.resolved_schedule(run)
     declined = schedules.decline(schedule, epoch)
-    lr = run.optimiser.lr * schedules.warmup(schedule, epoch) * declined
+    lr = state.base_lr * schedules.warmup(schedule, epoch) * declined
     if isinstance(run.objective, spec.Xent):
         return ScheduledValues(lr, 0.0, 0.0, 0.0)
     objective = objectives.from_spec(run.objective)

@@ -41,6 +41,8 @@ class TrainState:
     group: Group
     optimiser: Optimizer
     marginal_optimiser: Optimizer | None
+    base_lr: float
+    """The learning rate that the schedule multiplies."""
     average: WeightAverage | None = None
     step: int = 0
     passed_step: int | None = None
@@ -92,8 +94,9 @@ def initial_state(
         )
     replica = group.replicate(LossModule(run, model, execution))
     optimiser = optimisers.build(run.optimiser, model, execution.update)
+    base_lr = optimiser.param_groups[0]["lr"] if isinstance(run.optimiser, spec.Part) else run.optimiser.lr
     average = WeightAverage(run, model) if run.ema_decay else None
-    return TrainState(run, model, replica, group, optimiser, marginal_optimiser, average)
+    return TrainState(run, model, replica, group, optimiser, marginal_optimiser, base_lr, average)
 
 
 def restore(state: TrainState, loaded: LoadedCheckpoint) -> None:

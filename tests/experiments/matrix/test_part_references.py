@@ -119,7 +119,7 @@ def test_its_source_is_part_of_the_identity_and_its_folder_is_not(expand: Load, 
         ("grids: [{network: {from: parts.py:mlp, width: 2, patch: 1}}]", "2:50", "unknown field 'patch'"),
         ("grids: [{network: small_cnn, width: 1.5}, {network: parts.py:Vit}]", "2:37", "width: expected a whole"),
         ("grids: [{objective: {from: parts.py:free_vib}}]", "2:28", r"parts\.py:12: free_vib takes \*fields"),
-        ("grids: [{schedule: {from: parts.py:Vit}}]", "2:27", "schedule: no part of one's own can be used here"),
+        ("grids: [{adversary: {from: parts.py:Vit}}]", "2:28", "adversary: no part of one's own can be used here"),
     ],
 )  # fmt: skip
 def test_a_fault_has_a_place_and_a_way_out(sections: str, place: str, wrong: str, expand: Load) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +10,7 @@ import torch
 from torch import Tensor
 
 from experiments.benchmarks import BenchmarkPart, Pgd
-from experiments.own_parts.read import read_part
 from experiments.spec import Part, Xent
-from jobs import own_parts
 from jobs.engine.data import ImageSet
 from jobs.engine.evaluation.evaluators import own, pgd
 from jobs.engine.evaluation.evaluators.context import EvaluationContext
@@ -38,16 +35,9 @@ def constant(logits, labels): return labels.float()
 
 
 @pytest.fixture
-def part(tmp_path: Path) -> Callable[..., Any]:
-    (tmp_path / "parts.py").write_text(PARTS)
-
+def part(own_part: Any) -> Callable[..., Part]:
     def part(name: str, role: str = "benchmark", **values: object) -> Part:
-        read = read_part(f"parts.py:{name}", role, tmp_path)
-        for path, content in own_parts.snapshot_sources([read]).items():
-            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / path).write_bytes(content)
-        own_parts.use_sources(tmp_path)
-        return read.spec(values)
+        return own_part(PARTS, name, role, **values)
 
     return part
 
