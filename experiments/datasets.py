@@ -55,6 +55,10 @@ class DatasetInfo:
     """The published files, where there are few enough to name; digests are then those of their MD5s."""
     class_names: tuple[str, ...] = ()
     """In the order of the labels, where they name folders."""
+    test_folder: str = "test"
+    """The folder of the test images within `folder`, where there are no `files`."""
+    test_labels: str = ""
+    """The file with their labels, where they lie in no folders of classes."""
 
     def images(self, split: Split) -> int:
         """Return the number of images of a split."""
@@ -95,6 +99,23 @@ _FASHION_FILES = (
     DataFile("test", f"{_FASHION_FOLDER}/t10k-labels-idx1-ubyte.gz", "bb300cfdad3c16e7a12a480ee83cd310"),
 )
 
+_CIFAR100_FOLDER = "cifar-100-python"
+_CIFAR100_FILES = (
+    DataFile("train", f"{_CIFAR100_FOLDER}/train", "16019d7e3df5f24257cddd939b257f8d"),
+    DataFile("test", f"{_CIFAR100_FOLDER}/test", "f0ef6b0ae62326f3e7ffdfab6717acfc"),
+)
+_SVHN_FILES = (
+    DataFile("train", "svhn/train_32x32.mat", "e26dedcc434d2e4c54c9b2d4a06d8373"),
+    DataFile("test", "svhn/test_32x32.mat", "eb5a983be6a315427106f1b164d9cef3"),
+)
+_STL10_FOLDER = "stl10_binary"
+_STL10_FILES = (
+    DataFile("train", f"{_STL10_FOLDER}/train_X.bin", "918c2871b30a85fa023e0c44e0bee87f"),
+    DataFile("train", f"{_STL10_FOLDER}/train_y.bin", "5a34089d4802c674881badbb80307741"),
+    DataFile("test", f"{_STL10_FOLDER}/test_X.bin", "7f263ba9f9e0b06b93213547f721ac82"),
+    DataFile("test", f"{_STL10_FOLDER}/test_y.bin", "36f9794fa4beb8a2c72628de14fa638e"),
+)
+
 _ALL = (
     DatasetInfo(
         name="digits", classes=10, channels=1, size=8, train=1437, test=360, mean=(0.3053,), std=(0.3762,),
@@ -132,13 +153,46 @@ _ALL = (
         folder=_FASHION_FOLDER, files=_FASHION_FILES,
     ),
     DatasetInfo(
+        name="cifar100", classes=100, channels=3, size=32, train=50_000, test=10_000,
+        mean=(0.5071, 0.4865, 0.4409), std=(0.2673, 0.2564, 0.2762), crop_padding=4, flips=True,
+        train_digest=_digest(_CIFAR100_FILES, "train"), digest=_digest(_CIFAR100_FILES, "test"),
+        source="the published python batches, the 100 fine classes; sha256 over the lines `path md5` of the files",
+        obtain="`cebctl data fetch cifar100`",
+        folder=_CIFAR100_FOLDER, files=_CIFAR100_FILES,
+    ),
+    DatasetInfo(
+        name="svhn", classes=10, channels=3, size=32, train=73_257, test=26_032,
+        mean=(0.4377, 0.4438, 0.4728), std=(0.1980, 0.2010, 0.1970), crop_padding=4, flips=False,
+        train_digest=_digest(_SVHN_FILES, "train"), digest=_digest(_SVHN_FILES, "test"),
+        source="the published cropped digits, without the `extra` ones; sha256 over the lines `path md5` of the files",
+        obtain="`cebctl data fetch svhn`",
+        folder="svhn", files=_SVHN_FILES,
+    ),
+    DatasetInfo(
+        name="stl10", classes=10, channels=3, size=96, train=5_000, test=8_000,
+        mean=(0.4467, 0.4398, 0.4066), std=(0.2603, 0.2566, 0.2713), crop_padding=12, flips=True,
+        train_digest=_digest(_STL10_FILES, "train"), digest=_digest(_STL10_FILES, "test"),
+        source="the published binary files, the labelled images; sha256 over the lines `path md5` of the files",
+        obtain="`cebctl data fetch stl10`",
+        folder=_STL10_FOLDER, files=_STL10_FILES,
+    ),
+    DatasetInfo(
+        name="tiny_imagenet", classes=200, channels=3, size=64, train=100_000, test=10_000,
+        mean=(0.4802, 0.4481, 0.3975), std=(0.2770, 0.2691, 0.2821), crop_padding=8, flips=True,
+        train_digest="tiny-imagenet-200:train:200x100000", digest="tiny-imagenet-200:val:200x10000",
+        source="Tiny ImageNet of the course CS231n: train/<WordNet id>/images/*.JPEG, and the validation images as "
+        "val/images/*.JPEG with val/val_annotations.txt; the classes and the images are counted",
+        obtain="the archive tiny-imagenet-200.zip of the course CS231n, unpacked as it is",
+        folder="tiny-imagenet-200", test_labels="val/val_annotations.txt",
+    ),
+    DatasetInfo(
         name="imagenet", classes=1000, channels=3, size=224, train=1_281_167, test=50_000,
         mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), crop_padding=None, flips=True,
         train_digest="ilsvrc2012:train:1000x1281167", digest="ilsvrc2012:val:1000x50000",
         source="ILSVRC 2012, {train,val}/<WordNet id>/*.JPEG; too large to hash for every job: the classes and the "
         "images are counted",
         obtain="an account at image-net.org, unpacked as imagenet/{train,val}/<WordNet id>/*.JPEG",
-        folder="imagenet",
+        folder="imagenet", test_folder="val",
     ),
 )  # fmt: skip
 

@@ -66,7 +66,9 @@ class Part(Section, frozen=True, tag="part", rename={"origin": "from"}, kw_only=
 
 # --- data ---
 
-DATA_SETS = ("digits", "cifar10", "cifar10-jpeg", "fashion_mnist", "imagenet")
+DATA_SETS = (
+    "digits", "cifar10", "cifar10-jpeg", "cifar100", "svhn", "fashion_mnist", "stl10", "tiny_imagenet", "imagenet",
+)  # fmt: skip
 _OWN_NAME = "own:[a-z0-9_-]+"
 DataName = Annotated[
     str,

@@ -58,6 +58,21 @@ SOURCES = {
         (RemoteFile("cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"),),
         archive=True,
     ),
+    "cifar100": DownloadSource(
+        "https://www.cs.toronto.edu/~kriz/",
+        (RemoteFile("cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85"),),
+        archive=True,
+    ),
+    "svhn": DownloadSource(
+        "http://ufldl.stanford.edu/housenumbers/",
+        tuple(RemoteFile(Path(file.path).name, file.md5) for file in datasets.info("svhn").files),
+        archive=False,
+    ),
+    "stl10": DownloadSource(
+        "http://ai.stanford.edu/~acoates/stl10/",
+        (RemoteFile("stl10_binary.tar.gz", "91f7769df0f17e558f3565bffb0c7dfb"),),
+        archive=True,
+    ),
     "fashion_mnist": DownloadSource(
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
         tuple(RemoteFile(Path(file.path).name, file.md5) for file in datasets.info("fashion_mnist").files),
@@ -159,11 +174,14 @@ def _faults(info: DatasetInfo, root: Path) -> list[str]:
         md5 = _md5(root / file.path)
         if md5 != file.md5:
             faults.append(f"{root / file.path} is {'missing' if md5 is None else 'truncated or changed'}")
-    for split in () if info.files else ("train", "val" if info.name == "imagenet" else "test"):
+    class_folders = [] if info.files else ["train", *([] if info.test_labels else [info.test_folder])]
+    for split in class_folders:
         folder = root / info.folder / split
         classes = sum(entry.is_dir() for entry in folder.iterdir()) if folder.is_dir() else 0
         if classes != info.classes:
             faults.append(f"{folder} holds {classes} of {info.classes} class folders")
+    if info.test_labels and not (root / info.folder / info.test_labels).is_file():
+        faults.append(f"{root / info.folder / info.test_labels} is missing")
     return faults
 
 

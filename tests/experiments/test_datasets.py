@@ -7,6 +7,7 @@ from hashlib import sha256
 import pytest
 
 from experiments import datasets
+from jobs.datasets.download import SOURCES
 
 
 @pytest.mark.parametrize("info", datasets.DATASETS.values(), ids=lambda info: info.name)
@@ -21,7 +22,7 @@ def test_every_data_set_is_described_in_full(info: datasets.DatasetInfo) -> None
 
 
 def test_md5s_are_those_torchvision_knows() -> None:
-    from torchvision.datasets import CIFAR10, FashionMNIST
+    from torchvision.datasets import CIFAR10, CIFAR100, STL10, SVHN, FashionMNIST
 
     def listed(name: str) -> dict[str, str]:
         return {file.path.split("/")[1]: file.md5 for file in datasets.info(name).files}
@@ -29,6 +30,18 @@ def test_md5s_are_those_torchvision_knows() -> None:
     assert listed("cifar10") == dict([*CIFAR10.train_list, *CIFAR10.test_list])
     assert all(file.path.startswith(f"{CIFAR10.base_folder}/") for file in datasets.info("cifar10").files)
     assert listed("fashion_mnist") == dict(FashionMNIST.resources)
+    assert listed("cifar100") == dict([*CIFAR100.train_list, *CIFAR100.test_list])
+    labelled = [file for file in (*STL10.train_list, *STL10.test_list) if "unlabeled" not in file[0]]
+    assert listed("stl10") == dict(labelled)
+    assert listed("svhn") == {file: md5 for _, file, md5 in (SVHN.split_list[split] for split in ("train", "test"))}
+    archives = {"cifar10": CIFAR10, "cifar100": CIFAR100, "stl10": STL10}
+    for name, theirs in archives.items():
+        source = SOURCES[name]
+        assert (f"{source.base}{source.files[0].name}", source.files[0].md5) == (theirs.url, theirs.tgz_md5)
+        assert datasets.info(name).folder == theirs.base_folder
+    assert {f"{SOURCES['svhn'].base}{file.name}" for file in SOURCES["svhn"].files} == {
+        SVHN.split_list[split][0] for split in ("train", "test")
+    }
     test_files = datasets.info("fashion_mnist").split_files("test")
     assert [file.path.split("/")[1] for file in test_files] == [
         "t10k-images-idx3-ubyte.gz",
@@ -42,7 +55,11 @@ def test_digests_of_known_files_do_not_drift() -> None:
         "digits": "sha256:7985de38aae25",
         "cifar10": "sha256:d14e3bb3daa66",
         "cifar10-jpeg": "sha256:35670a5f48250",
+        "cifar100": "sha256:d5598b31d3e25",
+        "svhn": "sha256:fbf1e76ed023c",
         "fashion_mnist": "sha256:437d886045170",
+        "stl10": "sha256:ead9d1f5d6ee5",
+        "tiny_imagenet": "tiny-imagenet-200:va",
         "imagenet": "ilsvrc2012:val:1000x",
     }
 

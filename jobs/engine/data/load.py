@@ -14,14 +14,28 @@ from experiments.datasets import DatasetInfo, Split
 from experiments.errors import InputError, expected
 from experiments.spec import Data
 from jobs.engine.data import dali
-from jobs.engine.data.datasets import cifar10, cifar10_jpeg, digits, fashion_mnist, imagenet, own
+from jobs.engine.data.datasets import (
+    cifar10,
+    cifar10_jpeg,
+    digits,
+    fashion_mnist,
+    imagenet,
+    own,
+    stl10,
+    svhn,
+    tiny_imagenet,
+)
 from jobs.engine.data.images import FolderImages, ImageSet, balanced_indices
 
 _READERS: dict[str, Callable[[DatasetInfo, Split, Path], ImageSet]] = {
     "digits": digits.read,
     "cifar10": cifar10.read,
     "cifar10-jpeg": cifar10_jpeg.read,
+    "cifar100": cifar10.read,
+    "svhn": svhn.read,
     "fashion_mnist": fashion_mnist.read,
+    "stl10": stl10.read,
+    "tiny_imagenet": tiny_imagenet.read,
     "imagenet": imagenet.read,
 }
 

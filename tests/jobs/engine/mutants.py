@@ -51,6 +51,11 @@ MUTANTS = (
     # data sets and their readers
     Mutant("data.digits", "experiments/datasets.py", "mean=(0.3053,)", "mean=(0.3054,)"),
     Mutant("data.cifar10", f"{ENGINE}/data/datasets/cifar10.py", "torch.from_numpy(pixels_NF)", "torch.from_numpy(pixels_NF[:, ::-1].copy())"),
+    Mutant("data.cifar100", f"{ENGINE}/data/datasets/cifar10.py", 'b"fine_labels" if', 'b"coarse_labels" if'),
+    Mutant("data.svhn", f"{ENGINE}/data/datasets/svhn.py", "[:, 0]) % 10", "[:, 0]) - 1"),
+    Mutant("data.svhn", f"{ENGINE}/data/datasets/svhn.py", "transpose(3, 2, 0, 1)", "transpose(3, 2, 1, 0)"),
+    Mutant("data.stl10", f"{ENGINE}/data/datasets/stl10.py", "swapaxes(2, 3)", "copy()"),
+    Mutant("data.tiny_imagenet", f"{ENGINE}/data/datasets/tiny_imagenet.py", "return sorted(labelled)", "return labelled"),
     Mutant("data.fashion_mnist", f"{ENGINE}/data/datasets/fashion_mnist.py", "torch.from_numpy(pixels_NHW)", "torch.from_numpy(255 - pixels_NHW)"),
     Mutant("data.cifar10-jpeg", f"{ENGINE}/data/datasets/cifar10_jpeg.py", "return np.asarray(image)", 'return np.asarray(image.convert("L").convert("RGB"))'),
     Mutant("data.imagenet", f"{ENGINE}/data/batches.py", 'return image.convert("RGB")', 'return image.convert("L").convert("RGB")'),

@@ -1,4 +1,4 @@
-"""CIFAR-10 in its published form: Python pickles of 10,000 images each."""
+"""CIFAR-10 and CIFAR-100 in their published form, Python pickles; of CIFAR-100 the fine labels."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def read(info: DatasetInfo, split: Split, root: Path) -> MemoryImages:
     contents = [read_verified(root, file, info) for file in info.split_files(split)]
     batches = [pickle.loads(content, encoding="bytes") for content in contents]
     pixels_NF = np.concatenate([batch[b"data"] for batch in batches])
-    labels_N = torch.tensor([label for batch in batches for label in batch[b"labels"]])
+    labels = b"fine_labels" if b"fine_labels" in batches[0] else b"labels"
+    labels_N = torch.tensor([label for batch in batches for label in batch[labels]])
     images_NCHW = torch.from_numpy(pixels_NF).view(-1, info.channels, info.size, info.size)
     return MemoryImages(info, split, info.split_digest(split), labels_N, images_NCHW)

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.io import savemat
 from torch import Tensor
 
 from experiments import datasets, own_dataset, spec
@@ -167,6 +168,66 @@ def _fashion_mnist(room: Room) -> dict[str, Any]:
     _published(room, "fashion_mnist", content, train=5, test=5)
     data = spec.Data(name="fashion_mnist")
     return declared | {split: pixels_of(load(data, split, room.folder)) for split in ("train", "test")}  # type: ignore[arg-type]
+
+
+@pin("data.cifar100")
+def _cifar100(room: Room) -> dict[str, Any]:
+    def content(_: str, draw: np.random.Generator) -> bytes:
+        pixels = draw.integers(256, size=(4, 3072), dtype=np.uint8)
+        labels = {b"fine_labels": [99, 1, 4, 1], b"coarse_labels": [19, 0, 1, 0]}
+        return pickle.dumps({b"data": pixels, **labels}, protocol=2)
+
+    declared = facts("cifar100")
+    _published(room, "cifar100", content, train=4, test=4)
+    data = spec.Data(name="cifar100")
+    return declared | {split: pixels_of(load(data, split, room.folder)) for split in ("train", "test")}  # type: ignore[arg-type]
+
+
+@pin("data.svhn")
+def _svhn(room: Room) -> dict[str, Any]:
+    def content(_: str, draw: np.random.Generator) -> bytes:
+        written = io.BytesIO()
+        pixels = draw.integers(256, size=(32, 32, 3, 5), dtype=np.uint8)
+        savemat(written, {"X": pixels, "y": np.array([[10], [1], [9], [10], [3]], dtype=np.uint8)})
+        return written.getvalue()
+
+    declared = facts("svhn")
+    _published(room, "svhn", content, train=5, test=5)
+    data = spec.Data(name="svhn")
+    return declared | {split: pixels_of(load(data, split, room.folder)) for split in ("train", "test")}  # type: ignore[arg-type]
+
+
+@pin("data.stl10")
+def _stl10(room: Room) -> dict[str, Any]:
+    def content(path: str, draw: np.random.Generator) -> bytes:
+        if "_y" in path:
+            return bytes([10, 1, 7])
+        return draw.integers(256, size=3 * 3 * 96 * 96, dtype=np.uint8).tobytes()
+
+    declared = facts("stl10")
+    _published(room, "stl10", content, train=3, test=3)
+    data = spec.Data(name="stl10")
+    return declared | {split: pixels_of(load(data, split, room.folder)) for split in ("train", "test")}  # type: ignore[arg-type]
+
+
+@pin("data.tiny_imagenet", tolerance=PIXELS)
+def _tiny_imagenet(room: Room) -> dict[str, Any]:
+    declared, folder = facts("tiny_imagenet"), room.folder / "tiny-imagenet-200"
+    for number, name in enumerate(reversed(NAMES)):
+        (folder / "train" / name / "images").mkdir(parents=True)
+        for index in range(2):
+            image = Image.fromarray(photograph(64, seed=10 * number + index))
+            image.convert("L" if index else "RGB").save(folder / "train" / name / "images" / f"{index}.JPEG")
+    (folder / "val" / "images").mkdir(parents=True)
+    for index in (1, 0):
+        Image.fromarray(photograph(64, seed=90 + index)).save(folder / "val" / "images" / f"val_{index}.JPEG")
+    (folder / "val" / "val_annotations.txt").write_text(
+        f"val_1.JPEG\t{NAMES[2]}\t0\t0\t9\t9\nval_0.JPEG\t{NAMES[1]}\t0\t0\t9\t9\n"
+    )
+    declare(room, "tiny_imagenet", classes=3, train=6, test=2)
+    data = spec.Data(name="tiny_imagenet")
+    made = {split: pixels_of(load(data, split, room.folder), exact=False) for split in ("train", "test")}  # type: ignore[arg-type]
+    return declared | made
 
 
 @pin("data.cifar10-jpeg", tolerance=PIXELS)

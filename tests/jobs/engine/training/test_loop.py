@@ -101,7 +101,7 @@ def test_looking_at_losses_rarely_changes_none_of_them(
 def test_the_noise_of_an_image_does_not_depend_on_those_left_out(
     attempt: Any, tiny: spec.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real_batches, real_step, seen = loop.batches, step.train_step, []
+    real_batches, real_step, seen = loop.training_batches, step.train_step, []
 
     def with_gaps(*asked: Any) -> Iterator[tuple[torch.Tensor, ...]]:
         for number, batch in enumerate(real_batches(*asked)):
@@ -112,7 +112,7 @@ def test_the_noise_of_an_image_does_not_depend_on_those_left_out(
         seen.append(len(samples_B))
         return real_step(state, now, epoch, samples_B, *rest)
 
-    monkeypatch.setattr(loop, "batches", with_gaps)
+    monkeypatch.setattr(loop, "training_batches", with_gaps)
     monkeypatch.setattr(step, "train_step", noted)
     attempt(tiny)
     assert seen[:7] == [3, 7, 3, 7, 3, 7, 3]
