@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -16,21 +17,27 @@ from cebctl.render.status_view import print_warnings
 if TYPE_CHECKING:
     from jobs.engine.corruptions.write_folder import Written
 
+_SECONDS_BETWEEN_LINES = 60.0
 _LISTED = 3
 """The unreadable images that are named."""
 
 
 def show_progress(write: Callable[..., Written]) -> Written:
-    """Call `write(progress=…)`, with a bar on stderr."""
+    """Call `write(progress=…)`, with a bar on stderr; where there is no terminal, with a line a minute."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     # Without automatic refreshes there is no thread, beside which processes could not be forked safely.
     with Progress(
         *columns, console=progress_console(), transient=True, disable=not output_mode.is_live(), auto_refresh=False
     ) as bars:
         files = bars.add_task("files", total=None)
+        printed = time.monotonic()
 
         def update(done: int, total: int) -> None:
+            nonlocal printed
             bars.update(files, completed=done, total=total, refresh=True)
+            if bars.disable and time.monotonic() - printed > _SECONDS_BETWEEN_LINES:
+                progress_console().print(f"{done:,} of {total:,} files")
+                printed = time.monotonic()
 
         return write(progress=update)
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cebctl.render import corrupt_view
 from experiments.benchmarks import CORRUPTIONS, EXTRA_CORRUPTIONS
 
 AS_IS = ("--pipeline", "as-is")
@@ -57,6 +58,17 @@ def test_a_killed_one_goes_on_to_the_same_files(start, cebctl, pictures: Path, t
     assert again.code == 0 and f"{len(before) - 1} were there" in again.err.replace(",", "")
     assert _tree(tmp_path / "out") == _tree(tmp_path / "whole")
     assert all(file.stat().st_mtime_ns == time for file, time in before.items() if file != emptied)
+
+
+@pytest.mark.fault
+def test_several_at_once_end_with_the_same_files(start, call, pictures: Path, tmp_path: Path) -> None:
+    options = ("--corruption", "fog", "--corruption", "snow", *AS_IS)
+    together = [start("corrupt", pictures, "--out", "out", *options, "--workers", "1") for _ in range(3)]
+    for process in together:
+        _, err = process.communicate(timeout=240)
+        assert process.returncode == 0, err
+    assert call("corrupt", pictures, "--out", tmp_path / "alone", *options).code == 0
+    assert _tree(tmp_path / "out") == _tree(tmp_path / "alone")
 
 
 def test_only_what_is_missing_and_nothing_of_other_parameters(call, pictures: Path, tmp_path: Path) -> None:
@@ -154,6 +166,14 @@ def test_odd_images_are_counted(call, pictures: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out/contrast/1/dog/01.png").read_bytes() == (
         tmp_path / "other/contrast/1/dog/01.png"
     ).read_bytes()
+
+
+def test_without_a_terminal_a_line_now_and_then_shows_the_progress(
+    call, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corrupt_view, "_SECONDS_BETWEEN_LINES", -1)
+    answer = call("corrupt", pictures, "--out", tmp_path / "out", *AS_IS, "--corruption", "contrast")
+    assert answer.err.splitlines()[:2] == ["0 of 60 files", "60 of 60 files"]
 
 
 def test_grey_images_stay_grey(call, tmp_path: Path) -> None:

@@ -62,12 +62,15 @@ def test_in_a_script_it_is_one_line_that_names_the_place(name: str, modules: boo
     assert done.returncode == 1 and last.startswith(f"ImportError: {place}: hides the package '{name}' of cebctl; ")
 
 
-def test_their_own_that_is_imported_already_is_named_too(tmp_path: Path) -> None:
-    (tmp_path / "jobs").mkdir()
-    (tmp_path / "jobs/__init__.py").write_text("")
-    (tmp_path / "study.py").write_text("import jobs, cebctl\n")
-    done = _run([sys.executable, "study.py"], tmp_path)
-    assert done.stderr.splitlines()[-1].startswith(f"ImportError: {tmp_path / 'jobs'}: hides")
+THEIRS = "import sys; sys.path.insert(0, 'theirs'); import jobs"
+
+
+@pytest.mark.parametrize("program", [f"{THEIRS}, cebctl", f"import cebctl; {THEIRS}; cebctl.Study"])
+def test_their_own_that_is_imported_before_or_after_is_named_too(program: str, tmp_path: Path) -> None:
+    (tmp_path / "theirs/jobs").mkdir(parents=True)
+    (tmp_path / "theirs/jobs/__init__.py").write_text("")
+    done = _run([sys.executable, "-c", program], tmp_path)
+    assert done.stderr.splitlines()[-1].startswith(f"ImportError: {tmp_path}/theirs/jobs: hides"), done.stderr
 
 
 def test_a_folder_that_is_no_package_and_a_module_of_theirs_hide_nothing(tmp_path: Path) -> None:

@@ -222,10 +222,12 @@ def _check_targets(job: _Job, names: Sequence[str]) -> None:
 
 def _read_record(job: _Job) -> Record | None:
     """Return the record of OUT; None for a new or an empty folder. Raises InputError if it is of something else."""
+    # Looked at first: another process that begins the same folder writes its record before any file.
+    is_used = job.out.is_dir() and any(not path.name.startswith(".") for path in job.out.iterdir())
     try:
         content = (job.out / RECORD).read_bytes()
     except FileNotFoundError:
-        if job.out.is_dir() and any(not path.name.startswith(".") for path in job.out.iterdir()):
+        if is_used:
             raise InputError(
                 job.out, "holds other files than of `cebctl corrupt`", "a new or an empty folder"
             ) from None
