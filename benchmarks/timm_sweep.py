@@ -34,7 +34,7 @@ from jobs.engine.training import encoder_noise, step
 from jobs.engine.training.epoch_sampler import EpochSampler
 from jobs.engine.training.train_state import initial_state
 
-SIZES = (32, 56, 64, 96, 112, 128, 160, 192, 224, 256, 288, 320, 336, 384, 448, 512)
+SIZES = (32, 56, 64, 96, 112, 128, 160, 192, 224, 240, 256, 288, 320, 336, 384, 448, 512)
 LARGE = 100_000_000
 DATA = "cifar10"
 _HUGE = re.compile("huge|giant|gigantic|enormous|xlarge|xxlarge|so400m|7b")
@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--report", action="store_true")
     parser.add_argument("--gib", type=float, default=10, help="of memory for each")
     parser.add_argument("--seconds", type=int, default=180, help="of a core's time for each")
+    parser.add_argument("--shard", default="1/1", help="of several processes that share the work, as 2/3")
     parser.add_argument("--models", nargs="*", default=[], help="these alone")
     options = parser.parse_args()
     if options.report:
@@ -55,6 +56,8 @@ def main() -> None:
     torch.set_num_threads(1)
     names = options.models or timm.list_models()
     random.Random(0).shuffle(names)  # so that what there is so far is a fair sample
+    number, shards = map(int, options.shard.split("/"))
+    names = names[number - 1 :: shards]
     done = {line["model"]: line for line in read(options.journal)}
     for large in (False, True):
         for name in names:
@@ -150,7 +153,7 @@ def take_steps(name: str, size: int, pipe: Any) -> None:
     info = datasets.info(DATA)
     run = spec.Run(
         data=spec.Data(name=DATA), network=spec.Timm(model=name, input_size=size), objective=spec.Ceb(rho=1.0),
-        optimiser=spec.Sgd(lr=1e-3), epochs=1, batch=2,
+        optimiser=spec.Sgd(lr=1e-5), epochs=1, batch=2,
     )  # fmt: skip
     x_BCHW = torch.rand(2, 3, info.size, info.size, generator=torch.Generator().manual_seed(0))
     y_B, samples_B = torch.tensor([1, 7]), torch.tensor([0, 1])

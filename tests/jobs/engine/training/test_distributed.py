@@ -44,6 +44,13 @@ from tests.jobs.engine.conftest import TINY
 from tests.jobs.engine.training.test_resume import assert_same
 
 NORMED = spec.WideResNet(blocks=1, width=1, norm="batch", z_dim=4)
+TRANSFORMER = spec.Timm(
+    model="test_vit",
+    args='{"attn_drop_rate":0.2,"drop_path_rate":0.3,"drop_rate":0.1,"pos_drop_rate":0.1,"proj_drop_rate":0.2}',
+    input_size=32,
+)
+TIMMS_NORMS = spec.Timm(model="test_efficientnet", input_size=32)
+"""Its layers are BatchNorm and activation in one."""
 MIXED = spec.Data(name="digits", train_subset=60, augment=spec.TrivialAugment(), erasing=0.5, mixup=0.4, cutmix=1.0)
 ADVERSARY = spec.PgdAdversary(norm="l2", eps=0.5, steps=2, step_size=0.3)
 SGD = spec.Sgd(lr=0.01, weight_decay=1e-4)
@@ -162,6 +169,8 @@ def assert_learned_alike(run: spec.Run, ours: RunPaths, theirs: RunPaths) -> Non
             },
         ),
         (3, {"batch": 10, "objective": spec.Cceb(rho=0.0), "data": MIXED}),
+        (2, {"network": TRANSFORMER, "batch": 9, "optimiser": SGD}),
+        (2, {"network": TIMMS_NORMS, "batch": 10, "batch_norm": "sync", "optimiser": spec.Sgd(lr=1e-5)}),
     ],
     ids=[
         "uneven shares",
@@ -171,9 +180,13 @@ def assert_learned_alike(run: spec.Run, ours: RunPaths, theirs: RunPaths) -> Non
         "batch norm over all",
         "average and clipping",
         "mixtures",
+        "dropout of a transformer of timm",
+        "batch norm of timm over all",
     ],
 )
 def test_many_learn_what_one_learns(tmp_path: Path, change: Any, world: int, fields: dict[str, Any]) -> None:
+    if isinstance(fields.get("network"), spec.Timm):
+        pytest.importorskip("timm")
     run = change(precision="fp64", epochs=2.5, **fields)
     ours, theirs = RunPaths(tmp_path / "ours"), RunPaths(tmp_path / "theirs")
     assert together(world, run, ours) == [DONE] * world
