@@ -44,8 +44,11 @@ class Column:
         return column(self.benchmark, self.measure)
 
     def published(self, run: PlannedRun, report: ReportSpec) -> tuple[PublishedNumber | None, str]:
-        """Return the paper's number for this run, or None and, where it has any for such a run, why it may not stand
-        beside the run's."""
+        """Return the paper's number for this run, or that of the publishers of its network; or None and, where they
+        have any for such a run, why it may not stand beside the run's."""
+        number, reason = published.public_number(run.run, self.benchmark, self.measure, report)
+        if number is not None or reason:
+            return number, reason
         reason = published.reasons_not_comparable(run.run, self.benchmark, self.measure, report)
         return None if reason else published.lookup(
             report.published, published.run_fields(run.run), self.published_as

@@ -22,6 +22,9 @@ class ReportSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     there, whose published number has no radius, for the one nearest to it. CSV, JSON and the page have every column."""
     published: Literal["v1", "v2"] = "v2"
     """The version whose numbers stand beside ours."""
+    robustbench: str = ""
+    """The CIFAR-10 model of RobustBench whose weights the runs without training have, as `linf/Carmon2019Unlabeled`:
+    its numbers stand beside theirs. Those of timm's models on ImageNet do so by the model's name and tag."""
     rho_star: Literal["clean", "mce", "clean_holdout"] = "clean"
     """What rho* is best at: clean accuracy (v2 section 3.2), mCE (v1 Figure 4), or the accuracy on training images that
     were held out (`data.holdout` and the benchmark `clean_holdout`), so that it is not chosen by what is reported."""

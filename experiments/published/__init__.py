@@ -25,6 +25,7 @@ from experiments.published.catalogue import (
 )
 from experiments.published.comparable import attack_differences, reasons_not_comparable
 from experiments.published.numbers import PublishedNumber, Reading
+from experiments.published.public_models import public_number
 
 __all__ = [
     "Normaliser",
@@ -36,6 +37,7 @@ __all__ = [
     "disputes",
     "lookup",
     "normaliser",
+    "public_number",
     "reasons_not_comparable",
     "run_fields",
     "table",
