@@ -176,6 +176,14 @@ def test_without_a_terminal_a_line_now_and_then_shows_the_progress(
     assert answer.err.splitlines()[:2] == ["0 of 60 files", "60 of 60 files"]
 
 
+def test_odd_metadata_prints_nothing(cebctl, tmp_path: Path) -> None:
+    (tmp_path / "pets/cat").mkdir(parents=True)
+    cut_off = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0"
+    Image.new("RGB", (32, 32)).save(tmp_path / "pets/cat/1.jpg", exif=cut_off)
+    answer = cebctl("corrupt", "pets", "--out", "out", *AS_IS, "--corruption", "fog")
+    assert (answer.code, answer.err) == (0, "out: 5 files written: 1 image in 5 sets\n")
+
+
 def test_grey_images_stay_grey(call, tmp_path: Path) -> None:
     (tmp_path / "digits/7").mkdir(parents=True)
     Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(tmp_path / "digits/7/a.png")

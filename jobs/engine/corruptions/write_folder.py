@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import signal
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -182,6 +183,7 @@ def _begin_process(stop: Event) -> None:
     _stop = stop
     processes.die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to every process; the first one ends the others
+    warnings.simplefilter("ignore")  # Pillow's, of cut-off metadata and the like: the pixels are read all the same
 
 
 def _list(folder: Path) -> _Listing:
