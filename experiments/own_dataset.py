@@ -1,4 +1,6 @@
-"""A user's own folders of images as a data set, described in a file under CEBCTL_DATA and named by its digest.
+"""A user's own images as a data set, described in a file under CEBCTL_DATA and named by its digest.
+
+They are folders of images, or what a function of one's own reads (`data: {from: parts.py:scans}`).
 
     CEBCTL_DATA/own/pets-1f3a9c0d2b7e.json     written by `cebctl init`
     data: own:pets-1f3a9c0d2b7e                in a matrix
@@ -17,7 +19,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from experiments.atomic_files import write_atomic
 from experiments.errors import InputError
@@ -32,6 +34,13 @@ _NAME = re.compile(PREFIX + r"[a-z0-9_-]{1,40}-[0-9a-f]{12}")
 
 Count = Annotated[int, Meta(ge=1)]
 Digest = Annotated[str, Meta(pattern=r"\Asha256:[0-9a-f]{64}\Z")]
+
+
+class Reader(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"origin": "from"}):
+    """The function that reads the images: as `experiments.spec.Part` names it."""
+
+    origin: str
+    digest: str
 
 
 class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,7 +67,11 @@ class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """`crop_flip` mirrors."""
     train_digest: Digest
     test_digest: Digest
-    """Of the files, in order: `<class>/<file>`, NUL, the length in decimal, NUL, the bytes."""
+    """Of the files, in order: `<class>/<file>`, NUL, the length in decimal, NUL, the bytes. Of a reader's images: of
+    their bytes (N, C, H, W) and of their labels, int64, little-endian."""
+    reader: Reader | UnsetType = UNSET
+    """Unset: the images lie in `folder`. Else a function reads them, whose sources lie beside the description, and the
+    fields of folders are empty. Other code that reads the same images makes no other data set."""
 
 
 def is_own(name: str) -> bool:
@@ -67,8 +80,8 @@ def is_own(name: str) -> bool:
 
 
 def dataset_name(slug: str, description: Description) -> str:
-    """Return the name of the data set of a description: `slug` and a digest of every field but the folder."""
-    fields = {key: value for key, value in msgspec.to_builtins(description).items() if key != "folder"}
+    """Return the name of the data set of a description: `slug` and a digest of all but the folder and the reader."""
+    fields = {k: v for k, v in msgspec.to_builtins(description).items() if k not in ("folder", "reader")}
     digest = hashlib.sha256(b"cebctl own data 1\0" + msgspec.json.encode(fields, order="sorted")).hexdigest()
     return f"{PREFIX}{slug}-{digest[:12]}"
 
@@ -81,6 +94,23 @@ def data_folder() -> Path:
 def description_path(name: str) -> Path:
     """Return the path of the description of a data set."""
     return data_folder() / "own" / f"{name.removeprefix(PREFIX)}.json"
+
+
+def sources_path(name: str) -> Path:
+    """Return the folder of the sources of a data set's reader."""
+    return description_path(name).with_suffix("")
+
+
+def described_by(reader: Reader) -> list[str]:
+    """Return the names of the data sets under CEBCTL_DATA that this function has read."""
+    described = []
+    for name in names():
+        try:
+            if read(name).reader == reader:
+                described.append(name)
+        except InputError:
+            continue  # whoever uses it meets the error
+    return described
 
 
 def write(name: str, description: Description) -> Path:

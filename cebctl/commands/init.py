@@ -31,7 +31,10 @@ def init(
     data: Annotated[
         Path,
         typer.Option(
-            "--data", metavar="FOLDER", help="Images in `<class>/`, or in `train/<class>/` and `test/<class>/`."
+            "--data",
+            metavar="FOLDER",
+            help="Images in `<class>/`, or in `train/<class>/` and `test/<class>/`; or a function of your own that "
+            "reads them, `parts.py:scans`.",
         ),
     ],
     network: Annotated[
@@ -73,12 +76,13 @@ def init(
 
     Example: `cebctl init --model timm:resnet50.a1_in1k --data ~/birds`
     """
-    from cebctl.onboarding import judge_template, matrix_template, scan_images
+    from cebctl.onboarding import judge_template, matrix_template, read_images, scan_images
     from cebctl.onboarding.judge_template import judged_network
     from cebctl.render import init_view
     from experiments import own_dataset
     from experiments.atomic_files import replacing
     from experiments.errors import InputError
+    from experiments.own_parts.read import is_reference
     from jobs.local import launch
 
     judged = judged_network(model, network) if model else None
@@ -94,9 +98,17 @@ def init(
         from jobs.engine.models.library_networks import input_size  # imports the library
 
         size = input_size(judged)
-    scan = scan_images.scan(data, own_dataset.data_folder(), size)
+    reader = None
+    if is_reference(str(data)) and not data.exists():
+        if size is not None:
+            raise InputError("--size", "a function's images are taken as it returns them", "leave it out")
+        scan, reader = read_images.read(str(data), own_dataset.data_folder())
+    else:
+        scan = scan_images.scan(data, own_dataset.data_folder(), size)
     name = own_dataset.dataset_name(scan.slug, scan.description)
     chosen = network.value if network else matrix_template.network_for(scan.description.size)
+    if reader:
+        read_images.keep_sources(name, reader)
     description = own_dataset.write(name, scan.description)
     if judged:
         text = judge_template.render_matrix(name, scan.slug, scan.description, judged)
@@ -109,5 +121,6 @@ def init(
         init_view.print_new_matrix(matrix, scan, description, judged.model, "")
         return
     lacks_gpu = chosen != Network.small_cnn and not launch.local_gpus()
+    lacks_gpu = lacks_gpu and reader is None
     small_trial = matrix_template.small_trial_command(matrix, data, scan.description.size) if lacks_gpu else ""
     init_view.print_new_matrix(matrix, scan, description, chosen, small_trial)

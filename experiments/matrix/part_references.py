@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from experiments import own_dataset
 from experiments.benchmarks import AnyBenchmark
 from experiments.errors import Fault, expected
 from experiments.matrix.spec_fields import FROM, OWN, TAG, Path, Schema, read_assignments, schema
@@ -22,6 +23,8 @@ BENCHMARK: Path = ("benchmark",)
 """The path of a benchmark among parts: it is in no section of a run."""
 
 
+DATA: Path = ("data",)
+"""The section whose part is a name: that of the data set that it reads."""
 SCHEDULE: Path = ("schedule",)
 """The section whose built-in kinds have no tag, and whose part is a field among theirs."""
 LOSS = "loss"
@@ -41,7 +44,7 @@ class OwnParts:
         """Return the schema of a run with the fields of these parts."""
         kinds: dict[Path, list[type[Struct]]] = {}
         for (path, _), part in self._parts.items():
-            if path[:1] != BENCHMARK:
+            if path[:1] != BENCHMARK and path != DATA:
                 kinds.setdefault(path, []).append(part.fields)
         return Schema(Run, kinds) if kinds else schema(Run)
 
@@ -98,7 +101,11 @@ def read(sections: Mapping[str, Node], folder: FilePath, faults: list[Fault]) ->
         try:
             if path[-1] not in PART_KINDS:
                 raise ReferenceFault(f"no part of one's own can be used here; {expected(PART_KINDS, path[-1])}")
-            part = parts[key] = read_part(key[1], path[-1], folder)
+            part = read_part(key[1], path[-1], folder)
+            if path == DATA:
+                node.value = _dataset(part)
+                continue
+            parts[key] = part
         except ReferenceFault as fault:
             faults.append(fault_at(node, f"{'.'.join(path)}: {fault}"))
             continue
@@ -110,6 +117,19 @@ def read(sections: Mapping[str, Node], folder: FilePath, faults: list[Fault]) ->
         if other is not part:
             faults.append(fault_at(node, f"{part.reference} would be called as {other.reference} is; rename one"))
     return OwnParts(parts)
+
+
+def _dataset(part: OwnPart) -> str:
+    """Return the name of the data set that a part reads. Raises ReferenceFault if nobody described it, or many."""
+    command = f"`cebctl init NEW.yaml --data {part.reference}`"
+    names = own_dataset.described_by(own_dataset.Reader(origin=part.label, digest=part.digest))
+    if not names:
+        raise ReferenceFault(
+            f"the images of {part.reference} are not described yet; {command} reads and describes them"
+        )
+    if len(names) > 1:
+        raise ReferenceFault(f"{part.reference} has read several sets of images; write which: {', '.join(names)}")
+    return names[0]
 
 
 def _benchmark_references(node: Node) -> Iterator[tuple[ScalarNode, Path]]:
@@ -154,11 +174,17 @@ def _in_section(node: Node, path: Path) -> Iterator[tuple[ScalarNode, Path]]:
         for key, value in node.value:
             if key.value == FROM or (key.value == TAG and is_reference(str(value.value))):
                 if isinstance(value, ScalarNode) and not _is_range(node):
+                    if path == DATA:
+                        key.value = TAG  # the reference becomes a name
                     yield value, path
             elif (inner := _section(str(key.value), path)) is not None:
                 yield from _in_section(value, inner)
-    elif isinstance(node, ScalarNode) and is_reference(str(node.value)) and schema(Run).sections[path].tagged:
+    elif isinstance(node, ScalarNode) and is_reference(str(node.value)) and _takes_part(path):
         yield node, path
+
+
+def _takes_part(path: Path) -> bool:
+    return path == DATA or schema(Run).sections[path].tagged
 
 
 def _is_range(node: MappingNode) -> bool:

@@ -21,6 +21,7 @@ PART_KINDS = {
     "optimiser": PartKind(("parameters",)),
     "schedule": PartKind(("progress",), SchedulePart),
     "augment": PartKind(("images", "rng")),
+    "data": PartKind(("split", "root")),
     "loss": PartKind(("logits", "labels")),
     "benchmark": PartKind(("model", "images", "labels", "rng"), BenchmarkPart),
 }

@@ -156,6 +156,11 @@ def _own(name: str, root: Path) -> DatasetStatus:
         info, described = datasets.info(name), own_dataset.read(name)
     except InputError as error:
         return DatasetStatus(name, "damaged", str(error))
+    if described.reader:
+        sources = own_dataset.sources_path(name)
+        if not sources.is_dir():
+            return DatasetStatus(info.name, "missing", f"{sources} does not exist; `cebctl init` writes it")
+        return DatasetStatus(info.name, "ready", f"read by {described.reader.origin}, verified when it is read")
     splits: tuple[datasets.Split, ...] = ("train", "test")
     for split in splits:
         folder, listed = image_folder.list_split(root, described, split)

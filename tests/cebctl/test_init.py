@@ -231,3 +231,39 @@ def test_nothing_is_overwritten(cebctl, pictures: Path, tmp_path: Path) -> None:
     answer = cebctl("init", "m.yaml", "--data", pictures)
     assert (answer.code, answer.err) == (2, "m.yaml: is there already; name another file\n")
     assert (tmp_path / "m.yaml").read_text() == "mine"
+
+
+READER = """
+import numpy as np
+print("reading")
+def parity(split, root, limit: int = 60):
+    labels = np.arange(limit if split == "train" else 20) % 2
+    return np.tile(labels[:, None, None, None], (1, 1, 6, 6)).astype("uint8") * 200, labels
+def with_field(split, root, limit: int): pass
+def failing(split, root):
+    return {}[split]
+"""
+
+
+def test_a_function_of_ones_own_reads_the_images(cebctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CEBCTL_DATA", str(tmp_path / "data"))
+    (tmp_path / "parts.py").write_text(READER)
+    text = "base: {data: {from: parts.py:parity, augment: crop_flip}, network: small_cnn, objective: xent, "
+    (tmp_path / "own.yaml").write_text(
+        text + "optimiser: {name: adam, lr: 0.01}, epochs: 3, batch: 8}\nevaluate: [clean]"
+    )
+    answer = cebctl("plan", "own.yaml")
+    assert (answer.code, "`cebctl init NEW.yaml --data parts.py:parity` reads and describes" in answer.err) == (2, True)
+    for reference, wrong in {
+        "parts.py:with_field": "its parameter 'limit' has no default",
+        "parts.py:failing": "parts.py:failing: parts.py:9 in failing: KeyError: 'train'",
+        "parts.py:nothing": "has no function or class 'nothing'",
+    }.items():
+        assert wrong in cebctl("init", "new.yaml", "--data", reference).err
+    assert not (tmp_path / "new.yaml").exists() and not (tmp_path / "data").exists()
+    answer = cebctl("init", "new.yaml", "--data", "parts.py:parity")
+    assert "found 60 training and 20 test images of 2 classes, grey, taken at 6x6 pixels" in answer.err
+    assert load(tmp_path / "new.yaml").runs[0].run.data.name == load(tmp_path / "own.yaml").runs[0].run.data.name
+    (tmp_path / "parts.py").rename(tmp_path / "moved.py")  # the sources lie beside the description
+    assert cebctl("submit", "new.yaml", "--only", "objective = xent", "--wait").code == 0
+    assert "read by parts.py:parity" in cebctl("data", "list").out

@@ -1,0 +1,71 @@
+"""Images that a function of one's own reads, described in a process of its own: `cebctl init --data parts.py:scans`."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+
+from cebctl.onboarding.scan_images import FolderScan
+from cebctl.planning.flop_counts import engine_environment
+from experiments import own_dataset
+from experiments.atomic_files import replacing
+from experiments.errors import CebctlError, InputError
+from experiments.own_dataset import Description
+from experiments.own_parts.read import OwnPart, ReferenceFault, read_part
+from jobs import own_parts
+
+READ_SECONDS = 3600
+"""The time that reading both splits may take."""
+
+
+def read(reference: str, root: Path) -> tuple[FolderScan, OwnPart]:
+    """Run a reader of images and describe what it returns, for the data folder `root`.
+
+    Raises InputError if it can't be read or its parameters have no defaults, CebctlError for what it returns.
+    """
+    try:
+        part = read_part(reference, "data", Path())
+    except ReferenceFault as fault:
+        raise InputError(f"--data {reference}", str(fault)) from None
+    if required := [info.name for info in msgspec.structs.fields(part.fields) if info.required]:
+        raise InputError(f"--data {reference}", f"its parameter {required[0]!r} has no default", "give it one")
+    with tempfile.TemporaryDirectory(prefix="cebctl-") as folder:
+        _write_sources(part, Path(folder))
+        command = [sys.executable, "-P", "-m", "jobs.engine.data.datasets.own_reader", folder, str(root)]
+        spec = msgspec.json.encode(part.spec({}))
+        try:
+            process = subprocess.run(
+                command, input=spec, capture_output=True, env=engine_environment(), timeout=READ_SECONDS
+            )
+        except subprocess.TimeoutExpired:
+            raise CebctlError(f"{reference}: has not returned its images after {READ_SECONDS} s") from None
+    if process.returncode:
+        lines = process.stderr.decode(errors="replace").strip().splitlines()
+        raise CebctlError(lines[-1] if lines else f"{reference}: ended with {process.returncode}")
+    description = msgspec.json.decode(process.stdout, type=Description)
+    slug = re.sub(r"[^a-z0-9_-]+", "-", part.label.rpartition(":")[2].lower())[:40]
+    sizes = Counter({(description.size, description.size): description.train + description.test})
+    return FolderScan(slug, description, sizes, ()), part
+
+
+def keep_sources(name: str, part: OwnPart) -> None:
+    """Write a reader's sources beside the description of its images, where jobs find them."""
+    _write_sources(part, own_dataset.sources_path(name))
+
+
+def _write_sources(part: OwnPart, root: Path) -> None:
+    key = own_parts.key(part.label, part.digest)
+    target = root / own_parts.FOLDER / key
+    if target.exists() or not part.sources:  # named by its content; an installed package has none
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target) as beside:
+        for path, content in part.sources.items():
+            (beside / path).parent.mkdir(parents=True, exist_ok=True)
+            (beside / path).write_bytes(content)
