@@ -14,6 +14,7 @@ from experiments.spec import Run
 from jobs.engine.data.augmentation import erasing, mixing
 from jobs.engine.data.batches import Batch, batches
 from jobs.engine.data.images import ImageSet
+from jobs.engine.device import to_device
 
 
 def training_batches(
@@ -47,7 +48,7 @@ def training_batches(
         partners_B = partners_N[samples_B]
         partners_B = torch.where(torch.isin(partners_B, samples_L), partners_B, samples_B)
         sorted_L = samples_L.argsort()
-        places_B = sorted_L[torch.searchsorted(samples_L[sorted_L], partners_B)].to(y_L.device)
+        places_B = to_device(sorted_L[torch.searchsorted(samples_L[sorted_L], partners_B)], y_L.device)
         x_BCHW, y_B = x_LCHW[: len(samples_B)], y_L[: len(samples_B)]
         mixture = mixing.draw(data, x_BCHW.shape[-1], run.seed, epoch, samples_B)
         x_BCHW, labels_BK = mixing.mix(x_BCHW, x_LCHW[places_B], y_B, y_L[places_B], mixture, images.info.classes)

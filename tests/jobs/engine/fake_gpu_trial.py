@@ -14,6 +14,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 from experiments import datasets, spec
+from jobs.engine.data.augmentation import erasing, mixing
 from jobs.engine.models import CebModel
 from jobs.engine.training import encoder_noise, step
 from jobs.engine.training import train_state as states
@@ -33,8 +34,19 @@ RUNS: dict[str, dict[str, Any]] = {
     "parts": {"data": CIFAR, "network": BATCH_NORM, "replica_batch": 4},
     "linf": {"adversary": spec.PgdAdversary(norm="linf", eps=0.1, steps=2, step_size=0.05)},
     "l2": {"adversary": spec.PgdAdversary(norm="l2", eps=0.1, steps=2, step_size=0.05)},
+    "recipe": {
+        "label_smoothing": 0.1, "clip_norm": 1.0, "ema_decay": 0.9, "schedule": spec.Schedule(name="cosine"),
+        "optimiser": spec.AdamW(), "data": spec.Data(name="digits", mixup=0.2, cutmix=1.0, erasing=0.5),
+    },
+    "mixed, cceb": {"objective": spec.Cceb(rho=1.0), "data": spec.Data(name="digits", mixup=0.2)},
+    "nadam": {"optimiser": spec.NAdam()},
+    "radam": {"optimiser": spec.RAdam()},
+    "adamax": {"optimiser": spec.Adamax()},
+    "adadelta": {"optimiser": spec.Adadelta()},
+    "rmsprop": {"optimiser": spec.RmsProp()},
+    "rmsprop, tensorflow": {"optimiser": spec.RmsProp(form="tensorflow", momentum=0.9)},
     "resnet": {"data": IMAGENET, "network": spec.ResNet(depth=50)},
-}
+}  # fmt: skip
 
 
 def main() -> None:
@@ -73,7 +85,15 @@ def _taken(run: spec.Run) -> str:
     now = step.scheduled_values(state, EpochSampler(run, 60))
     try:
         noise_BZ = encoder_noise.draw(run, 0, torch.arange(8), "cuda")
-        values = step.train_step(state, now, 0, torch.arange(8), x_BCHW, labels_N[:8].to("cuda"), noise_BZ)
+        y_B = labels_N[:8].to("cuda")
+        if run.data.erasing:
+            x_BCHW = erasing.erase(x_BCHW, run.data.erasing, info.mean, 0, 0, torch.arange(8))
+        if run.data.mixup:
+            with unset_fake_temporarily():
+                mixture = mixing.draw(run.data, info.size, 0, 0, torch.arange(8))
+            x_BCHW, y_B = mixing.mix(x_BCHW, x_BCHW.flip(0), y_B, y_B.flip(0), mixture, info.classes)
+            y_B = y_B.float()
+        values = step.train_step(state, now, 0, torch.arange(8), x_BCHW, y_B, noise_BZ)
     except Exception as error:
         return f"{type(error).__name__}: {error}".splitlines()[0]
     return " ".join({str(tensor.device) for tensor in (*values.values(), *state.model.parameters())})

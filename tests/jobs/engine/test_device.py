@@ -24,7 +24,7 @@ def test_a_step_neither_mixes_devices_nor_waits() -> None:
     trial = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert trial.returncode == 0, trial.stderr
     *steps, number, mixed = trial.stdout.splitlines()
-    assert len(steps) == 10
+    assert len(steps) == 18
     assert [line for line in steps if not line.endswith(" cuda:0")] == []
     assert number == "a number is asked for: DataDependentOutputException"
     assert mixed.endswith(("FakeTensorDeviceMismatchError", "RuntimeError")), "by the version of torch"
