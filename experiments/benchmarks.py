@@ -40,6 +40,12 @@ CORRUPTIONS = (
 EXTRA_CORRUPTIONS = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
 """The four that its authors keep for validation."""
 
+CORRUPTIONS_3D = (
+    "near_focus", "far_focus", "bit_error", "color_quant", "flash", "fog_3d", "h265_abr", "h265_crf", "iso_noise",
+    "low_light", "xy_motion_blur", "z_motion_blur",
+)  # fmt: skip
+"""The twelve of ImageNet-3DCC, as its folders are called."""
+
 PUBLISHED_SIZES = (224, 64, 32)
 """The sizes of images, in pixels, for which severities were published."""
 
@@ -213,6 +219,18 @@ class ExtraCorruptions(Benchmark, frozen=True, tag="extra_corruptions"):
     subset: Count | None = None
 
 
+class Imagenet3dcc(Benchmark, frozen=True, tag="imagenet_3dcc"):
+    """Errors under the twelve corruptions of ImageNet-3DCC at 5 severities (Kar et al., 2022), made with the depth of
+    each scene: published files alone."""
+
+    pipeline: Literal["official", "official-recrop"] = "official"
+    """`official`: the files as they are; `official-recrop`: with the evaluation crop on top."""
+    subset: Count | None = None
+    """Only this many test images, drawn evenly from the classes in a fixed order; null: all."""
+
+    data_sets: ClassVar[tuple[str, ...]] = ("imagenet",)
+
+
 class ImagenetA(Benchmark, frozen=True, tag="imagenet_a"):
     """Natural adversarial examples (Hendrycks et al., 2019): 7,500 images of 200 classes, by the argmax over those
     200 (`imagenet_a`) and over all 1,000 (`imagenet_a_1000`)."""
@@ -264,8 +282,8 @@ class BenchmarkPart(Part, frozen=True, tag="part", kw_only=True):
 
 AnyBenchmark = (
     Clean | CleanHoldout | Top5 | Information | TrainInformation | TrainingRate | Calibration | OutOfDistribution
-    | Pgd | Transfer | AutoAttack | GradientAudit | CommonCorruptions | ExtraCorruptions | ImagenetA | ImagenetR
-    | ImagenetSketch | ImagenetV2 | Cifar101 | BenchmarkPart
+    | Pgd | Transfer | AutoAttack | GradientAudit | CommonCorruptions | ExtraCorruptions | Imagenet3dcc | ImagenetA
+    | ImagenetR | ImagenetSketch | ImagenetV2 | Cifar101 | BenchmarkPart
 )  # fmt: skip
 Attack = Pgd | Transfer | AutoAttack | GradientAudit
 """The benchmarks with a norm and a radius."""
@@ -421,6 +439,8 @@ def measures(benchmark: AnyBenchmark) -> tuple[str, ...]:
             return ("mce", "average_ce", *CORRUPTIONS)
         case ExtraCorruptions():
             return EXTRA_CORRUPTIONS
+        case Imagenet3dcc():
+            return CORRUPTIONS_3D
         case ImagenetA() | ImagenetR():
             return (tag(benchmark), f"{tag(benchmark)}_1000")
         case Pgd(target=target) if target != "none":

@@ -21,6 +21,7 @@ from experiments.benchmarks import (
     CommonCorruptions,
     ExtraCorruptions,
     GradientAudit,
+    Imagenet3dcc,
     OutOfDistribution,
     Pgd,
     TrainInformation,
@@ -198,6 +199,8 @@ def _passes(benchmark: AnyBenchmark, run: Run) -> float:
             return (benchmark.subset or images) * 75
         case ExtraCorruptions():
             return (benchmark.subset or images) * 20
+        case Imagenet3dcc():
+            return (benchmark.subset or images) * 60
         case OutOfDistribution():
             return (benchmark.subset or images) * 2
         case TrainInformation():

@@ -265,6 +265,11 @@ _OTHER = (
         obtain="the archives of ImageNet-C, their folders put into imagenet-c/",
     ),
     OtherTestSet(
+        name="imagenet-3dcc", folder="ImageNet-3DCC", images=50_000, classes=1000,
+        source="<corruption>/<severity>/<WordNet id>/*.JPEG, the validation images under every corruption",
+        obtain="the public repository EPFL-VILAB/3DCommonCorruptions, whose tool writes the folder ImageNet-3DCC",
+    ),
+    OtherTestSet(
         name="imagenet-a", folder="imagenet-a", images=7_500, classes=200, source=_BY_WORDNET_ID,
         obtain="the archive of ImageNet-A", labels=_IMAGENET_A,
     ),

@@ -24,6 +24,7 @@ from experiments.benchmarks import (
     CommonCorruptions,
     ExtraCorruptions,
     GradientAudit,
+    Imagenet3dcc,
     Information,
     OutOfDistribution,
     Pgd,
@@ -72,6 +73,7 @@ VERSIONS: dict[str, int] = {
     "data.imagenet": 1,
     "data.own": 1,
     "data.imagenet-c": 1,
+    "data.imagenet-3dcc": 1,
     "data.imagenet-a": 1,
     "data.imagenet-r": 1,
     "data.imagenet-sketch": 1,
@@ -212,6 +214,7 @@ VERSIONS: dict[str, int] = {
     "evaluator.gradient_audit": 2,
     "evaluator.common_corruptions": 1,
     "evaluator.extra_corruptions": 1,
+    "evaluator.imagenet_3dcc": 1,
     "evaluator.imagenet_a": 1,
     "evaluator.imagenet_r": 1,
     "evaluator.imagenet_sketch": 1,
@@ -436,6 +439,8 @@ def _tested_images(run: Run, benchmark: AnyBenchmark) -> set[str]:
         parts.add(f"data.{test_set.name}")
     if isinstance(benchmark, OutOfDistribution):
         parts |= {f"data.{benchmark.against}", "resize.fitted"}
+    if isinstance(benchmark, Imagenet3dcc):
+        parts |= {f"pipeline.{benchmark.pipeline}", "data.imagenet-3dcc"}
     if isinstance(benchmark, CommonCorruptions | ExtraCorruptions):
         parts.add(f"pipeline.{benchmark.pipeline}")
         if benchmark.pipeline == "regenerated":  # decodes by Pillow, and has a crop of its own

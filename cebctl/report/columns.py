@@ -13,6 +13,7 @@ from cebctl.report.measurements import Results, run_measurement
 from experiments import published
 from experiments.benchmarks import (
     CORRUPTIONS,
+    CORRUPTIONS_3D,
     EXTRA_CORRUPTIONS,
     AnyBenchmark,
     Attack,
@@ -57,7 +58,8 @@ class Column:
     @property
     def unit(self) -> str:
         """Return the unit of this column's cells before anything was measured."""
-        return "error" if self.measure in (*CORRUPTIONS, *EXTRA_CORRUPTIONS, "average_ce") else "accuracy"
+        errors = (*CORRUPTIONS, *EXTRA_CORRUPTIONS, *CORRUPTIONS_3D, "average_ce")
+        return "error" if self.measure in errors else "accuracy"
 
 
 def all_columns(benchmarks: Sequence[AnyBenchmark]) -> list[Column]:

@@ -52,19 +52,28 @@ def check_cifar10_c(corruptions: Sequence[str], info: DatasetInfo, root: Path) -
     _cifar10_c_labels(info, root)
 
 
-def imagenet_c(corruption: str, severity: int, info: DatasetInfo, root: Path, classes: Sequence[str]) -> FolderImages:
-    """Return one set of ImageNet-C, as published: without the evaluation crop. `classes` are the WordNet ids in the
-    order of the labels."""
-    folder = root / _IMAGENET_C.folder / corruption / str(severity)
-    images = _folders(_IMAGENET_C, info, folder, _by_name(classes))
+def imagenet_c(
+    corruption: str,
+    severity: int,
+    info: DatasetInfo,
+    root: Path,
+    classes: Sequence[str],
+    declared: OtherTestSet | None = None,
+) -> FolderImages:
+    """Return one set of ImageNet-C, or of one that is laid out like it, as published: without the evaluation crop.
+    `classes` are the WordNet ids in the order of the labels."""
+    declared = declared or _IMAGENET_C
+    folder = root / declared.folder / corruption / str(severity)
+    images = _folders(declared, info, folder, _by_name(classes))
     return replace(images, digest=f"{images.digest} {corruption}/{severity}", crop=None)
 
 
-def check_imagenet_c(corruptions: Sequence[str], root: Path) -> None:
-    """Raise InputError if a set of ImageNet-C is missing, before any is used."""
+def check_imagenet_c(corruptions: Sequence[str], root: Path, declared: OtherTestSet | None = None) -> None:
+    """Raise InputError if a set of ImageNet-C, or of one that is laid out like it, is missing, before any is used."""
+    declared = declared or _IMAGENET_C
     for corruption in corruptions:
         for severity in range(1, 6):
-            _list_folder(root / _IMAGENET_C.folder / corruption / str(severity), _IMAGENET_C)
+            _list_folder(root / declared.folder / corruption / str(severity), declared)
 
 
 def imagenet(declared: OtherTestSet, info: DatasetInfo, root: Path, classes: Sequence[str]) -> FolderImages:

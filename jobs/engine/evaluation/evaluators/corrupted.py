@@ -15,12 +15,16 @@ from torch import Tensor
 
 from experiments.benchmarks import (
     CORRUPTIONS,
+    CORRUPTIONS_3D,
     EXTRA_CORRUPTIONS,
+    Benchmark,
     CommonCorruptions,
     ExtraCorruptions,
+    Imagenet3dcc,
     pipelines,
     tag,
 )
+from experiments.datasets import OTHER_TEST_SETS
 from experiments.errors import InputError, expected
 from jobs.engine.corruptions import PUBLISHED_QUALITY, SEED, SEVERITIES, Corruption
 from jobs.engine.data import FolderImages, ImageSet
@@ -28,10 +32,15 @@ from jobs.engine.data.datasets import other_test_sets
 from jobs.engine.evaluation.evaluators.context import EvaluationContext, ImageValues
 from jobs.engine.models import CebModel
 
+Corrupted = CommonCorruptions | ExtraCorruptions | Imagenet3dcc
+_NAMES: dict[type[Benchmark], tuple[str, ...]] = {
+    CommonCorruptions: CORRUPTIONS,
+    ExtraCorruptions: EXTRA_CORRUPTIONS,
+    Imagenet3dcc: CORRUPTIONS_3D,
+}
 
-def evaluate(
-    model: CebModel, context: EvaluationContext, benchmark: CommonCorruptions | ExtraCorruptions, seed: int
-) -> Iterator[ImageValues]:
+
+def evaluate(model: CebModel, context: EvaluationContext, benchmark: Corrupted, seed: int) -> Iterator[ImageValues]:
     """Yield, over mean encodings,
 
     - `fog`, …: for each image the share of severities at which it is wrong; their mean is the error that the papers
@@ -40,7 +49,7 @@ def evaluate(
 
     InputError if the images of the pipeline are not there, or not defined for the data.
     """
-    names = CORRUPTIONS if isinstance(benchmark, CommonCorruptions) else EXTRA_CORRUPTIONS
+    names = _NAMES[type(benchmark)]
     load_images = _pipeline(benchmark, context, names)
     images_per_set = min(benchmark.subset or len(context.images), len(context.images))
     context.expected = images_per_set * len(SEVERITIES) * len(names)
@@ -71,9 +80,7 @@ def _mean_error(name: str, severities: Sequence[ImageValues]) -> ImageValues:
     return ImageValues(name, "error", measured_M, wrong_N[measured_M] / count_N[measured_M])
 
 
-def _pipeline(
-    benchmark: CommonCorruptions | ExtraCorruptions, context: EvaluationContext, names: Sequence[str]
-) -> Callable[[str, int], ImageSet]:
+def _pipeline(benchmark: Corrupted, context: EvaluationContext, names: Sequence[str]) -> Callable[[str, int], ImageSet]:
     """Return the function from a corruption and a severity to the images. Raises InputError at once, before the first
     set is measured, if a later one is missing."""
     images, root = context.images, context.root
@@ -90,10 +97,13 @@ def _pipeline(
     if not isinstance(images, FolderImages):
         other_test_sets.check_cifar10_c(names, info, root)
         return lambda name, severity: other_test_sets.cifar10_c(name, severity, info, root)
-    other_test_sets.check_imagenet_c(names, root)
+    declared = OTHER_TEST_SETS["imagenet-3dcc"] if isinstance(benchmark, Imagenet3dcc) else None
+    other_test_sets.check_imagenet_c(names, root, declared)
     classes = other_test_sets.class_names(images)
     crop: Literal["evaluation"] | None = "evaluation" if benchmark.pipeline == "official-recrop" else None
-    return lambda name, severity: replace(other_test_sets.imagenet_c(name, severity, info, root, classes), crop=crop)
+    return lambda name, severity: replace(
+        other_test_sets.imagenet_c(name, severity, info, root, classes, declared), crop=crop
+    )
 
 
 def _generated(images: ImageSet, name: str, severity: int, jpeg_quality: int | None = None) -> ImageSet:

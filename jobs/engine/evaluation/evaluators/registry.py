@@ -41,6 +41,7 @@ EVALUATORS: dict[type[benchmarks.Benchmark | benchmarks.BenchmarkPart], Evaluato
     benchmarks.GradientAudit: gradient_audit.evaluate,
     benchmarks.CommonCorruptions: corrupted.evaluate,
     benchmarks.ExtraCorruptions: corrupted.evaluate,
+    benchmarks.Imagenet3dcc: corrupted.evaluate,
     benchmarks.ImagenetA: other_sets.evaluate,
     benchmarks.ImagenetR: other_sets.evaluate,
     benchmarks.ImagenetSketch: other_sets.evaluate,

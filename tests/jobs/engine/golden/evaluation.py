@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from experiments import datasets, spec
 from experiments.benchmarks import (
+    CORRUPTIONS_3D,
     AnyBenchmark,
     AutoAttack,
     Calibration,
@@ -23,6 +25,7 @@ from experiments.benchmarks import (
     CommonCorruptions,
     ExtraCorruptions,
     GradientAudit,
+    Imagenet3dcc,
     ImagenetA,
     ImagenetR,
     ImagenetSketch,
@@ -38,14 +41,14 @@ from experiments.benchmarks import (
 from jobs.engine.attacks import autoattack as sequence
 from jobs.engine.attacks import fab, losses, pgd, random_start, rows, square
 from jobs.engine.attacks.apgd import highest
-from jobs.engine.data import MemoryImages, load
+from jobs.engine.data import FolderImages, MemoryImages, load
 from jobs.engine.data.datasets import other_test_sets
 from jobs.engine.evaluation import evaluate
 from jobs.engine.evaluation.evaluators import EVALUATORS, EvaluationContext, ImageValues, Summary, ood
 from jobs.engine.evaluation.evaluators import pgd as pgd_evaluator
 from jobs.engine.evaluation.evaluators.pgd import targets
 from jobs.engine.models import CebModel
-from tests.jobs.engine.golden.images import batch_of, folders
+from tests.jobs.engine.golden.images import batch_of, folders, photograph
 from tests.jobs.engine.golden.pins import EXACT, FLOAT32, PIXELS, Room, pin
 from tests.jobs.engine.golden.training import OBJECTIVES, TRAJECTORY, numbers, run_of, steps
 
@@ -429,6 +432,24 @@ def _extra_corruptions(room: Room) -> dict[str, Any]:
     return {name: made[name] for name in ("saturate", "saturate/1", "saturate/5")} | {"names": list(made)}
 
 
+@pin("evaluator.imagenet_3dcc", tolerance=PIXELS)
+def _imagenet_3dcc(room: Room) -> dict[str, Any]:
+    names = [f"n0{number}000000" for number in range(4)]
+    declared = replace(datasets.OTHER_TEST_SETS["imagenet-3dcc"], images=4, classes=4)
+    room.patch.setitem(datasets.OTHER_TEST_SETS, "imagenet-3dcc", declared)
+    for number, name in enumerate(CORRUPTIONS_3D):
+        for severity in range(1, 6):
+            for label, folder in enumerate(names):
+                path = room.folder / "ImageNet-3DCC" / name / str(severity) / folder / "0.JPEG"
+                path.parent.mkdir(parents=True)
+                Image.fromarray(photograph(32, seed=100 * number + 10 * severity + label)).save(path, "PNG")
+    info = replace(datasets.info("imagenet"), classes=4, size=32)
+    listed = np.array([f"{name}/0.JPEG".encode() for name in names])
+    images = FolderImages(info, "test", "d", torch.arange(4), room.folder / "val", listed)
+    made = measured(Imagenet3dcc(), _Linear(), images=images, root=room.folder)  # type: ignore[arg-type]
+    return {name: made[name] for name in ("flash", "z_motion_blur", "flash/2")} | {"names": list(made)}
+
+
 class _Linear:
     """Classifies images of 32x32 by a fixed product, into four classes."""
 
@@ -448,8 +469,6 @@ def _other_set(benchmark: AnyBenchmark, room: Room) -> dict[str, Any]:
         room.patch.setitem(datasets.OTHER_TEST_SETS, name, small)
         classes = ("1", "3") if "v2" in name else (names[1], names[3])
         folders(room.folder / small.folder, classes, 3, side=40)
-    from jobs.engine.data import FolderImages
-
     listed = np.array([f"{name}/0.JPEG".encode() for name in names])
     images = FolderImages(info, "test", "d", torch.arange(4), room.folder / "val", listed)
     return measured(benchmark, _Linear(), images=images, root=room.folder)  # type: ignore[arg-type]

@@ -341,6 +341,15 @@ def _imagenet_c(room: Room) -> dict[str, Any]:
     return {"crop": bool(images.crop), "digest": images.digest, **pixels_of(images, exact=False)}
 
 
+@pin("data.imagenet-3dcc", tolerance=PIXELS)
+def _imagenet_3dcc(room: Room) -> dict[str, Any]:
+    folders(room.folder / "ImageNet-3DCC" / "flash" / "3", NAMES, 2, side=32)
+    declared = replace(OTHER_TEST_SETS["imagenet-3dcc"], images=6, classes=3)
+    info = replace(datasets.info("imagenet"), classes=3, size=32)
+    images = other_test_sets.imagenet_c("flash", 3, info, room.folder, list(NAMES), declared)
+    return {"crop": bool(images.crop), "digest": images.digest, **pixels_of(images, exact=False)}
+
+
 @pin("data.cifar10-c")
 def _cifar10_c(room: Room) -> dict[str, Any]:
     folder = room.folder / "CIFAR-10-C"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,14 @@ import torch
 from PIL import Image
 
 from experiments import datasets
-from experiments.benchmarks import CORRUPTIONS, EXTRA_CORRUPTIONS, CommonCorruptions, ExtraCorruptions
+from experiments.benchmarks import (
+    CORRUPTIONS,
+    CORRUPTIONS_3D,
+    EXTRA_CORRUPTIONS,
+    CommonCorruptions,
+    ExtraCorruptions,
+    Imagenet3dcc,
+)
 from experiments.datasets import OTHER_TEST_SETS
 from experiments.errors import InputError
 from experiments.spec import Adam, Ceb, Data, NoAugment, ResNet, Run, SmallCnn, Xent
@@ -31,7 +39,10 @@ OURS = CommonCorruptions(pipeline="ours", subset=20)
 
 
 def run(
-    model: CebModel, context: EvaluationContext, benchmark: CommonCorruptions | ExtraCorruptions, seed: int = 0
+    model: CebModel,
+    context: EvaluationContext,
+    benchmark: CommonCorruptions | ExtraCorruptions | Imagenet3dcc,
+    seed: int = 0,
 ) -> dict[str, ImageValues]:
     found = list(corrupted.evaluate(model, context, benchmark, seed))
     assert len({one.name for one in found}) == len(found)
@@ -190,6 +201,18 @@ class TestOfficial:
             found = run(model, EvaluationContext(images, "cpu", 4, root=tmp_path), ExtraCorruptions(pipeline=pipeline))  # type: ignore[arg-type]
             assert found["saturate/5"].values_M.tolist() == [True, True, False, False]
             assert measure(found["saturate"]).value == 0.5
+        monkeypatch.setitem(
+            OTHER_TEST_SETS, "imagenet-3dcc", replace(OTHER_TEST_SETS["imagenet-3dcc"], images=4, classes=2)
+        )
+        for name in CORRUPTIONS_3D:
+            shutil.copytree(tmp_path / "imagenet-c" / "saturate", tmp_path / "ImageNet-3DCC" / name)
+        context = EvaluationContext(images, "cpu", 4, root=tmp_path)
+        found = run(model, context, Imagenet3dcc())
+        assert [name for name in found if "/" not in name] == list(CORRUPTIONS_3D)
+        assert measure(found["fog_3d"]).value == 0.5 and len(found) == 6 * len(CORRUPTIONS_3D)
+        (tmp_path / "ImageNet-3DCC" / "flash" / "5").rename(tmp_path / "moved")
+        with pytest.raises(InputError, match=r"flash/5: No such file or directory \(imagenet-3dcc\); get it"):
+            run(model, context, Imagenet3dcc())
         assert torch.equal(seen["official"][0], seen["official"][19])  # the same files for every set here
         assert not torch.equal(seen["official"][0], seen["official-recrop"][0])
         assert not torch.equal(seen["in-memory"][0], seen["in-memory"][1])
