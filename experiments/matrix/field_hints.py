@@ -57,7 +57,6 @@ ADVICE = {
     "drop_rate": "write it among the network's own arguments: `network: {name: timm, args: {drop_rate: 0.1}}`",
     "drop_path": "write it among the network's own arguments: `network: {name: timm, args: {drop_path_rate: 0.1}}`",
     "stochastic_depth": "write `network: {name: torchvision, args: {stochastic_depth_prob: 0.1}}`",
-    "pretrained": "`cebctl import FILE` takes a checkpoint, and `weights` names it",
     "device": "the machine decides: `resources: {train: {gpus_per_node: 1}}`",
     "gpus": "write `resources: {train: {gpus_per_node: 1}}`",
     "num_gpus": "write `resources: {train: {gpus_per_node: 1}}`",

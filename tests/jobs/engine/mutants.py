@@ -71,7 +71,7 @@ MUTANTS = (
     Mutant("data.cifar10.1-v4", f"{ENGINE}/data/datasets/other_test_sets.py", "_memory(info, declared.name, pixels_NHWC,", "_memory(info, declared.name, pixels_NHWC[::-1].copy(),"),
     Mutant("data.cifar10.1-v6", f"{ENGINE}/data/datasets/other_test_sets.py", "permute(0, 3, 1, 2)", "permute(0, 3, 2, 1)"),
     Mutant("data.imagenet-a", "experiments/datasets.py", 'folder="imagenet-a", images=7_500', 'folder="imagenet-a", images=7_501'),
-    Mutant("data.imagenet-3dcc", "experiments/datasets.py", 'folder="ImageNet-3DCC", images=50_000', 'folder="imagenet-c", images=50_000'),
+    Mutant("data.imagenet-3dcc", f"{ENGINE}/data/datasets/other_test_sets.py", "{images.digest} {corruption}/{severity}", "{images.digest} {corruption}"),
     Mutant("data.imagenet-c", f"{ENGINE}/data/datasets/other_test_sets.py", "{images.digest} {corruption}/{severity}", "{images.digest} {severity}"),
     Mutant("data.imagenet-r", "experiments/datasets.py", 'images=30_000, classes=200', 'images=30_000, classes=201'),
     Mutant("data.imagenet-sketch", "experiments/datasets.py", 'images=50_889', 'images=50_888'),
