@@ -20,6 +20,10 @@ STEPS = 24
 ADVERSARY = spec.PgdAdversary(norm="l2", eps=0.5, steps=2, step_size=0.3)
 GATED = spec.GatedJumpStart(epochs=1, threshold=0.05)
 NORMED = spec.WideResNet(blocks=1, width=1, norm="batch", z_dim=4)
+TRANSFORMER = spec.Timm(
+    model="test_vit", args='{"attn_drop_rate":0.2,"drop_path_rate":0.3,"patch_drop_rate":0.25}', input_size=32
+)
+"""Its patch dropout draws from torch's own generator."""
 
 
 class Killed(BaseException):
@@ -91,10 +95,20 @@ def to_the_end(attempt: Any, run: spec.Run) -> dict[str, Any]:
                 name="digits", train_subset=60, augment=spec.AugMix(), erasing=0.5, mixup=0.4, cutmix=1.0
             ),
         },
+        {"network": TRANSFORMER},
     ],
-    ids=["ceb, adam", "xent, adversary", "vib, sgd, batch norm", "cceb, gated, bf16", "average, clipping, radam"],
+    ids=[
+        "ceb, adam",
+        "xent, adversary",
+        "vib, sgd, batch norm",
+        "cceb, gated, bf16",
+        "average, clipping, radam",
+        "a transformer of timm",
+    ],
 )
 def test_stopped_after_every_single_step(new_attempt: Any, change: Callable[..., spec.Run], fields: Any) -> None:
+    if fields.get("network") is TRANSFORMER:
+        pytest.importorskip("timm")
     run = change(**fields)
     stopped = new_attempt("stopped")
     while not interrupt(stopped, run, 1, stop, 60.0):
