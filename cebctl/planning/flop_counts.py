@@ -18,7 +18,7 @@ import msgspec
 from experiments import costs, library_models, numerics
 from experiments.atomic_files import write_atomic
 from experiments.costs import NetworkCount
-from experiments.errors import CebctlError
+from experiments.errors import CebctlError, InputError
 from experiments.matrix.planned_run import Matrix
 from experiments.spec import LibraryNetwork, Network, Part, Run
 from jobs import own_parts
@@ -81,7 +81,10 @@ def _count(runs: Sequence[Run], *options: str) -> list[NetworkCount]:
     if process.returncode:
         lines = process.stderr.decode(errors="replace").strip().splitlines()
         message = lines[-1] if lines else f"ended with {process.returncode}"
-        raise CebctlError(f"counting operations: {message.removeprefix('jobs.own_parts.PartError: ')}")
+        message = message.removeprefix("jobs.own_parts.PartError: ")
+        if process.returncode == InputError.exit_code:
+            raise InputError("counting operations", message)
+        raise CebctlError(f"counting operations: {message}")
     return msgspec.json.decode(process.stdout, type=list[NetworkCount])
 
 

@@ -54,7 +54,8 @@ def main(arguments: list[str]) -> None:
         try:
             counts = [count(run) for run in runs]
         except CebctlError as error:
-            sys.exit(str(error))
+            print(error, file=sys.stderr)
+            sys.exit(error.exit_code)
         output.write(costs.encode_counts(counts))
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from cebctl.planning import flop_counts
 from experiments import costs, numerics
-from experiments.spec import Adam, Data, Run, SmallCnn, Xent
+from experiments.errors import InputError
+from experiments.spec import Adam, Data, Run, SmallCnn, Torchvision, Xent
 
 RUN = Run(
     data=Data(name="digits"), network=SmallCnn(width=5, z_dim=7), objective=Xent(), optimiser=Adam(), epochs=1, batch=8
@@ -72,3 +73,28 @@ def test_what_the_table_has_is_not_counted(asked: list[int]) -> None:
 
 def _on(data: str, network: Any) -> Run:
     return msgspec.structs.replace(RUN, data=Data(name=data), network=network)
+
+
+@pytest.mark.parametrize(
+    ("network", "wrong"),
+    [
+        (Torchvision(model="vgg11"), "vgg11: does not take images of 1x8x8: .*; `input_size` resizes them$"),
+        (Torchvision(model="resnet18", args='{"depth":3}'), "resnet18: can't be built with depth=3: .*'depth'"),
+    ],
+)  # fmt: skip
+def test_what_a_library_refuses_to_build_is_a_fault_of_the_input(
+    asked: list[int], network: Torchvision, wrong: str
+) -> None:
+    with pytest.raises(InputError, match=f"^counting operations: network.model {wrong}") as caught:
+        flop_counts.cached_flop_counts([_on("digits", network)])
+    assert "\n" not in str(caught.value)
+
+
+def test_another_version_of_a_library_is_counted_anew(asked: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = _on("digits", Torchvision(model="shufflenet_v2_x0_5", input_size=32))
+    flop_counts.cached_flop_counts([run])
+    flop_counts.cached_flop_counts([run])
+    assert asked == [1]
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.1")
+    flop_counts.cached_flop_counts([run])
+    assert asked == [1, 1]
