@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 from yaml.nodes import Node
 
 from experiments import consistency, lineage, pretrained
 from experiments.errors import Fault, expected
 from experiments.matrix.part_references import OwnParts
-from experiments.matrix.spec_fields import TAG, Path, Schema, Value, absent_value, nest, read_value, without_absent
+from experiments.matrix.spec_fields import TAG, Path, Schema, Value, absent_values, nest, read_value, without_absent
 from experiments.matrix.yaml_nodes import fault_at
 from experiments.spec import Run
 
@@ -59,7 +60,7 @@ class Assembler:
         self._plans: dict[Any, _MergePlan] = {}
         self._sections: dict[Any, Any] = {}
         self._types = {info.name: info.type for info in msgspec.structs.fields(Run)}
-        self._absent = {name: absent_value(kind) for name, kind in self._types.items()}
+        self._absent = absent_values(Run)
 
     def run(self, leaves: LayeredLeaves, node: Node, faults: list[Fault]) -> Run | None:
         """Return the run of these leaves, or None and add faults, at the wrong leaves or else at `node`."""
@@ -80,7 +81,9 @@ class Assembler:
             self._add_type_faults(plan, leaves, faults)
             return None
         scalars = {path[0]: leaves[path].value.value for path in plan.scalars}
-        run = Run(**sections, **{name: value for name, value in scalars.items() if value != self._absent[name]})
+        run = Run(
+            **sections, **{name: value for name, value in scalars.items() if value != self._absent.get(name, UNSET)}
+        )
         if (schedule := lineage.resolved_schedule(run)) is not run.schedule:
             run = msgspec.structs.replace(run, schedule=schedule)
         try:

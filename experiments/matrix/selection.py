@@ -21,12 +21,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import UNSET
 from yaml.nodes import Node, ScalarNode
 
 from experiments.benchmarks import AnyBenchmark, column, full_column, measures, tag
 from experiments.errors import Fault, InputError, expected
 from experiments.matrix import yaml_nodes
-from experiments.matrix.spec_fields import Path, Schema, flatten, plain, schema
+from experiments.matrix.spec_fields import Path, Schema, flatten, meant_by_absence, plain, schema
 from experiments.spec import Run
 
 _TOKEN = re.compile(r"\s*(?:(?P<op><=|>=|!=|==|=|<|>)|(?P<punct>[(),])|(?P<word>\"[^\"]*\"|'[^']*'|[^\s,()=<>!\"']+))")
@@ -50,9 +51,9 @@ class Condition:
     values: tuple[Any, ...]
 
     def matches(self, leaves: Leaves) -> bool:
-        if self.path not in leaves:
+        value = leaves.get(self.path, UNSET)
+        if value is UNSET and (value := meant_by_absence(schema(Run), self.path, leaves)) is UNSET:
             return False
-        value = leaves[self.path]
         if self.operator in ("in", "not in"):
             return (value in self.values) == (self.operator == "in")
         try:

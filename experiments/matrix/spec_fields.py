@@ -254,41 +254,54 @@ def _convert(raw: object, kind: Any) -> Any:
 
 
 def flatten(value: Struct, prefix: Path = (), *, unset: bool = False) -> Iterator[tuple[Path, Any]]:
-    """Yield the leaves of a struct value, tags included; with `unset` also those that are unset, else those of them
-    whose absence means a value, with that value."""
+    """Yield the leaves of a struct value, tags included; with `unset` also those that are unset."""
+    names: Iterable[str] = value.__struct_fields__
     if isinstance(value, Part):
         yield (*prefix, TAG), value.origin
         yield from (((*prefix, name), item) for name, item in value.fields.items())
-    elif _tag(type(value)):
-        yield (*prefix, TAG), _tag(type(value))
-    for name in value.__struct_fields__:
-        if isinstance(value, Part) and name in Part.__struct_fields__:
-            continue
+        names = [name for name in names if name not in Part.__struct_fields__]
+    elif tag := _tag(type(value)):
+        yield (*prefix, TAG), tag
+    for name in names:
         item = getattr(value, name)
         if isinstance(item, Struct):
             yield from flatten(item, prefix if name == OWN else (*prefix, name), unset=unset)
         elif unset or item is not UNSET:
             yield (*prefix, name), item
-        elif (meant := absent_value(_struct_fields(type(value))[name].type)) is not UNSET:
-            yield (*prefix, name), meant
 
 
 def without_absent(value: Struct) -> Struct:
     """Return the struct without the fields whose value is what their absence means, as `absent` in a `Meta` says."""
     changes: dict[str, Any] = {}
-    for name, info in _struct_fields(type(value)).items():
+    absent = absent_values(type(value))
+    for name in value.__struct_fields__:
         item = getattr(value, name)
         if isinstance(item, Struct):
             changes[name] = without_absent(item)
-        elif item is not UNSET and item == absent_value(info.type):
+        elif name in absent and item == absent[name]:
             changes[name] = UNSET
     changed = any(getattr(value, name) is not item for name, item in changes.items())
     return msgspec.structs.replace(value, **changes) if changed else value
 
 
 @cache
-def absent_value(kind: Any) -> Any:
-    """Return the value that the absence of a field of this type means, UNSET if no value means the same."""
+def absent_values(struct: type[Struct]) -> Mapping[str, Any]:
+    """Return the fields of a struct whose absence means a value, with that value."""
+    values = {name: _absent_value(info.type) for name, info in _struct_fields(struct).items()}
+    return {name: value for name, value in values.items() if value is not UNSET}
+
+
+def meant_by_absence(tree: Schema, path: Path, leaves: Mapping[Path, Any]) -> Any:
+    """Return the value that the absence of this leaf among a struct's means, UNSET if it means none, or if the kind
+    that was chosen has no such field."""
+    section = tree.sections.get(path[:-1])
+    if section is None or not section.kinds:
+        return UNSET
+    tag = leaves.get((*path[:-1], TAG), section.default) if section.tagged else ""
+    return absent_values(section.kinds[tag]).get(path[-1], UNSET) if tag in section.kinds else UNSET
+
+
+def _absent_value(kind: Any) -> Any:
     for part in get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,):
         if get_origin(part) is Annotated:
             extras = [meta.extra for meta in get_args(part)[1:] if isinstance(meta, Meta) and meta.extra]
