@@ -8,9 +8,12 @@ import msgspec
 
 from experiments.identity import canonical, evaluation_id, run_id
 from experiments.matrix.load import load
+from experiments.matrix.spec_fields import schema
+from experiments.spec import Run
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden_ids.json"
+GOLDEN_NAMES = Path(__file__).parent / "golden_names.json"
 
 
 def test_ids_are_those_of_the_golden_file() -> None:
@@ -24,6 +27,16 @@ def test_ids_are_those_of_the_golden_file() -> None:
     if os.environ.get("CEBCTL_WRITE_GOLDEN"):
         GOLDEN.write_text(json.dumps(ids, indent=1) + "\n")
     assert ids == json.loads(GOLDEN.read_text())
+
+
+def test_names_mean_what_they_meant_and_axes_are_called_as_they_were() -> None:
+    """A new field may not make the short name of another ambiguous: matrices, selections and scripts use it."""
+    golden = json.loads(GOLDEN_NAMES.read_text())
+    names = {name: ".".join(path) for name, path in schema(Run).unique_names().items()}
+    assert {name: names.get(name) for name in golden["fields"]} == golden["fields"]
+    matrices = {path.stem: load(path) for path in sorted((ROOT / "experiments").glob("*.yaml"))}
+    axes = {name: sorted({axis for run in matrix.runs for axis in run.axes}) for name, matrix in matrices.items()}
+    assert {name: axes[name] for name in golden["axes"]} == golden["axes"]
 
 
 def test_an_id_survives_json(expand) -> None:
