@@ -143,6 +143,10 @@ def _batch_norm_contradiction(run: Run) -> Contradiction | None:
 def _optimiser_contradiction(run: Run) -> Contradiction | None:
     if isinstance(run.optimiser, Sgd) and not run.optimiser.momentum and run.optimiser.nesterov is not UNSET:
         return Contradiction("optimiser.nesterov", "nesterov: without momentum it has no effect; leave it out")
+    if run.decayed and run.epochs and not getattr(run.optimiser, "weight_decay", 1):
+        return Contradiction(
+            "decayed", "decayed: without a `weight_decay` of the optimiser it has no effect; leave it out"
+        )
     return None
 
 

@@ -156,6 +156,7 @@ VERSIONS: dict[str, int] = {
     "training.step": 1,
     "training.parts": 1,
     "training.execution": 1,
+    "training.decayed": 1,
     "training.label_smoothing": 1,
     "training.clip_norm": 1,
     "training.ema": 1,
@@ -272,7 +273,12 @@ def training_versions(run: Run) -> dict[str, int]:
         parts.add(f"batch_norm.{run.batch_norm}")
     if run.replica_batch:
         parts.add("training.parts")
-    settings = {"label_smoothing": run.label_smoothing, "clip_norm": run.clip_norm, "ema": run.ema_decay}
+    settings = {
+        "decayed": run.decayed,
+        "label_smoothing": run.label_smoothing,
+        "clip_norm": run.clip_norm,
+        "ema": run.ema_decay,
+    }
     parts |= {f"training.{name}" for name, value in settings.items() if value}
     if run.schedule.warmup_epochs:
         parts.add("schedule.warmup")

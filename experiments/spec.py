@@ -508,6 +508,9 @@ class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     objective: Objective
     optimiser: Optimiser | Part
     schedule: Schedule = Schedule()
+    decayed: Literal["kernels"] | UnsetType = UNSET
+    """The parameters that the optimiser's `weight_decay` is on. Unset: all but BatchNorm's. `kernels`: those of two
+    dimensions or more, so no bias and no scale of any norm, as in the recipes of timm and of vision transformers."""
     label_smoothing: Annotated[float, Meta(ge=0, lt=1, extra={"absent": 0.0})] | UnsetType = UNSET
     """a: the classifier's -log c(y|z) becomes (1 - a) times itself plus a times its mean over all classes (Szegedy et
     al., 2016; the same in torch and TensorFlow). The bottleneck's terms keep y. Unset: 0."""

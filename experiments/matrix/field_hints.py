@@ -36,6 +36,7 @@ FIELDS = {
     "objective.rho": "log_gamma log_beta",
     "objective.jump_start": "jumpstart rho_schedule beta_schedule",
     "objective.marginal": "prior",
+    "decayed": "no_decay no_weight_decay norm_weight_decay bias_decay filter_bias_and_bn",
     "label_smoothing": "smoothing labelsmoothing ls",
     "clip_norm": "clip_grad grad_clip clip_grad_norm gradient_clipping max_grad_norm gradient_clip_val max_norm clip",
     "ema_decay": "ema model_ema ema_rate polyak averaging",

@@ -42,13 +42,17 @@ _ARGUMENTS = {
 """torch's names of fields, where they are others."""
 
 
-def build(optimiser: spec.Optimiser | spec.Part, model: CebModel, update: Update = "fused") -> Optimizer:
+def build(
+    optimiser: spec.Optimiser | spec.Part, model: CebModel, update: Update = "fused", *, only_kernels: bool = False
+) -> Optimizer:
     """Return the optimiser of every parameter but the marginal's.
 
     `weight_decay` is the optimiser's own (the gradient of 1/2 wd w^2, or decoupled), on all but BatchNorm's parameters,
-    class means and classifier included.
+    class means and classifier included; with `only_kernels` on those of two dimensions or more.
     """
     decayed, plain = _groups(model)
+    if only_kernels:
+        decayed, plain = [p for p in decayed if p.dim() > 1], [*plain, *(p for p in decayed if p.dim() < 2)]
     if isinstance(optimiser, spec.Part):
         return _own(optimiser, [{"params": decayed}, {"params": plain, "weight_decay": 0.0}])
     groups = [

@@ -93,7 +93,7 @@ def initial_state(
             run.objective.marginal.marginal_lr, model.marginal, execution.update
         )
     replica = group.replicate(LossModule(run, model, execution))
-    optimiser = optimisers.build(run.optimiser, model, execution.update)
+    optimiser = optimisers.build(run.optimiser, model, execution.update, only_kernels=run.decayed == "kernels")
     base_lr = optimiser.param_groups[0]["lr"] if isinstance(run.optimiser, spec.Part) else run.optimiser.lr
     average = WeightAverage(run, model) if run.ema_decay else None
     return TrainState(run, model, replica, group, optimiser, marginal_optimiser, base_lr, average)

@@ -109,6 +109,7 @@ def test_what_regularises_is_absent_where_it_is_nothing(expand) -> None:
         ("augment: {name: randaugment, magnitude: 31}", "magnitude: expected a whole number >= 0 and <= 30, got 31"),
         ("augment: {name: augmix, depth: 3}", "unknown field 'depth'"),
         ("erasing: 1.5", "erasing: expected a number >= 0 and <= 1, got 1.5"),
+        ("decayed: kernels", "decayed: without a `weight_decay` of the optimiser it has no effect; leave it out"),
         ("ema_judged: false", "ema_judged: without `ema_decay` it has no effect; leave it out"),
         ("ema_decay: 1", "ema_decay: expected a number >= 0 and < 1, got 1"),
         ("clip_norm: 0", "clip_norm: expected a number > 0, got 0"),

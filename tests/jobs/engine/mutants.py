@@ -177,6 +177,7 @@ MUTANTS = (
     Mutant("training.step", f"{ENGINE}/training/loss_module.py", "model.logits(f_BZ) if terms.mean_logits_BK is None else terms.mean_logits_BK", "model.logits(z_BZ)"),
     Mutant("training.parts", f"{ENGINE}/training/step.py", "loss if weight == 1 else loss * weight", "loss"),
     Mutant("training.parts", f"{ENGINE}/training/step.py", "len(samples_B) < len(requested_B):", "False:"),
+    Mutant("training.decayed", f"{ENGINE}/training/optimisers.py", "if p.dim() > 1]", "if p.dim() > 2]"),
     Mutant("training.label_smoothing", f"{ENGINE}/training/loss_module.py", "(to_all_classes - terms.conditional_entropy)", "to_all_classes"),
     Mutant("training.clip_norm", f"{ENGINE}/training/optimisers.py", "clip_grad_norm_(parameters, norm)", "clip_grad_value_(parameters, norm)"),
     Mutant("training.ema", f"{ENGINE}/training/weight_average.py", "decay = 0.0", "pass"),

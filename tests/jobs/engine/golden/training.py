@@ -537,6 +537,13 @@ def _step(room: Room) -> dict[str, Any]:
     return pinned
 
 
+@pin("training.decayed", tolerance=TRAJECTORY)
+def _decayed(room: Room) -> dict[str, Any]:
+    state, reported = steps(run_of(network=NORMED, decayed="kernels", optimiser=spec.AdamW(weight_decay=0.5)), 2)
+    sizes = [sum(p.numel() for p in group["params"]) for group in state.optimiser.param_groups]
+    return {"said": reported, "weights": state.model, "sizes": sizes}
+
+
 @pin("training.label_smoothing", tolerance=TRAJECTORY)
 def _label_smoothing(room: Room) -> dict[str, Any]:
     pinned = {}

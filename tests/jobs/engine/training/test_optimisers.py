@@ -107,6 +107,17 @@ def test_a_step_is_the_rule_with_l2_on_all_but_batch_norm_and_none_on_the_margin
         torch.testing.assert_close(after[name], torch.nn.Parameter(expected), rtol=1e-10, atol=1e-12, msg=name)
 
 
+def test_weight_decay_on_kernels_alone_leaves_biases_and_scales(change: Callable[..., spec.Run]) -> None:
+    model = wide_resnet(change, spec.Ceb(rho=1.0))
+    optimiser = optimisers.build(spec.AdamW(weight_decay=0.3), model, only_kernels=True)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    decayed, plain = ({names[id(p)] for p in group["params"]} for group in optimiser.param_groups)
+    assert {"classifier.weight", "backward_encoder.kernel_KZ", "network.stem.weight"} <= decayed
+    assert {"classifier.bias", "backward_encoder.bias_Z", "network.last.0.weight"} <= plain
+    assert decayed | plain == {name for name in names.values() if not name.startswith("marginal")}
+    assert [group["weight_decay"] for group in optimiser.param_groups] == [0.3, 0.0]
+
+
 def test_batch_norm_was_seen(change: Callable[..., spec.Run]) -> None:
     names = {name for name, _ in wide_resnet(change, spec.Xent()).named_parameters()}
     assert {"network.last.0.weight", "network.blocks.0.activate_1.0.bias"} <= names
