@@ -22,10 +22,27 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from experiments import datasets
+from experiments.errors import InputError
 from experiments.spec import LibraryNetwork, Part, Run
 from jobs.engine import randomness
+from jobs.engine.models import without_weights
 
 _CHANNELWISE = (functional.dropout1d, functional.dropout2d, functional.dropout3d)
+
+
+def check_compilable(run: Run) -> None:
+    """Raise InputError for a library's network that draws masks: in compiled code none can take their place."""
+    if not isinstance(run.network, LibraryNetwork):
+        return
+    info = datasets.info(run.data.name)
+    network = without_weights(run.network, info).train()
+    x_BCHW = torch.zeros(2, info.channels, info.size, info.size, device=next(network.parameters()).device)
+    with torch.no_grad(), SampledDropout(run.seed, 0, torch.arange(2, device=x_BCHW.device)) as masks:
+        network(x_BCHW)
+    if masks.draws:
+        wrong = f"{run.network.model} draws dropout or stochastic depth for each image, which can't be compiled"
+        raise InputError("resources.train.execution.compile", wrong, "allowed: off")
 
 
 @contextmanager
@@ -47,7 +64,8 @@ class SampledDropout(TorchFunctionMode):
     def __init__(self, seed: int, epoch: int, samples_B: Tensor) -> None:
         super().__init__()
         self._seed, self._epoch, self._samples_B = seed, epoch, samples_B
-        self._draws = 0
+        self.draws = 0
+        """The number of masks so far."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Sequence[type], args: Any = (), kwargs: Any = None
@@ -67,9 +85,9 @@ class SampledDropout(TorchFunctionMode):
 
     def _kept(self, shape: Sequence[int], keep: float, like: Tensor) -> Tensor:
         """Return a mask of ones with probability `keep` and zeros, of a shape that `_fits`."""
-        self._draws += 1
+        self.draws += 1
         n = math.prod(shape) // len(self._samples_B)
-        stream = f"dropout {self._draws}"
+        stream = f"dropout {self.draws}"
         drawn_Bn = randomness.uniform(self._seed, stream, self._epoch, self._samples_B, n, torch.float32)
         return (drawn_Bn < keep).to(like.dtype).view(tuple(shape))
 

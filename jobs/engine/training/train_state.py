@@ -22,7 +22,7 @@ from jobs.engine.execution import check_supported, compile_network
 from jobs.engine.metrics import Meter
 from jobs.engine.models import CebModel, build
 from jobs.engine.models.classifiers import ConsistentClassifier
-from jobs.engine.training import optimisers
+from jobs.engine.training import optimisers, stochastic_layers
 from jobs.engine.training.loss_module import LossModule
 from jobs.engine.training.sync_batch_norm import synchronise
 from jobs.engine.training.weight_average import WeightAverage
@@ -79,6 +79,8 @@ def initial_state(
     Raises InputError if this machine does not support the `execution`.
     """
     check_supported(execution, device)
+    if execution.compile != "off":
+        stochastic_layers.check_compilable(run)
     group = group or Group()
     model = build(run)
     if isinstance(model.classifier, ConsistentClassifier):

@@ -124,7 +124,7 @@ MUTANTS = (
     Mutant("network.torchvision", f"{ENGINE}/models/library_networks.py", "xavier_uniform_(self.dense.weight)", "xavier_normal_(self.dense.weight)"),
     Mutant("network.torchvision", f"{ENGINE}/models/library_networks.py", "(0.485, 0.456, 0.406)", "(0.5, 0.5, 0.5)"),
     Mutant("network.resize", f"{ENGINE}/models/library_networks.py", "antialias=True", "antialias=False"),
-    Mutant("network.dropout", f"{ENGINE}/training/stochastic_layers.py", "self._draws += 1", ""),
+    Mutant("network.dropout", f"{ENGINE}/training/stochastic_layers.py", "self.draws += 1", ""),
     Mutant("network.dropout", f"{ENGINE}/training/stochastic_layers.py", "drawn_Bn < keep", "drawn_Bn <= 1 - keep"),
     Mutant("network.dropout", f"{ENGINE}/training/stochastic_layers.py", "* (self._kept(shape, 1 - p, x) / (1 - p))", "* self._kept(shape, 1 - p, x)"),
     Mutant("batch_norm.statistics", f"{ENGINE}/training/batch_norm_stats.py", "total.add_(tensor, alpha=weight)", "total.copy_(tensor)"),

@@ -17,7 +17,7 @@ from jobs.engine.models import build, z_dim
 from jobs.engine.models.library_networks import LibraryNetwork
 from jobs.engine.training import encoder_noise, step
 from jobs.engine.training.epoch_sampler import EpochSampler
-from jobs.engine.training.stochastic_layers import SampledDropout
+from jobs.engine.training.stochastic_layers import SampledDropout, check_compilable
 from jobs.engine.training.train_state import initial_state
 
 CIFAR10, DIGITS = datasets.info("cifar10"), datasets.info("digits")
@@ -153,6 +153,13 @@ def _after_a_step(network: spec.Network, **fields: Any) -> torch.Tensor:
     now = step.scheduled_values(state, EpochSampler(run, 8))
     step.train_step(state, now, 0, samples_B, images(8), y_B, encoder_noise.draw(run, 0, samples_B, "cpu"))
     return torch.cat([parameter.detach().flatten() for parameter in state.model.network.parameters()])
+
+
+def test_a_network_with_masks_is_not_compiled() -> None:
+    run = run_of(spec.Torchvision(model="convnext_tiny", args='{"stochastic_depth_prob":0.1}'))
+    with pytest.raises(InputError, match=r"compile: convnext_tiny draws dropout or stochastic depth .*; allowed: off"):
+        check_compilable(run)
+    check_compilable(run_of(spec.Torchvision(model="convnext_tiny", args='{"stochastic_depth_prob":0.0}')))
 
 
 def test_masks_have_their_rate_and_keep_the_mean() -> None:
