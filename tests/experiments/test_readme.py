@@ -39,6 +39,19 @@ def test_the_fragments_about_starts_make_runs(tmp_path: Path) -> None:
     assert [run.run.epochs for run in load(path).runs] == [0, 10]
 
 
+def test_the_fragments_of_recipes_make_a_run(tmp_path: Path) -> None:
+    fragments = re.findall(r"```yaml\n(.*?)```", (ROOM / "RECIPES.md").read_text(), re.DOTALL)
+    path = tmp_path / "recipe.yaml"
+    for fragment in fragments:
+        data = "" if "data:" in fragment else " data: cifar10\n"
+        optimiser = "" if "optimiser:" in fragment else " optimiser: adam\n"
+        indented = "".join(f" {line}\n" for line in fragment.splitlines())
+        base = f"base:\n network: small_cnn\n epochs: 9\n batch: 8\n{data}{optimiser}{indented}"
+        path.write_text(f"{base}grids: [{{objective: xent}}]")
+        assert len(load(path).runs) == 1
+    assert len(fragments) == 3
+
+
 def test_every_matrix_is_listed_with_its_runs() -> None:
     listed = {name: int(runs) for name, runs in re.findall(r"\| `(\w+\.yaml)` \| (\d+) \|", TEXT)}
     matrices = {path.name: len(load(path).runs) for path in ROOM.glob("*.yaml")}
