@@ -72,10 +72,15 @@ def load(part: Part, role: str) -> Callable[..., Any]:
     try:
         value = getattr(importlib.import_module(module), name)
     except (Exception, SystemExit) as error:
-        raise PartError(part, f"can't be imported: {place_of(error)}{type(error).__name__}: {error}") from error
+        raise PartError(part, f"can't be imported: {describe(error)}") from error
     if not callable(value):
         raise PartError(part, f"is {type(value).__name__} once imported, which can't be called")
     return value  # type: ignore[no-any-return]
+
+
+def describe(error: BaseException) -> str:
+    """Return an error in one line, with its place in a part's file."""
+    return place_of(error) + ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
 
 
 def place_of(error: BaseException) -> str:

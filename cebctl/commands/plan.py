@@ -48,7 +48,7 @@ Count = Annotated[
     bool,
     typer.Option(
         "--count",
-        help="Count the operations of networks of one's own, which runs their code.",
+        help="Try parts of one's own and count the operations of networks, which runs their code.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -89,7 +89,7 @@ def plan(
     if matrix is None:
         raise InputError("cebctl plan", "Missing argument 'MATRIX'", "see `cebctl plan --help`")
 
-    from cebctl.planning.flop_counts import count_own_networks
+    from cebctl.planning.part_trials import try_own_parts
     from cebctl.planning.plan import make_plan
     from cebctl.render import plan_view
     from cebctl.status.rerun import parse_selections
@@ -100,7 +100,7 @@ def plan(
     rerun = parse_selections(again or (), chosen)
     home = Home.from_environment()
     if count:
-        count_own_networks(chosen)
+        try_own_parts(chosen)
     planned = make_plan(chosen, home, retry_failed=retry_failed, gpu=gpu, gpus=gpus, diff=diff, again=rerun)
     if json:
         console.print_json(planned.to_json())

@@ -7,8 +7,7 @@ import hashlib
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,7 @@ from experiments import costs, library_models, numerics
 from experiments.atomic_files import write_atomic
 from experiments.costs import NetworkCount
 from experiments.errors import CebctlError, InputError
-from experiments.matrix.planned_run import Matrix
 from experiments.spec import LibraryNetwork, Network, Part, Run
-from jobs import own_parts
 from jobs.provenance import ROOT
 
 COUNT_SECONDS = 600
@@ -30,58 +27,36 @@ COUNT_SECONDS = 600
 
 def cached_flop_counts(runs: Iterable[Run]) -> dict[Any, NetworkCount]:
     """Return the counts of the runs' networks by `costs.count_key`, of networks of one's own those that
-    `count_own_networks` has made: to count one is to run its code.
+    `part_trials.try_own_parts` has made: to count one is to run its code.
 
     Raises CebctlError if the engine can't build one.
     """
     by_key = {costs.count_key(run): run for run in runs}
     counts = {key: count for key, count in costs.network_counts().items() if key in by_key}
-    files = _files(by_key.keys() - counts.keys())
-    counts |= {key: count for key, file in files.items() if (count := _read(file))}
+    files = {key: count_file(key) for key in by_key.keys() - counts.keys()}
+    counts |= {key: count for key, file in files.items() if (count := read_count(file))}
     missing = [run for key, run in by_key.items() if key not in counts and not isinstance(run.network, Part)]
     for run, count in zip(missing, _count(missing) if missing else [], strict=True):
         counts[costs.count_key(run)] = count
-        _write(files[costs.count_key(run)], count)
+        write_cached(files[costs.count_key(run)], count)
     return counts
 
 
-def count_own_networks(matrix: Matrix) -> None:
-    """Count the operations of the networks of one's own in a matrix, which runs their code in a process of its own.
-
-    Raises CebctlError if one can't be built, or does not take the images.
-    """
-    own = {
-        costs.count_key(planned.run): planned.run for planned in matrix.runs if isinstance(planned.run.network, Part)
-    }
-    files = _files(own)
-    missing = [run for key, run in own.items() if _read(files[key]) is None]
-    if not missing:
-        return
-    with tempfile.TemporaryDirectory(prefix="cebctl-") as folder:
-        for path, content in own_parts.snapshot_sources(matrix.parts).items():
-            Path(folder, path).parent.mkdir(parents=True, exist_ok=True)
-            Path(folder, path).write_bytes(content)
-        for run, count in zip(missing, _count(missing, "--parts", folder), strict=True):
-            _write(files[costs.count_key(run)], count)
-
-
-def _count(runs: Sequence[Run], *options: str) -> list[NetworkCount]:
+def _count(runs: Sequence[Run]) -> list[NetworkCount]:
     # The engine imports torch, which takes seconds and memory that `plan` does not need otherwise.
     try:
         process = subprocess.run(
-            [sys.executable, "-P", "-m", "jobs.engine.flops", *options],
+            [sys.executable, "-P", "-m", "jobs.engine.flops"],
             input=msgspec.json.encode(runs),
             capture_output=True,
             env=engine_environment(),
             timeout=COUNT_SECONDS,
         )
     except subprocess.TimeoutExpired:
-        names = ", ".join(sorted({str(getattr(run.network, "origin", "a network")) for run in runs}))
-        raise CebctlError(f"counting operations: {names}: not done after {COUNT_SECONDS} s") from None
+        raise CebctlError(f"counting operations: not done after {COUNT_SECONDS} s") from None
     if process.returncode:
         lines = process.stderr.decode(errors="replace").strip().splitlines()
         message = lines[-1] if lines else f"ended with {process.returncode}"
-        message = message.removeprefix("jobs.own_parts.PartError: ")
         if process.returncode == InputError.exit_code:
             raise InputError("counting operations", message)
         raise CebctlError(f"counting operations: {message}")
@@ -110,24 +85,27 @@ def library_version(network: Network) -> list[str]:
     return []
 
 
-def _files(keys: Collection[Any]) -> dict[Any, Path]:
-    """Return the cache files of counts, outside of any home, which `plan` leaves as it is. Their names depend on the
-    versions of the networks, as another version may have another count."""
-    folder = cache_folder()
-    contents = {
-        key: msgspec.json.encode([*key, numerics.count_versions(key[0]), *library_version(key[0])]) for key in keys
-    }
-    return {key: folder / f"{hashlib.sha256(name).hexdigest()[:32]}.json" for key, name in contents.items()}
+def count_file(key: Any) -> Path:
+    """Return the cache file of a count. Its name depends on the versions of the network, as another version may have
+    another count."""
+    return cache_file([*key, numerics.count_versions(key[0]), *library_version(key[0])])
 
 
-def _read(file: Path) -> NetworkCount | None:
+def cache_file(key: object) -> Path:
+    """Return the file of what is remembered under a key, outside of any home, which `plan` leaves as it is."""
+    return cache_folder() / f"{hashlib.sha256(msgspec.json.encode(key)).hexdigest()[:32]}.json"
+
+
+def read_count(file: Path) -> NetworkCount | None:
+    """Return the count in a cache file; None if it is missing or damaged."""
     try:
         return msgspec.json.decode(file.read_bytes(), type=NetworkCount)
     except (OSError, msgspec.DecodeError):
         return None
 
 
-def _write(file: Path, count: NetworkCount) -> None:
-    with contextlib.suppress(OSError):  # then it is counted again
+def write_cached(file: Path, value: object) -> None:
+    """Write what is remembered to its cache file, if that can be written."""
+    with contextlib.suppress(OSError):  # then it is found out again
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(file, msgspec.json.encode(count))
+        write_atomic(file, msgspec.json.encode(value))

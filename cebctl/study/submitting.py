@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Literal
 
 from cebctl.diagnostics import slurm_checks
-from cebctl.planning import flop_counts, gpu_hour_limit
+from cebctl.planning import gpu_hour_limit, part_trials
 from cebctl.planning.plan import plan_from_status
 from cebctl.render import plan_view
 from cebctl.status.collect import open_home
@@ -91,7 +91,7 @@ def submit_missing(matrix: Matrix, home: Home, request: Request, warn: Warn) -> 
 def _check(matrix: Matrix, status: MatrixStatus, store: Store, home: Home, request: Request) -> ClusterInfo | None:
     """Raise the first reason not to submit; return the cluster that it goes to, None if it stays on this machine."""
     retry_failed, again = request.retry_failed, request.again
-    flop_counts.count_own_networks(matrix)
+    part_trials.try_own_parts(matrix)
     if request.max_gpu_hours is not None:
         plan = plan_from_status(matrix, status, store, home, retry_failed=retry_failed, again=again)
         gpu_hour_limit.check_gpu_hours(plan, request.max_gpu_hours)

@@ -2,12 +2,10 @@
 
 python -m jobs.engine.flops --write experiments    regenerates experiments/flops.json for the matrices there
 python -m jobs.engine.flops < specs.json           counts the runs of a JSON list, a JSON list in the same order
-                            --parts FOLDER         with the sources of parts of one's own in this folder
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -17,7 +15,6 @@ from experiments import costs, datasets
 from experiments.errors import CebctlError
 from experiments.matrix.load import distinct_networks
 from experiments.spec import LibraryNetwork, Part, Run
-from jobs import own_parts
 from jobs.engine.models import without_weights
 from jobs.engine.models.probe import probe
 
@@ -46,17 +43,12 @@ def main(arguments: list[str]) -> None:
         table = {costs.count_key(run): count(run) for run in distinct_networks(folder)}
         (folder / "flops.json").write_bytes(costs.encode_counts(list(table.values())))
         return
-    if arguments[:1] == ["--parts"]:
-        own_parts.use_sources(Path(arguments[1]))
     runs = msgspec.json.decode(sys.stdin.buffer.read(), type=list[Run])
-    with os.fdopen(os.dup(1), "wb") as output:
-        os.dup2(2, 1)  # what a part prints is no count
-        try:
-            counts = [count(run) for run in runs]
-        except CebctlError as error:
-            print(error, file=sys.stderr)
-            sys.exit(error.exit_code)
-        output.write(costs.encode_counts(counts))
+    try:
+        sys.stdout.buffer.write(costs.encode_counts([count(run) for run in runs]))
+    except CebctlError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

@@ -58,5 +58,5 @@ def own_without_weights(part: Part, info: DatasetInfo) -> nn.Module:
         except InputError as error:
             raise PartError(part, str(error)) from None
         except Exception as error:
-            raise PartError(part, f"{own_parts.place_of(error)}{type(error).__name__}: {error}") from error
+            raise PartError(part, own_parts.describe(error)) from error
     return network

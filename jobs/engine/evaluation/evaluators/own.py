@@ -15,7 +15,7 @@ from experiments.benchmarks import BenchmarkPart, tag
 from experiments.spec import Part
 from jobs import own_parts
 from jobs.engine.attacks.losses import LossFunction
-from jobs.engine.evaluation.evaluators.context import EvaluationContext, ImageValues
+from jobs.engine.evaluation.evaluators.context import BatchFn, EvaluationContext, ImageValues
 from jobs.engine.image_draws import ImageDraws
 from jobs.engine.models import CebModel
 from jobs.own_parts import PartError
@@ -23,6 +23,11 @@ from jobs.own_parts import PartError
 
 def evaluate(model: CebModel, context: EvaluationContext, benchmark: BenchmarkPart, seed: int) -> Iterator[ImageValues]:
     """Yield each measure of the benchmark. Raises PartError for values of another shape or name than expected."""
+    return context.each_batch(own_measure(model, benchmark, seed), subset=benchmark.subset)
+
+
+def own_measure(model: CebModel, benchmark: BenchmarkPart, seed: int) -> BatchFn:
+    """Return the benchmark as a function of a batch. Its values raise PartError as those of `evaluate` do."""
     function = own_parts.load(benchmark, "benchmark")
 
     def measure_batch(samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Iterator[ImageValues]:
@@ -31,7 +36,7 @@ def evaluate(model: CebModel, context: EvaluationContext, benchmark: BenchmarkPa
         for name, values_B in _named(benchmark, returned).items():
             yield _image_values(benchmark, name, samples_B, values_B)
 
-    return context.each_batch(measure_batch, subset=benchmark.subset)
+    return measure_batch
 
 
 def own_loss(part: Part) -> LossFunction:
