@@ -40,7 +40,7 @@ Schema = Annotated[
     bool,
     typer.Option(
         "--schema",
-        help="Print the JSON Schema of matrix files, for editors, and nothing else.",
+        help="Print the JSON Schema of matrix files, for editors, and nothing else; with a MATRIX, its own parts too.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -83,8 +83,9 @@ def plan(
 
     if schema:
         from experiments.matrix.json_schema import json_schema
+        from experiments.matrix.load import read_parts
 
-        console.print_json(json_schema())
+        console.print_json(json_schema(read_parts(matrix) if matrix else None))
         return
     if matrix is None:
         raise InputError("cebctl plan", "Missing argument 'MATRIX'", "see `cebctl plan --help`")

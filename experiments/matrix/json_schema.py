@@ -7,6 +7,7 @@ under every name that `load` allows: nested, dotted, and any unique ending of it
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,14 +16,25 @@ from msgspec import Struct
 
 from experiments.benchmarks import AnyBenchmark
 from experiments.matrix.evaluate_section import ONLY, SOURCE
+from experiments.matrix.part_references import BENCHMARK, LOSS, OwnParts
 from experiments.matrix.report_section import ReportSpec
-from experiments.matrix.spec_fields import TAG, Path, Schema, describe_type, is_mapping_of_literals, schema, unit
+from experiments.matrix.spec_fields import (
+    FROM,
+    TAG,
+    Path,
+    Schema,
+    describe_type,
+    is_mapping_of_literals,
+    schema,
+    unit,
+    written_type,
+)
 from experiments.resources import Resources
-from experiments.spec import Run
 
 Json = dict[str, Any]
 
 _TEXT: Json = {"type": "string"}
+_ONLY: Json = {"type": "string", "description": "the runs it is for, such as rho <= 3"}
 _RANGE: Json = {
     "type": "object",
     "properties": {name: {"type": "number"} for name in ("from", "to", "by")},
@@ -32,9 +44,10 @@ _RANGE: Json = {
 }
 
 
-def json_schema() -> Json:
-    """Return the schema of a matrix file (draft 2020-12)."""
-    run = schema(Run)
+def json_schema(parts: OwnParts | None = None) -> Json:
+    """Return the schema of a matrix file (draft 2020-12), with these parts of one's own and no others."""
+    parts = parts or OwnParts()
+    run = parts.schema()
     fields = {name: _field(run, path) for name, path in sorted(run.unique_names().items())}
     axes = {name: _axis(value) for name, value in fields.items()}
     return {
@@ -51,7 +64,7 @@ def json_schema() -> Json:
                 },
                 "grids": {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/grid"}},
                 "seeds": _axis(_leaf(run.leaves["seed",])),
-                "evaluate": {"type": "array", "items": _benchmark()},
+                "evaluate": {"type": "array", "items": _benchmark(parts)},
                 "resources": _resources(),
                 "report": _struct(ReportSpec),
             }
@@ -87,7 +100,13 @@ def _field(tree: Schema, path: Path) -> Json:
             mapping = _object(inner) | _documented(kind)
             return {"anyOf": [inner[TAG], mapping]} if TAG in inner else mapping
     names = [{"const": tag} | _documented(kind) for tag, kind in section.kinds.items()]
-    return {"anyOf": [*names, _object({TAG: {"anyOf": names}, **inner})]}
+    own = [{"const": _reference(struct)} for struct in tree.own_parts.get(section_path, ())]
+    kinds_with = Counter(name for tag in section.kinds for name in section.fields(tag))
+    for struct in tree.own_parts.get(section_path, ()):
+        alone = [info for info in msgspec.structs.fields(struct) if kinds_with[info.name] == 1]
+        inner |= {info.name: inner[info.name] | _default(info) for info in alone}
+    choice = {TAG: {"anyOf": names}} | ({FROM: {"anyOf": own}} if own else {})
+    return {"anyOf": [*names, _object({**choice, **inner})]}
 
 
 def _axis(value: Json) -> Json:
@@ -97,21 +116,45 @@ def _axis(value: Json) -> Json:
     return {"anyOf": [value, {"type": "array", "minItems": 1, "items": value}, *ranges]}
 
 
-def _benchmark() -> Json:
+def _benchmark(parts: OwnParts) -> Json:
     """Return the schema of a benchmark: a name, or one name with its parameters."""
-    tree = schema(AnyBenchmark)
-    section = tree.sections[()]
+    losses = [_part(part.fields) for part in parts.of((*BENCHMARK, LOSS))]
     without_parameters, with_parameters = [], []
+    for part in parts.of(BENCHMARK):
+        *alone, mapping = _part(part.fields)["anyOf"]
+        values = {n: value if n == FROM else _axis(value) for n, value in mapping["properties"].items()}
+        with_parameters += [*alone, mapping | {"properties": values | {ONLY: _ONLY}}]
+    section = schema(AnyBenchmark).sections[()]
     for tag, kind in section.kinds.items():
         fields = section.fields(tag)
-        values = {n: _TEXT if n == SOURCE else _axis(_leaf(info.type)) for n, info in fields.items()}
-        values[ONLY] = {"type": "string", "description": "the runs it is for, such as rho <= 3"}
+        values = {n: _TEXT if n == SOURCE else _axis(_leaf(written_type(info.type))) for n, info in fields.items()}
+        if LOSS in values and losses:
+            values[LOSS] = _axis({"anyOf": [_leaf(written_type(fields[LOSS].type)), *losses]})
+        values[ONLY] = _ONLY
         required = [name for name, info in fields.items() if info.required]
         parameters = _object(values) | {"required": required} | _documented(kind)
         with_parameters.append(_object({tag: parameters}) | {"required": [tag]})
         if not required:
             without_parameters.append({"const": tag} | _documented(kind))
     return {"anyOf": [*without_parameters, *with_parameters]}
+
+
+def _part(fields: type[Struct]) -> Json:
+    """Return the schema of a part that is named where it is used: its reference, or that with its fields."""
+    infos = {info.name: info for info in msgspec.structs.fields(fields)}
+    reference = {"const": _reference(fields)} | _documented(fields)
+    values = {name: _leaf(info.type) | _default(info) for name, info in infos.items()}
+    required = [name for name, info in infos.items() if info.required]
+    mapping = _object({FROM: reference, **values}) | {"required": [FROM, *required]} | _documented(fields)
+    return {"anyOf": [*([] if required else [reference]), mapping]}
+
+
+def _reference(fields: type[Struct]) -> str:
+    return str(fields.__struct_config__.tag)
+
+
+def _default(info: msgspec.structs.FieldInfo) -> Json:
+    return {} if info.default in (msgspec.NODEFAULT, msgspec.UNSET) else {"default": msgspec.to_builtins(info.default)}
 
 
 def _resources() -> Json:

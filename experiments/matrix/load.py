@@ -35,6 +35,7 @@ from experiments.matrix import evaluate_section, part_references, resources_sect
 from experiments.matrix.axis_values import MAX_RUNS, read_axis
 from experiments.matrix.grids import Grid, GridReader, Option, expand
 from experiments.matrix.layering import BASE, Assembler, tag_layer
+from experiments.matrix.part_references import OwnParts
 from experiments.matrix.planned_run import Matrix, PlannedRun, format_value
 from experiments.matrix.report_section import ReportSpec
 from experiments.matrix.spec_fields import Path, read_assignments, schema
@@ -53,6 +54,15 @@ def load(path: FilePath) -> Matrix:
     return _Reader(path).matrix()
 
 
+def read_parts(path: FilePath) -> OwnParts:
+    """Read the parts of one's own that a matrix file names, whatever else is wrong with it.
+
+    Raises InputError if the file can't be read, else MatrixError with the faults of the parts.
+    """
+    reader = _Reader(path)
+    return reader.read_parts(reader.sections(yaml_nodes.compose(path)))
+
+
 class _Reader:
     """Turns the nodes of one file into a Matrix. It collects faults, so that a user sees all of them at once."""
 
@@ -62,9 +72,10 @@ class _Reader:
 
     def matrix(self) -> Matrix:
         root = yaml_nodes.compose(self.path)
-        sections = self._sections(root)
+        sections = self.sections(root)
         title = self._title(sections.get("title"))
-        self._read_parts(sections)
+        self.parts = self.read_parts(sections)
+        self.tree = self.parts.schema()
         base = self._fields(sections.get("base"))
         variants = self._variants(sections.get("variants"))
         seeds = self._seeds(sections.get("seeds"))
@@ -87,7 +98,8 @@ class _Reader:
     def _fault(self, node: Node, message: str) -> None:
         self.faults.append(fault_at(node, message))
 
-    def _sections(self, root: MappingNode) -> dict[str, Node]:
+    def sections(self, root: MappingNode) -> dict[str, Node]:
+        """Return the sections of the file by their names."""
         for key, _ in root.value:
             if key.value not in SECTIONS:
                 tree = schema(Run)
@@ -98,14 +110,14 @@ class _Reader:
                 self._fault(key, f"unknown field {key.value!r} of a matrix; {allowed}")
         return {key.value: value for key, value in root.value}
 
-    def _read_parts(self, sections: Mapping[str, Node]) -> None:
-        """Read the parts of one's own, which decide the fields that runs have. Raises MatrixError for faults in them:
+    def read_parts(self, sections: Mapping[str, Node]) -> OwnParts:
+        """Return the parts of one's own, which decide the fields that runs have. Raises MatrixError for faults in them:
         without its parts, the matrix would seem to have further faults."""
         faults_before = len(self.faults)
-        self.parts = part_references.read(sections, self.path.parent, self.faults)
+        parts = part_references.read(sections, self.path.parent, self.faults)
         if len(self.faults) > faults_before:
             raise MatrixError(self.path, self.faults)
-        self.tree = self.parts.schema()
+        return parts
 
     def _title(self, node: Node | None) -> str:
         if node is None:

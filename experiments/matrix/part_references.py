@@ -40,6 +40,10 @@ class OwnParts:
     def __iter__(self) -> Iterator[OwnPart]:
         return iter(self._parts.values())
 
+    def of(self, path: Path) -> list[OwnPart]:
+        """Return the parts that the section at a path may choose."""
+        return [part for (place, _), part in self._parts.items() if place == path]
+
     def schema(self) -> Schema:
         """Return the schema of a run with the fields of these parts."""
         kinds: dict[Path, list[type[Struct]]] = {}
@@ -50,7 +54,7 @@ class OwnParts:
 
     def benchmark_schema(self) -> Schema:
         """Return the schema of a benchmark with the fields of these parts."""
-        kinds = [part.fields for (path, _), part in self._parts.items() if path == BENCHMARK]
+        kinds = [part.fields for part in self.of(BENCHMARK)]
         return Schema(AnyBenchmark, {(): kinds}) if kinds else schema(AnyBenchmark)
 
     def at(self, path: Path, node: Node, faults: list[Fault]) -> Part | None:

@@ -162,7 +162,7 @@ class Schema:
                 if _structs(info.type):
                     self._add((*path, name), info.type)
                 else:
-                    kind = _without_unset(info.type)
+                    kind = written_type(info.type)
                     earlier = self.leaves.setdefault((*path, name), kind)
                     # The same leaf in two kinds may differ in its default, in its literals, or in a part in all.
                     if earlier != kind:
@@ -416,7 +416,7 @@ def _literals(kind: Any) -> tuple[str, ...]:
     return ()
 
 
-def _without_unset(kind: Any) -> Any:
+def written_type(kind: Any) -> Any:
     """Return the type of the values that a file sets: unset is none of them, and a part is read by `from`."""
     if get_origin(kind) not in (Union, types.UnionType):
         return kind
