@@ -1,4 +1,4 @@
-"""`cebctl init`: write a matrix for a folder of the user's own images."""
+"""`cebctl init`: write a matrix for the user's own images, or a part of the user's own."""
 
 from __future__ import annotations
 
@@ -19,24 +19,40 @@ class Network(StrEnum):
     resnet = "resnet"
 
 
+class PartRole(StrEnum):
+    """The kinds of parts of one's own: the keys of `part_template.HEADINGS`."""
+
+    network = "network"
+    objective = "objective"
+    optimiser = "optimiser"
+    schedule = "schedule"
+    data = "data"
+    augment = "augment"
+    benchmark = "benchmark"
+    loss = "loss"
+
+
 @interrupt_message("interrupted: nothing was written")
 def init(
     *,
     matrix: Annotated[
         Path | None,
         typer.Argument(
-            metavar="MATRIX", help="The file to write, such as pets.yaml.", show_default="named after the --model"
+            metavar="MATRIX",
+            help="The file to write, such as pets.yaml.",
+            show_default="named after the --model; parts.py for a --part",
         ),
     ] = None,
     data: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "--data",
             metavar="FOLDER",
             help="Images in `<class>/`, or in `train/<class>/` and `test/<class>/`; or a function of your own that "
             "reads them, `parts.py:scans`.",
+            show_default="needed for a matrix",
         ),
-    ],
+    ] = None,
     network: Annotated[
         Network | None, typer.Option("--network", help="What to train.", show_default="by the size of the images")
     ] = None,
@@ -60,6 +76,10 @@ def init(
             show_default="theirs, or for several sizes a usual one; the --model's",
         ),
     ] = None,
+    part: Annotated[
+        PartRole | None,
+        typer.Option("--part", help="Write a part of your own instead, in Python.", show_default="write a matrix"),
+    ] = None,
 ) -> None:
     """Write a commented matrix for your own images, which can be trained and evaluated as it is.
 
@@ -75,7 +95,15 @@ def init(
     Example: `cebctl init scans.yaml --data scans --network wide_resnet --size 64`
 
     Example: `cebctl init --model timm:resnet50.a1_in1k --data ~/birds`
+
+    With --part it writes a commented function to parts.py, which works as it is, and prints the line for a matrix.
+
+    Example: `cebctl init --part network`
     """
+    if part is not None:
+        options = {"--data": data, "--network": network, "--model": model, "--size": size}
+        _write_part(part, matrix or Path("parts.py"), [name for name, value in options.items() if value])
+        return
     from cebctl.onboarding import judge_template, matrix_template, read_images, scan_images
     from cebctl.onboarding.judge_template import judged_network
     from cebctl.render import init_view
@@ -85,6 +113,8 @@ def init(
     from experiments.own_parts.read import is_reference
     from jobs.local import launch
 
+    if data is None:
+        raise InputError("cebctl init", "Missing option '--data'", "see `cebctl init --help`")
     judged = judged_network(model, network) if model else None
     if matrix is None:
         if judged is None:
@@ -124,3 +154,22 @@ def init(
     lacks_gpu = lacks_gpu and reader is None
     small_trial = matrix_template.small_trial_command(matrix, data, scan.description.size) if lacks_gpu else ""
     init_view.print_new_matrix(matrix, scan, description, chosen, small_trial)
+
+
+def _write_part(role: PartRole, file: Path, unused: list[str]) -> None:
+    from cebctl.onboarding import part_template
+    from cebctl.render import init_view
+    from experiments.atomic_files import replacing
+    from experiments.errors import InputError
+
+    if unused:
+        raise InputError("--part", f"takes no {', '.join(unused)}", "a part has its fields in the matrix")
+    if file.suffix != ".py" or not file.stem.isidentifier():
+        raise InputError(file, "is no name of a Python module", "call it such as parts.py")
+    if file.exists() or file.is_symlink():
+        raise InputError(file, "is there already", "name another file")
+    if not file.parent.is_dir():
+        raise InputError(file.parent, "no such folder")
+    with replacing(file) as temporary:
+        temporary.write_text(part_template.render_part(role.value, file.name), "utf-8")
+    init_view.print_new_part(file, part_template.matrix_line(role.value, file.name))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cebctl.onboarding.scan_images import FolderScan
-from cebctl.render.console import error_console, pluralize, progress_console
+from cebctl.render.console import error_console, pluralize, progress_console, result_console
 
 
 def print_new_matrix(matrix: Path, scan: FolderScan, description: Path, network: str, small_trial: str) -> None:
@@ -30,6 +30,12 @@ def print_new_matrix(matrix: Path, scan: FolderScan, description: Path, network:
             f"no GPU here, and {network} wants one: `cebctl plan {matrix}` says how long it takes", markup=False
         )
         console.print(f"for a first try on a CPU, with a small network: `{small_trial}`", markup=False)
+
+
+def print_new_part(file: Path, line: str) -> None:
+    """Print which file was written, and the line for a matrix in its folder, which is the result."""
+    progress_console().print(f"wrote {file}; in a matrix beside it:", markup=False)
+    result_console().print(line, markup=False, soft_wrap=True)
 
 
 def _resize_notes(scan: FolderScan) -> list[str]:

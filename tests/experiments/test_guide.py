@@ -39,7 +39,7 @@ def test_a_part_is_short(name: str) -> None:
 
 def test_a_study_of_ones_own(tmp_path: Path) -> None:
     assert PARTS.keys() == {
-        "network", "objective", "data set", "benchmark", "attack loss", "optimiser and a schedule", "augmentation",
+        "network", "objective", "data set", "benchmark", "attack loss", "optimiser", "schedule", "augmentation",
     }  # fmt: skip
     (tmp_path / "study.yaml").write_text(STUDY)
     (tmp_path / "parts.py").write_text("\n".join(PARTS.values()))
