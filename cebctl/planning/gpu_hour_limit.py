@@ -28,7 +28,7 @@ def check_gpu_hours(plan: Plan, allowed: float) -> None:
 
 def _shares(plan: Plan) -> list[str]:
     """Return the share of each family, the most costly first: `ceb 152: 21 runs, 8,000`."""
-    axes = family_axes(run.planned for run in plan.runs)
+    axes = family_axes(plan.matrix)
     names = {
         run.planned.run_id: " ".join(format_value(run.planned.axes[key]) for key in axes if key in run.planned.axes)
         for run in plan.runs

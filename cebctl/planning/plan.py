@@ -96,7 +96,7 @@ class Plan:
     @cached_property
     def families(self) -> tuple[Family, ...]:
         """In the order of the matrix."""
-        paths = family_axes(run.planned for run in self.runs)
+        paths = family_axes(self.matrix)
         grouped: dict[tuple[Any, ...], tuple[list[RunStatus], list[Estimate]]] = {}
         for run, estimate in zip(self.runs, self.estimates, strict=True):
             axes = run.planned.axes

@@ -73,7 +73,7 @@ class WatchScreen:
 
     def _families(self) -> list[Text]:
         """Return a line with a bar for each family of runs."""
-        axes = family_axes(self.matrix.runs)
+        axes = family_axes(self.matrix)
         families: dict[str, list[RunStatus]] = {}
         for run in self.snapshot.runs:
             name = " ".join(format_value(run.planned.axes[key]) for key in axes if key in run.planned.axes)

@@ -172,6 +172,16 @@ def test_the_86_runs_are_14_families(imagenet: Plan) -> None:
     assert imagenet.disk_bytes / 1e9 == pytest.approx(75, abs=5)
 
 
+def test_the_fields_of_parts_of_ones_own_tell_families_apart(here: Home, write, tmp_path: Path) -> None:
+    (tmp_path / "parts.py").write_text(
+        "def net(image, depth_: int = 2): pass\ndef loss(model, f, z, y, gamma, k: int): pass"
+    )
+    base = "base: {data: digits, optimiser: adam, epochs: 60, batch: 128, network: parts.py:net}\n"
+    matrix = write(base + "grids: [{objective: parts.py:loss, rho: 1, k: [1, 2], depth_: [3, 4]}]\n")
+    families = make_plan(matrix, here).families
+    assert [(family.axes["depth_"], len(family.runs)) for family in families] == [(3, 2), (4, 2)]
+
+
 def test_what_does_not_fit_a_gpu_is_said(here: Home, write) -> None:
     text = (ROOT / "experiments" / "imagenet.yaml").read_text().replace("train: {nodes: 8}", "train: {nodes: 4}")
     plan = make_plan(write(text.replace("  replica_batch: 128\n", "")), here, gpu="a100-40gb")
