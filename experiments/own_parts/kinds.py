@@ -13,6 +13,8 @@ class PartKind(NamedTuple):
 
     given: tuple[str, ...]
     spec: type[Part] = Part
+    reserved: tuple[str, ...] = ()
+    """Words that a matrix needs beside the fields."""
 
 
 PART_KINDS = {
@@ -23,6 +25,6 @@ PART_KINDS = {
     "augment": PartKind(("images", "rng")),
     "data": PartKind(("split", "root")),
     "loss": PartKind(("logits", "labels")),
-    "benchmark": PartKind(("model", "images", "labels", "rng"), BenchmarkPart),
+    "benchmark": PartKind(("model", "images", "labels", "rng"), BenchmarkPart, ("only", "source")),
 }
 """By the section of a run that chooses the part; `loss` is that of an attack."""

@@ -9,8 +9,10 @@ path without being installed, counts by its source, like a file.
 
 from __future__ import annotations
 
+import ast
 import json
 import re
+import stat
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -25,7 +27,7 @@ from msgspec import NODEFAULT, Struct
 from experiments.errors import expected
 from experiments.own_parts.kinds import PART_KINDS
 from experiments.own_parts.signature import PartFault, read_signature
-from experiments.own_parts.sources import PartSources, SourceFault, Sources, collect
+from experiments.own_parts.sources import PartSources, SourceFault, Sources, collect, parse_file
 from experiments.spec import Part
 
 REFERENCE = re.compile(r"(?P<file>[^:]+\.py|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*):(?P<name>[A-Za-z_]\w*)")
@@ -65,12 +67,18 @@ class OwnPart:
         """Return the part with all its fields. Raises msgspec.ValidationError if a value is not of its type."""
         kind = PART_KINDS[self.role].spec
         complete = msgspec.structs.asdict(msgspec.convert({"name": self.reference, **values}, self.fields))
-        engine = {name: value for name, value in complete.items() if name in kind.__struct_fields__}
+        engine = {name: value for name, value in complete.items() if name in engine_fields(self.role)}
         own = {name: value for name, value in complete.items() if name not in engine}
         if "columns" in kind.__struct_fields__:
             name = self.label.rpartition(":")[2]
             engine["columns"] = tuple(f"{name}_{key}" for key in self.returns) or (name,)
         return kind(origin=self.label, digest=self.digest, fields=own, **engine)
+
+
+def engine_fields(role: str) -> list[str]:
+    """Return the fields of the engine's own that a part of this kind has in a matrix."""
+    others = (*Part.__struct_fields__, "columns")
+    return [name for name in PART_KINDS[role].spec.__struct_fields__ if name not in others]
 
 
 def is_reference(text: str) -> bool:
@@ -89,47 +97,66 @@ def read_part(reference: str, role: str, folder: Path) -> OwnPart:
 
 
 def _read_file(reference: str, role: str, path: Path, name: str) -> OwnPart:
-    if not path.exists():
-        siblings = [str(item.relative_to(path.parent)) for item in path.parent.glob("[!.]*.py")]
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ReferenceFault(f"{path} is no file")
+    except (FileNotFoundError, NotADirectoryError):
+        siblings = [str(item.relative_to(path.parent)) for item in path.parent.glob("[!.]*.py") if item != path]
         hint = f"; {expected(siblings, path.name)}" if siblings else ""
-        raise ReferenceFault(f"{path} does not exist{hint}")
+        raise ReferenceFault(f"{path} does not exist{hint}") from None
+    except OSError as error:
+        raise ReferenceFault(f"{path} can't be read: {error.strerror}") from None
     if not path.stem.isidentifier():
         raise ReferenceFault(f"{path}: a module is called by letters, digits and _; rename it")
-    sources, fields, returns = _read_source(path.parent, path.name, name, role, reference)
+    sources = _collect(path.parent, path.name, name)
+    fields, returns = _read_fields(sources.module, path, name, role, reference)
     digest = sources.digest(name, package_versions(sources, path.parent))
     return OwnPart(reference, role, digest, fields, returns, sources.files)
 
 
 def _read_module(reference: str, role: str, module: str, name: str) -> OwnPart:
     spec = _find_module(module)
-    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+    if spec is None:
         raise ReferenceFault(f"the module {module} is not installed here; a file is written FILE.py:{name}")
+    if not spec.origin or not spec.origin.endswith(".py"):
+        raise ReferenceFault(f"the module {module} has no source in Python; write a small function around it")
     # The digest of a package's source is of the files below the folder that its first name is imported from.
     depth = module.count(".") + (1 if spec.submodule_search_locations else 0)
     path = Path(spec.origin)
     root = path.parents[depth]
-    sources, fields, returns = _read_source(root, path.relative_to(root).as_posix(), name, role, reference)
     distribution = _distribution(module.partition(".")[0])
     if distribution is None or _is_editable(distribution):
-        digest = sources.digest(name, package_versions(sources, root))
-    else:
-        digest = f"{distribution.metadata['Name']}=={distribution.version}"
+        sources = _collect(root, path.relative_to(root).as_posix(), name)
+        digest, tree = sources.digest(name, package_versions(sources, root)), sources.module
+    else:  # what it imports is its own affair
+        digest, tree = f"{distribution.metadata['Name']}=={distribution.version}", _parse(path)
+    fields, returns = _read_fields(tree, path, name, role, reference)
     return OwnPart(reference, role, digest, fields, returns, {})
 
 
-def _read_source(
-    root: Path, path: str, name: str, role: str, reference: str
-) -> tuple[PartSources, type[Struct], tuple[str, ...]]:
-    """Return the sources of a part, its fields, and the names in its return annotation."""
-    kind = PART_KINDS[role]
-    taken = [field for field in kind.spec.__struct_fields__ if field not in (*Part.__struct_fields__, "columns")]
+def _collect(root: Path, path: str, name: str) -> PartSources:
     try:
-        sources = collect(root, path, name)
-        signature = read_signature(sources.module, name, kind.given, taken)
+        return collect(root, path, name)
     except SourceFault as fault:
         raise ReferenceFault(f"{_place(root / fault.file, fault.line)}: {fault}") from None
+
+
+def _parse(path: Path) -> ast.Module:
+    try:
+        return parse_file(path.parent, path.name)
+    except SourceFault as fault:
+        raise ReferenceFault(f"{_place(path, fault.line)}: {fault}") from None
+
+
+def _read_fields(
+    module: ast.Module, path: Path, name: str, role: str, reference: str
+) -> tuple[type[Struct], tuple[str, ...]]:
+    """Return the fields of a part, and the names in its return annotation."""
+    kind, taken = PART_KINDS[role], engine_fields(role)
+    try:
+        signature = read_signature(module, name, kind.given, [*taken, *kind.reserved])
     except PartFault as fault:
-        raise ReferenceFault(f"{_place(root / path, fault.line)}: {fault}") from None
+        raise ReferenceFault(f"{_place(path, fault.line)}: {fault}") from None
     own = [(f.name, f.kind) if f.default is NODEFAULT else (f.name, f.kind, f.default) for f in signature.fields]
     engine = [
         (info.name, info.type) if info.required else (info.name, info.type, info.default)
@@ -146,7 +173,7 @@ def _read_source(
         kw_only=True,
         forbid_unknown_fields=True,
     )
-    return sources, fields, signature.returns
+    return fields, signature.returns
 
 
 def _place(path: Path, line: int) -> str:

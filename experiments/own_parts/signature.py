@@ -8,9 +8,10 @@ literal as its default if it has one.
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Union
+from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 from msgspec import NODEFAULT
@@ -20,6 +21,8 @@ from experiments.errors import expected
 _ADVICE = "write a small function around it"
 _SCALARS: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool}
 _LISTS = ("list", "List", "tuple", "Tuple", "Sequence")
+_LONGEST = 60
+"""Characters of a default that an error repeats."""
 _RESERVED = ("name", "from")
 """Words that a matrix needs to name the part."""
 
@@ -98,7 +101,8 @@ def _definition(module: ast.Module, name: str) -> Definition:
         aliases = node.names if isinstance(node, ast.Import | ast.ImportFrom) else []
         if any((alias.asname or alias.name) == name for alias in aliases):
             raise PartFault(node.lineno, f"{name} is imported here; name the module that defines it, or {_ADVICE}")
-    raise PartFault(0, f"has no function or class {name!r}; {expected(definitions, name)}")
+    among = expected(definitions, name) if definitions else "it has none at its top level"
+    raise PartFault(0, f"has no function or class {name!r}; {among}")
 
 
 def _parameters(definition: Definition) -> list[_Parameter]:
@@ -192,13 +196,36 @@ def _field(parameter: _Parameter) -> PartField:
     try:
         return PartField(parameter.name, kind, convert(default, kind))
     except msgspec.ValidationError:
-        wrong = f"the default of {parameter.name!r}, {default!r}, is no {ast.unparse(parameter.annotation)}"
+        annotation = ast.unparse(parameter.annotation)
+        wrong = f"the default of {parameter.name!r}, {_abbreviated(default)}, is no {annotation} that a matrix can hold"
         raise PartFault(parameter.line, wrong) from None
 
 
 def convert(value: object, kind: Any) -> Any:
-    """Return a value as one of a field's type. Raises msgspec.ValidationError if it is none."""
-    return msgspec.convert(list(value) if isinstance(value, tuple) else value, kind, strict=True)
+    """Return a value as one of a field's type. Raises msgspec.ValidationError if it is none, or if a matrix, and so
+    JSON, can't hold it: an infinity, a whole number of more than 64 bits, half of a surrogate pair."""
+    converted = msgspec.convert(list(value) if isinstance(value, tuple) else value, kind, strict=True)
+    for item in converted if isinstance(converted, tuple) else (converted,):
+        if (
+            (isinstance(item, float) and not math.isfinite(item))
+            or (isinstance(item, int) and item.bit_length() > 63)
+            or (isinstance(item, str) and not _is_encodable(item))
+        ):
+            raise msgspec.ValidationError
+    return converted
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _abbreviated(value: object) -> str:
+    text = ascii(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _type(node: ast.expr, parameter: _Parameter) -> Any:
@@ -228,7 +255,8 @@ def _type(node: ast.expr, parameter: _Parameter) -> Any:
                     return _union([_type(item, parameter) for item in items])
                 case name if name in _LISTS:
                     kinds = [_type(item, parameter) for item in items if not _is_ellipsis(item)]
-                    return tuple[_union(kinds), ...]  # type: ignore[misc]
+                    if not any(_has_list(kind) for kind in kinds):
+                        return tuple[_union(kinds), ...]  # type: ignore[misc]
     wrong = f"the annotation of {parameter.name!r}, {ast.unparse(node)}, is no type of a field"
     allowed = "int, float, str, bool, None, Literal, and lists of these"
     raise PartFault(parameter.line, f"{wrong}; allowed: {allowed}; else {_ADVICE}")
@@ -243,6 +271,10 @@ def _literal(items: Sequence[ast.expr], parameter: _Parameter) -> Any:
 
 def _union(kinds: Sequence[Any]) -> Any:
     return Union[tuple(kinds)]  # noqa: UP007
+
+
+def _has_list(kind: Any) -> bool:
+    return get_origin(kind) is tuple or (get_origin(kind) is Union and any(map(_has_list, get_args(kind))))
 
 
 def _is_ellipsis(node: ast.expr) -> bool:

@@ -93,6 +93,14 @@ def collect(files: Sources | Path, path: str, name: str) -> PartSources:
     )
 
 
+def parse_file(folder: Path, path: str) -> ast.Module:
+    """Return the syntax tree of one file below a folder. Raises SourceFault if it can't be read or parsed."""
+    content = _reader(folder)(path)
+    if content is None:
+        raise SourceFault(path, 0, "there is no such file")
+    return _parse(path, content)
+
+
 def _reader(files: Sources | Path) -> Callable[[str], bytes | None]:
     """Return a function that reads a file below a folder, or among files; None where there is none."""
     if not isinstance(files, Path):

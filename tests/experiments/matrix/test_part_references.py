@@ -1,5 +1,6 @@
 """Parts of one's own in a matrix: fields, faults with their places, names, identities."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from experiments.identity import run_id
 from experiments.matrix import selection
 from experiments.matrix.load import load
 from experiments.matrix.planned_run import Matrix
+from experiments.own_parts.read import ReferenceFault, read_part
 from experiments.spec import ObjectivePart, Part, Run
 
 PARTS = '''import sys
@@ -26,6 +28,7 @@ def both(model, images, labels, rng) -> "dict[Literal['low', 'high'], Tensor]": 
 def clean(model, images, labels, rng): pass
 def gap(logits, labels, k: float = 1): pass
 def free_vib(model, f, z, y, gamma, *fields): pass
+def late(model, images, labels, rng, only: str): pass
 '''
 BASE = "base: {data: digits, optimiser: adam, epochs: 1, batch: 8, network: small_cnn, objective: xent}\n"
 
@@ -129,6 +132,36 @@ def test_a_fault_has_a_place_and_a_way_out(sections: str, place: str, wrong: str
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("make", "wrong"),
+    [
+        (Path.mkdir, "parts.py is no file"),
+        (os.mkfifo, "parts.py is no file"),
+        (lambda path: path.symlink_to("/dev/zero"), "parts.py is no file"),
+        (lambda path: path.symlink_to("parts.py"), "parts.py can't be read: Too many levels of symbolic links"),
+        (lambda path: path.symlink_to("part.py"), "parts.py does not exist$"),
+        (lambda path: path.with_name("part.py").touch(), "parts.py does not exist; did you mean 'part.py'?"),
+        (lambda path: path.write_bytes(b"\0"), "parts.py: is no Python: source code string cannot contain null bytes"),
+        (lambda path: path.write_text("#" * 1_000_001), "parts.py: has 1,000,001 bytes; a source file has at most"),
+    ],
+    ids=range(8),
+)
+def test_what_is_no_source_is_named(make: Callable[[Path], object], wrong: str, tmp_path: Path) -> None:
+    make(tmp_path / "parts.py")
+    with pytest.raises(ReferenceFault, match=wrong) as fault:
+        read_part("parts.py:f", "network", tmp_path)
+    assert "\n" not in str(fault.value)
+
+
+@pytest.mark.parametrize("name", ["digest", "origin", "fields", "columns", "objective", "seed", "lr", "épaisseur"])
+def test_a_field_may_be_called_as_ours(name: str, expand: Load) -> None:
+    parts = f"def f(model, f, z, y, gamma, {name}: int): pass\ndef g(model, images, labels, rng, {name}: int): pass"
+    own = f"objective: [{{from: parts.py:f, {name}: 1}}, {{from: parts.py:f, {name}: 2}}]"
+    matrix = expand(f"grids: [{{{own}}}]\nevaluate: [{{from: parts.py:g, {name}: [3, 4]}}]", parts)
+    assert [run.run.objective.fields for run in matrix.runs] == [{name: 1}, {name: 2}]  # type: ignore[union-attr]
+    assert columns(matrix) == [f"g@{name}=3", f"g@{name}=4"]
+
+
 def test_two_files_of_one_name_can_not_be_told_apart(expand: Load, tmp_path: Path) -> None:
     (tmp_path / "nets").mkdir()
     (tmp_path / "nets" / "parts.py").write_text(PARTS)
@@ -147,6 +180,7 @@ def test_an_installed_package_is_found_without_importing_it(
 ) -> None:
     (tmp_path / "site" / "lab").mkdir(parents=True)
     (tmp_path / "site" / "lab" / "__init__.py").write_text("raise SystemExit('imported')")
+    (tmp_path / "site" / "lab" / "_fast.so").touch()
     (tmp_path / "site" / "lab" / "nets.py").write_text(PARTS)
     monkeypatch.syspath_prepend(tmp_path / "site")
     text = "grids: [{network: {from: lab.nets:Vit, patch: 8}}]"
@@ -157,6 +191,10 @@ def test_an_installed_package_is_found_without_importing_it(
     network = expand(text).runs[0].run.network
     assert isinstance(network, Part)
     assert (network.digest, network.origin) == ("lab==2.5", "lab.nets:Vit")
+    (tmp_path / "site" / "lab" / "nets.py").write_text(PARTS + "from lab._fast import sums")  # its own affair by now
+    assert expand(text).runs[0].run.network == network
+    with pytest.raises(MatrixError, match="the module math has no source in Python"):
+        expand("grids: [{network: {from: math:sqrt}}]")
 
 
 def columns(matrix: Matrix) -> list[str]:
@@ -191,6 +229,7 @@ def test_benchmarks_and_losses_of_ones_own(expand: Load) -> None:
         ("{from: parts.py:noise, std: high}", "std: expected a number, got 'high'"),
         ("{from: parts.py:noise, std: 1, sigma: 2}", "unknown parameter 'sigma'"),
         ("{from: parts.py:nois, std: 1}", "has no function or class 'nois'; did you mean 'noise'"),
+        ("{from: parts.py:late, std: 1}", "the field 'only' is the engine's own"),
         ("{from: parts.py:clean}", "clean is a benchmark of cebctl's; call it otherwise"),
         ("pgd: {norm: l2, eps: 1, steps: 2.5}", "steps: expected a whole number"),
         ("pgd: {norm: l2, eps: 1, loss: {from: parts.py:gap, j: 2}}", "unknown field 'j'"),
