@@ -201,12 +201,15 @@ def _values(ctx: typer.Context, field: str) -> list[str]:
 def _format_value(value: Any) -> str:
     """Return the value as a selection spells it."""
     from experiments.benchmarks import format_eps
+    from experiments.matrix.selection import quote
 
     if value is None:
         return "null"
     if isinstance(value, float):
         return format_eps(value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return quote(value) if isinstance(value, str) else str(value)
 
 
 def _matrix(ctx: typer.Context) -> Matrix | None:

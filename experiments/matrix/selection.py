@@ -36,6 +36,8 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
 
+_STRING = "tag:yaml.org,2002:str"
+
 TRAIN = "train"
 """The name that selects the training in the place of a benchmark."""
 
@@ -92,6 +94,15 @@ def read(node: Node, faults: list[Fault], tree: Schema) -> Selection | None:
     except InputError as error:
         faults.append(yaml_nodes.fault_at(node, str(error)))
         return None
+
+
+def quote(text: str) -> str:
+    """Return a text as a value is written in a selection: in quotes if it would be read as anything else without."""
+    word = _TOKEN.fullmatch(text)
+    is_plain = word is not None and word["word"] == text and text[0] not in "\"'"
+    if is_plain and plain(str, ScalarNode(_STRING, text)) == text:
+        return text
+    return f"'{text}'" if '"' in text else f'"{text}"'
 
 
 def benchmarks(text: str, among: Sequence[AnyBenchmark], tree: Schema) -> list[AnyBenchmark]:
@@ -182,7 +193,7 @@ class _Parser:
         word, _ = self._take("word", description="a value")
         if word[0] in "\"'":
             return word[1:-1]
-        return plain(self._schema.leaves[path], ScalarNode("tag:yaml.org,2002:str", word))
+        return plain(self._schema.leaves[path], ScalarNode(_STRING, word))
 
     def _peek(self) -> str:
         return self._tokens[self._next][1] if self._next < len(self._tokens) else ""

@@ -108,6 +108,47 @@ def test_every_selection_that_is_offered_selects_something(complete, tiny: Path)
 
 
 @pytest.fixture
+def own(tiny: Path) -> Path:
+    """A matrix with parts of one's own, which end whoever imports them."""
+    (tiny.parent / "parts.py").write_text(
+        "raise SystemExit\n"
+        "def net(image, hidden: int = 8, act: str = 'relu'): pass\n"
+        "def loss(model, f, z, y, gamma, free_nats: float = 0.1): pass\n"
+        "def noise(model, images, labels, rng, std: float): pass\n"
+    )
+    path = tiny.with_name("own.yaml")
+    path.write_text(
+        "base: {data: digits, optimiser: adam, epochs: 4, batch: 256, network: parts.py:net}\n"
+        "grids: [{objective: parts.py:loss, rho: 1, free_nats: [0.1, 0.2], act: [relu, 'a, b = c', '3']}]\n"
+        "evaluate: [clean, {from: parts.py:noise, std: [0.5, 1.5]}]\n"
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("option", "typed", "offered"),
+    [
+        ("--only", "'free", ["free_nats" + operator for operator in ("=", "!=", "<=", ">=", " in (")]),
+        ("--only", "'free_nats=", ["free_nats=0.1", "free_nats=0.2"]),
+        ("--only", "'objective=p", ["objective=parts.py:loss"]),
+        ("--only", "'network=", ["network=parts.py:net"]),
+        ("--only", "'act=", ["act=relu", 'act="a, b = c"', 'act="3"']),
+        ("--again", "'no", ["noise"]),
+        ("--again", "'noise, s", ["noise, std", "noise, subset"]),
+        ("--again", "'noise, std=", ["noise, std=0.5", "noise, std=1.5"]),
+    ],
+)
+def test_the_fields_of_parts_of_ones_own(complete, own: Path, option: str, typed: str, offered: list[str]) -> None:
+    assert complete("plan", "own.yaml", option, typed) == offered
+
+
+def test_every_selection_by_a_part_selects_something(complete, own: Path) -> None:
+    for field in complete("plan", "own.yaml", "--only", ""):
+        for value in complete("plan", "own.yaml", "--only", f"'{field}="):
+            assert load(own).select(value).runs
+
+
+@pytest.fixture
 def claimed(tiny: Path, home: Path) -> list[str]:
     """The ids of the runs of `tiny`, which were submitted from this home."""
     home_paths, runs = Home(home), load(tiny).runs
