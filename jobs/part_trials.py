@@ -6,12 +6,17 @@ from collections.abc import Iterable, Iterator
 
 from msgspec import Struct, structs
 
-from experiments.benchmarks import AnyBenchmark, BenchmarkPart, Pgd
+from experiments.benchmarks import AnyBenchmark
 from experiments.costs import NetworkCount
+from experiments.own_parts.within import parts_within
 from experiments.spec import Adam, Ceb, Data, Objective, Part, Run, SmallCnn, Vib, Xent
 
 REQUEST, ANSWERS = "request.json", "answers.jsonl"
 """Two files in the folder that holds the parts' sources."""
+
+
+ROLES = frozenset({"objective", "optimiser", "schedule", "augment", "benchmark", "loss"})
+"""The kinds of parts that are tried; networks are counted."""
 
 
 class Trial(Struct, frozen=True, omit_defaults=True):
@@ -25,8 +30,7 @@ class Trial(Struct, frozen=True, omit_defaults=True):
     @property
     def part(self) -> Part:
         """Return the part."""
-        part = _own_parts(self.run) | ({} if self.benchmark is None else _own_parts_of_benchmark(self.benchmark))
-        return part[self.role]
+        return _by_role(self.run, self.benchmark)[self.role]
 
 
 class Request(Struct, frozen=True):
@@ -59,13 +63,13 @@ def trials(runs: Iterable[tuple[Run, Iterable[AnyBenchmark]]]) -> Iterator[Trial
             epochs=1,
             batch=2,
         )
-        for role in _own_parts(run).keys() - {"network"}:
+        for role in sorted(_by_role(run).keys() & ROLES):
             if role == "augment":
                 yield Trial(role, structs.replace(small, data=structs.replace(small.data, augment=run.data.augment)))
             else:
                 yield Trial(role, structs.replace(small, **{role: getattr(run, role)}))
         for benchmark in benchmarks:
-            yield from (Trial(role, small, benchmark) for role in _own_parts_of_benchmark(benchmark))
+            yield from (Trial(role, small, benchmark) for role in sorted(_by_role(benchmark).keys() & ROLES))
 
 
 def _plain(objective: Objective) -> Objective:
@@ -75,21 +79,6 @@ def _plain(objective: Objective) -> Objective:
     return Vib(rho=1.0) if isinstance(objective, Vib) else Ceb(rho=1.0)
 
 
-def _own_parts(run: Run) -> dict[str, Part]:
-    """Return the parts of one's own of a run by their role."""
-    chosen = {
-        "network": run.network,
-        "objective": run.objective,
-        "optimiser": run.optimiser,
-        "schedule": run.schedule.own,
-        "augment": run.data.augment,
-    }
-    return {role: part for role, part in chosen.items() if isinstance(part, Part)}
-
-
-def _own_parts_of_benchmark(benchmark: AnyBenchmark) -> dict[str, Part]:
-    if isinstance(benchmark, BenchmarkPart):
-        return {"benchmark": benchmark}
-    if isinstance(benchmark, Pgd) and isinstance(benchmark.loss, Part):
-        return {"loss": benchmark.loss}
-    return {}
+def _by_role(*values: Struct | None) -> dict[str, Part]:
+    """Return the parts within structs by their role; that of a benchmark has no path."""
+    return {path[-1] if path else "benchmark": part for value in values for path, part in parts_within(value)}

@@ -11,15 +11,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from cebctl.status.states import RunStatus
 from experiments.benchmarks import AnyBenchmark, describe, is_runnable
 from experiments.matrix.planned_run import Matrix
-from experiments.matrix.spec_fields import flatten, schema
+from experiments.matrix.spec_fields import Path, flatten, schema
+from experiments.own_parts.within import parts_within
 from experiments.spec import Run
 from jobs.journal.records import NOBODY
 from store import queries
 from store.connect import Store
+
+_SOURCE = "source of"
 
 
 @dataclass(frozen=True)
@@ -68,30 +72,46 @@ def diff_matrix(matrix: Matrix, runs: Sequence[RunStatus], store: Store) -> Matr
     runs_now = {run.run_id: run.run for run in matrix.runs}
     changed = _changed_fields([(n, msgspec.convert(specs[removed[n]], Run), runs_now[added[n]]) for n in paired])
     claimed = {benchmark for _, _, benchmarks in claims for benchmark in benchmarks}
+    new = _new_benchmarks(matrix, claimed, runs)
+    dropped = {describe(benchmark): benchmark for benchmark in claimed - set(matrix.benchmarks)}
+    # Of one description, and yet another benchmark: the source of a part of one's own is another.
+    pairs = [(text, dropped[text], benchmark) for benchmark in new if (text := describe(benchmark)) in dropped]
+    changed += _changed_fields(pairs)
+    texts = [describe(benchmark) for benchmark in new]
     return MatrixDiff(
         last_submitted=max((row.submitted_at or 0.0 for row in submissions), default=None),
         added=tuple(name for name in added if name not in removed),
         removed=tuple(name for name in removed if name not in added),
         changed=changed,
-        added_benchmarks=_new_benchmarks(matrix, claimed, runs),
-        removed_benchmarks=tuple(sorted(describe(b) for b in claimed - set(matrix.benchmarks))),
+        added_benchmarks=tuple(text for text in texts if text not in dropped),
+        removed_benchmarks=tuple(sorted(dropped.keys() - set(texts))),
     )
 
 
-def _new_benchmarks(matrix: Matrix, claimed: set[AnyBenchmark], runs: Sequence[RunStatus]) -> tuple[str, ...]:
+def _new_benchmarks(matrix: Matrix, claimed: set[AnyBenchmark], runs: Sequence[RunStatus]) -> tuple[AnyBenchmark, ...]:
     """Return the benchmarks that were never claimed for this file and have no result for some run."""
     missing = {benchmark for run in runs for stage in run.stages for benchmark in stage.missing}
-    return tuple(describe(b) for b in matrix.benchmarks if b not in claimed and b in missing and is_runnable(b))
+    return tuple(b for b in matrix.benchmarks if b not in claimed and b in missing and is_runnable(b))
 
 
-def _changed_fields(pairs: Sequence[tuple[str, Run, Run]]) -> tuple[FieldChange, ...]:
-    """Return the fields that differ between runs of one name, with the names of the runs in which each differs."""
+def _changed_fields(pairs: Sequence[tuple[str, Struct, Struct]]) -> tuple[FieldChange, ...]:
+    """Return the fields that differ between runs, or benchmarks, of one name, with the names in which each differs."""
     changes: dict[tuple[str, str, str], tuple[Any, Any, list[str]]] = {}
     for name, old, new in pairs:
-        before, after = dict(flatten(old)), dict(flatten(new))
+        before, after = _leaves(old), _leaves(new)
         for path in [*before, *(path for path in after if path not in before)]:
             values = before.get(path), after.get(path)
             if values[0] != values[1]:
-                key = (schema(Run).short(path), repr(values[0]), repr(values[1]))
+                key = (_field_name(path), repr(values[0]), repr(values[1]))
                 changes.setdefault(key, (*values, []))[2].append(name)
     return tuple(FieldChange(field, old, new, tuple(names)) for (field, _, _), (old, new, names) in changes.items())
+
+
+def _leaves(value: Struct) -> dict[Path, Any]:
+    """Return every field by its path, and the digests of the parts of one's own."""
+    sources = {(*path, _SOURCE, part.origin): part.digest for path, part in parts_within(value)}
+    return dict(flatten(value)) | sources
+
+
+def _field_name(path: Path) -> str:
+    return f"source of {path[-1]}" if _SOURCE in path else schema(Run).short(path)

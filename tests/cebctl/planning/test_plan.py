@@ -326,6 +326,23 @@ def test_what_changed_since_the_submission(write, here: Home) -> None:
     assert changes.added_benchmarks == ("pgd l2 eps=1,n=20",) and changes.removed_benchmarks == ("information",)
 
 
+def test_another_source_of_parts_of_ones_own_is_a_change(write, here: Home, tmp_path: Path) -> None:
+    parts = "def loss(model, f, z, y, gamma): return 1\ndef noise(model, images, labels, rng, std: float): return 1"
+    text = BASE + "grids: [{objective: parts.py:loss, rho: [1, 2]}]\nevaluate: [{from: parts.py:noise, std: [3, 4]}]"
+    (tmp_path / "parts.py").write_text(parts)
+    _submit(here, write(text))
+    (tmp_path / "parts.py").write_text(f"# the same\n{parts}")
+    unchanged = make_plan(write(text), here, diff=True).changes
+    assert unchanged is not None and not unchanged.changed
+    (tmp_path / "parts.py").write_text(parts.replace("return 1", "return 2"))
+    changes = make_plan(write(text), here, diff=True).changes
+    assert changes is not None and not changes.added_benchmarks + changes.removed_benchmarks
+    assert [(change.field, change.runs) for change in changes.changed] == [
+        ("source of parts.py:loss", ("parts.py:loss rho=1", "parts.py:loss rho=2")),
+        ("source of parts.py:noise", ("noise std=3.0", "noise std=4.0")),
+    ]
+
+
 # --- no trace, no torch ---
 
 

@@ -1,0 +1,20 @@
+"""The parts of one's own that a run or a benchmark has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from experiments.spec import Part, Schedule
+
+
+def parts_within(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Part]]:
+    """Yield every part within a struct with the path of the field that chooses it, which is () for a part itself."""
+    if isinstance(value, Part):
+        yield path, value
+    elif isinstance(value, Schedule):
+        yield from parts_within(value.own, path)
+    elif isinstance(value, Struct):
+        for name in value.__struct_fields__:
+            yield from parts_within(getattr(value, name), (*path, name))
