@@ -235,6 +235,12 @@ def read_value(kind: Any, node: Node, name: str, faults: list[Fault]) -> Value |
         hint = f"; {_expected_value(literals, raw)}" if literals and isinstance(raw, str) else ""
         faults.append(fault_at(node, f"{name}: expected {_allowed_values(kind, raw)}, got {words[type(node)]}{hint}"))
         return None
+    # Names of runs and cells of tables hold it, and terminals obey control characters.
+    if not all(
+        item.isprintable() for item in (value if isinstance(value, tuple) else [value]) if isinstance(item, str)
+    ):
+        faults.append(fault_at(node, f"{name}: {raw!a} has a character that can't be printed"))
+        return None
     return Value(value + 0.0 if isinstance(value, float) else value, node)  # -0.0 + 0.0 is 0.0: one id for both
 
 

@@ -203,24 +203,16 @@ def _field(parameter: _Parameter) -> PartField:
 
 def convert(value: object, kind: Any) -> Any:
     """Return a value as one of a field's type. Raises msgspec.ValidationError if it is none, or if a matrix, and so
-    JSON, can't hold it: an infinity, a whole number of more than 64 bits, half of a surrogate pair."""
+    JSON, can't hold it: an infinity, a whole number of more than 64 bits, a character that can't be printed."""
     converted = msgspec.convert(list(value) if isinstance(value, tuple) else value, kind, strict=True)
     for item in converted if isinstance(converted, tuple) else (converted,):
         if (
             (isinstance(item, float) and not math.isfinite(item))
             or (isinstance(item, int) and item.bit_length() > 63)
-            or (isinstance(item, str) and not _is_encodable(item))
+            or (isinstance(item, str) and not item.isprintable())
         ):
             raise msgspec.ValidationError
     return converted
-
-
-def _is_encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _abbreviated(value: object) -> str:

@@ -162,6 +162,12 @@ def test_a_field_may_be_called_as_ours(name: str, expand: Load) -> None:
     assert columns(matrix) == [f"g@{name}=3", f"g@{name}=4"]
 
 
+def test_a_text_can_not_command_a_terminal(expand: Load) -> None:
+    with pytest.raises(MatrixError, match=r"kind: 'a.x1b\[31m' has a character that can't be printed") as error:
+        expand('grids: [{network: {from: parts.py:Vit, kind: "a\\e[31m"}}]')
+    assert str(error.value).isprintable()
+
+
 def test_two_files_of_one_name_can_not_be_told_apart(expand: Load, tmp_path: Path) -> None:
     (tmp_path / "nets").mkdir()
     (tmp_path / "nets" / "parts.py").write_text(PARTS)

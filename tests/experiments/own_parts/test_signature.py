@@ -72,6 +72,7 @@ def test_the_last_definition_counts_as_in_an_import() -> None:
         ("def Net(image, depth: int = True): pass", 1, "the default of 'depth', True, is no int"),
         ("def Net(image, a: float = 1e999): pass", 1, "the default of 'a', inf, is no float that a matrix can hold"),
         ("def Net(image, a: list[float] = [-1e999]): pass", 1, r"the default of 'a', \[-inf\], is no list\[float\]"),
+        ("def Net(image, a: str = '\\x1b[31m'): pass", 1, r"the default of 'a', '.x1b\[31m', is no str"),
         (f"def Net(image, a: int = {2**63}): pass", 1, "the default of 'a', 9223372036854775808, is no int"),
         (f"def Net(image, a: int = '{'x' * 999}'): pass", 1, "xxx…, is no int"),
         ("def Net(image, a: str = '\\ud800'): pass", 1, r"the default of 'a', '.ud800', is no str"),
