@@ -68,10 +68,10 @@ def test_a_timm_network_is_judged_by_the_matrix_that_init_writes(cebctl: Cebctl,
     (table,) = json.loads(cebctl("report", matrix, "--json").out)["tables"]
     cells = table["rows"][0]["cells"]
     assert {name for name, cell in cells.items() if "missing" in cell} == {"mce"}  # for published data sets alone
-    judged = {"clean", "pgd_linf@eps=1/255", "pgd_linf@eps=4/255", "autoattack_linf", "gaussian_noise"}
+    judged = {"clean", "pgd_linf@eps=1/255,n=20", "pgd_linf@eps=4/255,n=20", "autoattack_linf", "gaussian_noise"}
     assert judged <= cells.keys(), cells.keys()
     assert cells["clean"]["n"] == 4 and cells["clean"]["value"] == _accuracy(timm, weights, fish)
-    assert cells["autoattack_linf"]["value"] <= cells["pgd_linf@eps=4/255"]["value"]
+    assert cells["autoattack_linf"]["value"] <= cells["pgd_linf@eps=4/255,n=20"]["value"]
 
 
 def _accuracy(timm: object, weights: dict[str, torch.Tensor], folder: Path) -> float:
