@@ -157,3 +157,9 @@ def test_a_benchmark_has_the_heads_of_the_runs_objective(matrix: Any) -> None:
     try_own_parts(matrix(benchmark="parts.py:marginal", objective="{name: vib, rho: 1}"))
     with pytest.raises(PartTrialError, match=r"parts\.py:marginal: .* in marginal: "):
         try_own_parts(matrix(benchmark="parts.py:marginal"))
+
+
+def test_submit_begins_nothing_with_a_part_that_fails(matrix: Any, call: Any, home: Path) -> None:
+    answer = call("submit", matrix(schedule="parts.py:late").path, "--wait")
+    wrong = "parts.py:late: parts.py:13 in late: ZeroDivisionError: float division by zero\n"
+    assert (answer.code, answer.out, answer.err, home.exists()) == (2, "", wrong, False)
