@@ -83,6 +83,13 @@ evaluate: [clean, clean_holdout]
 """
 
 
+def test_a_selection_by_the_field_of_a_part_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "parts.py").write_text("def loss(model, f, z, y, gamma, nats: float): pass")
+    (tmp_path / "own.yaml").write_text(MATRIX.replace("{objective: xent}", "{objective: parts.py:loss, nats: [1, 2]}"))
+    [run] = resolve_group(load(tmp_path / "own.yaml"), "nats = 2, seed = 0")
+    assert run.axes["nats"] == 2.0
+
+
 def test_images_are_counted_by_their_own_benchmark_and_are_the_same(tmp_path: Path, home: Path) -> None:
     path, jobs_home = tmp_path / "held.yaml", Home(home)
     path.write_text(HELD_OUT)
