@@ -21,8 +21,6 @@ from experiments.spec import Part, Run
 
 BENCHMARK: Path = ("benchmark",)
 """The path of a benchmark among parts: it is in no section of a run."""
-
-
 DATA: Path = ("data",)
 """The section whose part is a name: that of the data set that it reads."""
 SCHEDULE: Path = ("schedule",)
