@@ -170,11 +170,9 @@ def _failure(error: Exception) -> Failed | Died:
         kind = getattr(error, "kind", "input" if error.exit_code == 2 else "error")
         is_group = isinstance(error.__cause__, ExceptionGroup)  # of an evaluation: unforeseen errors
         return Failed(error=str(error), kind=kind, traceback=_traceback(error) if is_group else "")
-    lines = str(error).strip().splitlines()
-    text = own_parts.place_of(error) + (f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__)
     # Python's MemoryError, and torch's OutOfMemoryError by its name, since torch may not be imported.
     kind = "memory" if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ else "error"
-    return Failed(error=text, traceback=_traceback(error), kind=kind)
+    return Failed(error=own_parts.describe(error), traceback=_traceback(error), kind=kind)
 
 
 def _traceback(error: Exception) -> str:
