@@ -115,10 +115,10 @@ class Schema:
         """Return what to write for another tool's word, within a section only its own fields; '' without a hint."""
         if self.root is not Run:
             return ""
-        kinds = {tag: path for path, found in self.sections.items() if found.tagged for tag in found.kinds}
-        taken = Counter(tag for found in self.sections.values() if found.tagged for tag in found.kinds)
-        sections = {tag: ".".join(path) for tag, path in kinds.items() if taken[tag] == 1}
-        return field_hint(name, lambda target: self._is_field(target), sections, section)
+        paths = [(tag, ".".join(path)) for path, node in self.sections.items() if node.tagged for tag in node.kinds]
+        taken = Counter(tag for tag, _ in paths)
+        sections = {tag: path for tag, path in paths if taken[tag] == 1}
+        return field_hint(name, self._is_field, sections, section)
 
     def _is_field(self, name: str) -> bool:
         path = tuple(name.split("."))
