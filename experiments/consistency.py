@@ -25,6 +25,7 @@ from experiments.spec import (
     Sgd,
     Timm,
     TrivialAugment,
+    learned_covariance,
 )
 
 _POLICIES = {
@@ -52,6 +53,7 @@ def contradiction(run: Run) -> Contradiction | None:
         data_contradiction(run.data)
         or _length_contradiction(run)
         or _batch_norm_contradiction(run)
+        or _objective_contradiction(run)
         or _optimiser_contradiction(run)
         or _library_contradiction(run)
         or _schedule_contradiction(run)
@@ -137,6 +139,15 @@ def _batch_norm_contradiction(run: Run) -> Contradiction | None:
     if run.batch_norm and run.replica_batch:
         wrong = "replica_batch: `batch_norm: sync` takes its statistics over the whole batch at once"
         return Contradiction("replica_batch", f"{wrong}; leave one of the two out")
+    return None
+
+
+def _objective_contradiction(run: Run) -> Contradiction | None:
+    if not learned_covariance(run.objective):
+        for field in ("bottleneck_dim", "initial_scale"):
+            if getattr(run.objective, field, UNSET):
+                wrong = f"{field}: it is for a `covariance` that is learned, and this one is 1; leave it out"
+                return Contradiction(f"objective.{field}", wrong)
     return None
 
 

@@ -29,7 +29,20 @@ from experiments.benchmarks import (
     Transfer,
     other_test_set,
 )
-from experiments.spec import Adagrad, Cceb, Ceb, Network, ObjectivePart, PgdAdversary, RmsProp, Run, Sgd, Xent
+from experiments.spec import (
+    Adagrad,
+    Cceb,
+    Ceb,
+    Network,
+    ObjectivePart,
+    PgdAdversary,
+    RmsProp,
+    Run,
+    Sgd,
+    Vib,
+    Xent,
+    learned_covariance,
+)
 
 TABLE = Path(__file__).parent / "flops.json"
 
@@ -78,9 +91,12 @@ def training_flops(run: Run, count: NetworkCount) -> float:
     """Return the floating-point operations of the training that the run does itself.
 
     An image takes a forward pass and a backward pass of twice its operations. Each step of an adversary adds a forward
-    pass, and a backward pass to the image alone. The head is left out: it is below 1%.
+    pass, and a backward pass to the image alone; each step with the marginal `vamp` its learned images. The head is
+    left out: it is below 1%.
     """
-    passes = 3 + (2 * run.adversary.steps if isinstance(run.adversary, PgdAdversary) else 0)
+    passes: float = 3 + (2 * run.adversary.steps if isinstance(run.adversary, PgdAdversary) else 0)
+    if not isinstance(run.objective, Xent) and run.objective.marginal.name == "vamp":
+        passes += (6 if isinstance(run.objective, Vib) else 3) * _components(run) / run.batch
     return 2.0 * count.macs * passes * training_images(run)
 
 
@@ -112,13 +128,27 @@ def images_per_epoch(run: Run) -> int:
 
 
 def head_parameters(run: Run, count: NetworkCount) -> tuple[int, int]:
-    """Return the parameters of the classifier with the backward encoder, and those of the marginal."""
-    classes = datasets.info(run.data.name).classes
-    linear = 0 if isinstance(run.objective, Cceb) else (count.z_dim + 1) * classes
-    backward = (classes + 1) * count.z_dim if isinstance(run.objective, Ceb | Cceb | ObjectivePart) else 0
-    if isinstance(run.objective, Xent):
+    """Return the parameters of the head without the marginal, and those of the marginal; one of one's own counts as
+    none, since nothing is known of it."""
+    info, objective = datasets.info(run.data.name), run.objective
+    covariance = learned_covariance(objective)
+    z_dim = getattr(objective, "bottleneck_dim", UNSET) or count.z_dim
+    linear = 0 if isinstance(objective, Cceb) else (z_dim + 1) * info.classes
+    backward = (info.classes + 1) * z_dim if isinstance(objective, Ceb | Cceb | ObjectivePart) else 0
+    encoder = 0
+    if covariance:
+        scales = z_dim if covariance == "diagonal" else z_dim * (z_dim + 1) // 2
+        encoder, backward = (count.z_dim + 1) * (z_dim + scales), 2 * backward
+    if isinstance(objective, Xent):
         return linear, 0
-    return linear + backward, (run.objective.marginal.components or 2 * classes) * (count.z_dim + 1)
+    values = {"diagonal_mixture": 2 * z_dim + 1, "vamp": info.channels * info.size**2}
+    marginal = 0 if objective.marginal.own else _components(run) * values.get(objective.marginal.name or "", z_dim + 1)
+    return linear + encoder + backward, marginal
+
+
+def _components(run: Run) -> int:
+    assert not isinstance(run.objective, Xent)
+    return run.objective.marginal.components or 2 * datasets.info(run.data.name).classes
 
 
 def checkpoint_bytes(run: Run, count: NetworkCount) -> int:

@@ -54,6 +54,7 @@ from experiments.spec import (
     SmallCnn,
     TrivialAugment,
     Xent,
+    learned_covariance,
 )
 
 VERSIONS: dict[str, int] = {
@@ -125,6 +126,11 @@ VERSIONS: dict[str, int] = {
     "head.consistent": 1,
     "head.backward_encoder": 1,
     "head.marginal": 1,
+    "head.encoder_diagonal": 1,
+    "head.encoder_full": 1,
+    "head.backward_encoder_diagonal": 1,
+    "head.marginal_diagonal_mixture": 1,
+    "head.marginal_vamp": 1,
     # Training.
     "objective.xent": 1,
     "objective.vib": 1,
@@ -398,18 +404,33 @@ def _imported(run: Run) -> set[str]:
 
 def _classifier(run: Run) -> set[str]:
     """Return the parts that make logits of images."""
-    parts = {f"network.{_tag(run.network)}", "head.normalise"}
+    parts = {f"network.{_tag(run.network)}", "head.normalise"} | _encoder(run)
     if isinstance(run.network, LibraryNetwork) and run.network.input_size:
         parts.add("network.resize")
     return parts | (
-        {"head.consistent", "head.backward_encoder"} if isinstance(run.objective, Cceb) else {"head.linear"}
+        {"head.consistent", *_backward_encoder(run)} if isinstance(run.objective, Cceb) else {"head.linear"}
     )
 
 
 def _densities(run: Run) -> set[str]:
     """Return the parts that make log densities of z."""
-    parts = set() if isinstance(run.objective, Xent) else {"head.marginal"}
-    return parts | ({"head.backward_encoder"} if isinstance(run.objective, Ceb | Cceb | ObjectivePart) else set())
+    objective = run.objective
+    if isinstance(objective, Xent):
+        return set()
+    marginal = objective.marginal
+    parts = {f"head.marginal_{marginal.name}" if marginal.name not in (UNSET, "mixture") else "head.marginal"}
+    parts = (set() if marginal.own else parts) | _encoder(run)
+    return parts | (_backward_encoder(run) if isinstance(objective, Ceb | Cceb | ObjectivePart) else set())
+
+
+def _encoder(run: Run) -> set[str]:
+    covariance = learned_covariance(run.objective)
+    return {f"head.encoder_{covariance}"} if covariance else set()
+
+
+def _backward_encoder(run: Run) -> set[str]:
+    learned = {"head.backward_encoder_diagonal"} if learned_covariance(run.objective) else set()
+    return {"head.backward_encoder"} | learned
 
 
 def _images(data: Data, *, augmented: bool) -> set[str]:

@@ -43,6 +43,8 @@ class Section(Struct, frozen=True, forbid_unknown_fields=True, tag_field="name")
 # --- parts of one's own ---
 
 Scalar = bool | int | float | str | None
+OWN = "own"
+"""The field of a section without a tag that holds a part in the place of all others."""
 
 
 class Part(Section, frozen=True, tag="part", rename={"origin": "from"}, kw_only=True):
@@ -288,19 +290,50 @@ class GatedJumpStart(Section, frozen=True, tag="gated"):
 JumpStart = NoJumpStart | GammaJumpStart | GatedJumpStart
 
 
+class MarginalPart(Part, frozen=True, tag="part", kw_only=True):
+    """A marginal of one's own: a function or module from z (B, Z) to log m(z) (B,). A module learns as the mixture
+    does."""
+
+    marginal_lr: Positive = 1e-2
+    """Constant but for the drops of `schedule`."""
+
+
 class Marginal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """m(z): a learned mixture of unit-variance Gaussians with learned weights.
+    """m(z): a mixture of Gaussians that is learned.
 
     Its own Adam trains it from step 0, by maximum likelihood of the sampled z. For ceb and cceb it only measures
     the rate and sends no gradient to the model; for vib the rate is part of the objective and its gradient goes
     to the encoder.
+
+    `mixture`: unit variances, learned means and weights. `diagonal_mixture`: learned variances too, one for each
+    dimension. `vamp` (Tomczak & Welling, 2018): the mean over e(z|u) of learned images u, `components` of them, seen by
+    the network in evaluation mode.
     """
 
+    KINDS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        name: {"components": None, "marginal_lr": 1e-2} for name in ("mixture", "diagonal_mixture", "vamp")
+    }
+
+    name: Annotated[Literal["mixture", "diagonal_mixture", "vamp"], Meta(extra={"absent": "mixture"})] | UnsetType = (
+        UNSET
+    )
+    """Unset: `mixture`."""
     components: Count | None = None
     """Gaussians in the mixture; null: two per class. With one per class it depends on the seed whether two classes
     end up sharing one, which adds up to a nat to the rate."""
     marginal_lr: Positive = 1e-2
     """Constant but for the drops of `schedule`."""
+    own: MarginalPart | UnsetType = UNSET
+    """A marginal of one's own in the place of all other fields; in a matrix `marginal: {from: …}`."""
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the marginal's optimiser."""
+        return self.own.marginal_lr if self.own else self.marginal_lr
+
+
+BottleneckDim = Count | UnsetType
+InitialScale = Annotated[float, Meta(gt=0, extra={"absent": 1.0})] | UnsetType
 
 
 class Xent(Section, frozen=True, tag="xent"):
@@ -313,6 +346,14 @@ class Vib(Section, frozen=True, tag="vib"):
     rho: Rho
     jump_start: JumpStart = NoJumpStart()
     marginal: Marginal = Marginal()
+    covariance: Annotated[Literal["unit", "diagonal", "full"], Meta(extra={"absent": "unit"})] | UnsetType = UNSET
+    """The covariance of e(z|x). Unset: `unit`, as in the papers. `diagonal` (Alemi et al., 2017) and `full`: a function
+    of the image. The mean is then a dense layer of the network's features, and so is the standard deviation (of `full`
+    the Cholesky factor), its positive numbers softplus of that layer."""
+    bottleneck_dim: BottleneckDim = UNSET
+    """Dimensions of z where the covariance is not `unit`. Unset: as many as the network has features."""
+    initial_scale: InitialScale = UNSET
+    """The standard deviation that e(z|x) begins with, for every image. Unset: 1."""
 
 
 class Ceb(Section, frozen=True, tag="ceb"):
@@ -321,6 +362,11 @@ class Ceb(Section, frozen=True, tag="ceb"):
     rho: Rho
     jump_start: JumpStart = NoJumpStart()
     marginal: Marginal = Marginal()
+    covariance: Annotated[Literal["unit", "diagonal"], Meta(extra={"absent": "unit"})] | UnsetType = UNSET
+    """As for `vib`; with `diagonal` b(z|y) has a learned variance for each class and dimension too."""
+    bottleneck_dim: BottleneckDim = UNSET
+    initial_scale: InitialScale = UNSET
+    """The standard deviation that e(z|x) and b(z|y) begin with. Unset: 1."""
 
 
 class Cceb(Section, frozen=True, tag="cceb"):
@@ -329,6 +375,16 @@ class Cceb(Section, frozen=True, tag="cceb"):
     rho: Rho
     jump_start: JumpStart = NoJumpStart()
     marginal: Marginal = Marginal()
+    covariance: Annotated[Literal["unit", "diagonal"], Meta(extra={"absent": "unit"})] | UnsetType = UNSET
+    """As for `ceb`."""
+    bottleneck_dim: BottleneckDim = UNSET
+    initial_scale: InitialScale = UNSET
+
+
+def learned_covariance(objective: object) -> Literal["diagonal", "full"] | None:
+    """Return the form of the covariance that an objective's encoder learns, None if it is 1."""
+    covariance = getattr(objective, "covariance", UNSET)
+    return covariance if covariance in ("diagonal", "full") else None
 
 
 class ObjectivePart(Part, frozen=True, tag="part", kw_only=True):

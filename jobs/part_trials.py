@@ -15,7 +15,7 @@ REQUEST, ANSWERS = "request.json", "answers.jsonl"
 """Two files in the folder that holds the parts' sources."""
 
 
-ROLES = frozenset({"objective", "optimiser", "schedule", "augment", "benchmark", "loss"})
+ROLES = frozenset({"objective", "marginal", "optimiser", "schedule", "augment", "benchmark", "loss"})
 """The kinds of parts that are tried; networks are counted."""
 
 
@@ -66,6 +66,10 @@ def trials(runs: Iterable[tuple[Run, Iterable[AnyBenchmark]]]) -> Iterator[Trial
         for role in sorted(_by_role(run).keys() & ROLES):
             if role == "augment":
                 yield Trial(role, structs.replace(small, data=structs.replace(small.data, augment=run.data.augment)))
+            elif role == "marginal":
+                assert not isinstance(run.objective, Xent)
+                objective = Vib(rho=1.0, marginal=run.objective.marginal)
+                yield Trial(role, structs.replace(small, objective=objective))
             else:
                 yield Trial(role, structs.replace(small, **{role: getattr(run, role)}))
         for benchmark in benchmarks:

@@ -24,6 +24,7 @@ class PartRole(StrEnum):
 
     network = "network"
     objective = "objective"
+    marginal = "marginal"
     optimiser = "optimiser"
     schedule = "schedule"
     data = "data"

@@ -15,6 +15,7 @@ GUIDE = Path(experiments.__file__).parent / "PARTS.md"
 HEADINGS = {
     "network": "A network",
     "objective": "An objective",
+    "marginal": "A marginal",
     "optimiser": "An optimiser",
     "schedule": "A schedule",
     "data": "A data set",
@@ -26,6 +27,7 @@ HEADINGS = {
 _PLACES = {
     "augment": "data: {{name: cifar10, augment: {}}}",
     "benchmark": "evaluate: [clean, {}]",
+    "marginal": "objective: {{name: vib, rho: 1, marginal: {}}}",
     "loss": "evaluate: [clean, pgd: {{norm: linf, eps: 8/255, loss: {}}}]",
 }
 """Where a matrix names a part, if not in a section called as its kind."""

@@ -13,18 +13,16 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from experiments import own_dataset
 from experiments.benchmarks import AnyBenchmark
 from experiments.errors import Fault, expected
-from experiments.matrix.spec_fields import FROM, OWN, TAG, Path, Schema, read_assignments, schema
+from experiments.matrix.spec_fields import FROM, TAG, Path, Schema, read_assignments, schema
 from experiments.matrix.yaml_nodes import fault_at
 from experiments.own_parts.kinds import PART_KINDS
 from experiments.own_parts.read import OwnPart, ReferenceFault, is_reference, read_part
-from experiments.spec import Part, Run
+from experiments.spec import OWN, Part, Run
 
 BENCHMARK: Path = ("benchmark",)
 """The path of a benchmark among parts: it is in no section of a run."""
 DATA: Path = ("data",)
 """The section whose part is a name: that of the data set that it reads."""
-SCHEDULE: Path = ("schedule",)
-"""The section whose built-in kinds have no tag, and whose part is a field among theirs."""
 LOSS = "loss"
 """The parameter of an attack that may be a part."""
 
@@ -83,7 +81,9 @@ class OwnParts:
             return values
         spec = part.spec({name: value for name, value in values.items() if name != TAG})
         builtins = dict(msgspec.to_builtins(spec))
-        return {OWN: builtins} if path == SCHEDULE else builtins
+        kinds = schema(Run).sections[path].kinds.values() if path in schema(Run).sections else ()
+        # The built-in kinds of some sections have no tag, and a part is a field among theirs.
+        return {OWN: builtins} if any(OWN in kind.__struct_fields__ for kind in kinds) else builtins
 
 
 def read(sections: Mapping[str, Node], folder: FilePath, faults: list[Fault]) -> OwnParts:

@@ -25,12 +25,10 @@ from experiments.errors import Fault, expected
 from experiments.matrix import yaml_nodes
 from experiments.matrix.field_hints import field_hint, value_hint
 from experiments.matrix.yaml_nodes import fault_at
-from experiments.spec import Part, Run
+from experiments.spec import OWN, Part, Run
 
 Path = tuple[str, ...]
 TAG = "name"
-OWN = "own"
-"""The field of a section without a tag that holds a part in the place of all others."""
 FROM = "from"
 """The key that chooses a part of one's own, as `name` a built-in kind."""
 
@@ -262,6 +260,8 @@ def _convert(raw: object, kind: Any) -> Any:
 def flatten(value: Struct, prefix: Path = (), *, unset: bool = False) -> Iterator[tuple[Path, Any]]:
     """Yield the leaves of a struct value, tags included; with `unset` also those that are unset."""
     names: Iterable[str] = value.__struct_fields__
+    if OWN in names and getattr(value, OWN):
+        names = [OWN]
     if isinstance(value, Part):
         yield (*prefix, TAG), value.origin
         yield from (((*prefix, name), item) for name, item in value.fields.items())

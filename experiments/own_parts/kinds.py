@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from experiments.benchmarks import BenchmarkPart
-from experiments.spec import ObjectivePart, Part, SchedulePart
+from experiments.spec import MarginalPart, ObjectivePart, Part, SchedulePart
 
 
 class PartKind(NamedTuple):
@@ -20,6 +20,7 @@ class PartKind(NamedTuple):
 PART_KINDS = {
     "network": PartKind(("image",)),
     "objective": PartKind(("model", "f", "z", "y", "gamma"), ObjectivePart),
+    "marginal": PartKind(("z_dim", "classes"), MarginalPart),
     "optimiser": PartKind(("parameters",)),
     "schedule": PartKind(("progress",), SchedulePart),
     "augment": PartKind(("images", "rng")),

@@ -97,6 +97,13 @@ def _objective(trial: Trial) -> None:
     terms.loss.backward()  # type: ignore[no-untyped-call]
 
 
+def _marginal(trial: Trial) -> None:
+    _, x_BCHW, _ = _images(trial)
+    model = build(trial.run)
+    z_BZ = model.encode(x_BCHW)
+    (model.log_marginal(z_BZ) + model.log_marginal_alone(z_BZ)).sum().backward()  # type: ignore[no-untyped-call]
+
+
 def _optimiser(trial: Trial) -> None:
     _, x_BCHW, _ = _images(trial)
     model = build(trial.run)
@@ -132,6 +139,7 @@ def _loss(trial: Trial) -> None:
 
 _TRIALS: dict[str, Callable[[Trial], None]] = {
     "objective": _objective,
+    "marginal": _marginal,
     "optimiser": _optimiser,
     "schedule": _schedule,
     "augment": _augment,

@@ -27,11 +27,17 @@ def training_precision(run: Run, device: str) -> Iterator[None]:
 
 
 def encode(model: CebModel, run: Run, x_BCHW: Tensor) -> Tensor:
-    """Return the mean encoding as it is computed in training: the network under bf16 autocast if the run says so. The
-    encoding, and so the head and the loss, is in the parameters' precision."""
+    """Return the mean encoding as it is computed in training."""
+    return model.mean_of(encoding(model, run, x_BCHW))
+
+
+def encoding(model: CebModel, run: Run, x_BCHW: Tensor) -> Tensor:
+    """Return the parameters of e(z|x) as they are computed in training: the network under bf16 autocast if the run says
+    so. The encoding, and so the head and the loss, is in the parameters' precision."""
     if run.precision != "bf16":
-        return model.encode(x_BCHW)
+        return model(x_BCHW)  # type: ignore[no-any-return]
     # No cache of rounded weights: it lives until the outermost autocast context ends, and with the whole of training
     # inside one (`arithmetic`) every step would see the weights of the first.
     with torch.autocast(x_BCHW.device.type, torch.bfloat16, cache_enabled=False):
-        return model.encode(x_BCHW)
+        features_BF = model.features(x_BCHW)
+    return model.encoding_of(features_BF)

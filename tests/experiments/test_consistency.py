@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,20 @@ from experiments.matrix.load import load
 from experiments.spec import AutoAugment, Data, Run
 
 BASE = "{data: imagenet, network: {name: resnet, depth: 50}, objective: xent, optimiser: adam, epochs: 1, batch: 8}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "message"),
+    [
+        ("vib", "bottleneck_dim: 3", "bottleneck_dim: it is for a `covariance` that is learned, and this one is 1"),
+        ("ceb", "initial_scale: 0.5", "initial_scale: it is for a `covariance` that is learned, and this one is 1"),
+        ("ceb", "covariance: full", "covariance"),
+        ("xent", "covariance: full", "rho"),
+    ],
+)
+def test_a_field_of_a_learned_covariance_needs_one(matrix, kind: str, fields: str, message: str) -> None:
+    with pytest.raises(MatrixError, match=re.escape(message)):
+        matrix(f"grids: [{{data: digits, network: small_cnn, objective: {{name: {kind}, rho: 1, {fields}}}}}]")
 
 
 @pytest.fixture

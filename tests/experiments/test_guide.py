@@ -23,7 +23,7 @@ base:
   schedule: parts.py:triangle
   epochs: 12
   batch: 64
-grids: [{objective: {from: parts.py:free_ceb, rho: 1, free_nats: 0.1}}]
+grids: [{objective: {from: parts.py:free_ceb, rho: 1, free_nats: 0.1, marginal: {from: parts.py:normal, std: 2}}}]
 evaluate:
   - clean
   - information
@@ -39,7 +39,8 @@ def test_a_part_is_short(name: str) -> None:
 
 def test_a_study_of_ones_own(tmp_path: Path) -> None:
     assert PARTS.keys() == {
-        "network", "objective", "data set", "benchmark", "attack loss", "optimiser", "schedule", "augmentation",
+        "network", "objective", "marginal", "data set", "benchmark", "attack loss", "optimiser", "schedule",
+        "augmentation",
     }  # fmt: skip
     (tmp_path / "study.yaml").write_text(STUDY)
     (tmp_path / "parts.py").write_text("\n".join(PARTS.values()))

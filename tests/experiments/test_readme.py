@@ -46,10 +46,11 @@ def test_the_fragments_of_recipes_make_a_run(tmp_path: Path) -> None:
         data = "" if "data:" in fragment else " data: cifar10\n"
         optimiser = "" if "optimiser:" in fragment else " optimiser: adam\n"
         indented = "".join(f" {line}\n" for line in fragment.splitlines())
-        base = f"base:\n network: small_cnn\n epochs: 9\n batch: 8\n{data}{optimiser}{indented}"
-        path.write_text(f"{base}grids: [{{objective: xent}}]")
+        objective = "" if "objective:" in fragment else " objective: xent\n"
+        base = f"base:\n network: small_cnn\n epochs: 9\n batch: 8\n{data}{optimiser}{objective}{indented}"
+        path.write_text(f"{base}grids: [{{seed: 0}}]")
         assert len(load(path).runs) == 1
-    assert len(fragments) == 3
+    assert len(fragments) == 4
 
 
 def test_every_matrix_is_listed_with_its_runs() -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import cache
 
 import torch
-from msgspec import structs
+from msgspec import UNSET, structs
 from torch import nn
 
 from experiments import datasets, spec
@@ -17,8 +17,9 @@ from jobs.engine import randomness
 from jobs.engine.models.backward_encoder import BackwardEncoder
 from jobs.engine.models.ceb import CebModel
 from jobs.engine.models.classifiers import ConsistentClassifier, LinearClassifier
+from jobs.engine.models.encoder import DiagonalEncoder, FullEncoder
 from jobs.engine.models.library_networks import LibraryNetwork, normalisation
-from jobs.engine.models.marginal import MixtureMarginal
+from jobs.engine.models.marginal import DensityMarginal, MixtureMarginal, OwnMarginal, VampMarginal
 from jobs.engine.models.own import own_network, own_without_weights
 from jobs.engine.models.probe import probe_z_dim
 from jobs.engine.models.resnet import ResNet
@@ -36,19 +37,25 @@ def build(run: spec.Run) -> CebModel:
     info = datasets.info(run.data.name)
     with _seeded(run.seed, "network"):
         network = _network(run.network, info)
-    width = z_dim(run)
-    backward_encoder, marginal = None, None
-    if isinstance(run.objective, spec.Ceb | spec.Cceb | spec.ObjectivePart):
+    width, objective = z_dim(run), run.objective
+    encoder, backward_encoder, marginal = None, None, None
+    covariance = spec.learned_covariance(objective)
+    initial_scale = (getattr(objective, "initial_scale", UNSET) or 1.0) if covariance else None
+    if covariance:
+        with _seeded(run.seed, "encoder"):
+            kind = DiagonalEncoder if covariance == "diagonal" else FullEncoder
+            encoder = kind(features_dim(run), width, initial_scale or 1.0)
+    if isinstance(objective, spec.Ceb | spec.Cceb | spec.ObjectivePart):
         with _seeded(run.seed, "backward_encoder"):
-            backward_encoder = BackwardEncoder(info.classes, width)
-    if not isinstance(run.objective, spec.Xent):
+            backward_encoder = BackwardEncoder(info.classes, width, initial_scale)
+    if not isinstance(objective, spec.Xent):
         with _seeded(run.seed, "marginal"):
-            marginal = MixtureMarginal(run.objective.marginal.components or 2 * info.classes, width)
+            marginal = _marginal(objective.marginal, info, width)
     with _seeded(run.seed, "classifier"):
-        consistent = isinstance(run.objective, spec.Cceb)
+        consistent = isinstance(objective, spec.Cceb)
         classifier = ConsistentClassifier(info.classes) if consistent else LinearClassifier(width, info.classes)
     mean, std = normalisation(run.network, info)
-    model = CebModel(mean, std, network, classifier, backward_encoder, marginal)
+    model = CebModel(mean, std, network, classifier, backward_encoder, marginal, encoder)
     return model.double() if run.precision == "fp64" else model
 
 
@@ -67,8 +74,23 @@ def _network(network: spec.Network, info: DatasetInfo) -> nn.Module:
             return own_network(network, info)
 
 
+def _marginal(marginal: spec.Marginal, info: DatasetInfo, width: int) -> DensityMarginal | VampMarginal:
+    if marginal.own:
+        return OwnMarginal(marginal.own, width, info.classes)
+    components = marginal.components or 2 * info.classes
+    if marginal.name == "vamp":
+        return VampMarginal(components, info.channels, info.size)
+    return MixtureMarginal(components, width, diagonal=marginal.name == "diagonal_mixture")
+
+
 def z_dim(run: spec.Run) -> int:
-    """Return the dimensions of z. Those of a library's network or of one's own are measured on one without weights."""
+    """Return the dimensions of z."""
+    return getattr(run.objective, "bottleneck_dim", UNSET) or features_dim(run)
+
+
+def features_dim(run: spec.Run) -> int:
+    """Return the number of the network's features. That of a library's network or of one's own is measured on one
+    without weights."""
     network = run.network
     match network:
         case spec.SmallCnn():

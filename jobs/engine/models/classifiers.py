@@ -33,7 +33,7 @@ class ConsistentClassifier(nn.Module):
         floored_K = counts_K.double().clamp(min=0.5)
         self.log_prior_K.copy_((floored_K / floored_K.sum()).log())
 
-    def forward(self, z_BZ: Tensor, means_KZ: Tensor) -> Tensor:
-        """Return logits of shape (B, K) for the backward encoder's means: log b(z|y) + log p(y) up to log N(z | 0, I),
-        which is the same for every class and would only cost digits."""
-        return z_BZ @ means_KZ.T - 0.5 * means_KZ.square().sum(dim=1) + self.log_prior_K
+    def forward(self, relative_BK: Tensor) -> Tensor:
+        """Return logits of shape (B, K) for the backward encoder's `relative_log_probs`: log b(z|y) + log p(y) up to
+        what is the same for every class."""
+        return relative_BK + self.log_prior_K

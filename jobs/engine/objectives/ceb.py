@@ -18,10 +18,10 @@ from jobs.engine.models import CebModel
 from jobs.engine.objectives.terms import Objective, Terms
 
 
-def loss(model: CebModel, f_BZ: Tensor, z_BZ: Tensor, y_B: Tensor, gamma: float) -> Terms:
-    """Return the terms at z = f + eps, reparameterised: gradients flow through z into f, c and b."""
+def loss(model: CebModel, encoding_BP: Tensor, z_BZ: Tensor, y_B: Tensor, gamma: float) -> Terms:
+    """Return the terms at z = f + S eps, reparameterised: gradients flow through z into f, S, c and b."""
     conditional_entropy = cross_entropy(model.logits(z_BZ), y_B)
-    log_encoder_B = model.log_encoder(z_BZ, f_BZ)
+    log_encoder_B = model.log_encoder(z_BZ, encoding_BP)
     residual_information = (log_encoder_B - model.log_backward_encoder(z_BZ, y_B)).mean()
     log_marginal_B = model.log_marginal_alone(z_BZ)
     rate = (log_encoder_B - log_marginal_B).detach().mean()

@@ -39,7 +39,7 @@ class Terms:
 
 
 LossFunction = Callable[[CebModel, Tensor, Tensor, Tensor, float], Terms]
-"""(model, f_BZ, z_BZ, y_B, gamma) -> Terms."""
+"""(model, encoding_BP, z_BZ, y_B, gamma) -> Terms, for P parameters of e(z|x), the mean f(x) first."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,6 @@ class Objective:
 
     loss: LossFunction
     noisy: bool
-    """True if z = f(x) + eps in training; else z = f(x)."""
+    """True if z is drawn from e(z|x) in training; else z = f(x)."""
     gamma_of: Callable[[float], float]
     rho_of: Callable[[float], float]

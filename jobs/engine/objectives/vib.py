@@ -20,10 +20,10 @@ from jobs.engine.models import CebModel
 from jobs.engine.objectives.terms import Objective, Terms
 
 
-def loss(model: CebModel, f_BZ: Tensor, z_BZ: Tensor, y_B: Tensor, gamma: float) -> Terms:
-    """Return the terms at z = f + eps, reparameterised: gradients flow through z into f and c."""
+def loss(model: CebModel, encoding_BP: Tensor, z_BZ: Tensor, y_B: Tensor, gamma: float) -> Terms:
+    """Return the terms at z = f + S eps, reparameterised: gradients flow through z into f, S and c."""
     conditional_entropy = cross_entropy(model.logits(z_BZ), y_B)
-    rate = (model.log_encoder(z_BZ, f_BZ) - model.log_marginal(z_BZ)).mean()
+    rate = (model.log_encoder(z_BZ, encoding_BP) - model.log_marginal(z_BZ)).mean()
     return Terms(conditional_entropy + gamma * rate, conditional_entropy, rate=rate)
 
 

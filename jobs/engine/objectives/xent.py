@@ -11,7 +11,7 @@ from jobs.engine.models import CebModel
 from jobs.engine.objectives.terms import Objective, Terms
 
 
-def loss(model: CebModel, f_BZ: Tensor, z_BZ: Tensor, y_B: Tensor, gamma: float) -> Terms:
+def loss(model: CebModel, encoding_BP: Tensor, z_BZ: Tensor, y_B: Tensor, gamma: float) -> Terms:
     """Return the terms at z = f(x); gamma is unused."""
     logits_BK = model.logits(z_BZ)
     conditional_entropy = cross_entropy(logits_BK, y_B)

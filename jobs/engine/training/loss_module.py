@@ -1,4 +1,5 @@
-"""The losses of one part of a batch. Shapes: B images, C channels, H by W pixels, Z dimensions of z."""
+"""The losses of one part of a batch. Shapes: B images, C channels, H by W pixels, Z dimensions of z, P parameters of
+e(z|x)."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from jobs.engine import objectives
 from jobs.engine.execution import to_memory_format
 from jobs.engine.models import CebModel
 from jobs.engine.objectives import Terms
-from jobs.engine.precision import encode
+from jobs.engine.precision import encoding
 
 
 class LossModule(nn.Module):
@@ -31,9 +32,10 @@ class LossModule(nn.Module):
         Both are over these images; the training accuracy is over their mean encodings, the others over z.
         """
         run, model = self.run, self.model
-        f_BZ = encode(model, run, to_memory_format(x_BCHW, run, self.execution))
-        z_BZ = f_BZ + noise_BZ if self.objective.noisy else f_BZ
-        terms = self.objective.loss(model, f_BZ, z_BZ, y_B, gamma)
+        encoding_BP = encoding(model, run, to_memory_format(x_BCHW, run, self.execution))
+        f_BZ = model.mean_of(encoding_BP)
+        z_BZ = model.sample(encoding_BP, noise_BZ) if self.objective.noisy else f_BZ
+        terms = self.objective.loss(model, encoding_BP, z_BZ, y_B, gamma)
         with torch.no_grad():
             logits_BK = model.logits(f_BZ) if terms.mean_logits_BK is None else terms.mean_logits_BK
             accuracy = _share_right(logits_BK.argmax(dim=1), y_B).to(f_BZ.dtype).mean()

@@ -14,7 +14,6 @@ from torch.optim import Optimizer
 from experiments import spec
 from jobs import own_parts
 from jobs.engine.models import CebModel
-from jobs.engine.models.marginal import MixtureMarginal
 from jobs.engine.training.rmsprop_tensorflow import RmsPropTensorFlow
 from jobs.own_parts import PartError
 
@@ -103,7 +102,7 @@ def _implementation(made: type[Optimizer], update: Update) -> dict[str, bool]:
     return {"foreach": update != "for-loop"} if "foreach" in parameters else {}
 
 
-def build_marginal(lr: float, marginal: MixtureMarginal, update: Update = "fused") -> Optimizer:
+def build_marginal(lr: float, marginal: nn.Module, update: Update = "fused") -> Optimizer:
     """Return the marginal's own optimiser: Adam without decay."""
     return torch.optim.Adam(marginal.parameters(), lr=lr, fused=update == "fused", foreach=update == "foreach")
 

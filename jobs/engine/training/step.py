@@ -52,7 +52,7 @@ def scheduled_values(state: TrainState, sampler: EpochSampler) -> ScheduledValue
     gamma = schedules.gamma(
         objective, run.objective.rho, run.objective.jump_start, state.step, sampler.steps_per_epoch, state.passed_step
     )
-    return ScheduledValues(lr, run.objective.marginal.marginal_lr * declined, gamma, objective.rho_of(gamma))
+    return ScheduledValues(lr, run.objective.marginal.lr * declined, gamma, objective.rho_of(gamma))
 
 
 def train_step(

@@ -90,10 +90,10 @@ def initial_state(
         synchronise(model, device)
     compile_network(model, execution)
     marginal_optimiser = None
-    if model.marginal is not None and not isinstance(run.objective, spec.Xent):
-        marginal_optimiser = optimisers.build_marginal(
-            run.objective.marginal.marginal_lr, model.marginal, execution.update
-        )
+    # One of one's own may have nothing to learn.
+    if model.marginal is not None and any(True for _ in model.marginal.parameters()):
+        assert not isinstance(run.objective, spec.Xent)
+        marginal_optimiser = optimisers.build_marginal(run.objective.marginal.lr, model.marginal, execution.update)
     replica = group.replicate(LossModule(run, model, execution))
     optimiser = optimisers.build(run.optimiser, model, execution.update, only_kernels=run.decayed == "kernels")
     base_lr = optimiser.param_groups[0]["lr"] if isinstance(run.optimiser, spec.Part) else run.optimiser.lr

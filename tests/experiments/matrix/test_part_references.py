@@ -9,7 +9,7 @@ import pytest
 
 from experiments.benchmarks import AnyBenchmark, full_column, measures
 from experiments.errors import InputError, MatrixError
-from experiments.identity import run_id
+from experiments.identity import canonical, run_id
 from experiments.matrix import selection
 from experiments.matrix.load import load
 from experiments.matrix.planned_run import Matrix
@@ -27,6 +27,7 @@ def noise(model, images, labels, rng, std: float, steps: float = 1.5): pass
 def both(model, images, labels, rng) -> "dict[Literal['low', 'high'], Tensor]": pass
 def clean(model, images, labels, rng): pass
 def gap(logits, labels, k: float = 1): pass
+def prior(z_dim, classes, std: float = 1.0): pass
 def free_vib(model, f, z, y, gamma, *fields): pass
 def late(model, images, labels, rng, only: str): pass
 '''
@@ -78,6 +79,23 @@ def test_it_is_a_value_of_an_axis_beside_built_in_kinds(expand: Load) -> None:
     assert (objective.rho, objective.fields) == (3.0, {"free_nats": 0.1, "patch": 1})
 
 
+def test_a_marginal_is_built_in_or_ones_own(expand: Load) -> None:
+    matrix = expand(
+        "grids: [{objective: vib, rho: 1, marginal: [mixture, vamp, {name: diagonal_mixture, components: 3}, "
+        "{from: parts.py:prior, std: 2, marginal_lr: 0.1}]}]"
+    )
+    assert names(matrix) == [
+        "vib rho=1 components=None marginal_lr=0.01",
+        "vib rho=1 marginal=vamp components=None marginal_lr=0.01",
+        "vib rho=1 marginal=diagonal_mixture components=3 marginal_lr=0.01",
+        "vib rho=1 marginal=parts.py:prior marginal_lr=0.1",
+    ]
+    *_, own = (planned.run.objective.marginal for planned in matrix.runs)  # type: ignore[union-attr]
+    assert own.own and own.own.fields == {"std": 2.0} and own.lr == 0.1
+    assert len(matrix.select("std = 2").runs) == len(matrix.select("marginal = vamp").runs) == 1
+    assert b'"marginal":{"components":null,"marginal_lr":0.01}' in canonical(matrix.runs[0].run)
+
+
 def test_a_built_in_field_keeps_its_short_name(expand: Load) -> None:
     # `patch` is a field of two parts, `width` one of a part and of small_cnn.
     matrix = expand(
@@ -121,7 +139,7 @@ def test_its_source_is_part_of_the_identity_and_its_folder_is_not(expand: Load, 
         ("grids: [{network: {from: parts.py:mlp}}]", "2:26", "network.width is missing"),
         ("grids: [{network: {from: parts.py:mlp, width: 2, patch: 1}}]", "2:50", "unknown field 'patch'"),
         ("grids: [{network: small_cnn, width: 1.5}, {network: parts.py:Vit}]", "2:37", "width: expected a whole"),
-        ("grids: [{objective: {from: parts.py:free_vib}}]", "2:28", r"parts\.py:12: free_vib takes \*fields"),
+        ("grids: [{objective: {from: parts.py:free_vib}}]", "2:28", r"parts\.py:13: free_vib takes \*fields"),
         ("grids: [{adversary: {from: parts.py:Vit}}]", "2:28", "adversary: no part of one's own can be used here"),
     ],
 )  # fmt: skip

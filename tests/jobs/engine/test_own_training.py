@@ -46,6 +46,18 @@ def sgd(parameters, lr: float = 0.01, momentum: float = 0.9):
 def two_rates(parameters, lr: float = 0.01):
     first, *others = [p for group in parameters for p in group["params"]]
     return SGD([{"params": [first]}, {"params": others, "lr": lr / 10}], lr=lr)
+class mixture(nn.Module):
+    def __init__(self, z_dim, classes, scale: float = 1.0):
+        super().__init__()
+        self.means = nn.Parameter(scale * torch.randn(2 * classes, z_dim) * z_dim**-0.5)
+        self.logits = nn.Parameter(torch.zeros(2 * classes))
+    def forward(self, z):
+        log_probs = torch.distributions.Normal(self.means, 1.0).log_prob(z[:, None]).sum(dim=2)
+        return (log_probs + self.logits.log_softmax(dim=0)).logsumexp(dim=1)
+def normal(z_dim, classes, std: float = 1.0):
+    return lambda z: torch.distributions.Normal(0, std).log_prob(z).sum(dim=1)
+def per_dimension(z_dim, classes): return torch.distributions.Normal(0.0, 1.0).log_prob
+def no_marginal(z_dim, classes): return z_dim
 def no_optimiser(parameters): return list(parameters)
 def cosine(progress, least: float = 0.0): return least + (1 - least) * (1 + math.cos(math.pi * progress)) / 2
 def below_zero(progress): return 0.5 - progress
@@ -95,6 +107,34 @@ def test_one_that_does_what_a_built_in_one_does_gives_its_numbers(
     ours = weights(new_attempt("ours"), change(**{field: mine}), execution=plain)
     theirs = weights(new_attempt("theirs"), change(**{field: built_in}), execution=plain)
     assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("kind", [spec.Vib, spec.Ceb])
+def test_a_mixture_of_ones_own_is_the_built_in_one(kind: Any, part: Any, change: Any, new_attempt: Any) -> None:
+    own = kind(rho=1.0, marginal=spec.Marginal(own=part("mixture", "marginal", marginal_lr=2e-2)))
+    ours = weights(new_attempt("ours"), change(objective=own))
+    theirs = weights(new_attempt("theirs"), change(objective=kind(rho=1.0, marginal=spec.Marginal(marginal_lr=2e-2))))
+    renamed = {"marginal.means_MZ": "marginal.density.means", "marginal.logits_M": "marginal.density.logits"}
+    assert_close(ours, {renamed.get(name, name): tensor for name, tensor in theirs.items()})
+
+
+def test_a_marginal_without_parameters_is_fixed(part: Any, change: Any, new_attempt: Any) -> None:
+    marginal = spec.Marginal(own=part("normal", "marginal", std=2.0))
+    ours = weights(new_attempt("fixed"), change(objective=spec.Vib(rho=0.0, marginal=marginal)))
+    assert not any(name.startswith("marginal") for name in ours)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("per_dimension", r"returns shape \(2, 4\) for z of shape \(2, 4\); expected log m\(z\) of shape \(2,\)"),
+        ("no_marginal", r"returns int; expected a function or module from z to log m\(z\)"),
+    ],
+)
+def test_a_marginal_that_is_none_is_told_what_was_expected(part: Any, change: Any, name: str, message: str) -> None:
+    with pytest.raises(PartError, match=message):
+        run = change(objective=spec.Vib(rho=0.0, marginal=spec.Marginal(own=part(name, "marginal"))))
+        build(run).log_marginal(torch.zeros(2, 4))
 
 
 def test_a_run_of_ones_own_parts_goes_on_bit_for_bit(part: Any, change: Any, new_attempt: Any) -> None:

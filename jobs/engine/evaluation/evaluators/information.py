@@ -1,6 +1,6 @@
 """The information that a code z has about its image, over z drawn from e(z|x). In nats.
 
-Shapes: B images, Z dimensions of z.
+Shapes: B images, Z dimensions of z, P parameters of e(z|x).
 """
 
 from __future__ import annotations
@@ -40,13 +40,14 @@ def evaluate_train(
 def _batch_fn(model: CebModel, samples: int, seed: int, suffix: str = "") -> BatchFn:
     @torch.no_grad()
     def measure_batch(samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Iterator[ImageValues]:
-        f_BZ = model.encode(x_BCHW)
+        encoding_BP = model(x_BCHW)
+        f_BZ = model.mean_of(encoding_BP)
         # Of xent: it draws no z, so that one value at f(x) is exact.
         if model.marginal is None:
             yield ImageValues(f"conditional_entropy{suffix}", "nats", samples_B, _conditional_entropy(model, f_BZ, y_B))
             return
         noises_BZ = (_noise(f_BZ, samples_B, seed, f"information{suffix}", number) for number in range(samples))
-        draws = [_draw(model, f_BZ, f_BZ + noise_BZ, y_B) for noise_BZ in noises_BZ]
+        draws = [_draw(model, encoding_BP, model.sample(encoding_BP, noise_BZ), y_B) for noise_BZ in noises_BZ]
         for name in draws[0]:
             mean_B = torch.stack([values[name] for values in draws]).mean(dim=0)
             yield ImageValues(f"{name}{suffix}", "nats", samples_B, mean_B)
@@ -59,9 +60,9 @@ def _noise(f_BZ: Tensor, samples_B: Tensor, seed: int, stream: str, number: int)
     return randomness.normal(seed, stream, number, to_device(samples_B, f_BZ.device), f_BZ.shape[1], f_BZ.dtype)
 
 
-def _draw(model: CebModel, f_BZ: Tensor, z_BZ: Tensor, y_B: Tensor) -> dict[str, Tensor]:
+def _draw(model: CebModel, encoding_BP: Tensor, z_BZ: Tensor, y_B: Tensor) -> dict[str, Tensor]:
     """Return the bounds at one z for each image, by name."""
-    log_e_B = model.log_encoder(z_BZ, f_BZ).double()
+    log_e_B = model.log_encoder(z_BZ, encoding_BP).double()
     values = {"rate": log_e_B - model.log_marginal(z_BZ)}
     if model.backward_encoder is not None:
         values["residual_information"] = log_e_B - model.log_backward_encoder(z_BZ, y_B)

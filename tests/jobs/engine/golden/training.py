@@ -29,7 +29,9 @@ from jobs.engine.models import CebModel, build, build_without_weights, resnet
 from jobs.engine.models.backward_encoder import BackwardEncoder
 from jobs.engine.models.ceb import Normalise
 from jobs.engine.models.classifiers import ConsistentClassifier, LinearClassifier
-from jobs.engine.models.marginal import MixtureMarginal
+from jobs.engine.models.encoder import DiagonalEncoder, Encoder, FullEncoder
+from jobs.engine.models.gaussian import relative_log_normals
+from jobs.engine.models.marginal import MixtureMarginal, VampMarginal
 from jobs.engine.precision import encode, training_precision
 from jobs.engine.training import encoder_noise, optimisers, schedules, step, stochastic_layers, sync_batch_norm
 from jobs.engine.training.epoch_sampler import EpochSampler
@@ -273,9 +275,10 @@ def _linear(room: Room) -> dict[str, Any]:
 @pin("head.consistent")
 def _consistent(room: Room) -> dict[str, Any]:
     head = ConsistentClassifier(4).double()
-    pinned = {"uniform": head(numbers(3, 5), numbers(4, 5, seed=1))}
+    relative_BK = relative_log_normals(numbers(3, 5), numbers(4, 5, seed=1))
+    pinned = {"uniform": head(relative_BK)}
     head.set_label_counts(torch.tensor([3, 0, 5, 1]))
-    return pinned | {"prior": head.log_prior_K, "logits": head(numbers(3, 5), numbers(4, 5, seed=1))}
+    return pinned | {"prior": head.log_prior_K, "logits": head(relative_BK)}
 
 
 @pin("head.backward_encoder")
@@ -302,6 +305,75 @@ def _marginal(room: Room) -> dict[str, Any]:
     head.log_prob_fixed(z_BZ).sum().backward()
     reached = [p.grad is not None and bool(p.grad.any()) for p in head.parameters()]
     return pinned | {"fixed": head.log_prob_fixed(z_BZ), "reached": reached}
+
+
+def _encoder(kind: type[Encoder], room: Room) -> dict[str, Any]:
+    with _drawn():
+        head = kind(6, 4, 0.7)  # type: ignore[call-arg]
+    pinned = {"initial": head.state_dict()}
+    for parameter in head.double().parameters():
+        parameter.data += 0.3 * numbers(*parameter.shape, seed=parameter.numel())
+    encoding_BP = head(numbers(3, 6))
+    z_BZ = head.sample(encoding_BP, numbers(3, 4, seed=1))
+    (head.log_prob(z_BZ, encoding_BP).sum() + z_BZ.square().sum()).backward()
+    log_probs_BM = head.log_probs(z_BZ, encoding_BP[:2])
+    return pinned | {
+        "z": z_BZ,
+        "log": head.log_prob(z_BZ, encoding_BP),
+        "gradients": gradients(head),
+        "all": log_probs_BM,
+    }
+
+
+pin("head.encoder_diagonal")(partial(_encoder, DiagonalEncoder))
+pin("head.encoder_full")(partial(_encoder, FullEncoder))
+
+
+@pin("head.backward_encoder_diagonal")
+def _backward_encoder_diagonal(room: Room) -> dict[str, Any]:
+    with _drawn():
+        head = BackwardEncoder(4, 5, initial_scale=0.7).double()
+    pinned = {"initial": head.state_dict()}
+    for parameter in head.parameters():
+        parameter.data += 0.3 * numbers(*parameter.shape, seed=parameter.numel())
+    log_prob_B = head.log_prob(numbers(3, 5), torch.tensor([0, 3, 1]))
+    log_prob_B.sum().backward()
+    shares_BK = numbers(3, 4, seed=4).softmax(dim=1)
+    return pinned | {
+        "log": log_prob_B,
+        "mixed": head.log_prob(numbers(3, 5), shares_BK),
+        "relative": head.relative_log_probs(numbers(3, 5)),
+        "gradients": gradients(head),
+    }
+
+
+@pin("head.marginal_diagonal_mixture")
+def _diagonal_mixture(room: Room) -> dict[str, Any]:
+    with _drawn():
+        head = MixtureMarginal(4, 5, diagonal=True).double()
+    pinned = {"initial": head.state_dict()}
+    for parameter in head.parameters():
+        parameter.data += 0.5 * numbers(*parameter.shape, seed=parameter.numel())
+    z_BZ = numbers(3, 5).requires_grad_()
+    head.log_prob(z_BZ).sum().backward()
+    return pinned | {"log": head.log_prob(z_BZ), "gradients": gradients(head), "gradient of z": z_BZ.grad}
+
+
+@pin("head.marginal_vamp", tolerance=NETWORK)
+def _vamp(room: Room) -> dict[str, Any]:
+    """Its density under each covariance, behind a network with BatchNorm, and which gradients it sends where."""
+    pinned: dict[str, Any] = {}
+    for covariance in (UNSET, "diagonal", "full"):
+        objective = spec.Vib(rho=1.0, marginal=spec.Marginal(name="vamp", components=3), covariance=covariance)
+        model = build(run_of(objective=objective, network=NORMED)).train()
+        z_BZ = numbers(4, 5)
+        (model.log_marginal(z_BZ).sum() + 2 * model.log_marginal_alone(z_BZ).sum()).backward()
+        assert isinstance(model.marginal, VampMarginal)
+        named = {"images": model.marginal.images(), "log": model.log_marginal(z_BZ), "gradients": gradients(model)}
+        statistics = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+        assert model.network.training and statistics and not any(norm.num_batches_tracked for norm in statistics)
+        pinned |= {f"{covariance or 'unit'} {name}": value for name, value in named.items()}
+    return pinned
 
 
 # --- objectives ---

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torchvision
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from experiments import datasets, spec
+from experiments import costs, datasets, spec
 from jobs.engine.models import CebModel, build
 
 WRN_28_10 = spec.WideResNet(blocks=4, width=10)
@@ -85,11 +87,24 @@ def test_width_doubles_z_and_every_layer_with_it() -> None:
         (spec.Ceb(rho=1.0), 6410 + 7040 + 12820),
         (spec.Cceb(rho=1.0), 7040 + 12820),
         (spec.Ceb(rho=1.0, marginal=spec.Marginal(components=30)), 6410 + 7040 + 30 * 641),
+        # Two dense layers 640 -> 5; two of 11 x 5; mixtures with a weight, a mean and a deviation for each dimension.
+        (
+            spec.Ceb(rho=1.0, covariance="diagonal", bottleneck_dim=5, marginal=spec.Marginal(name="diagonal_mixture")),
+            2 * 641 * 5 + 60 + 2 * 55 + 20 * 11,
+        ),
+        (
+            spec.Vib(rho=1.0, covariance="full", bottleneck_dim=5, marginal=spec.Marginal(name="vamp", components=3)),
+            641 * (5 + 15) + 60 + 3 * 3072,
+        ),
     ],
 )
-def test_what_each_objective_adds_to_the_network(objective: object, extra: int) -> None:
+def test_what_each_objective_adds_to_the_network(objective: Any, extra: int) -> None:
     model = on_meta(WRN_28_10, "cifar10", objective)
     assert parameters(model) - parameters(model.network) == extra
+    run = spec.Run(
+        data=spec.Data(name="cifar10"), network=WRN_28_10, objective=objective, optimiser=spec.Adam(), epochs=1, batch=8
+    )
+    assert sum(costs.head_parameters(run, costs.network_counts()[costs.count_key(run)])) == extra
 
 
 def test_a_dense_layer_to_z_is_an_option() -> None:

@@ -41,7 +41,7 @@ from jobs.journal.files import Journal, read
 from jobs.journal.records import Checkpointed, Metrics, Succeeded
 from jobs.paths import RunPaths
 from tests.jobs.engine.conftest import TINY
-from tests.jobs.engine.training.test_resume import assert_same
+from tests.jobs.engine.training.test_resume import VAMP, assert_same
 
 NORMED = spec.WideResNet(blocks=1, width=1, norm="batch", z_dim=4)
 TRANSFORMER = spec.Timm(
@@ -169,6 +169,7 @@ def assert_learned_alike(run: spec.Run, ours: RunPaths, theirs: RunPaths) -> Non
             },
         ),
         (3, {"batch": 10, "objective": spec.Cceb(rho=0.0), "data": MIXED}),
+        (2, {"batch": 9, "objective": VAMP}),
         (2, {"network": TRANSFORMER, "batch": 9, "optimiser": SGD}),
         (2, {"network": TIMMS_NORMS, "batch": 10, "batch_norm": "sync", "optimiser": spec.Sgd(lr=1e-5)}),
     ],
@@ -180,6 +181,7 @@ def assert_learned_alike(run: spec.Run, ours: RunPaths, theirs: RunPaths) -> Non
         "batch norm over all",
         "average and clipping",
         "mixtures",
+        "full covariance, vamp",
         "dropout of a transformer of timm",
         "batch norm of timm over all",
     ],

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.fault
 STEPS = 24
 ADVERSARY = spec.PgdAdversary(norm="l2", eps=0.5, steps=2, step_size=0.3)
 GATED = spec.GatedJumpStart(epochs=1, threshold=0.05)
+VAMP = spec.Vib(rho=1.0, covariance="full", bottleneck_dim=3, marginal=spec.Marginal(name="vamp", components=2))
 NORMED = spec.WideResNet(blocks=1, width=1, norm="batch", z_dim=4)
 TRANSFORMER = spec.Timm(
     model="test_vit", args='{"attn_drop_rate":0.2,"drop_path_rate":0.3,"patch_drop_rate":0.25}', input_size=32
@@ -96,6 +97,8 @@ def to_the_end(attempt: Any, run: spec.Run) -> dict[str, Any]:
             ),
         },
         {"network": TRANSFORMER},
+        {"objective": VAMP, "network": NORMED},
+        {"objective": spec.Ceb(rho=1.0, covariance="diagonal", marginal=spec.Marginal(name="diagonal_mixture"))},
     ],
     ids=[
         "ceb, adam",
@@ -104,6 +107,8 @@ def to_the_end(attempt: Any, run: spec.Run) -> dict[str, Any]:
         "cceb, gated, bf16",
         "average, clipping, radam",
         "a transformer of timm",
+        "full covariance, vamp",
+        "diagonal covariance",
     ],
 )
 def test_stopped_after_every_single_step(new_attempt: Any, change: Callable[..., spec.Run], fields: Any) -> None:
