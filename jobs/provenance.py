@@ -42,6 +42,7 @@ _ENGINE = (
     "experiments/lineage.py",
     "experiments/own_dataset.py",
     "experiments/spec.py",
+    "jobs/datasets/image_file.py",
     "jobs/datasets/image_folder.py",
     "jobs/engine",
 )

@@ -95,17 +95,17 @@ def _check_classes(folder: Path, train: Path, test: Path, classes: list[str]) ->
 
 def _headers(paths: list[Path]) -> tuple[Counter[tuple[int, int]], int]:
     """Return the sizes of the images, and 1 channel if all are grey, else 3, without decoding pixels."""
-    from PIL import Image
+    from jobs.datasets.image_file import UnreadableImageError, open_image
 
     sizes: Counter[tuple[int, int]] = Counter()
     modes = set()
     for path in paths:
         try:
-            with Image.open(path) as image:
+            with open_image(path) as image:
                 sizes[image.size] += 1
                 modes.add(image.mode)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise InputError(path, f"no image that can be read: {error}") from None
+        except UnreadableImageError as error:
+            raise InputError(path, str(error)) from None
     return sizes, 1 if modes <= {"1", "L", "LA"} else 3
 
 

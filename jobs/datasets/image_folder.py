@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,18 +80,25 @@ class SplitDigest:
 
 
 def decode_image(content: bytes, path: Path, channels: int, size: int) -> NDArray[np.uint8]:
-    """Return the image, of shape (size, size, channels): its short side resized bicubically to `size`, then the central
-    square cut out. Raises InputError, naming `path`, if it is no image."""
+    """Return the pixels of an image as `square_pixels` does. Raises InputError, naming `path`, if it is no image."""
+    from jobs.datasets.image_file import UnreadableImageError
+
+    try:
+        return square_pixels(content, channels, size)
+    except UnreadableImageError as error:
+        raise InputError(path, str(error)) from None
+
+
+def square_pixels(content: bytes, channels: int, size: int) -> NDArray[np.uint8]:
+    """Return the image upright, of shape (size, size, channels): its short side resized bicubically to `size`, then the
+    central square cut out. Raises UnreadableImageError."""
     import numpy as np
     from PIL import Image, ImageOps
 
-    try:
-        with Image.open(io.BytesIO(content)) as opened:
-            if opened.mode.startswith(("I", "F")):  # Pillow would clip these pixels to 8 bits, not scale them
-                raise ValueError(f"{opened.mode} pixels, more than 8 bits a channel")
-            image = ImageOps.exif_transpose(opened).convert("L" if channels == 1 else "RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(path, f"no image that can be read: {error}") from None
+    from jobs.datasets.image_file import open_image, upright
+
+    with open_image(content) as opened:
+        image = upright(opened).convert("L" if channels == 1 else "RGB")
     if image.size != (size, size):
         image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
     return np.asarray(image, dtype=np.uint8).reshape(size, size, channels)

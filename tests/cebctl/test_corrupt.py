@@ -154,8 +154,8 @@ def test_odd_images_are_counted(call, pictures: Path, tmp_path: Path) -> None:
         "note 1 image in grey among coloured ones: made RGB",
         "note no severities were published for 16 pixels: those of the nearest size are taken",
         f"{tmp_path / 'out'}: 13 files written: 15 images in 1 set",
-        "left out: 2 images: cat/deep.png (I;16 pixels, more than 8 bits a channel), "
-        "dog/01.png (image file is truncated",
+        "left out: 2 images: cat/deep.png (no image that can be read: I;16 pixels, more than 8 bits a "
+        "channel), dog/01.png (no image that can be read: image file is truncated",
     ], strict=True):  # fmt: skip
         assert line.startswith(begin)
     # Once it is whole again, its file follows, under the same index as in a folder that was never broken.

@@ -8,7 +8,6 @@ index in the folder, by class and then by file name. A file appears when it is w
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import signal
 import warnings
@@ -26,13 +25,13 @@ from typing import Literal, TypeVar
 
 import msgspec
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from experiments.atomic_files import sweep, write_atomic
 from experiments.errors import CebctlError, InputError
 from experiments.numerics import VERSIONS
 from jobs import processes, provenance
 from jobs.datasets import image_folder
+from jobs.datasets.image_file import open_image, orientation
 from jobs.engine.corruptions import digital
 from jobs.engine.corruptions.arithmetic import Bytes
 from jobs.engine.corruptions.generate import FUNCTIONS, PUBLISHED_QUALITY, SEED, Corruption
@@ -53,8 +52,6 @@ _FILES_PER_TASK = 100
 _TASKS_AHEAD = 4
 """For each process."""
 _IMAGES_PER_EXAMINATION = 50
-_ORIENTATION = 0x0112
-"""EXIF's tag for how a stored image is to be turned."""
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -278,8 +275,7 @@ def _examine(path: Path, decode: bool) -> _Header:
     try:
         content = path.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
-        with Image.open(io.BytesIO(content)) as image:
-            _check_depth(image)
+        with open_image(content) as image:
             if decode:
                 image.load()
             return _Header(
@@ -287,21 +283,14 @@ def _examine(path: Path, decode: bool) -> _Header:
                 *image.size,
                 grey=image.mode in ("1", "L", "LA"),
                 transparent=image.mode in ("LA", "RGBA", "PA") or "transparency" in image.info,
-                turned=image.getexif().get(_ORIENTATION, 1) != 1,
+                turned=orientation(image) != 1,
             )
     except UNREADABLE as error:
         return _Header(digest, error=_reason(error))
 
 
-def _check_depth(image: Image.Image) -> None:
-    if image.mode.startswith(("I", "F")):  # Pillow would clip these pixels to 8 bits, not scale them
-        raise ValueError(f"{image.mode} pixels, more than 8 bits a channel")
-
-
 def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return "no image" if isinstance(error, UnidentifiedImageError) else str(error)
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
 def _begin(job: _Job, listing: _Listing, headers: Sequence[_Header], record: Record | None) -> _Job:
@@ -480,14 +469,9 @@ def _read(job: _Job, name: str, width: int) -> Bytes:
     """Return an image as a network would get it, before it is corrupted: uint8 of shape (H, W, C)."""
     path = job.folder / name
     if job.pipeline == "as-is":
-        content = path.read_bytes()
-        try:
-            return image_folder.decode_image(content, path, job.channels, job.size or width)
-        except InputError as error:
-            raise ValueError(str(error)) from None
+        return image_folder.square_pixels(path.read_bytes(), job.channels, job.size or width)
     assert job.size is not None
-    with Image.open(path) as image:
-        _check_depth(image)
+    with open_image(path) as image:
         return np.asarray(imagenet_c_crop(image.convert("RGB"), job.size))
 
 

@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 from torchvision.transforms.functional import pil_to_tensor
 
 from experiments.spec import Augment, NoAugment, Part
+from jobs.datasets.image_file import open_image
 from jobs.engine.chunking import in_chunks
 from jobs.engine.data import dali
 from jobs.engine.data.augmentation.augment import (
@@ -148,7 +149,7 @@ class _Reader(Dataset[_PixelBatch]):
                 with seeded_generator(sample_seed):
                     pixels_BCHW[number] = pil_to_tensor(crop(image))
             except UNREADABLE as error:
-                is_read_B[number], corrupt[index] = False, f"{type(error).__name__}: {error}"
+                is_read_B[number], corrupt[index] = False, str(error)
         samples_B = samples_B[is_read_B]
         return _PixelBatch(samples_B, images.labels_N[samples_B], corrupt, pixels_BCHW[is_read_B])
 
@@ -170,5 +171,5 @@ def _check_size(image: Image.Image, size: int) -> Image.Image:
 
 def _decode(images: FolderImages, index: int) -> Image.Image:
     # Pillow, because ImageNet has 22 CMYK images and a PNG under the name of a JPEG, and it reads them all.
-    with Image.open(images.path(index)) as image:
+    with open_image(images.path(index)) as image:
         return image.convert("RGB")

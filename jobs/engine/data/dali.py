@@ -24,12 +24,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from experiments.errors import InputError
 from experiments.spec import Augment, AutoAugment, NoAugment
+from jobs.datasets.image_file import open_image
 from jobs.engine.data.augmentation import autoaugment
 from jobs.engine.data.augmentation.augment import (
     before_policy,
@@ -160,7 +160,7 @@ class _Reader(Dataset[_Encoded]):
             try:
                 content, (width, height) = to_decodable(self._images.path(index).read_bytes())
             except UNREADABLE as error:
-                is_read_B[number], corrupt[index] = False, f"{type(error).__name__}: {error}"
+                is_read_B[number], corrupt[index] = False, str(error)
                 continue
             with seeded_generator(sample_seed):
                 windows.append(crop_window(self._augment, width, height))
@@ -184,7 +184,7 @@ def to_decodable(content: bytes) -> tuple[bytes, tuple[int, int]]:
     A complete JPEG is returned as it is. Pillow decodes files of another kind under that name (ImageNet has 22 in CMYK,
     and a PNG), and those that may be truncated: they would end DALI's pipeline.
     """
-    with Image.open(io.BytesIO(content)) as image:
+    with open_image(content) as image:
         plain = image.format == "JPEG" and image.mode in ("RGB", "L")
         if plain and content.rstrip(b"\0").endswith(_END_OF_JPEG):
             return content, image.size

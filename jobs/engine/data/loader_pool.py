@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import signal
-import struct
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -17,8 +15,8 @@ from experiments.errors import InputError
 from jobs.engine.data.images import FolderImages, ImageSet
 from jobs.signals import TIME_LIMIT
 
-UNREADABLE = (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError)
-"""The errors of Pillow for a file that is no complete image."""
+UNREADABLE = (OSError, ValueError)
+"""The errors of a file that is no complete image, `UnreadableImageError` among them, or not of the size it has to be."""
 
 
 @dataclass(frozen=True)

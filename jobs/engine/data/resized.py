@@ -16,6 +16,7 @@ from experiments import datasets
 from experiments.datasets import DatasetInfo
 from experiments.errors import InputError
 from experiments.spec import Data
+from jobs.datasets.image_file import UnreadableImageError, open_image
 from jobs.engine.data.datasets import other_test_sets
 from jobs.engine.data.images import ImageSet, MemoryImages
 from jobs.engine.data.load import load
@@ -61,10 +62,10 @@ def photographs() -> MemoryImages:
     windows = []
     for path in (packaged_by_sklearn(f"images/{name}.jpg") for name in ("china", "flower")):
         try:
-            with Image.open(path) as image:
+            with open_image(path) as image:
                 pixels_HWC = np.asarray(image.convert("RGB"))
-        except OSError as error:
-            raise InputError(path, error.strerror or str(error), "get it with pip install scikit-learn") from None
+        except UnreadableImageError as error:
+            raise InputError(path, str(error), "get it with pip install scikit-learn") from None
         rows, columns = (side // WINDOW for side in pixels_HWC.shape[:2])
         cut = pixels_HWC[: rows * WINDOW, : columns * WINDOW].reshape(rows, WINDOW, columns, WINDOW, 3)
         windows.append(cut.swapaxes(1, 2).reshape(-1, WINDOW, WINDOW, 3))

@@ -61,7 +61,7 @@ MUTANTS = (
     Mutant("data.imagenet", f"{ENGINE}/data/batches.py", 'return image.convert("RGB")', 'return image.convert("L").convert("RGB")'),
     Mutant("data.imagenet-sample", f"{ENGINE}/data/datasets/other_test_sets.py", "key=lambda item: item[1]", "key=lambda item: -item[1]"),
     Mutant("data.own", "jobs/datasets/image_folder.py", "Image.Resampling.BICUBIC", "Image.Resampling.NEAREST"),
-    Mutant("data.own", "jobs/datasets/image_folder.py", "ImageOps.exif_transpose(opened)", "opened"),
+    Mutant("data.own", "jobs/datasets/image_folder.py", "upright(opened)", "opened"),
     Mutant("data.own", "jobs/datasets/image_folder.py", "number % test_every == 0", "number % test_every == 1"),
     Mutant("data.cifar10-c", f"{ENGINE}/data/datasets/other_test_sets.py", "slice((severity - 1) * count, severity * count)", "slice(0, count)"),
     Mutant("data.photographs", f"{ENGINE}/data/resized.py", "windows.append(cut.swapaxes(1, 2)", "windows.append(cut"),

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from experiments.datasets import DatasetInfo, Split
 from experiments.errors import InputError
+from jobs.datasets.image_file import UnreadableImageError, open_image
 from jobs.engine.data.images import MemoryImages
 from jobs.engine.data.verified_files import missing_error
 
@@ -66,11 +65,11 @@ def _first_fault(names: list[str], contents: list[bytes], digest: str) -> str:
             return f"{name} is truncated ({len(content):,} bytes without the end mark of a JPEG)"
         try:
             _decode(content)
-        except OSError:
-            return f"{name} is no JPEG"
+        except UnreadableImageError as error:
+            return f"{name}: {error}"
     return f"the files are not those published ({digest})"
 
 
 def _decode(content: bytes) -> NDArray[np.uint8]:
-    with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
+    with open_image(content) as image:
         return np.asarray(image)

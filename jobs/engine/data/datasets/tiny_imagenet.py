@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from experiments.datasets import DatasetInfo, Split
 from experiments.errors import InputError
+from jobs.datasets.image_file import UnreadableImageError, open_image
 from jobs.engine.data.images import MemoryImages
 from jobs.engine.data.verified_files import missing_error
 
@@ -73,10 +73,10 @@ def _validation(info: DatasetInfo, folder: Path, classes: Sequence[str]) -> list
 def _decode(path: Path, size: int) -> NDArray[np.uint8]:
     """Return an image in colour, of shape (size, size, 3). Raises InputError for one that is no JPEG of this size."""
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             pixels_HWC = np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(path, f"no whole image: {error}", "get it again") from None
+    except UnreadableImageError as error:
+        raise InputError(path, str(error), "get it again") from None
     if pixels_HWC.shape != (size, size, 3):
         wrong = f"{pixels_HWC.shape[1]}x{pixels_HWC.shape[0]} pixels"
         raise InputError(path, wrong, f"expected {size}x{size}")
