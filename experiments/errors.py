@@ -28,7 +28,9 @@ class InputError(CebctlError):
     exit_code = 2
 
     def __init__(self, where: str | Path, wrong: str, allowed: str = "") -> None:
-        super().__init__(f"{where}: {wrong}" + (f"; {allowed}" if allowed else ""))
+        text = f"{where}: {wrong}" + (f"; {allowed}" if allowed else "")
+        # A file's name may be bytes that are no text: they are spelled `\\xe9`.
+        super().__init__(text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
 
 
 class UnreachableError(CebctlError):

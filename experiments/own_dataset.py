@@ -69,6 +69,8 @@ class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     test_digest: Digest
     """Of the files, in order: `<class>/<file>`, NUL, the length in decimal, NUL, the bytes. Of a reader's images: of
     their bytes (N, C, H, W) and of their labels, int64, little-endian."""
+    inside: str | UnsetType = UNSET
+    """The folder within each class's that holds its images, such as `images`. Unset: they lie in the class's own."""
     reader: Reader | UnsetType = UNSET
     """Unset: the images lie in `folder`. Else a function reads them, whose sources lie beside the description, and the
     fields of folders are empty. Other code that reads the same images makes no other data set."""

@@ -16,8 +16,8 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-"""Pillow's names of the formats that are read, whatever a file's suffix. Never PostScript, which Pillow hands to another
-program to be run."""
+"""Pillow's names of the formats that are read, whatever a file's suffix. Never PostScript, which Pillow has another
+program run."""
 ORIENTATION = 0x0112
 """EXIF's tag for how a stored image is to be turned."""
 _TURNS = {

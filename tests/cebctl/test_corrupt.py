@@ -148,8 +148,8 @@ def test_odd_images_are_counted(call, pictures: Path, tmp_path: Path) -> None:
     answer = call(*arguments)
     assert answer.code == 1
     for line, begin in zip(answer.err.splitlines(), [
-        "note left aside: 1 image in no class folder",
-        "note left aside: 1 image deeper than <class>/<file>",
+        "note left aside: 1 image in no class folder (beside.png)",
+        "note left aside: 1 image deeper than <class>/<file> (dog/01.png.d/x.png)",
         "note 1 image with transparency: it is dropped, as in evaluations",
         "note 1 image in grey among coloured ones: made RGB",
         "note no severities were published for 16 pixels: those of the nearest size are taken",
@@ -189,3 +189,16 @@ def test_grey_images_stay_grey(call, tmp_path: Path) -> None:
     Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(tmp_path / "digits/7/a.png")
     assert call("corrupt", tmp_path / "digits", "--out", tmp_path / "out", *AS_IS, "--severity", "4").code == 0
     assert {Image.open(file).mode for file in (tmp_path / "out").rglob("*.png")} == {"L"}
+
+
+def test_names_may_be_any_bytes(call, tmp_path: Path) -> None:
+    (tmp_path / "caf\udce9").mkdir()
+    for name in ("1\udcff.png", "2\n.png", "3.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / "caf\udce9" / name)
+    (tmp_path / "caf\udce9/2\n.png").write_bytes(b"no")
+    arguments = ("corrupt", tmp_path, "--out", tmp_path.parent / "out", *AS_IS, "--corruption", "fog", "--severity", 1)
+    for files in (2, 0):
+        answer = call(*arguments, "--json")
+        written = json.loads(answer.out)
+        assert (written["written"], list(written["unreadable"])) == (files, ["caf\\xe9/2\\n.png"]), answer
+    assert (tmp_path.parent / "out/fog/1/caf\udce9/1\udcff.png").exists()

@@ -32,6 +32,7 @@ from experiments.numerics import VERSIONS
 from jobs import processes, provenance
 from jobs.datasets import image_folder
 from jobs.datasets.image_file import open_image, orientation
+from jobs.datasets.image_folder import printable
 from jobs.engine.corruptions import digital
 from jobs.engine.corruptions.arithmetic import Bytes
 from jobs.engine.corruptions.generate import FUNCTIONS, PUBLISHED_QUALITY, SEED, Corruption
@@ -65,7 +66,8 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: int
     images: int
     unreadable: list[str]
-    """Images without files: `<class>/<file>`. They are tried again, and need not stay as they are."""
+    """Images without files: `<class>/<file>`, as `printable` spells them. They are tried again, and need not stay as
+    they are."""
     digest: str
     """Of the names and the contents of the others."""
     versions: dict[str, int]
@@ -84,7 +86,7 @@ class Written:
     """Files of this call; `present` is the number of those that were there before."""
     present: int
     unreadable: dict[str, str]
-    """Why images have no files, by `<class>/<file>`."""
+    """Why images have no files, by `<class>/<file>` as `printable` spells it."""
     notes: list[str]
     """What the user may not expect, a line each."""
 
@@ -190,19 +192,7 @@ def _list(folder: Path) -> _Listing:
         inside = sorted(path.name for path in folder.iterdir() if path.is_dir() and image_folder.class_folders(path))
         advice = f"name {' or '.join(f'{folder.name}/{name}' for name in inside[:3])}" if inside else ""
         raise InputError(folder, "no images in <class>/<file>", advice or f"such as cat/1{image_folder.SUFFIXES[0]}")
-    listing = _Listing(names)
-    if outside := len(image_folder.image_names(folder)):
-        listing.notes.append(f"left aside: {_images(outside)} in no class folder")
-    deeper = sum(
-        Path(file).suffix.lower() in image_folder.SUFFIXES
-        for name in classes
-        for place, _, files in os.walk(folder / name)
-        if Path(place) != folder / name
-        for file in files
-    )
-    if deeper:
-        listing.notes.append(f"left aside: {_images(deeper)} deeper than <class>/<file>")
-    return listing
+    return _Listing(names, image_folder.left_aside(folder, classes))
 
 
 def _check_targets(job: _Job, names: Sequence[str]) -> None:
@@ -211,11 +201,10 @@ def _check_targets(job: _Job, names: Sequence[str]) -> None:
         raise InputError(job.out, f"lies in {job.folder}, whose images are read", "name a folder outside of it")
     of_target: dict[Path, str] = {}
     for name in names:
-        if not name.isprintable():
-            raise InputError(repr(str(job.folder / name)), "a name that can't be printed", "rename it")
         target = job.target("", 0, name)
         if target in of_target:
-            raise InputError(job.folder / name, f"would get the same name as {of_target[target]}", "rename one of them")
+            twin = f"would get the same name as {printable(of_target[target])}"
+            raise InputError(printable(f"{job.folder}/{name}"), twin, "rename one of them")
         of_target[target] = name
 
 
@@ -311,12 +300,12 @@ def _begin(job: _Job, listing: _Listing, headers: Sequence[_Header], record: Rec
     readable = [header for header in headers if not header.error]
     if not readable:
         wrong = f"none of {_images(len(names))} can be read"
-        raise InputError(job.folder, wrong, f"{names[0]}: {headers[0].error}")
+        raise InputError(job.folder, wrong, f"{printable(names[0])}: {headers[0].error}")
     if job.pipeline == "as-is" and job.size is None:
         _check_square(job, names, headers)
     grey = job.pipeline == "as-is" and all(header.grey for header in readable)
     job = replace(job, channels=1 if grey else 3)
-    unreadable = [name for name, header in zip(names, headers, strict=True) if header.error]
+    unreadable = [printable(name) for name, header in zip(names, headers, strict=True) if header.error]
     digest = _digest(names, headers, unreadable)
     record = Record(
         job.pipeline,
@@ -340,7 +329,7 @@ def _check_square(job: _Job, names: Sequence[str], headers: Sequence[_Header]) -
     if oblong:
         first = headers[oblong[0]]
         raise InputError(
-            job.folder / names[oblong[0]],
+            printable(f"{job.folder}/{names[oblong[0]]}"),
             f"{first.width}x{first.height} pixels, and corruptions are of square images ({len(oblong):,} are not)",
             "name a --size, to which the short side is resized and the centre taken",
         )
@@ -349,7 +338,9 @@ def _check_square(job: _Job, names: Sequence[str], headers: Sequence[_Header]) -
 def _digest(names: Sequence[str], headers: Sequence[_Header], unreadable: Iterable[str]) -> str:
     skipped, digest = set(unreadable), hashlib.sha256()
     for name, header in zip(names, headers, strict=True):
-        digest.update(f"{name}\0{'' if name in skipped else header.digest}\0".encode(errors="surrogateescape"))
+        digest.update(
+            f"{name}\0{'' if printable(name) in skipped else header.digest}\0".encode(errors="surrogateescape")
+        )
     return f"sha256:{digest.hexdigest()}"
 
 
@@ -381,7 +372,8 @@ def _write(
         unreadable |= errors
         progress(present + written, total)
     notes = [*listing.notes, *_notes(job, headers)]
-    return Written(len(names), len(sets), written, present, unreadable, notes)
+    reasons = {printable(name): reason for name, reason in unreadable.items()}
+    return Written(len(names), len(sets), written, present, reasons, notes)
 
 
 Task = TypeVar("Task")

@@ -16,7 +16,7 @@ from jobs.engine.data.images import FolderImages, ImageSet
 from jobs.signals import TIME_LIMIT
 
 UNREADABLE = (OSError, ValueError)
-"""The errors of a file that is no complete image, `UnreadableImageError` among them, or not of the size it has to be."""
+"""The errors of a file that is no complete image (`UnreadableImageError`) or not of the size it has to be."""
 
 
 @dataclass(frozen=True)

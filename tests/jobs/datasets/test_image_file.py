@@ -116,7 +116,7 @@ def test_images_are_turned_as_pillow_turns_them(kind: str, number: int) -> None:
 
 
 def test_postscript_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\nexec /usr/bin/gs \"$@\"\n")
+    (tmp_path / "gs").write_text(f'#!/bin/sh\ntouch {tmp_path}/ran\nexec /usr/bin/gs "$@"\n')
     (tmp_path / "gs").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     file = tmp_path / "1.jpg"

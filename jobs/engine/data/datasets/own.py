@@ -29,8 +29,8 @@ def read(info: DatasetInfo, split: Split, root: Path) -> MemoryImages:
     digest = image_folder.SplitDigest()
     pixels_NHWC = np.empty((len(listed), info.size, info.size, info.channels), np.uint8)
     names = [name for name, _ in listed]
-    for number, (name, content) in enumerate(zip(names, image_folder.read_files(folder, names), strict=True)):
-        digest.add(name, content)
+    for number, ((name, label), content) in enumerate(zip(listed, image_folder.read_files(folder, names), strict=True)):
+        digest.add(image_folder.name_in_digest(name, description.class_names[label]), content)
         pixels_NHWC[number] = image_folder.decode_image(content, folder / name, info.channels, info.size)
     if digest.text != info.split_digest(split):
         raise InputError(folder, f"its images are not those of {info.name}: changed since", own_dataset.CHANGED)

@@ -93,7 +93,8 @@ class TestRealImages:
         (tmp_path / "cut.JPEG").write_bytes(sample.path(3).read_bytes()[:-40])
         cut = replace(sample, loader="dali", folder=tmp_path, names_N=np.array([b"cut.JPEG"]), labels_N=torch.zeros(1))
         with pytest.raises(
-            InputError, match=rf"{tmp_path}/cut.JPEG: no image that can be read: image file is truncated .* corrupt image 1"
+            InputError,
+            match=rf"{tmp_path}/cut.JPEG: no image that can be read: image file is truncated .* corrupt image 1",
         ):
             by_sample(cut, [torch.tensor([0])], CropFlip())
 
