@@ -125,16 +125,16 @@ def init(
         raise InputError(matrix, "is there already", "name another file")
     if not matrix.parent.is_dir():
         raise InputError(matrix.parent, "no such folder")
-    if judged and size is None:
-        from jobs.engine.models.library_networks import input_size  # imports the library
-
-        size = input_size(judged)
     reader = None
     if is_reference(str(data)) and not data.exists():
         if size is not None:
             raise InputError("--size", "a function's images are taken as it returns them", "leave it out")
         scan, reader = read_images.read(str(data), own_dataset.data_folder())
     else:
+        if judged and size is None:
+            from jobs.engine.models.library_networks import input_size  # imports the library
+
+            size = input_size(judged)
         scan = scan_images.scan(data, own_dataset.data_folder(), size)
     name = own_dataset.dataset_name(scan.slug, scan.description)
     chosen = network.value if network else matrix_template.network_for(scan.description.size)
@@ -151,8 +151,7 @@ def init(
     if judged:
         init_view.print_new_matrix(matrix, scan, description, judged.model, "")
         return
-    lacks_gpu = chosen != Network.small_cnn and not launch.local_gpus()
-    lacks_gpu = lacks_gpu and reader is None
+    lacks_gpu = chosen != Network.small_cnn and reader is None and not launch.local_gpus()
     small_trial = matrix_template.small_trial_command(matrix, data, scan.description.size) if lacks_gpu else ""
     init_view.print_new_matrix(matrix, scan, description, chosen, small_trial)
 
