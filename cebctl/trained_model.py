@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cebctl.status.find_run import find_run_id
+from cebctl.status.home_matrix import load
 from experiments.errors import InputError
-from experiments.matrix.load import load
 from jobs.paths import Home, RunPaths
 from store import queries
 from store.read_only import read_only
@@ -44,7 +44,7 @@ def open_home_folder(home: str | Path | None) -> Home:
 def find_run_paths(run: str, home: Home, matrix: str | Path | None = None) -> RunPaths:
     """Return the folder of a run, by its id or name as `load_model` takes them."""
     if matrix is not None:
-        planned = load(Path(matrix))
+        planned = load(Path(matrix), home)
         runs = {run.run_id: (run.name, msgspec.to_builtins(run.run)) for run in planned.runs}
         return home.run(find_run_id(run, runs, planned.path))
     with read_only(home) as store:

@@ -219,7 +219,8 @@ def names() -> list[str]:
 def _own(name: str) -> DatasetInfo:
     description = own_dataset.read(name)
     return DatasetInfo(
-        name=name, classes=len(description.class_names), channels=description.channels, size=description.size,
+        name=own_dataset.labelled(name), classes=len(description.class_names), channels=description.channels,
+        size=description.size,
         train=description.train, test=description.test, mean=description.mean, std=description.std,
         crop_padding=max(description.size // 8, 1), flips=description.flips,
         train_digest=description.train_digest, digest=description.test_digest,

@@ -134,6 +134,11 @@ class Home:
         return self.folder / "weights" / f"{digest.removeprefix('sha256:')}.pt"
 
     @property
+    def descriptions(self) -> Path:
+        """Copies of the descriptions of the user's own images: see `experiments.own_dataset`."""
+        return self.folder / "data" / "own"
+
+    @property
     def submissions(self) -> Path:
         """One journal per `cebctl submit` that submitted something."""
         return self.folder / "submissions"

@@ -33,9 +33,9 @@ def cancel(
     """
     from cebctl.render import cancel_view
     from cebctl.status.collect import open_home
+    from cebctl.status.home_matrix import load
     from cebctl.submission import cancel as cancelling
     from experiments.errors import InputError
-    from experiments.matrix.load import load
     from jobs.paths import Home
 
     chosen = load(matrix).select(only)

@@ -39,7 +39,7 @@ def doctor(
     from cebctl.diagnostics import doctor as diagnosis
     from cebctl.diagnostics.findings import to_json
     from cebctl.render import console, doctor_view
-    from experiments.matrix.load import load
+    from cebctl.status.home_matrix import load
     from jobs.paths import Home
 
     chosen = load(matrix) if matrix else None

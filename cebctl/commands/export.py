@@ -47,7 +47,7 @@ def export(
     from cebctl.export.run_export import export as export_runs
     from cebctl.render import console
     from cebctl.status.collect import open_home
-    from experiments.matrix.load import load
+    from cebctl.status.home_matrix import load
     from jobs.paths import Home
 
     home = Home.from_environment()

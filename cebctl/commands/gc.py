@@ -40,8 +40,8 @@ def gc(
     from cebctl.maintenance import checkpoint_gc
     from cebctl.render import gc_view
     from cebctl.status.collect import open_home
+    from cebctl.status.home_matrix import load
     from experiments.errors import InputError
-    from experiments.matrix.load import load
     from jobs.paths import Home
 
     chosen = load(matrix).select(only)

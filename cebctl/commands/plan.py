@@ -93,8 +93,8 @@ def plan(
     from cebctl.planning.part_trials import try_own_parts
     from cebctl.planning.plan import make_plan
     from cebctl.render import plan_view
+    from cebctl.status.home_matrix import load
     from cebctl.status.rerun import parse_selections
-    from experiments.matrix.load import load
     from jobs.paths import Home
 
     chosen = load(matrix).select(only)

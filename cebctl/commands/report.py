@@ -102,9 +102,9 @@ def report(
     from cebctl.report.collect import collect_report
     from cebctl.report.formats import write
     from cebctl.status.collect import open_home
+    from cebctl.status.home_matrix import load
     from cebctl.status.run_details import collect_run_details
     from experiments.errors import InputError
-    from experiments.matrix.load import load
     from jobs.paths import Home
 
     if json and format not in (None, Format.json):

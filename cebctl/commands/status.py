@@ -36,9 +36,9 @@ def status(
     """
     from cebctl.render import console, progress, status_view
     from cebctl.status.collect import open_home, submitted_matrices
+    from cebctl.status.home_matrix import load
     from cebctl.status.off_target import last_rho
     from cebctl.status.polling import poll
-    from experiments.matrix.load import load
     from jobs.paths import Home
     from store import queries
 

@@ -103,11 +103,11 @@ def submit(
     Example: `cebctl submit experiments/digits.yaml --again 'pgd, norm = linf' --only 'rho <= 3'`
     """
     from cebctl.render import progress, status_view
+    from cebctl.status.home_matrix import load
     from cebctl.status.polling import poll
     from cebctl.status.rerun import parse_selections
     from cebctl.study import submitting
     from cebctl.submission.submit import UNDER_WAY
-    from experiments.matrix.load import load
     from jobs.paths import Home
 
     chosen = load(matrix).select(only)

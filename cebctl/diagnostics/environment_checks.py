@@ -13,7 +13,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from cebctl.diagnostics.findings import Finding
-from experiments import datasets
+from experiments import datasets, own_dataset
 from jobs.datasets import download
 from jobs.paths import Home
 from store.locks import network_file_system
@@ -81,6 +81,7 @@ def _check_free_space(folder: Path) -> Finding:
 def check_datasets(root: Path, used: Collection[str], needed: Collection[str] = ()) -> list[Finding]:
     """Check the data sets under a folder: those that runs of the store `used`, and those that new runs `needed`."""
     findings: list[Finding] = []
+    used, needed = ({own_dataset.labelled(name) for name in names} for names in (used, needed))
     # The published data sets in their own order, then the user's by name.
     names = [*datasets.DATASETS, *sorted({*datasets.names(), *used, *needed} - datasets.DATASETS.keys())]
     for name in names:

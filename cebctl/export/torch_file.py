@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cebctl.status.home_matrix import load
 from cebctl.trained_model import find_run_paths
 from experiments.errors import InputError
-from experiments.matrix.load import load
 from jobs.paths import Home, RunPaths
 
 
@@ -31,7 +31,7 @@ def _find(run: str, only: str | None, home: Home) -> RunPaths:
         if only is not None:
             raise InputError("--only", "selects among the runs of a matrix", f"name one instead of {run!r}")
         return find_run_paths(run, home)
-    matrix = load(Path(run)).select(only)
+    matrix = load(Path(run), home).select(only)
     if len(matrix.runs) != 1:
         names = ", ".join([run.name for run in matrix.runs[:3]] + ["…"] * (len(matrix.runs) > 3))
         raise InputError("--to torch", f"is of one run, and these are {len(matrix.runs)}: {names}", "--only leaves one")

@@ -23,7 +23,7 @@ USUAL_SIZES = (28, 32, 64, 96, 128, 224)
 MAX_BYTES = 4 << 30
 """The limit on one decoded split: a job holds both splits in memory."""
 
-_OTHERWISE = "images that lie otherwise are read by a function of yours: `cebctl init --part data` writes one"
+_OTHERWISE = "{} are read by a function of your own: `cebctl init --part data` writes one to begin with"
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _read_layout(folder: Path) -> _Layout:
             notes.append(f"no {names} in it: every {TEST_EVERY}th image of {train.name}/ is a test image")
         notes += [f"{path.name}/ is left aside: {tests[0].name}/ holds the test images" for path in tests[1:]]
         notes += [_unused_note(path) for path in unused]
-    _check_classes(train, test, classes, inside)
+    _check_classes(folder, train, test, classes, inside)
     notes += _missing_classes(test, classes)
     for place in dict.fromkeys((train, test)):
         prefix = f"{place.name}/" if place != folder else ""
@@ -159,10 +159,13 @@ def _unused_note(path: Path) -> str:
     return note
 
 
-def _check_classes(train: Path, test: Path, classes: list[str], inside: str) -> None:
+def _check_classes(folder: Path, train: Path, test: Path, classes: list[str], inside: str) -> None:
     if len(classes) < 2:
         shape = f"{train.name}/<class>/*{image_folder.SUFFIXES[0]}"
-        raise InputError(train, f"{len(classes)} class folders with images in it", f"at least 2: {shape}; {_OTHERWISE}")
+        tables = [path.name for path in sorted(folder.iterdir()) if path.suffix.lower() in (".csv", ".tsv")]
+        otherwise = f"labels in {image_folder.first_names(tables)}" if tables else "images that lie otherwise"
+        wrong = f"{len(classes)} class folders with images in it"
+        raise InputError(train, wrong, f"at least 2: {shape}; {_OTHERWISE.format(otherwise)}")
     if unknown := sorted(set(image_folder.find_classes(test)[0]) - set(classes)):
         raise InputError(
             test / unknown[0], "a class without training images", f"those of {train}: {', '.join(classes)}"

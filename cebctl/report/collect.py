@@ -45,5 +45,5 @@ def collect_report(matrix: Matrix, store: Store, home: Home) -> CollectedReport:
 def _unusable_datasets(matrix: Matrix) -> dict[str, str]:
     """Return the state of the matrix's data sets that are missing or damaged, by name."""
     names = {run.run.data.name for run in matrix.runs}
-    statuses = [download.dataset_status(name, data_folder()) for name in sorted(names)]
-    return {status.name: status.state for status in statuses if status.state != "ready"}
+    states = {name: download.dataset_status(name, data_folder()).state for name in sorted(names)}
+    return {name: state for name, state in states.items() if state != "ready"}

@@ -20,7 +20,7 @@ from cebctl.report.selection import RULES, select_rho
 from cebctl.status.off_target import OffTarget, last_rho_text
 from cebctl.status.staleness import Versions
 from cebctl.status.states import RunStatus
-from experiments import published
+from experiments import own_dataset, published
 from experiments.benchmarks import NOT_RUNNABLE, Transfer, is_runnable
 from experiments.identity import evaluation_id
 from experiments.matrix.planned_run import Matrix, PlannedRun
@@ -188,7 +188,7 @@ def _why_missing(run: PlannedRun, column: Column, source: _Inputs) -> str:
     if (run.run_id, evaluation) in source.evaluated:
         if no_rate := _why_no_rate(run, column, source):
             return no_rate
-        holder = run.run.data.name if column.measure == "mce" else run.axes["objective"]
+        holder = own_dataset.labelled(run.run.data.name) if column.measure == "mce" else run.axes["objective"]
         return f"not defined for {holder}"
     current = source.status[run.run_id].current
     if isinstance(column.benchmark, Transfer) and column.benchmark in current.blocked_benchmarks:
@@ -196,7 +196,7 @@ def _why_missing(run: PlannedRun, column: Column, source: _Inputs) -> str:
     if current.state == "failed" and current.job is not None:
         return f"failed: {current.job.error}"
     if current.state == "new" and run.run.data.name in source.absent:
-        return f"no data: {run.run.data.name}, {source.absent[run.run.data.name]}"
+        return f"no data: {own_dataset.labelled(run.run.data.name)}, {source.absent[run.run.data.name]}"
     return {"new": "not run", "done": "no result"}.get(current.state, current.state)
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cebctl.status.home_matrix import load
 from cebctl.status.liveness import Liveness
 from cebctl.status.states import (
     ENDED,
@@ -23,7 +24,6 @@ from cebctl.status.states import (
 from experiments import lineage
 from experiments.benchmarks import AnyBenchmark, Transfer
 from experiments.errors import InputError
-from experiments.matrix.load import load
 from experiments.matrix.planned_run import Matrix
 from jobs import file_ownership
 from jobs.journal.records import NOBODY
@@ -170,7 +170,7 @@ def submitted_matrices(store: Store, home: Home) -> list[MatrixRow]:
     matrices: dict[str, Matrix] = {}
     for path in newest:
         with suppress(InputError):
-            matrices[path] = load(Path(path))
+            matrices[path] = load(Path(path), home)
     # One query of the cluster for all matrices, which may share runs.
     run_ids = dict.fromkeys(run_id for matrix in matrices.values() for run_id in run_ids_with_dependencies(matrix))
     observations = load_observations(list(run_ids), store, home)

@@ -28,6 +28,7 @@ from cebctl.render.status_view import state_reason, status_json, summarize_state
 from cebctl.report.collect import collect_report
 from cebctl.report.formats.write import cell_json
 from cebctl.status.collect import open_home
+from cebctl.status.home_matrix import load
 from cebctl.status.polling import Snapshot, poll
 from cebctl.status.rerun import parse_selections
 from cebctl.status.states import RunStatus
@@ -35,7 +36,6 @@ from cebctl.study import submitting
 from cebctl.study.submitting import ExecutorName, Outcome, Request
 from experiments.benchmarks import full_column
 from experiments.errors import InputError, expected
-from experiments.matrix.load import load
 from experiments.matrix.planned_run import Matrix
 from jobs.paths import Home
 from store.connect import Store
@@ -196,7 +196,7 @@ class Study:
         return load_model(run, matrix=self.path, home=self.home.folder)
 
     def _matrix(self, only: str | None) -> Matrix:
-        return load(self.path).select(self.only).select(only)
+        return load(self.path, self.home).select(self.only).select(only)
 
     def _status(self, matrix: Matrix, runs: Sequence[RunStatus]) -> Document:
         return Document(status_json(matrix, runs), matrix, summarize_states(runs))

@@ -14,6 +14,7 @@ from cebctl.planning import gpu_hour_limit, part_trials
 from cebctl.planning.plan import plan_from_status
 from cebctl.render import plan_view
 from cebctl.status.collect import open_home
+from cebctl.status.home_matrix import keep_descriptions
 from cebctl.status.matrix_status import MatrixStatus, collect_matrix_status
 from cebctl.status.polling import Snapshot
 from cebctl.status.rerun import Rerun, describe_outdated_dependents, is_under_way
@@ -81,6 +82,7 @@ def submit_missing(matrix: Matrix, home: Home, request: Request, warn: Warn) -> 
             store = stores.enter_context(open_home(home, create=True))
         if site:
             _release_held(before, warn)
+        keep_descriptions(matrix, home)
         executor = _executor(store, site, request, warn)
         submission, status = submit_to(
             matrix, store, home, executor, retry_failed=request.retry_failed, again=request.again

@@ -45,7 +45,7 @@ def check_prerequisites(
     for data in {run.run.data.name for run in matrix.runs if run.run_id in run_ids}:
         dataset = download.dataset_status(data, data_folder())
         if dataset.state != "ready":
-            raise InputError(f"data set {data}", f"{dataset.state}: {dataset.detail}")
+            raise InputError(f"data set {dataset.name}", f"{dataset.state}: {dataset.detail}")
 
 
 def _check_weights(runs: Sequence[PlannedRun], home: Home) -> None:

@@ -29,14 +29,14 @@ from typing import Any
 import msgspec
 from yaml.nodes import MappingNode, Node
 
-from experiments import identity
+from experiments import identity, own_dataset
 from experiments.errors import Fault, MatrixError, expected
 from experiments.matrix import evaluate_section, part_references, resources_section, run_axes, yaml_nodes
 from experiments.matrix.axis_values import MAX_RUNS, read_axis
 from experiments.matrix.grids import Grid, GridReader, Option, expand
 from experiments.matrix.layering import BASE, Assembler, tag_layer
 from experiments.matrix.part_references import OwnParts
-from experiments.matrix.planned_run import Matrix, PlannedRun, format_value
+from experiments.matrix.planned_run import Matrix, PlannedRun, format_value, with_data
 from experiments.matrix.report_section import ReportSpec
 from experiments.matrix.spec_fields import Path, read_assignments, schema
 from experiments.matrix.yaml_nodes import fault_at
@@ -170,13 +170,14 @@ class _Reader:
         labels = run_axes.label_axes([run for run, _ in runs], axis_paths, self.tree)
         nodes: dict[str, Node] = {}
         planned = []
-        for (run, node), name, axes in zip(runs, _names(labels), labels, strict=True):
+        for (spelled, node), name, axes in zip(runs, _names(labels), labels, strict=True):
+            run = with_data(spelled, own_dataset.in_spec(spelled.data.name))
             run_id = identity.run_id(run)
             if run_id in nodes:
                 first = f"the first is in the grid at line {nodes[run_id].start_mark.line + 1}"
                 self._fault(node, f"the run {_name(axes)} stands here a second time; {first}")
             nodes[run_id] = node
-            planned.append(PlannedRun(run, run_id, name, axes))
+            planned.append(PlannedRun(run, run_id, name, axes, spelled=spelled))
         return planned
 
 

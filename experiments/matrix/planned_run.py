@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path as FilePath
 from typing import Any
 
+from msgspec import structs
+
 from experiments.benchmarks import AnyBenchmark, format_eps
 from experiments.errors import InputError, expected
 from experiments.matrix import selection
@@ -31,11 +33,13 @@ class PlannedRun:
     """The fields that tell the run from the matrix's others, by short name. It has only those that its kinds have."""
     benchmarks: tuple[AnyBenchmark, ...] = ()
     """The benchmarks that it is evaluated on."""
+    spelled: Run | None = None
+    """The run with its data set called as in the matrix, where the spec calls it otherwise (`own_dataset.in_spec`)."""
 
     @cached_property
     def leaves(self) -> dict[Path, Any]:
         """Return every field of the run by its path, for selections."""
-        return dict(flatten(self.run))
+        return dict(flatten(self.spelled or self.run))
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,11 @@ class Matrix:
             wrong = f"selects none of the {len(self.runs)} runs of {self.path}"
             raise InputError(f"--only {text!r}", wrong, _existing_values(selected, self.runs, tree))
         return replace(self, runs=runs)
+
+
+def with_data(run: Run, name: str) -> Run:
+    """Return a run with its data set called `name`."""
+    return run if run.data.name == name else structs.replace(run, data=structs.replace(run.data, name=name))
 
 
 def format_value(value: Any) -> str:

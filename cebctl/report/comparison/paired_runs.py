@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from cebctl.report.comparison.paired_tests import Comparison, compare, correct_multiple
 from cebctl.status import run_names
-from experiments import datasets
+from experiments import datasets, own_dataset
 from experiments.benchmarks import AnyBenchmark, CleanHoldout, full_column, measures, other_test_set
 from experiments.errors import InputError
 from experiments.identity import evaluation_id
@@ -57,8 +57,7 @@ def compare_groups(matrix: Matrix, store: Store, a: Sequence[PlannedRun], b: Seq
     """
     if shared := {run.run_id for run in a} & {run.run_id for run in b}:
         raise InputError("--compare", f"{sorted(shared)[0]} is on both sides", "name two")
-    data = {run.run.data.name for run in (*a, *b)}
-    if len(data) > 1:
+    if not all(own_dataset.is_same(run.run.data.name, a[0].run.data.name) for run in (*a, *b)):
         raise InputError("--compare", f"{group_name(a[0])} and {group_name(b[0])} are measured on different images")
     a, b = (sorted(side, key=lambda run: run.run.seed) for side in (a, b))
     paired = [run.run.seed for run in a] == [run.run.seed for run in b]

@@ -11,6 +11,7 @@ from cebctl.report.notes.versions import version_notes
 from cebctl.report.selection import Selected
 from cebctl.status import off_target
 from cebctl.status.staleness import Versions
+from experiments import own_dataset
 from experiments.benchmarks import Information
 from experiments.matrix.planned_run import Matrix, PlannedRun, format_value
 from store.row_types import ResultRow
@@ -48,7 +49,8 @@ def footnotes(
         subsets = {run.run.data.train_subset for run in matrix.runs if run.run.data.name == data} - {None}
         if subsets:
             sizes = [f"{size:,}" for size in sorted(subsets)]  # type: ignore[type-var]
-            lines.append(f"{data}: trained on a subset of {', '.join(sizes)} image{'s' * (sizes != ['1'])}.")
+            images = f"{', '.join(sizes)} image{'s' * (sizes != ['1'])}"
+            lines.append(f"{own_dataset.labelled(data)}: trained on a subset of {images}.")
     return tuple(note for note in (*lines, *matrix.report.notes) if note)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from experiments import own_dataset
 from experiments.errors import InputError
 from experiments.spec import Run
 from jobs import spec_file
@@ -22,7 +23,7 @@ def load(run_id: str, tested: Run, paths: RunPaths, device: str) -> CebModel:
     if not is_trained(source):
         raise InputError(place, "it is not trained", "train it first; its evaluations are submitted then")
     run = spec_file.read(source)
-    if run.data.name != tested.data.name:
+    if not own_dataset.is_same(run.data.name, tested.data.name):
         raise InputError(place, f"it was trained on {run.data.name}, not on {tested.data.name}")
     try:
         return checkpoint_format.load_model(run, source.checkpoints).model.to(device)

@@ -143,7 +143,12 @@ def test_tiny_imagenets_images_folders_are_read(folder: Path) -> None:
 def test_a_layout_that_is_not_read_has_a_way_out(folder: Path) -> None:
     (folder / "train").mkdir(parents=True)
     Image.new("L", (4, 4)).save(folder / "train/1.png")
-    with pytest.raises(InputError, match=r"1 class folders with images in it; at least 2: .*`cebctl init --part data`"):
+    with pytest.raises(InputError, match=r"at least 2: .*; images that lie otherwise are .*`cebctl init --part data`"):
+        _scan(folder)
+    (folder / "labels.csv").write_text("file,class\n")
+    with pytest.raises(
+        InputError, match=r"labels in labels.csv are read by a function of your own: `cebctl init --part"
+    ):
         _scan(folder)
 
 
