@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -163,12 +163,22 @@ def description_path(name: str) -> Path:
     if key not in _paths:
         stem, match = name.removeprefix(PREFIX), _NAME.fullmatch(name)
         patterns = [f"{stem}.json", f"*-{match['digest'] or match['earlier']}.json"] if match else []
-        paths = (path for pattern in patterns for folder in _folders() for path in sorted(folder.glob(pattern)))
+        paths = (path for pattern in patterns for folder in _folders() for path in _newest_first(folder.glob(pattern)))
         path = next(paths, None)
         if path is None:
-            return _folders()[0] / f"{stem}.json"
+            return path_to_write(name)
         _paths[key] = path
     return _paths[key]
+
+
+def path_to_write(name: str) -> Path:
+    """Return the path of the description that `write` writes, with this label."""
+    return data_folder() / "own" / f"{name.removeprefix(PREFIX)}.json"
+
+
+def _newest_first(paths: Iterable[Path]) -> list[Path]:
+    # After a folder was renamed and described again, the older description leads nowhere.
+    return sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
 
 def sources_path(name: str) -> Path:
@@ -195,9 +205,10 @@ def described_by(reader: Reader) -> list[str]:
 def write(name: str, description: Description) -> Path:
     """Write a description for `read` and return its path. One of the same name differs in the place of the images at
     most."""
-    path = data_folder() / "own" / f"{name.removeprefix(PREFIX)}.json"
+    path = path_to_write(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, msgspec.json.format(msgspec.json.encode(description)) + b"\n")
+    _paths.clear()
     return path
 
 

@@ -56,7 +56,7 @@ def read(reference: str, root: Path) -> tuple[FolderScan, OwnPart]:
 
 def keep_sources(name: str, part: OwnPart) -> None:
     """Write a reader's sources beside the description of its images, where jobs find them."""
-    _write_sources(part, own_dataset.sources_path(name))
+    _write_sources(part, own_dataset.path_to_write(name).with_suffix(""))
 
 
 def _write_sources(part: OwnPart, root: Path) -> None:

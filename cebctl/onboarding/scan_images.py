@@ -10,6 +10,7 @@ from pathlib import Path
 
 from msgspec import UNSET
 
+from experiments.datasets import Split
 from experiments.errors import InputError
 from experiments.own_dataset import Description
 from jobs.datasets import image_folder
@@ -49,9 +50,10 @@ def scan(folder: Path, root: Path, size: int | None = None) -> FolderScan:
         raise InputError(place, "a path that is no printable text can't be written into a description", "rename it")
     train, test = layout.train, layout.test
     class_names = [image_folder.printable(name) for name in layout.classes]
+    folders: dict[Split, Path] = {"train": train, "test": test}
     listed = {
         split: image_folder.list_images(place, class_names, split, layout.test_every, layout.inside)
-        for split, place in (("train", train), ("test", test))
+        for split, place in folders.items()
     }
     sizes, channels = _headers([*(train / n for n, _ in listed["train"]), *(test / n for n, _ in listed["test"])])
     pixels = size or _usual_size(sizes)
@@ -90,9 +92,10 @@ def _read_layout(folder: Path) -> _Layout:
     if not folder.is_dir():
         raise InputError(folder, "no such folder", "a folder of class folders, or of train/ and test/ with such")
     notes: list[str] = []
+    test_every: int | None = TEST_EVERY
     train, classes, inside = _training_folder(folder)
     if train == folder:
-        test, test_every = folder, TEST_EVERY
+        test = folder
         notes.append(f"no train/ and test/ in it: every {TEST_EVERY}th image is a test image")
     else:
         tests, unused = _test_folders(folder, classes)
@@ -130,7 +133,8 @@ def _training_folder(folder: Path) -> tuple[Path, list[str], str]:
 
 def _test_folders(folder: Path, classes: list[str]) -> tuple[list[Path], list[Path]]:
     """Return the folders of test images, in the order of preference, and those whose images are in no class."""
-    usable, unused = [], []
+    usable: list[Path] = []
+    unused: list[Path] = []
     for path in _named(folder, TEST):
         names = image_folder.find_classes(path)[0]
         is_flat = not names or (len(names) == 1 and names[0] not in classes)  # such as val/images/

@@ -12,7 +12,7 @@ from PIL import Image
 
 from cebctl.onboarding.scan_images import scan
 from cebctl.status import home_matrix
-from experiments import own_dataset
+from experiments import datasets, own_dataset
 from experiments.benchmarks import Transfer
 from experiments.errors import InputError
 from experiments.identity import run_id
@@ -108,6 +108,16 @@ def test_runs_of_earlier_versions_are_the_same_runs(tmp_path: Path, home: Path) 
         sources = {b.source for run in matrix.runs for b in run.benchmarks if isinstance(b, Transfer)}
         assert sources == {ids[2]} == {b.source for b in matrix.benchmarks if isinstance(b, Transfer)}
         assert matrix.select(f"data = {name}").runs == matrix.runs
+
+
+@pytest.mark.parametrize("moved", ["a", "z"])
+def test_the_newest_description_says_where_the_images_are(tmp_path: Path, home: Path, moved: str) -> None:
+    first = _describe(tmp_path / "pics")
+    (tmp_path / "pics").rename(tmp_path / moved)
+    _describe(tmp_path / moved)
+    for name in (first, _describe(tmp_path / moved)):
+        (run, *_) = _load(tmp_path / "m.yaml", name, Home(home)).runs
+        assert datasets.info(run.run.data.name).folder == str(tmp_path / moved)
 
 
 def test_runs_under_two_labels_are_found_each(tmp_path: Path, home: Path) -> None:
