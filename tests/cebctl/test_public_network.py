@@ -142,3 +142,11 @@ def test_a_model_that_can_not_be_judged_is_one_line_and_nothing_is_written(
     refused = call("init", tmp_path / "x.yaml", "--model", model, "--data", fish)
     assert refused.code == 2 and wrong in refused.err and refused.err.count("\n") == 1
     assert not (tmp_path / "x.yaml").exists() and not (tmp_path / "data").exists()
+
+
+def test_a_function_reads_the_images_at_its_own_size(cebctl: Cebctl, fish: Path, tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    _put_timm(tmp_path / "hf", "test_resnet.r160_in1k", timm.create_model("test_resnet", num_classes=1000).state_dict())
+    (tmp_path / "parts.py").write_text("")
+    answer = cebctl("init", "m.yaml", "--model", "timm:test_resnet.r160_in1k", "--data", "parts.py:scans")
+    assert (answer.code, "has no function or class 'scans'" in answer.err) == (2, True), answer.err
