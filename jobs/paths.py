@@ -194,10 +194,12 @@ class Home:
                     os.link(file.name, self.ids)
         return next(iter(self.identities()), "")
 
-    def journals(self) -> Iterator[Path]:
-        """Yield every journal, those of submissions first, each group in order of name."""
+    def journals(self, run_ids: Iterable[str] | None = None) -> Iterator[Path]:
+        """Yield every journal, those of submissions first, each group in order of name; of attempts only those at the
+        given runs, if there are any given."""
         yield from sorted(self.submissions.glob("*.jsonl"))
-        yield from sorted(self.runs.glob("*/journal/*.jsonl"))
+        for run in ("*",) if run_ids is None else sorted(run_ids):
+            yield from sorted(self.runs.glob(f"{run}/journal/*.jsonl"))
 
 
 TIME = "%Y%m%d-%H%M%S"

@@ -8,7 +8,7 @@ journal that was cut and has grown past the offset again, because its records ca
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -91,10 +91,10 @@ def scan(connection: Connection, home: Home) -> ScanResult:
     return ScanResult(grown, replaced, [journal for journal in unlisted if _is_missing(journal)], len(positions))
 
 
-def journal_files(home: Home) -> Iterator[JournalFile]:
-    """Yield every journal under the home; a file of another name is none."""
+def journal_files(home: Home, run_ids: Iterable[str] | None = None) -> Iterator[JournalFile]:
+    """Yield every journal under the home, of attempts only those at the given runs; a file of another name is none."""
     homes = home.identities()
-    for path in home.journals():
+    for path in home.journals(run_ids):
         source = journal_file(home, path.relative_to(home.folder).as_posix(), homes)
         if source:
             yield source

@@ -28,9 +28,9 @@ from experiments.matrix.planned_run import Matrix
 from jobs import file_ownership
 from jobs.journal.records import NOBODY
 from jobs.paths import Home
-from store import queries
+from store import journal_scan, queries
 from store.connect import Store, open_memory, open_store
-from store.ingest import ingest
+from store.ingest import ingest, read_all
 from store.row_types import AttemptRow, ClaimRow, ResultRow, SubmissionRow
 
 
@@ -71,18 +71,40 @@ def run_ids_with_dependencies(matrix: Matrix) -> list[str]:
 def load_observations(run_ids: list[str], store: Store, home: Home, *, fresh: bool = True) -> Observations:
     """Return what the store, the machine and the cluster say about these runs.
 
-    `fresh=False` takes the store as it is and changes nothing. If Slurm does not answer, `store.warnings` says so.
+    `fresh=False` changes nothing. If Slurm does not answer, `store.warnings` says so.
     """
     liveness = Liveness(home, remember=fresh)
+    while True:
+        with _reading(run_ids, store, home, fresh=fresh) as journals:
+            observations, is_new = _observe(run_ids, journals, liveness)
+        # Who had ended when looked up, but not when the journals were read, has written the last record meanwhile: the
+        # next reading tells how it ended. It may name further attempts, which began meanwhile, and so on.
+        if not (is_new and _has_unexplained_end(observations)):
+            break
+    if liveness.warning and liveness.warning not in store.warnings:
+        store.warnings.append(liveness.warning)
+    return observations
+
+
+@contextmanager
+def _reading(run_ids: list[str], store: Store, home: Home, *, fresh: bool) -> Iterator[Store]:
+    """Yield a store that has read the journals of these runs and of all submissions.
+
+    Without `fresh` the store itself stays as it is: where it is behind the journals, one in memory reads them.
+    """
     if fresh:
         ingest(store, home)
-        observations = _observe(run_ids, store, liveness)
-        if not _has_unexplained_end(observations):
-            return observations
-        # An attempt may have ended after its journal was read and before its process was looked for. By now it has
-        # written its last record, so that a second reading tells how it ended.
-        ingest(store, home)
-    return _observe(run_ids, store, liveness)
+        yield store
+        return
+    with store.reading() as connection:
+        scan = journal_scan.scan(connection, home)
+    concerned = {source.name for source in journal_scan.journal_files(home, run_ids)}
+    if all(source.name not in concerned for source in (*scan.grown, *scan.replaced, *scan.vanished)):
+        yield store
+        return
+    with open_memory() as memory:
+        read_all(memory, journal_scan.journal_files(home, run_ids))
+        yield memory
 
 
 def _has_unexplained_end(observations: Observations) -> bool:
@@ -98,7 +120,8 @@ def _has_unexplained_end(observations: Observations) -> bool:
     return False
 
 
-def _observe(run_ids: list[str], store: Store, liveness: Liveness) -> Observations:
+def _observe(run_ids: list[str], store: Store, liveness: Liveness) -> tuple[Observations, bool]:
+    """Return the observations, and whether something was looked up for them that had not been before."""
     claims: dict[RunStage, list[ClaimRow]] = defaultdict(list)
     for claim in queries.open_claims(store, run_ids):
         claims[claim.run_id, claim.stage].append(claim)
@@ -106,9 +129,7 @@ def _observe(run_ids: list[str], store: Store, liveness: Liveness) -> Observatio
     for result in queries.results(store, run_ids):
         results[result.run_id].append(result)
     jobs = _newest_jobs(store, run_ids)
-    liveness.query_queue(claims, jobs)
-    if liveness.warning and liveness.warning not in store.warnings:
-        store.warnings.append(liveness.warning)
+    is_new = liveness.look_up(claims, jobs)
     trainings, renewed, latest = _generations(store, run_ids, jobs)
     observations = Observations(
         jobs,
@@ -122,7 +143,7 @@ def _observe(run_ids: list[str], store: Store, liveness: Liveness) -> Observatio
         latest_generations=latest,
     )
     failed = queries.failed_benchmarks(store, run_ids, observations.benchmark_generation)
-    return replace(observations, failed_benchmarks=failed)
+    return replace(observations, failed_benchmarks=failed), is_new
 
 
 def _newest_jobs(store: Store, run_ids: list[str]) -> dict[RunStage, AttemptRow]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
 from cebctl.status.slurm_queue import Key, Queue, query_queue
-from cebctl.status.states import RunStage
+from cebctl.status.states import UNFINISHED, RunStage
 from jobs.attempt import lease
 from jobs.paths import Home
 from jobs.processes import Process
@@ -19,7 +19,12 @@ def array_ids(claims: Iterable[ClaimRow]) -> dict[str, str]:
 
 
 class Liveness:
-    """The liveness of processes, each looked up once, and of the cluster's jobs, all looked up in one query."""
+    """The liveness of processes and of the cluster's jobs, each looked up once and before any state is derived from it.
+
+    A state that was read before its worker was looked for may be older than the worker's end: a run that has just
+    succeeded would look abandoned. So `look_up` answers for everything that the rows name, and the caller reads them
+    again where something is gone.
+    """
 
     def __init__(self, home: Home, *, remember: bool = True) -> None:
         self._home, self._remember = home, remember
@@ -29,8 +34,21 @@ class Liveness:
         """The array task of each claim, by submission, run and stage."""
         self._queue = Queue()
 
-    def query_queue(self, claims: Mapping[RunStage, Sequence[ClaimRow]], jobs: Mapping[RunStage, AttemptRow]) -> None:
-        """Query the cluster, in as few calls as possible, for every claim that may not have ended."""
+    def look_up(self, claims: Mapping[RunStage, Sequence[ClaimRow]], jobs: Mapping[RunStage, AttemptRow]) -> bool:
+        """Look up every worker, lease and array task that the rows name; return whether any had not been before."""
+        is_new = self._query_queue(claims, jobs)
+        texts = {worker.executor_id for row in chain(*claims.values()) if row.job is None for worker in row.workers}
+        attempts = {(job.run_id, job.stage, job.attempt): job for job in jobs.values() if job.state in UNFINISHED}
+        is_new |= not (texts <= self._processes.keys() and attempts.keys() <= self._leases.keys())
+        for text in texts:
+            self._is_process_alive(text)
+        for job in attempts.values():
+            self._holds_lease(job)
+        return is_new
+
+    def _query_queue(self, claims: Mapping[RunStage, Sequence[ClaimRow]], jobs: Mapping[RunStage, AttemptRow]) -> bool:
+        """Query the cluster, in as few calls as possible, for every claim that may not have ended; return whether it
+        was necessary."""
         self._keys = {
             (row.submission, row.run_id, row.stage): (row.job, row.array_index)
             for rows in claims.values()
@@ -43,9 +61,11 @@ class Liveness:
             for row in rows
             if (row.submission, *stage) in self._keys and not _has_succeeded(row, jobs.get(stage))
         }
-        if not open_keys <= self._queue.misses.keys():
-            ids = array_ids(chain(*claims.values()))
-            self._queue = query_queue(self._home, open_keys, ids, remember=self._remember)
+        if open_keys <= self._queue.misses.keys():
+            return False
+        ids = array_ids(chain(*claims.values()))
+        self._queue = query_queue(self._home, open_keys, ids, remember=self._remember)
+        return True
 
     @property
     def warning(self) -> str:

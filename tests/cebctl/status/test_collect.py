@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from cebctl.status import slurm_queue
+from cebctl.planning.plan import make_plan
+from cebctl.status import collect, slurm_queue
 from cebctl.status.collect import collect_statuses, open_home
+from cebctl.status.matrix_status import collect_matrix_status
 from cebctl.submission.submit import pending_stages
 from experiments.matrix.load import load
 from experiments.matrix.planned_run import Matrix
@@ -19,7 +22,9 @@ from jobs.journal import records
 from jobs.journal.files import Journal
 from jobs.journal.records import Claim, Failed, Launched, Preempted, Started, Submitted, Succeeded
 from jobs.paths import Home
+from jobs.processes import Process
 from jobs.slurm.client import TaskStatus
+from tests.cebctl.conftest import claim, submitted
 
 
 @pytest.fixture
@@ -81,3 +86,58 @@ def test_what_begins_and_ends_while_somebody_looks_is_done(there: Home, matrix: 
     slurm("COMPLETED", meanwhile=lambda: attempt(there, planned.run_id, Succeeded()))
     with open_home(there) as store:
         assert collect_statuses(matrix, store, there)[0].stages[0].state == "done"
+
+
+@pytest.mark.parametrize("fresh", [True, False], ids=["status", "plan"])
+@pytest.mark.parametrize("reading", [1, 2])
+@pytest.mark.parametrize("swapped", [True, False])
+def test_a_run_that_ends_while_somebody_looks_is_not_offered_though_another_is_lost(
+    home: Path, small: Path, monkeypatch: pytest.MonkeyPatch, swapped: bool, reading: int, fresh: bool
+) -> None:
+    matrix, home_paths, readings = load(small).select("objective = ceb"), Home(home), 0
+    lost, ending = reversed(matrix.runs) if swapped else matrix.runs
+    worker, gone = subprocess.Popen(["sleep", "100"]), subprocess.Popen(["true"])
+    workers = {lost.run_id: Process.from_pid(gone.pid), ending.run_id: Process.from_pid(worker.pid)}
+    gone.wait()
+    for run_id, process in workers.items():
+        name = f"20260101-000000-{run_id[-4:]}"
+        (planned,) = (run for run in matrix.runs if run.run_id == run_id)
+        with Journal(home_paths.submission(name)) as journal:
+            journal.write(submitted(name, small), claim(planned, "train"), claim(planned, "evaluate"))
+            journal.write(Launched(job=name, executor_id=str(process or "vm/x/1/1")))
+
+    newest_jobs = collect._newest_jobs
+
+    def read_then_end(*arguments: Any) -> Any:
+        nonlocal readings
+        jobs, readings = newest_jobs(*arguments), readings + 1
+        if readings == reading:
+            with Journal(home_paths.run(ending.run_id).journal("train", 1)) as journal:
+                journal.write(Started(submission=f"20260101-000000-{ending.run_id[-4:]}"), Succeeded())
+            worker.kill()
+            worker.wait()
+        return jobs
+
+    monkeypatch.setattr(collect, "_newest_jobs", read_then_end)
+    with open_home(home_paths) as store:
+        runs = collect_matrix_status(matrix, store, home_paths, fresh=fresh).runs
+    assert {run.planned.run_id: run.stages[0].state for run in runs} == {
+        lost.run_id: "new",
+        ending.run_id: "done" if reading == 1 else "queued",
+    }
+    worker.kill()
+
+
+def test_a_plan_reads_what_the_store_has_not_read_and_writes_nothing(finished: Home, small: Path) -> None:
+    matrix = load(small)
+    ends = sorted(finished.runs.glob("*/journal/evaluate.1.jsonl"))
+    texts = [path.read_bytes() for path in ends]
+    for path in ends:
+        path.unlink()
+    with open_home(finished) as store:
+        assert {run.state for run in collect_statuses(matrix, store, finished)} == {"new"}
+    for path, text in zip(ends, texts, strict=True):
+        path.write_bytes(text)
+    before = {path: path.read_bytes() for path in sorted(finished.folder.rglob("*")) if path.is_file()}
+    assert {run.state for run in make_plan(matrix, finished).runs} == {"done"}
+    assert before == {path: path.read_bytes() for path in sorted(finished.folder.rglob("*")) if path.is_file()}
