@@ -1,7 +1,8 @@
 """Checkpoint files, without torch: written beside and renamed, checksummed, the newest two kept.
 
 A file is `<step>.<first 16 hex digits of its SHA-256>.pt`. The rename makes content, step and checksum appear at once,
-and a reader detects a broken file by its name alone.
+and a reader detects a broken file by its name alone. Absence is told from failure: a file that can't be read now, as on
+a network disk that is away, is not broken, and a folder that can't be listed is not an empty one.
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from experiments.atomic_files import is_abandoned
+from experiments.errors import InputError, UnreachableError
 from jobs import file_ownership
 from jobs.journal.files import fsync_folder
 
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 
 KEPT = 2
 """The second is the fallback where the newest is damaged."""
+_NAME = re.compile(r"([0-9]{9,15})\.([0-9a-f]{16})\.pt", re.ASCII)
 
 
 @dataclass(frozen=True, order=True)
@@ -35,21 +40,24 @@ class CheckpointFile:
     path: Path
 
     def read(self) -> bytes | None:
-        """Return the bytes as they were written, or None if the file is damaged.
+        """Return the bytes as they were written, or None if the file is damaged or gone.
 
-        Raises InputError if its owner is not trusted.
+        Raises InputError if its owner is not trusted, and UnreachableError if it can't be read.
         """
         try:
             with self.path.open("rb") as file:
                 file_ownership.check_owner(self.path, os.fstat(file.fileno()).st_uid)
                 data = file.read()
-        except OSError:
+        except FileNotFoundError:
             return None
-        return data if _name(hashlib.sha256(data)) == self.path.name.split(".")[1] else None
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+        return data if _digest_name(hashlib.sha256(data)) == self.path.name.split(".")[1] else None
 
     def set_aside(self) -> None:
         """Rename a broken file, so that it does not count among the newest two and push out a whole one."""
-        self.path.rename(self.path.with_suffix(".broken"))
+        with suppress(FileNotFoundError):
+            self.path.rename(self.path.with_suffix(".broken"))
 
 
 def write(folder: Path, step: int, dump: Callable[[BinaryIO], None]) -> Path:
@@ -61,7 +69,7 @@ def write(folder: Path, step: int, dump: Callable[[BinaryIO], None]) -> Path:
             dump(file)
             file.flush()
             os.fsync(file.fileno())
-        path = folder / f"{step:09d}.{_name(file.digest)}.pt"
+        path = folder / f"{step:09d}.{_digest_name(file.digest)}.pt"
         beside.rename(path)
     except BaseException:
         beside.unlink(missing_ok=True)  # on a full disk it would take the room of the next write
@@ -76,9 +84,36 @@ def write(folder: Path, step: int, dump: Callable[[BinaryIO], None]) -> Path:
 
 
 def newest_first(folder: Path) -> Iterator[CheckpointFile]:
-    """Return the complete checkpoints of a folder, the newest first; a caller falls back to the next ones."""
-    files = (CheckpointFile(int(path.name.split(".")[0]), path) for path in folder.glob("[0-9]*.*.pt"))
-    return iter(sorted(files, reverse=True))
+    """Return the complete checkpoints of a folder, the newest first; a caller falls back to the next ones.
+
+    Raises InputError if it is no folder, and UnreachableError if it can't be listed.
+    """
+    matches = ((_NAME.fullmatch(path.name), path) for path in _list(folder))
+    return iter(sorted((CheckpointFile(int(match[1]), path) for match, path in matches if match), reverse=True))
+
+
+def strays(folder: Path) -> list[Path]:
+    """Return the files that end like a checkpoint and are not named like one."""
+    return sorted(path for path in _list(folder) if path.suffix == ".pt" and not _NAME.fullmatch(path.name))
+
+
+def _list(folder: Path) -> list[Path]:
+    """Return the files of a folder, none if it does not exist. Raises as `newest_first` does."""
+    try:
+        return list(folder.iterdir())
+    except FileNotFoundError:
+        if folder.is_symlink():
+            wrong = f"is a link to {folder.readlink()}, which is not there"
+            raise InputError(folder, wrong, "restore that, or remove the link") from None
+        return []
+    except NotADirectoryError:
+        raise InputError(folder, "is not a folder", "checkpoints are kept there: move it away") from None
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> UnreachableError:
+    return UnreachableError(str(path), f"can't be read: {error.strerror or error}")
 
 
 def leftovers(folder: Path) -> list[Path]:
@@ -98,5 +133,5 @@ class _Digested(io.BufferedWriter):
         return super().write(data)
 
 
-def _name(digest: hashlib._Hash) -> str:
+def _digest_name(digest: hashlib._Hash) -> str:
     return digest.hexdigest()[:16]

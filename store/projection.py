@@ -25,6 +25,7 @@ from jobs.journal.records import (
     Preempted,
     Released,
     Result,
+    Resumed,
     Started,
     Submitted,
     Succeeded,
@@ -101,6 +102,8 @@ def _apply(job: Row, record: AnyRecord) -> bool:
                 memory_mb=record.memory_mb,
                 activity=record.activity,
             )
+        case Resumed():
+            job.update(resumed_step=record.step)
         case Checkpointed():
             job.update(checkpoint_step=record.step, checkpoint_file=record.file)
         case Preempted():

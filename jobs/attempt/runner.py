@@ -6,6 +6,7 @@ Torch and the engine are imported inside the functions, so that tests of the res
 from __future__ import annotations
 
 import os
+import socket
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from experiments import numerics
 from experiments.errors import CebctlError
 from experiments.lineage import parent_id
 from experiments.spec import Run
-from jobs import checkpoint_files, own_parts, provenance, spec_file
+from jobs import own_parts, processes, provenance, spec_file
 from jobs.attempt import lease
 from jobs.errors import PeerLostError, Stopped
 from jobs.journal.files import Journal
@@ -40,6 +41,8 @@ class JobStart:
     """The executor's id of the job; empty for a local worker's."""
     restart: int = 0
     stop_request: StopRequest = field(default_factory=StopRequest)
+    owns_output: bool = False
+    """Whether the output of this process belongs to the attempt, and goes into its log once there is one."""
 
     def is_newer_than(self, submission: str, holder: lease.Holder) -> bool:
         """Whether the lease's holder is an earlier start, whose node is cut off. A local worker replaces nobody."""
@@ -70,10 +73,11 @@ def run_attempt(
         return None
     attempt = paths.next_attempt(stage)  # under the lock: two attempts never get one number
     stage_lease.write_holder(attempt, submission.name, start.restart)
+    if start.owns_output:
+        processes.redirect_output(paths.log(stage, attempt))
     with Journal(paths.journal(stage, attempt)) as journal:
         head = start_record(paths, stage, attempt, submission, claim)
-        resumed = _resume_step(stage, claim, paths)
-        journal.write(msgspec.structs.replace(head, job=start.job, restart=start.restart, resumed_step=resumed))
+        journal.write(msgspec.structs.replace(head, job=start.job, restart=start.restart))
         end = _run_work(stage, submission, claim, paths, journal, stage_lease, start.stop_request, work)
         journal.write(end)
     stage_lease.release()
@@ -96,6 +100,11 @@ def join_attempt(submission: Submitted, claim: Claim, stage: Stage, paths: RunPa
     return True
 
 
+def host_name() -> str:
+    """Return the name of this machine, as sbatch's --exclude takes it where it is a node."""
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+
+
 def start_record(paths: RunPaths, stage: Stage, attempt: int, submission: Submitted, claim: Claim) -> Started:
     """Return the first record of an attempt, made by this process."""
     process = Process.current()
@@ -105,7 +114,7 @@ def start_record(paths: RunPaths, stage: Stage, attempt: int, submission: Submit
         attempt=attempt,
         home=ensure_home_id(paths.home),
         submission=submission.name,
-        host=os.environ.get("SLURMD_NODENAME") or process.host,  # the name that sbatch's --exclude takes
+        host=host_name(),
         pid=process.pid,
         code=submission.code,
         engine=provenance.engine_digest(),
@@ -214,15 +223,6 @@ def _evaluate(claim: Claim, paths: RunPaths, journal: Journal | None, should_sto
 
 
 _WORK: dict[Stage, Work] = {"train": _train, "evaluate": _evaluate}
-
-
-def _resume_step(stage: Stage, claim: Claim, paths: RunPaths) -> int | None:
-    """Return the step of the checkpoint that training begins with, by its name; None if there is none."""
-    if stage != "train":
-        return None
-    parent = extended_run(claim, paths)
-    folders = [paths.checkpoints, *([parent.checkpoints] if parent else [])]
-    return next((file.step for folder in folders for file in checkpoint_files.newest_first(folder)), None)
 
 
 def extended_run(claim: Claim, paths: RunPaths) -> RunPaths | None:

@@ -56,6 +56,8 @@ class Started(Record, tag="started"):
     engine: str = ""
     """Digest of the code that may change a number: `jobs.provenance.engine_digest`."""
     resumed_step: Natural | None = None
+    """In journals of earlier commits: the step in the name of the newest checkpoint, whether or not it could be read.
+    Today `Resumed` has the step that training went on from."""
     job: str = ""
     """The executor's id of the job, such as Slurm's `4711_3`; empty for a local worker's."""
     restart: Restart = 0
@@ -66,6 +68,14 @@ class Started(Record, tag="started"):
     """Versions of the packages that it imports."""
     generation: Natural = 1
     """The count of the times that `submit --again` began the stage anew; the newest generation is valid."""
+
+
+class Resumed(Record, tag="resumed"):
+    """Training goes on from a checkpoint, which was read."""
+
+    step: Natural
+    file: str
+    """Its name."""
 
 
 class Checkpointed(Record, tag="checkpointed"):
@@ -275,7 +285,7 @@ class Released(Record, tag="released"):
     reason: str
 
 
-JobRecord = Started | Checkpointed | Preempted | Succeeded | Failed | Died | Heartbeat | Metrics | Result
+JobRecord = Started | Resumed | Checkpointed | Preempted | Succeeded | Failed | Died | Heartbeat | Metrics | Result
 SubmissionRecord = Submitted | PlannedArray | Claim | Launched | Released
 AnyRecord = JobRecord | SubmissionRecord | Partial
 

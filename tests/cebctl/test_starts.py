@@ -10,7 +10,7 @@ import pytest
 from experiments.matrix.load import load
 from jobs import checkpoint_files
 from jobs.journal.files import read
-from jobs.journal.records import Started
+from jobs.journal.records import Resumed, Started
 from jobs.paths import Home
 
 BASE = "base: {data: digits, network: {name: small_cnn, width: 4, z_dim: 4}, optimiser: adam, batch: 256}\n"
@@ -49,8 +49,8 @@ def test_a_run_is_extended_and_then_imported(cebctl, tmp_path: Path, home: Path)
     rows, notes = _rows(cebctl, matrix)
     assert "Extended to 4 epochs from a run of 2: ceb rho=1 epochs=4." in notes
     assert all(rows[1]["cells"][name]["seeds"] == 1 for name in ("clean", "pgd_linf", "rate_train_max"))
-    begun = read(Home(home).run(longer.run_id).journal("train", 1)).records[0]
-    assert isinstance(begun, Started) and begun.resumed_step == 10  # 5 an epoch
+    begun, resumed = read(Home(home).run(longer.run_id).journal("train", 1)).records[:2]
+    assert isinstance(begun, Started) and isinstance(resumed, Resumed) and resumed.step == 10  # 5 an epoch
     last = next(checkpoint_files.newest_first(Home(home).run(short.run_id).checkpoints)).path
     assert _provenance(home, longer.run_id)["origin"] == {"run": short.run_id, "checkpoint": last.name}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.errors import InputError, UnreachableError
 from jobs import checkpoint_files
 
 
@@ -39,6 +40,54 @@ def test_a_broken_one_is_told_from_a_whole_one(tmp_path: Path, harm: str) -> Non
 
 def test_no_folder_is_no_checkpoint(tmp_path: Path) -> None:
     assert list(checkpoint_files.newest_first(tmp_path / "none")) == []
+
+
+def test_a_name_that_is_none_of_a_checkpoint_is_a_stray(tmp_path: Path) -> None:
+    path = _write(tmp_path, 1)
+    digest = path.name.split(".")[1]
+    odd = [
+        "9abc.%s.pt",
+        "1.%s.pt",
+        "000000002.xyz.%s.pt",
+        "\u0661\u0661\u0661\u0661\u0661\u0661\u0661\u0661\u0661.%s.pt",
+        "9" * 30 + ".%s.pt",
+    ]
+    for name in odd:
+        (tmp_path / (name % digest)).write_bytes(b"1")
+    assert [file.path for file in checkpoint_files.newest_first(tmp_path)] == [path]
+    assert len(checkpoint_files.strays(tmp_path)) == len(odd)
+    _write(tmp_path, 5)
+    _write(tmp_path, 6)
+    assert len(checkpoint_files.strays(tmp_path)) == len(odd)
+
+
+def test_a_folder_that_is_none_is_one_line(tmp_path: Path) -> None:
+    file, link, loop = tmp_path / "file", tmp_path / "link", tmp_path / "loop"
+    file.write_text("x")
+    link.symlink_to(tmp_path / "elsewhere")
+    loop.symlink_to(loop)
+    with pytest.raises(InputError, match=f"^{file}: is not a folder; "):
+        checkpoint_files.newest_first(file)
+    with pytest.raises(InputError, match=f"^{link}: is a link to {tmp_path}/elsewhere, which is not there; "):
+        checkpoint_files.newest_first(link)
+    with pytest.raises(UnreachableError, match=f"^{loop}: can't be read: "):
+        checkpoint_files.newest_first(loop)
+
+
+def test_a_folder_may_be_a_link_to_another_disk(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    _write(tmp_path / "link", 3)
+    assert [file.read() for file in checkpoint_files.newest_first(tmp_path / "link")] == [b"3"]
+
+
+def test_a_failed_read_is_not_a_broken_file(tmp_path: Path) -> None:
+    path = _write(tmp_path, 1)
+    path.unlink()
+    path.symlink_to("/proc/self/mem")  # whose first page is read as EIO
+    (file,) = checkpoint_files.newest_first(tmp_path)
+    with pytest.raises(UnreachableError, match="Input/output error"):
+        file.read()
 
 
 def test_a_failed_write_leaves_the_old_ones(tmp_path: Path) -> None:

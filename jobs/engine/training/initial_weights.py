@@ -14,7 +14,7 @@ from jobs import file_ownership
 from jobs.engine import checkpoint_format, foreign_weights, weights_file
 from jobs.engine.checkpoint_format import LoadedCheckpoint
 from jobs.engine.models import build_without_weights
-from jobs.engine.training.train_state import TrainState
+from jobs.engine.training.train_state import RESTORED, TrainState
 from jobs.journal.history import is_trained, newest_complete
 from jobs.paths import RunPaths
 
@@ -35,7 +35,7 @@ def _last_checkpoint(run: Run, paths: RunPaths) -> LoadedCheckpoint:
     place = f"the run {paths.run_id} of {run.epochs:g} epochs, which this one extends"
     if not is_trained(paths):
         raise InputError(place, "it is not trained", "train it first")
-    loaded = checkpoint_format.load_newest(run, paths.checkpoints)
+    loaded = checkpoint_format.load_newest(run, paths.checkpoints, keys=RESTORED)
     if loaded is None:
         raise InputError(place, f"it has no intact checkpoint in {paths.checkpoints} any more")
     return loaded

@@ -20,9 +20,10 @@ from jobs.engine.precision import training_precision
 from jobs.engine.training import encoder_noise, initial_weights, schedules, step
 from jobs.engine.training.async_checkpointer import AsyncCheckpointer
 from jobs.engine.training.epoch_sampler import EpochSampler
-from jobs.engine.training.train_state import DEFAULT, TrainState, initial_state, restore
+from jobs.engine.training.train_state import DEFAULT, RESTORED, TrainState, initial_state, restore
 from jobs.errors import Stopped
 from jobs.journal.files import Journal
+from jobs.journal.records import Resumed
 from jobs.paths import RunPaths
 
 METRICS_STEPS = 100
@@ -59,12 +60,14 @@ def train(
     state = initial_state(run, images.labels_N, device, group, execution)
     checkpoint = None
     if group.is_leader:
-        checkpoint = checkpoint_format.load_newest(run, paths.checkpoints, set_aside=True)
+        checkpoint = checkpoint_format.load_newest(run, paths.checkpoints, set_aside=True, keys=RESTORED)
         checkpoint = checkpoint or initial_weights.load_initial(state, paths)
     # Read by one process for all: on another machine the folder may look older.
     checkpoint = group.broadcast(checkpoint)
     if checkpoint is not None:
         restore(state, checkpoint)
+        if journal is not None and state.step:
+            journal.write(Resumed(step=state.step, file=checkpoint.file.name))
     checkpointer = AsyncCheckpointer(state, paths.checkpoints, journal, checkpoint_seconds)
     training = Training(state, images, sampler, journal, checkpointer, device)
     if execution.compile != "off":

@@ -28,6 +28,8 @@ from jobs.engine.training.sync_batch_norm import synchronise
 from jobs.engine.training.weight_average import WeightAverage
 
 DEFAULT = Execution()
+RESTORED = ("model", "optimiser", "marginal_optimiser", "passed_step", "epoch")
+"""The keys of a checkpoint that training goes on from."""
 
 
 @dataclass
@@ -63,6 +65,7 @@ class TrainState:
         return checkpoint_format.content(
             self.run,
             self.model,
+            step=self.step,
             optimiser=self.optimiser.state_dict(),
             marginal_optimiser=marginal.state_dict() if marginal else None,
             passed_step=self.passed_step,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from experiments.errors import InputError
-from jobs import checkpoint_files, provenance
+from jobs import provenance
 from jobs.attempt import lease
 from jobs.attempt.runner import run_attempt
 from jobs.errors import PeerLostError, Stopped
@@ -87,12 +87,6 @@ def test_a_submission_tries_once_and_the_next_one_again(run) -> None:
     assert _ends(run(_raise(ValueError("no")))) == [Failed]
     assert _ends(run(lambda: None)) == [Failed]
     assert _ends(run(lambda: None, "s2")) == [Failed, Succeeded]
-
-
-def test_it_says_from_which_step_it_goes_on(run, paths: RunPaths, tmp_path) -> None:
-    assert run(lambda: None)[0].resumed_step is None
-    checkpoint_files.write(Home(tmp_path).run("r1").checkpoints, 12, lambda file: file.write(b"weights"))
-    assert run(lambda: None, "s2")[2].resumed_step == 12
 
 
 def test_code_that_changed_since_submission_stops_the_job(run) -> None:

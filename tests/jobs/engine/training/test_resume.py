@@ -5,14 +5,18 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 import torch
 
 from experiments import spec
+from experiments.errors import UnreachableError
+from experiments.identity import run_id
+from jobs import checkpoint_files
 from jobs.engine import checkpoint_format
 from jobs.errors import Stopped
+from jobs.journal.records import Resumed
 
 pytestmark = pytest.mark.fault
 
@@ -182,16 +186,95 @@ def test_a_reader_falls_back_and_changes_nothing(attempt: Any, tiny: spec.Run) -
     assert sorted(attempt.paths.checkpoints.iterdir()) == [older, newest]
 
 
+class Hostile:
+    """A pickle that would run something."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+WRONG = {
+    "no archive": b"e is not a pickle",
+    "a number of a memo that is not there": b"\x80\x02he.",
+    "an end in the middle": b"\x80\x02}q\x00(X\x06\x00\x00\x00run_id",
+    "a list": [1, 2],
+    "no optimiser": {"model": {}},
+}
+
+
+@pytest.mark.parametrize("content", WRONG.values(), ids=WRONG)
+def test_content_that_is_no_checkpoint_is_passed_over_by_name(
+    new_attempt: Any, tiny: spec.Run, content: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = new_attempt("wrong")
+    assert not interrupt(wrong, tiny, 10, kill, 0.0)
+    newest = sorted(wrong.paths.checkpoints.glob("*.pt"))[-1]
+    newest.unlink()
+
+    def dump(file: BinaryIO) -> None:
+        if isinstance(content, bytes):
+            file.write(content)
+        else:
+            torch.save({"run_id": run_id(tiny), **content} if isinstance(content, dict) else content, file)
+
+    path = checkpoint_files.write(wrong.paths.checkpoints, 10, dump)
+    assert_same(to_the_end(wrong, tiny), to_the_end(new_attempt("whole"), tiny))
+    assert str(path) in caplog.text and path.with_suffix(".broken").exists()
+
+
+@pytest.mark.parametrize("step", [12, STEPS], ids=["further", "the last"])
+def test_a_checkpoint_is_of_the_step_that_it_holds_whatever_its_name(
+    new_attempt: Any, tiny: spec.Run, step: int
+) -> None:
+    renamed = new_attempt("renamed")
+    assert not interrupt(renamed, tiny, 10, kill, 0.0)
+    newest = sorted(renamed.paths.checkpoints.glob("*.pt"))[-1]
+    newest.rename(newest.with_name(f"{step:09d}{newest.name[9:]}"))
+    assert checkpoint_format.load_model(tiny, renamed.paths.checkpoints).step == 8
+    assert_same(to_the_end(renamed, tiny), to_the_end(new_attempt("whole"), tiny))
+
+
+def test_a_checkpoint_of_an_earlier_commit_holds_no_step(attempt: Any, tiny: spec.Run) -> None:
+    attempt(tiny)
+    loaded = checkpoint_format.load_newest(tiny, attempt.paths.checkpoints)
+    assert loaded and loaded.state["step"] == STEPS and loaded.state["numerics"]
+    loaded.file.unlink()
+    older = {key: value for key, value in loaded.state.items() if key not in ("step", "numerics")}
+    checkpoint_format.write(attempt.paths.checkpoints, STEPS, older)
+    assert checkpoint_format.load_model(tiny, attempt.paths.checkpoints).step == STEPS
+
+
+def test_a_failed_read_ends_the_attempt_and_sets_nothing_aside(new_attempt: Any, tiny: spec.Run) -> None:
+    unread = new_attempt("unread")
+    assert not interrupt(unread, tiny, 10, kill, 0.0)
+    newest = sorted(unread.paths.checkpoints.glob("*.pt"))[-1]
+    newest.rename(newest.with_suffix(".away"))
+    newest.symlink_to("/proc/self/mem")  # whose first page is read as EIO
+    before = sorted(unread.paths.checkpoints.iterdir())
+    with pytest.raises(UnreachableError, match=f"{newest.name}: can't be read: Input/output error"):
+        unread(tiny)
+    with pytest.raises(UnreachableError):
+        checkpoint_format.load_model(tiny, unread.paths.checkpoints)
+    assert sorted(unread.paths.checkpoints.iterdir()) == before
+    newest.with_suffix(".away").rename(newest)
+    assert_same(to_the_end(unread, tiny), to_the_end(new_attempt("whole"), tiny))
+
+
+def test_the_journal_says_from_which_checkpoint_training_went_on(new_attempt: Any, tiny: spec.Run) -> None:
+    resumed = new_attempt("resumed")
+    assert not interrupt(resumed, tiny, 10, kill, 0.0)
+    older, newest = sorted(resumed.paths.checkpoints.glob("*.pt"))
+    truncate(newest)
+    records = resumed(tiny)
+    assert [(r.step, r.file) for r in records if isinstance(r, Resumed)] == [(8, older.name)]
+
+
 def test_a_checkpoint_can_carry_no_code(attempt: Any, tiny: spec.Run, tmp_path: Path) -> None:
-    """A pickle that would run something is refused: checkpoints are read as weights only."""
-
-    class Hostile:
-        def __reduce__(self) -> Any:
-            return Path.touch, (tmp_path / "ran",)
-
-    from jobs import checkpoint_files
-
-    checkpoint_files.write(attempt.paths.checkpoints, 3, lambda file: torch.save({"run_id": Hostile()}, file))
-    with pytest.raises(Exception, match="Weights only load failed"):
-        attempt(tiny)
-    assert not (tmp_path / "ran").exists()
+    """A pickle that would run something is passed over: checkpoints are read as weights only."""
+    hostile = Hostile(tmp_path / "ran")
+    path = checkpoint_files.write(attempt.paths.checkpoints, 3, lambda file: torch.save({"run_id": hostile}, file))
+    attempt(tiny)
+    assert not hostile.path.exists() and path.with_suffix(".broken").exists()
