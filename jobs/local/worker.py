@@ -17,7 +17,7 @@ from jobs import file_ownership, processes
 from jobs.attempt import runner
 from jobs.journal.files import Journal
 from jobs.journal.history import is_claim_released, is_trained
-from jobs.journal.ownership import submission_records
+from jobs.journal.ownership import read_head, submission_records
 from jobs.journal.records import Claim, Died, Submitted
 from jobs.paths import STAGES, Home, Stage
 from jobs.signals import StopRequest
@@ -35,14 +35,12 @@ def work(home_folder: str, submission_name: str) -> None:
     import jobs.engine.training.loop  # noqa: F401  imported here so that every forked child has it
 
     for run_id, claims in runs.items():
-        before = set(_journals(home, run_id))
         child = os.fork()
         if child == 0:
             _child(home, submission, claims)
         _, status = os.waitpid(child, 0)
-        begun = [path for path in _journals(home, run_id) if path not in before]
-        if os.WIFSIGNALED(status) and begun:
-            with Journal(begun[-1]) as journal:
+        if os.WIFSIGNALED(status) and (path := _newest_journal(home, run_id, submission, child)):
+            with Journal(path) as journal:
                 journal.write(Died(reason=processes.describe_signal(os.WTERMSIG(status))))
 
 
@@ -84,9 +82,8 @@ def _run(home: Home, submission: Submitted, claims: RunClaims) -> None:
             return
         if _find_stop_reason(home, submission, paths.run_id, stage):
             return
-        processes.redirect_output(paths.log(stage, paths.next_attempt(stage)))
         find_reason = partial(_find_stop_reason, home, submission, paths.run_id, stage)
-        start = runner.JobStart(stop_request=StopRequest(find_reason=find_reason))
+        start = runner.JobStart(stop_request=StopRequest(find_reason=find_reason), owns_output=True)
         runner.run_attempt(home, submission, claims[stage], stage, start=start)
 
 
@@ -94,6 +91,13 @@ def _find_stop_reason(home: Home, submission: Submitted, run_id: str, stage: Sta
     return "cancelled" if is_claim_released(home, submission.name, run_id, stage) else ""
 
 
-def _journals(home: Home, run_id: str) -> list[Path]:
+def _newest_journal(home: Home, run_id: str, submission: Submitted, pid: int) -> Path | None:
+    """Return the journal of the last attempt that a child of this worker began at a run; other workers may have begun
+    attempts at it meanwhile, which live."""
     paths = home.run(run_id)
-    return [paths.journal(stage, attempt) for stage in STAGES for attempt in paths.attempts(stage)]
+    for stage in reversed(STAGES):
+        for attempt in reversed(paths.attempts(stage)):
+            head = read_head(paths, stage, attempt)
+            if head and (head.submission, head.host, head.pid) == (submission.name, runner.host_name(), pid):
+                return paths.journal(stage, attempt)
+    return None

@@ -138,14 +138,13 @@ def run_rank_zero(task: ArrayTask, stop_request: StopRequest, payload: runner.Wo
     if complaint := _missing_prerequisite(task):
         print(complaint)
         return EXIT_REFUSED
-    processes.redirect_output(paths.log(stage, paths.next_attempt(stage)))
     end = runner.run_attempt(
         task.home,
         task.submission,
         task.claim,
         stage,
         _refusal(task) or payload,
-        runner.JobStart(task.job, task.restart, stop_request),
+        runner.JobStart(task.job, task.restart, stop_request, owns_output=True),
     )
     if isinstance(end, Succeeded):
         return 0
