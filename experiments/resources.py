@@ -33,10 +33,25 @@ OWN_OPTIONS = (
     "parsable", "requeue", "no-requeue", "signal", "test-only", "wait", "wrap",
 )  # fmt: skip
 """The sbatch options that only `jobs.slurm.sbatch` sets: with another value a run could be lost."""
+_BY_FIELDS = {
+    "nodes": "nodes",
+    "ntasks": "nodes and gpus_per_node",
+    "ntasks-per-node": "gpus_per_node",
+    "cpus-per-task": "cpus",
+    "gpus-per-node": "gpus_per_node",
+    "gpus": "nodes and gpus_per_node",
+    "time": "time",
+}
+REFUSED_OPTIONS = {
+    **{option: f"set {fields} beside `directives`" for option, fields in _BY_FIELDS.items()},
+    "clusters": "name the other cluster's slurm.conf in SLURM_CONF, so that its queue is asked too",
+    **dict.fromkeys(("help", "usage", "version"), "leave it out: with it sbatch submits nothing"),
+}
+"""The sbatch options that no directive of a matrix may set, with the way out. Journals may hold them."""
 Directive = Annotated[
     str,
     Meta(
-        pattern=rf"\A(?!({'|'.join(OWN_OPTIONS)})(=|\Z))[a-z][a-z0-9-]*(=[A-Za-z0-9_./:,@%+-]+)?\Z",
+        pattern=rf"\A(?!({'|'.join(OWN_OPTIONS)})(=|\Z))[a-z][a-z0-9-]*(=[A-Za-z0-9_./:,@%+\[\]-]+)?\Z",
         description="an option such as mail-type=END, and none that cebctl sets itself",
     ),
 ]

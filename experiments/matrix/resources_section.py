@@ -23,7 +23,7 @@ from experiments.errors import Fault, InputError, expected
 from experiments.matrix import selection
 from experiments.matrix.spec_fields import Path, Schema, Value, nest, read_assignments, schema
 from experiments.matrix.yaml_nodes import fault_at
-from experiments.resources import STAGES, Resources, Stage
+from experiments.resources import REFUSED_OPTIONS, STAGES, Resources, Stage
 
 Assigned = Mapping[Path, Any]
 """The values that a mapping sets, by leaf."""
@@ -93,6 +93,13 @@ def _stages(node: MappingNode, other_keys: tuple[str, ...], faults: list[Fault])
                     fault_at(item.node, f"{'.'.join(path)}: evaluations have no such choice; leave it out")
                     for path, item in values.items()
                     if path[0] == "execution"
+                ]
+            if directives := values.get(("directives",)):
+                options = [directive.partition("=")[0] for directive in directives.value]
+                faults += [
+                    fault_at(directives.node, f"directives: {option} is not allowed; {REFUSED_OPTIONS[option]}")
+                    for option in options
+                    if option in REFUSED_OPTIONS
                 ]
             stages[key.value] = {path: item.value for path, item in values.items()}
         elif key.value not in other_keys:

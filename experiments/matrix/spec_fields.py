@@ -228,6 +228,9 @@ def read_value(kind: Any, node: Node, name: str, faults: list[Fault]) -> Value |
         if isinstance(value, float) and not math.isfinite(value):  # 1e999
             raise msgspec.ValidationError
     except msgspec.ValidationError:
+        items = node.value if isinstance(node, SequenceNode) and get_origin(kind) is tuple else ()
+        if any(read_value(get_args(kind)[0], item, name, faults) is None for item in items):
+            return None  # the first wrong item has its fault
         words = {ScalarNode: repr(raw), SequenceNode: "a list", MappingNode: "a mapping"}
         literals = _literals(kind)
         hint = f"; {_expected_value(literals, raw)}" if literals and isinstance(raw, str) else ""

@@ -22,6 +22,8 @@ from jobs.job_environment import SLURM_PREFIXES
 
 _log = logging.getLogger(__name__)
 
+TOKEN = "SLURM_JWT"
+"""The variable by which some sites say who calls a command; the other variables of Slurm's change what it does."""
 TIMEOUT_SECONDS = 20.0
 """The time limit of a call."""
 _NAMES_AT_ONCE = 200
@@ -189,7 +191,8 @@ def _parse_sacct(line: str) -> TaskStatus | None:
 def job_state(job: str) -> tuple[str, int, int | None]:
     """Return state, restarts and remaining seconds of one job, for the job itself. Raises UnreachableError."""
     lines = call(["squeue", "-h", "-a", "-j", job, "-O", "State:|,RestartCnt:|,TimeLeft:|"], limit=5).splitlines()
-    state, restarts, left = [field.strip() for field in lines[0].split("|")[:3]] if lines else ("", "", "")
+    rows = [line.split("|") for line in lines if line.count("|") >= 3]
+    state, restarts, left = [field.strip() for field in rows[-1][:3]] if rows else ("", "", "")
     return state, int(restarts) if restarts.isdecimal() else 0, parse_time(left)
 
 
@@ -223,7 +226,8 @@ def call(command: Sequence[str], limit: float = TIMEOUT_SECONDS) -> str:
     Raises UnreachableError if it fails, NoAnswerError if it may have taken effect all the same, and NotConfiguredError
     if no cluster is configured.
     """
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(SLURM_PREFIXES) or k == "SLURM_CONF"}
+    kept = ("SLURM_CONF", TOKEN)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(SLURM_PREFIXES) or k in kept}
     environment["SLURM_TIME_FORMAT"] = "%s"
     if (conf := environment.get("SLURM_CONF")) and not Path(conf).exists():  # which Slurm waits a minute for
         raise UnreachableError("Slurm", f"SLURM_CONF names {conf}, which is not there")

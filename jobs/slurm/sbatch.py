@@ -33,6 +33,10 @@ _KEPT_ON_SLURM = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|TMPDIR|TZ|LANG|LC_\w+|SLURM_CONF|MODULE\w*|LMOD_\w*|BASH_ENV|BASH_FUNC_m\w+%%"
 )
 """The variables that a job inherits from the submitter: search paths and those that `module` needs."""
+_JOB_ID = re.compile(r"^(?:Submitted batch job )?([1-9]\d{0,9})(?:;[\w.-]+)?[ \t\r]*$", re.MULTILINE)
+"""The line of sbatch's answer with the id of a job, and perhaps its cluster."""
+_FOR_SBATCH = ("LD_LIBRARY_PATH", "KRB5CCNAME", client.TOKEN)
+"""The variables that sbatch itself may need, to start or to say who calls it. Jobs don't inherit them."""
 _SIGNAL_SECONDS = 120
 """The time before its limit at which a job gets the signal; a sixth of the limit if that is less."""
 _SBATCH_SECONDS = 60.0
@@ -68,7 +72,23 @@ def submit_array(home: Home, snapshot: Snapshot, submission: str, array: ArrayRe
     script = folder / f"{array.name}.sh"
     script.write_text(_batch_script(home, snapshot, submission, array))
     done = _sbatch("--parsable", str(script), cwd=home.folder)
-    return Launched(job=array.name, executor_id=done.stdout.strip().partition(";")[0])
+    return Launched(job=array.name, executor_id=_job_id(done.stdout, array.name))
+
+
+def _job_id(output: str, array: str) -> str:
+    """Return the id of an array from sbatch's answer, which a site's wrapper may have put a banner around.
+
+    Where the answer has none, or several lines that could be one, the queue tells which job has the array's name.
+    Raises NoAnswerError if that is not there either: Slurm may have accepted the array.
+    """
+    ids = dict.fromkeys(_JOB_ID.findall(output))
+    if len(ids) != 1:
+        ids = dict.fromkeys(task.job.partition("_")[0] for task in client.query_squeue([array]))
+    if len(ids) != 1:
+        answer = " ".join(output.split())[:200]
+        raise client.NoAnswerError("Slurm", f"sbatch's answer names no job, and the queue none of {array}: {answer!r}")
+    job: str = next(iter(ids))
+    return job
 
 
 def test_only(resources: Resources) -> tuple[str, bool]:
@@ -95,7 +115,7 @@ def test_only(resources: Resources) -> tuple[str, bool]:
 
 def _sbatch(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Call sbatch in a clean environment. Raises as `submit_array` does."""
-    environment = {key: value for key, value in os.environ.items() if _KEPT_ON_SLURM.fullmatch(key)}
+    environment = {k: v for k, v in os.environ.items() if _KEPT_ON_SLURM.fullmatch(k) or k in _FOR_SBATCH}
     try:
         done = subprocess.run(
             ["sbatch", *arguments],
@@ -160,6 +180,7 @@ def _batch_script(home: Home, snapshot: Snapshot, submission: str, array: ArrayR
         signal_delay_s=min(_SIGNAL_SECONDS, limit // 6) if limit else _SIGNAL_SECONDS,
         stderr_to_stdout=True,
         setup=[
+            *_unset_lines(),
             *(f"export {key}={shlex.quote(value)}" for key, value in environment.items()),
             *resources.setup,
             "set +e",  # the lines after srun have to run also where srun fails
@@ -170,6 +191,17 @@ def _batch_script(home: Home, snapshot: Snapshot, submission: str, array: ArrayR
         **by_itself,
     )
     return text
+
+
+def _unset_lines() -> list[str]:
+    """Return the lines that remove sbatch's own variables from a job, unless its node gave them other values. The token
+    is a secret, so that its value is not written down."""
+    lines = []
+    for name in _FOR_SBATCH:
+        if (value := os.environ.get(name)) is not None:
+            is_other = f'[ "${{{name}-}}" != {shlex.quote(value)} ] || ' if name != client.TOKEN else ""
+            lines.append(f"{is_other}unset {name}")
+    return lines
 
 
 def _tasks(resources: Resources) -> int:
@@ -195,10 +227,12 @@ def _options(array: ArrayRequest) -> dict[str, str | bool]:
         "mem": resources.memory,
         "time": resources.time,
         "gpus-per-node": f"{kind}{resources.gpus_per_node}" if resources.gpus_per_node else None,
-        "exclude": ",".join(array.exclude_nodes),
         "dependency": ",".join(array.dependencies),
     }
     directives = {option: value or True for option, _, value in (line.partition("=") for line in resources.directives)}
+    if array.exclude_nodes:  # beside those that the user excludes
+        user = directives.get("exclude")
+        directives["exclude"] = ",".join([*([user] if isinstance(user, str) else []), *array.exclude_nodes])
     limit = f"%{array.max_parallel}" if array.max_parallel else ""
     return (
         directives

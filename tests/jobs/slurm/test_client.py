@@ -67,10 +67,15 @@ def test_what_the_caller_set_for_slurm_does_not_reach_it(says, tmp_path: Path, m
     says("squeue", "env")
     conf = tmp_path / "slurm.conf"
     conf.touch()
-    for name in ("SQUEUE_FORMAT", "SLURM_JOB_ID", "SLURM_CLUSTERS", "SLURM_CONF"):
+    for name in ("SQUEUE_FORMAT", "SLURM_JOB_ID", "SLURM_CLUSTERS", "SLURM_CONF", "SLURM_JWT"):
         monkeypatch.setenv(name, str(conf))
-    seen = [line for line in client.call(["squeue"]).splitlines() if line.endswith(f"={conf}")]
-    assert seen == [f"SLURM_CONF={conf}"]
+    seen = {line for line in client.call(["squeue"]).splitlines() if line.endswith(f"={conf}")}
+    assert seen == {f"SLURM_CONF={conf}", f"SLURM_JWT={conf}"}  # where Slurm is, and who asks
+
+
+def test_a_banner_is_no_state_of_a_job(says) -> None:
+    says("squeue", "echo 'Welcome | to the cluster'; echo 'RUNNING |2 |1:00:00 |'; echo bye")
+    assert client.job_state("7_0") == ("RUNNING", 2, 3600)
 
 
 @given(st.text(alphabet=st.characters(categories=("Lu",)), min_size=1))

@@ -1,9 +1,12 @@
 """The batch script of an array, whose text a private function of submitit writes."""
 
+import shlex
+import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
 
+import msgspec
 import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -12,6 +15,7 @@ from experiments.resources import Resources
 from jobs.paths import Home
 from jobs.provenance import Snapshot
 from jobs.slurm import sbatch
+from jobs.slurm.client import NoAnswerError
 
 SCRIPT = """\
 #!/bin/bash
@@ -61,7 +65,8 @@ exec PYTHON -m jobs.slurm.array_task /home/x sub ceb-train --ended "$code"
 def test_the_batch_script_of_an_array(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "PYTHON")
     monkeypatch.setenv("CEBCTL_DATA", "/data")
-    monkeypatch.delenv("CEBCTL_SHARED", raising=False)
+    for name in ("CEBCTL_SHARED", "LD_LIBRARY_PATH", "KRB5CCNAME", "SLURM_JWT"):
+        monkeypatch.delenv(name, raising=False)
     resources = Resources(
         partition="gpu",
         nodes=2,
@@ -85,3 +90,75 @@ def test_a_new_minor_version_of_submitit_is_refused() -> None:
     assert submitit.specifier.contains(metadata.version("submitit"))
     minor = Version(metadata.version("submitit"))
     assert not submitit.specifier.contains(f"{minor.major}.{minor.minor + 1}")
+
+
+BANNER = "Welcome to the cluster of 2026\\n  maintenance: 12 December\\n"
+
+
+def _submit(home: Path, resources: Resources | None = None, exclude: tuple[str, ...] = ()) -> str:
+    home.mkdir(exist_ok=True)
+    array = sbatch.ArrayRequest("ceb-a", resources or Resources(), [0], exclude_nodes=exclude)
+    return sbatch.submit_array(Home(home), Snapshot("d" * 16, Path("/code"), None), "sub", array).executor_id
+
+
+@pytest.mark.parametrize(
+    "answer", ["4711", "4711;b", BANNER + "4711", "4711\\n\\n" + BANNER, "Submitted batch job 4711", " \\n4711;b.c\\r"]
+)
+def test_the_id_is_looked_for_in_the_answer(says, home: Path, answer: str) -> None:
+    says("sbatch", f"printf '{answer}\\n'")
+    assert _submit(home) == "4711"
+
+
+@pytest.mark.parametrize("answer", ["12\\n4711", "job accepted", ""])
+def test_where_the_answer_names_no_job_the_queue_does(says, home: Path, answer: str) -> None:
+    says("sbatch", f"printf '{answer}\\n'")
+    says("squeue", "echo '4711_0|ceb-a|PENDING|None|0||'; echo '4711_1|ceb-a|PENDING|None|0||'")
+    assert _submit(home) == "4711"
+
+
+def test_an_answer_that_names_no_job_is_shown(says, home: Path) -> None:
+    says("sbatch", "echo 'Have a nice day'; printf '%0500d' 0")
+    says("squeue", "")
+    with pytest.raises(NoAnswerError, match=r"the queue none of ceb-a: 'Have a nice day 0+'$") as caught:
+        _submit(home)
+    assert len(str(caught.value)) < 300
+
+
+def test_what_sbatch_needs_to_be_called_reaches_it_and_not_the_job(
+    says, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("SLURM_JWT", "LD_LIBRARY_PATH", "KRB5CCNAME")
+    for name in (*names, "SBATCH_PARTITION", "SLURM_CLUSTERS"):
+        monkeypatch.setenv(name, f"/it's {name}")
+    says("sbatch", f"env > {tmp_path}/env; echo 7")
+    _submit(home)
+    variables = dict(line.partition("=")[::2] for line in (tmp_path / "env").read_text().splitlines())
+    assert [variables.get(name) for name in names] == [f"/it's {name}" for name in names]
+    assert not {"SBATCH_PARTITION", "SLURM_CLUSTERS"} & variables.keys()
+    (script,) = home.glob("workers/*/ceb-a.sh")
+    text = script.read_text()
+    assert "it's SLURM_JWT" not in text  # a secret
+    setup = text[: text.index("# command")] + "env\n"
+    shown = subprocess.run(["/bin/bash", "-c", setup], env=variables, capture_output=True, text=True).stdout
+    assert not any(f"{name}=" in shown for name in names)
+    variables["KRB5CCNAME"] = "FILE:/of/the/node"
+    shown = subprocess.run(["/bin/bash", "-c", setup], env=variables, capture_output=True, text=True).stdout
+    assert "KRB5CCNAME=FILE:/of/the/node" in shown
+
+
+@pytest.mark.parametrize(
+    ("directives", "ours", "line"),
+    [
+        (("exclude=n[1-2]",), ("n7",), "n[1-2],n7"),
+        (("exclude=n1,n2",), (), "n1,n2"),
+        ((), ("n7", "n8"), "n7,n8"),
+    ],
+)
+def test_nodes_that_the_user_excludes_stay_excluded(
+    says, home: Path, directives: tuple[str, ...], ours: tuple[str, ...], line: str
+) -> None:
+    says("sbatch", "echo 7")
+    _submit(home, msgspec.convert({"directives": directives}, Resources), ours)
+    (script,) = home.glob("workers/*/ceb-a.sh")
+    (shown,) = [row for row in script.read_text().splitlines() if "--exclude" in row]
+    assert shlex.split(shown.removeprefix("#SBATCH ")) == [f"--exclude={line}"]
