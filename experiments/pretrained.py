@@ -18,6 +18,7 @@ from msgspec import UNSET, structs
 
 from experiments import library_models
 from experiments.spec import LibraryNetwork, Run, Sha256, Timm
+from experiments.user_cache import cache_home
 
 _FILES = ("model.safetensors", "pytorch_model.bin")
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -92,14 +93,12 @@ def _timm_file(model: str) -> Path:
 def _hub_folder() -> Path:
     if hub := os.environ.get("HF_HUB_CACHE"):
         return Path(hub)
-    cache_home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("HF_HOME") or Path(cache_home, "huggingface"), "hub")
+    return Path(os.environ.get("HF_HOME") or cache_home() / "huggingface", "hub")
 
 
 def _torchvision_file(model: str) -> Path:
     url = torchvision_url(model)
-    cache_home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(os.environ.get("TORCH_HOME") or Path(cache_home, "torch"), "hub", "checkpoints")
+    folder = Path(os.environ.get("TORCH_HOME") or cache_home() / "torch", "hub", "checkpoints")
     if not url:
         raise LookupError(f"pretrained: the installed torchvision names no weights of {model}")
     file = folder / url.rpartition("/")[2]

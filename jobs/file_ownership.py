@@ -6,6 +6,7 @@ by default. CEBCTL_SHARED=group opens a new home to the user's group, whose memb
 
 from __future__ import annotations
 
+import getpass
 import os
 import pwd
 from pathlib import Path
@@ -55,6 +56,14 @@ def check_owner(path: Path, owner: int) -> None:
             f"belongs to {_name(owner)}, and its folder to {_name(folder_owner)}: it is not believed",
             "remove it, or set CEBCTL_SHARED=group if your group works in this home",
         )
+
+
+def user_name() -> str:
+    """Return this user's name, by the environment or passwd; the number of a user that has none, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def _name(user: int) -> str:

@@ -19,6 +19,7 @@ from experiments.atomic_files import write_atomic
 from experiments.costs import NetworkCount
 from experiments.errors import CebctlError, InputError
 from experiments.spec import LibraryNetwork, Network, Part, Run
+from experiments.user_cache import cache_home
 from jobs.provenance import ROOT
 
 COUNT_SECONDS = 600
@@ -72,8 +73,7 @@ def engine_environment() -> dict[str, str]:
 
 def cache_folder() -> Path:
     """Return the folder of what one machine finds out once, outside of any home, which `plan` leaves as it is."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("CEBCTL_CACHE") or Path(cache, "cebctl"))
+    return Path(os.environ.get("CEBCTL_CACHE") or cache_home() / "cebctl")
 
 
 def library_version(network: Network) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from experiments.benchmarks import Transfer
 from experiments.errors import CebctlError
 from experiments.matrix.planned_run import Matrix
 from jobs import provenance, spec_file
+from jobs.file_ownership import user_name
 from jobs.journal.files import Journal
 from jobs.journal.ownership import ensure_home_id
 from jobs.journal.records import Claim, Launched, Released, Submitted
@@ -75,8 +75,8 @@ def pending_stages(
 
 
 def blocked_runs(runs: Iterable[RunStatus], submission: Submission | None = None) -> set[tuple[str, str]]:
-    """Return every run that waits for another run's training, or has evaluations that do, each with that other run;
-    without those that a submission has claimed since, to wait on the cluster."""
+    """Return every run that waits for a training, or has evaluations that do, each with the run that is trained: itself
+    where another submission trains it; without those that a submission has claimed since, to wait on the cluster."""
     claims = submission.claims if submission else ()
     trains = {claim.run_id for claim in claims if claim.stage == "train"}
     attacks = {(claim.run_id, b.source) for claim in claims for b in claim.benchmarks if isinstance(b, Transfer)}
@@ -204,7 +204,7 @@ def submission_record(
         executor=executor,
         code=code,
         commit=commit,
-        user=getpass.getuser(),
+        user=user_name(),
         host=socket.gethostname(),
         home=home,
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,12 @@ def test_a_colleagues_own_run_is_read(paths: RunPaths) -> None:
     for path in (paths.journal("train", 1), paths.journal("train", 1).parent):
         os.chown(path, COLLEAGUE, -1)
     assert len(read(paths.journal("train", 1)).records) == 1
+
+
+@root_only
+@pytest.mark.parametrize(("variables", "name"), [({}, "54321"), ({"USER": "ann"}, "ann")])
+def test_a_user_without_an_entry_in_passwd_is_a_number(variables: dict[str, str], name: str) -> None:
+    script = "import os; from jobs.file_ownership import user_name; os.setuid(54321); print(user_name())"
+    environment = {"PYTHONPATH": str(Path(__file__).parents[2]), **variables}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert done.stdout == f"{name}\n", done.stderr
