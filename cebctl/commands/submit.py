@@ -94,7 +94,8 @@ def submit(
     On a cluster it returns as soon as the jobs are queued, and evaluations wait there for their training. Attacks made
     on another run (transfer) and runs that extend it wait for it too; locally a later submit, or --wait, takes them.
 
-    The work goes on when this command ends or is interrupted. Exit code 1: some runs failed.
+    The work goes on when this command ends or is interrupted. With --wait it stays until everything that it was asked
+    for has ended, whoever submitted it; then exit code 1 says that some of it failed, was lost or was cancelled.
 
     Example: `cebctl submit experiments/digits.yaml --on local --wait`
 
@@ -130,6 +131,7 @@ def submit(
             runs = submitting.follow(chosen, home, outcome, watch, announce)
             if any(run.state != "done" for run in runs):
                 status_view.print_failures(runs, home)
+                warn([f"not run: {run.planned.name}, {run.current.stage}" for run in runs if run.state == "new"])
                 raise typer.Exit(1)
 
 
@@ -141,8 +143,10 @@ def _announce(outcome: Outcome, matrix: Matrix, home: Home) -> None:
 
     if outcome.submission is None:
         status_view.print_nothing_submitted(matrix, outcome.status.current)
+        status_view.print_warnings(submitting.describe_unclaimed(outcome, matrix))
         return
     status_view.print_submission(outcome.submission, matrix, home)
     status_view.print_warnings(submitting.describe_ineffective_settings(outcome.submission, matrix))
+    status_view.print_warnings(submitting.describe_unclaimed(outcome, matrix))
     if outcome.submission.error:
         raise outcome.submission.error

@@ -167,9 +167,12 @@ def _benchmark_lines(benchmarks: Sequence[AnyBenchmark]) -> list[str]:
 def _submission_lines(plan: Plan) -> list[str]:
     if not plan.pending:
         failed = any(run.state == "failed" for run in plan.runs)
-        blocked = sum(any(stage.blocked_by for stage in run.stages) for run in plan.runs)
+        blockers = {run.planned.run_id: {b for stage in run.stages for b in stage.blocked_by} for run in plan.runs}
+        blocked = sum(bool(others - {run_id}) for run_id, others in blockers.items())
+        held = sum(run_id in others for run_id, others in blockers.items())
         states = ["done", *["failed (--retry-failed)"] * failed]
         states += [f"held back by a run that nobody trains ({blocked})"] * bool(blocked)
+        states += [f"for when another submission has trained its run ({held})"] * bool(held)
         return [f"nothing, all is {', '.join(states)} or under way"]
     groups: dict[tuple[str, str, bool], list[JobArray]] = {}
     for array in plan.job_arrays:

@@ -60,7 +60,8 @@ class StageStatus:
     untrained_parent: str = ""
     """For train: the id of the run that this one extends, as long as that is not trained."""
     blocked_by: tuple[str, ...] = ()
-    """The untrained runs, by id, without which a part that nobody has taken can't be submitted."""
+    """The runs, by id, whose training has to end before a part that nobody has taken can be submitted; this very run,
+    where another submission trains it."""
     submitted_by: str = ""
     """The user who claimed it last; empty where nobody did."""
     slurm_note: str = ""
@@ -179,14 +180,16 @@ def _derive_status(planned: PlannedRun, observations: Observations) -> RunStatus
     blocked = tuple(
         b for b in missing if isinstance(b, Transfer) and attempt_state(b.source, "train", observations) != "done"
     )
-    taken = _taken_benchmarks(run_id, observations) if blocked else ()
+    in_training = train_state in ("queued", "running")
+    taken = _taken_benchmarks(run_id, observations) if blocked or (missing and in_training) else set()
+    own = (run_id,) if in_training and not taken.union(blocked).issuperset(missing) else ()
     evaluate = StageStatus(
         "evaluate",
         _evaluate_state(run_id, train_state, missing, observations),
         observations.jobs.get((run_id, "evaluate")),
         missing,
         blocked,
-        blocked_by=tuple(dict.fromkeys(b.source for b in blocked if b not in taken)),
+        blocked_by=(*own, *dict.fromkeys(b.source for b in blocked if b not in taken)),
         slurm_note=slurm_note(run_id, "evaluate", observations),
         submitted_by=_submitter(run_id, "evaluate", observations),
         generation=max(generations),

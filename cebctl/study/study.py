@@ -211,6 +211,7 @@ def _announce(outcome: Outcome, matrix: Matrix) -> dict[str, int]:
     """Return the number of stages that were submitted, and warn of those that were not. Raises the first error in
     sending, if only a part was accepted."""
     submission = outcome.submission
+    _warn(submitting.describe_unclaimed(outcome, matrix))
     if submission is None:
         return {}
     _warn(submitting.describe_ineffective_settings(submission, matrix))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -150,15 +150,33 @@ def follow(
     watch: Callable[[], Snapshot],
     announce: Callable[[Submission], None],
 ) -> Sequence[RunStatus]:
-    """Return the runs at their end, which `watch` waits for. Submits those that wait for other runs as soon as these
-    are trained, and announces it."""
+    """Return the runs at their end, which `watch` waits for. Submits what waits for a training as soon as that is done,
+    whoever does it, and announces it."""
     blocked = blocked_runs(outcome.status.runs, outcome.submission)
-    runs = watch().runs
-    # Each run is followed up once for each that it waited for, so that this ends whatever becomes of it.
-    while freed := {run_id for run_id, _ in blocked - blocked_runs(runs)}:
+    while True:
+        runs = watch().runs
+        # Each run is followed up once for each that it waited for, so that this ends whatever becomes of it.
+        freed = {run_id for run_id, blocker in blocked - blocked_runs(runs)} - _untrained(blocked, runs)
+        if not freed:
+            return runs
         following, _ = submit_to(matrix, outcome.store, home, outcome.executor, only=freed)
         blocked = blocked_runs(runs, following)
         if following:
             announce(following)
-            runs = watch().runs
-    return runs
+
+
+def _untrained(blocked: Collection[tuple[str, str]], runs: Iterable[RunStatus]) -> set[str]:
+    """Return the runs that waited for their own training and are not trained: it was lost, or cancelled, and this
+    submission has no claim on it."""
+    waiting = {run_id for run_id, blocker in blocked if run_id == blocker}
+    return {run.planned.run_id for run in runs if run.stages[0].state != "done"} & waiting
+
+
+def describe_unclaimed(outcome: Outcome, matrix: Matrix) -> list[str]:
+    """Return a message on the benchmarks that nobody has claimed, because another submission trains their runs."""
+    pairs = blocked_runs(outcome.status.runs, outcome.submission)
+    runs = [run.planned.name for run in outcome.status.runs if (run.planned.run_id, run.planned.run_id) in pairs]
+    if not runs:
+        return []
+    then = f"`cebctl submit {matrix.path}` takes them once these are trained, `--wait` stays for that"
+    return [f"benchmarks of runs that another submission trains are in nobody's claim: {join_truncated(runs)}; {then}"]

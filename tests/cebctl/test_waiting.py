@@ -10,18 +10,21 @@ import pytest
 
 from cebctl.render import progress
 from cebctl.status.collect import collect_statuses, open_home
+from cebctl.status.polling import Snapshot as PolledSnapshot
 from cebctl.status.polling import poll
 from cebctl.status.states import Observations, RunStatus, runs_with_pending_training
-from cebctl.study.submitting import Outcome, follow
+from cebctl.study.submitting import Outcome, describe_unclaimed, follow
 from cebctl.submission.executors import Batch, BatchResult, Local, StagesToSubmit
 from cebctl.submission.submit import Submission, blocked_runs, submit
 from experiments.benchmarks import Transfer
 from experiments.errors import CebctlError
+from experiments.identity import evaluation_id
 from experiments.matrix.load import load
-from experiments.matrix.planned_run import Matrix
+from experiments.matrix.planned_run import Matrix, PlannedRun
 from jobs.journal.files import Journal
-from jobs.journal.records import AnyRecord, Died, Failed, Launched, Started, Succeeded
-from jobs.paths import Home
+from jobs.journal.records import AnyRecord, Died, Failed, Launched, Measure, Result, Started, Succeeded
+from jobs.paths import STAGES, Home
+from jobs.processes import Process
 from jobs.provenance import Snapshot
 
 CHAIN = """
@@ -120,6 +123,74 @@ def test_a_transfer_is_sent_once_its_source_is_trained(tmp_path: Path, home: Pat
     """Once: what becomes of it is for the user to see."""
     sent = waited(TRANSFER, tmp_path, Home(home), Scripted(transfer=DIED))
     assert sent == [["xent train", "ceb rho=3 train", "ceb rho=3 evaluate"], ["ceb rho=3 evaluate"]]
+
+
+MORE = """
+base: {data: digits, network: {name: small_cnn, width: 4, z_dim: 4}, optimiser: adam, batch: 256, epochs: 1}
+grids: [{objective: xent}]
+evaluate: [clean, pgd: {norm: linf, eps: 0.1, steps: 2}]
+"""
+LESS = MORE.replace(", pgd: {norm: linf, eps: 0.1, steps: 2}", "")
+
+
+def _result(planned: PlannedRun) -> Result:
+    """Return a result of the first benchmark."""
+    benchmark = planned.benchmarks[0]
+    return Result(
+        evaluation_id=evaluation_id(benchmark, planned.run.data.name),
+        benchmark=benchmark,
+        data_digest="d",
+        checkpoint_step=1,
+        engine="x",
+        measures=[Measure(name="accuracy", unit="accuracy", total=9, correct=8)],
+    )
+
+
+class Slow(Scripted):
+    """An executor whose worker, this process, has taken nothing up yet."""
+
+    def send(self, home: Home, snapshot: Snapshot, name: str, batch: Batch, sent: Sequence[BatchResult]) -> BatchResult:
+        return BatchResult((Launched(job="", executor_id=str(Process.current())),), batch.claims)
+
+
+@pytest.mark.parametrize("end", [DONE, FAILED, DIED])
+def test_a_benchmark_of_a_run_that_another_submission_trains_is_followed_up(
+    tmp_path: Path, home: Path, end: AnyRecord
+) -> None:
+    less, more, home_paths, executor = _matrix(LESS, tmp_path), _matrix(MORE, tmp_path), Home(home), Scripted()
+    (planned,) = more.runs
+    with open_home(home_paths, create=True) as store:
+        other, _ = submit(less, store, home_paths, Slow())
+        assert other
+        outcome = Outcome(*submit(more, store, home_paths, executor), store, executor)
+        assert outcome.submission is None
+        (message,) = describe_unclaimed(outcome, more)
+        assert planned.name in message and "--wait" in message
+
+        def watch() -> PolledSnapshot:
+            """The other submission gets to its end meanwhile, the first time."""
+            paths = home_paths.run(planned.run_id)
+            for stage in STAGES if not paths.attempts("train") else ():
+                records = [end]
+                if stage == "evaluate":
+                    records = [_result(planned), DONE] if end == DONE else []
+                if records:
+                    with Journal(paths.journal(stage, 1)) as journal:
+                        journal.write(Started(submission=other.name), *records)
+            return poll(more, store, home_paths)
+
+        runs = follow(more, home_paths, outcome, watch, lambda submission: None)
+    assert executor.sent == ([[f"{planned.name} evaluate"]] if end == DONE else [])
+    states = [stage.state for stage in runs[0].stages]
+    assert states == (["done", "new"] if end == DONE else ["failed" if end == FAILED else "lost", "new"])
+
+
+def test_nobody_is_waited_for_where_everything_is_claimed(tmp_path: Path, home: Path) -> None:
+    matrix, home_paths = _matrix(MORE, tmp_path), Home(home)
+    with open_home(home_paths, create=True) as store:
+        submit(matrix, store, home_paths, Slow())
+        outcome = Outcome(*submit(matrix, store, home_paths, Slow()), store, Slow())
+        assert outcome.submission is None and not describe_unclaimed(outcome, matrix)
 
 
 def test_what_was_cancelled_stays_so(tmp_path: Path, home: Path) -> None:
