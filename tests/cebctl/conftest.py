@@ -21,6 +21,7 @@ from jobs import checkpoint_files
 from jobs.journal.files import Journal
 from jobs.journal.records import Claim, Heartbeat, Measure, Metrics, Result, Started, Submitted, Succeeded
 from jobs.paths import STAGES, Home
+from jobs.processes import Process
 
 TINY = """
 title: A tiny matrix
@@ -126,6 +127,15 @@ def finished(home: Path, small: Path) -> Home:
         train(home_paths, planned)
         evaluate(home_paths, planned)
     return home_paths
+
+
+def dead_process() -> Process:
+    """Return a process of this machine that has ended."""
+    with subprocess.Popen(["sleep", "100"]) as child:
+        process = Process.from_pid(child.pid)
+        child.kill()
+    assert process is not None
+    return process
 
 
 def submitted(name: str, matrix: Path) -> Submitted:

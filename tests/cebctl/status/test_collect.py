@@ -24,7 +24,7 @@ from jobs.journal.records import Claim, Failed, Launched, Preempted, Started, Su
 from jobs.paths import Home
 from jobs.processes import Process
 from jobs.slurm.client import TaskStatus
-from tests.cebctl.conftest import claim, submitted
+from tests.cebctl.conftest import claim, dead_process, submitted
 
 
 @pytest.fixture
@@ -96,15 +96,14 @@ def test_a_run_that_ends_while_somebody_looks_is_not_offered_though_another_is_l
 ) -> None:
     matrix, home_paths, readings = load(small).select("objective = ceb"), Home(home), 0
     lost, ending = reversed(matrix.runs) if swapped else matrix.runs
-    worker, gone = subprocess.Popen(["sleep", "100"]), subprocess.Popen(["true"])
-    workers = {lost.run_id: Process.from_pid(gone.pid), ending.run_id: Process.from_pid(worker.pid)}
-    gone.wait()
+    worker = subprocess.Popen(["sleep", "100"])
+    workers = {lost.run_id: dead_process(), ending.run_id: Process.from_pid(worker.pid)}
     for run_id, process in workers.items():
         name = f"20260101-000000-{run_id[-4:]}"
         (planned,) = (run for run in matrix.runs if run.run_id == run_id)
         with Journal(home_paths.submission(name)) as journal:
             journal.write(submitted(name, small), claim(planned, "train"), claim(planned, "evaluate"))
-            journal.write(Launched(job=name, executor_id=str(process or "vm/x/1/1")))
+            journal.write(Launched(job=name, executor_id=str(process)))
 
     newest_jobs = collect._newest_jobs
 
