@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from experiments.errors import InputError
 from jobs import provenance
 from jobs.attempt import lease
-from jobs.attempt.runner import run_attempt
+from jobs.attempt.runner import JobStart, run_attempt
 from jobs.errors import PeerLostError, Stopped
 from jobs.journal.files import Journal, read
 from jobs.journal.history import is_trained
@@ -87,6 +88,29 @@ def test_a_submission_tries_once_and_the_next_one_again(run) -> None:
     assert _ends(run(_raise(ValueError("no")))) == [Failed]
     assert _ends(run(lambda: None)) == [Failed]
     assert _ends(run(lambda: None, "s2")) == [Failed, Succeeded]
+
+
+def test_an_attempt_that_never_was_leaves_no_log(tmp_path) -> None:
+    """Output goes into the log of an attempt once there is one: in a child, whose output it is."""
+    paths, claim = Home(tmp_path).run("r1"), Claim(run_id="r1", label="", stage="train", spec={})
+    code = provenance.code_digest()
+    submitted = Submitted(name="s1", matrix="", matrix_path="", executor="local", code=code)
+
+    def attempt_in_child() -> None:
+        child = os.fork()
+        if child == 0:
+            start = JobStart(owns_output=True)
+            run_attempt(paths.home, submitted, claim, "train", lambda *_: os.write(1, b"at work"), start)
+            os._exit(0)
+        os.waitpid(child, 0)
+
+    held = lease.acquire(paths.lease("train"))
+    assert held
+    attempt_in_child()
+    assert not list(paths.log("train", 1).parent.glob("*"))
+    held.release()
+    attempt_in_child()
+    assert "at work" in paths.log("train", 1).read_text()
 
 
 def test_code_that_changed_since_submission_stops_the_job(run) -> None:
