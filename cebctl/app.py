@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cebctl import __version__
+from cebctl import __version__, standard_streams
 from cebctl.commands import (
     cancel,
     corrupt,
@@ -86,8 +86,15 @@ app.command(rich_help_panel=_AROUND)(add_global_options(doctor.doctor))
 
 def main() -> None:
     """Run the command line and exit."""
+    standard_streams.guard()
     reraise_in_main_thread()
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    sys.stdout.flush()
+    error = standard_streams.output_error()
+    if error is not None and not isinstance(error, BrokenPipeError):  # `cebctl status | head` has read enough
+        _print_error(f"stdout: {error.strerror}")
+        code = code or 3
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
@@ -103,9 +110,6 @@ def run(arguments: list[str]) -> int:
         return code if isinstance(code, int) else 0
     except typer.Exit as error:
         return error.exit_code
-    except BrokenPipeError:  # `cebctl status | head`
-        sys.stdout = None  # nothing is left to flush to
-        return 0
     except (Exception, KeyboardInterrupt) as error:
         if output_mode.current.debug:
             traceback.print_exc()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cebctl.render.console import pluralize, terminal_width, wrap
+from cebctl.standard_streams import output_error
 from cebctl.status.log_sources import LogSources
 from experiments.benchmarks import describe
 from jobs.journal.files import read
@@ -27,6 +28,8 @@ def print_logs(paths: RunPaths, poll: Callable[[], LogSources], *, lines: int, f
     printer.print(sources)
     while follow and sources.is_under_way:
         sys.stdout.flush()
+        if output_error() is not None:
+            return
         next_poll = time.monotonic() + STATE_POLL_SECONDS
         while time.monotonic() < next_poll:
             time.sleep(POLL_SECONDS)
