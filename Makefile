@@ -33,13 +33,14 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Hours of interruptions instead of minutes: ten at random in each resumed run, a thousand kill -9 of the store,
-# and a thousand faults in submissions, with which an interrupted campaign of a SEED goes on.
+# Hours of interruptions instead of minutes: ten at random in each resumed run, a thousand kill -9 of the store, damaged
+# inputs by the ten thousand, and a thousand faults in submissions, with which an interrupted campaign of a SEED goes on.
 SEED ?= 1
 soak: SHELL := /bin/bash -o pipefail
 soak: setup
 	$(BIN)/python -m pytest -m soak 2>&1 | tee soak.log
 	$(BIN)/python tests/store/crash_trials.py --kills 1000 --seed $$$$ 2>&1 | tee -a soak.log
+	$(BIN)/python -m pytest --hypothesis-profile soak --timeout 0 tests/campaign/test_fuzz.py tests/cebctl/test_junk.py 2>&1 | tee -a soak.log
 	$(BIN)/python tests/campaign/fault_trials.py --seed $(SEED) --faults 1000 --jobs 2 --out soak-$(SEED).jsonl 2>&1 | tee -a soak.log
 
 setup: .venv/ready

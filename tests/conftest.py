@@ -22,6 +22,7 @@ base: {data: digits, network: {name: small_cnn, width: 4, z_dim: 4}, optimiser: 
 
 
 settings.register_profile("untimed", deadline=None)  # how busy the machine is proves nothing
+settings.register_profile("soak", deadline=None, max_examples=10_000)  # of `make soak`
 settings.load_profile("untimed")
 
 KINDS = ("unit", "property", "fault", "slurm", "postgresql", "browser", "readme", "data")

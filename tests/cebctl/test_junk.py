@@ -34,6 +34,9 @@ from jobs.journal.records import (
 )
 from jobs.paths import STAGES, Home
 
+EXAMPLES = settings.default.max_examples // 12
+"""Each takes seconds: eight, and hundreds under `make soak`."""
+
 MATRIX = """
 base: {data: digits, network: {name: small_cnn, width: 4, z_dim: 4}, optimiser: adam, epochs: 4, batch: 256}
 grids:
@@ -133,9 +136,9 @@ def junk_lines(draw: st.DrawFn, lines: list[dict[str, Any]]) -> bytes:
     return json.dumps(line).encode("utf-8", "surrogatepass")
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(100 * EXAMPLES)
 def test_no_command_faults(data: st.DataObject, call: Any, home: Path, matrix: Path, sound: Any) -> None:
     shutil.rmtree(home, ignore_errors=True)
     lines = [json.loads(msgspec.json.encode(record)) for records in sound.values() for record in records]
