@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import shutil
 from collections.abc import Callable, Sequence
@@ -22,7 +23,8 @@ from experiments.errors import CebctlError, MatrixError
 from experiments.matrix.load import load
 from experiments.matrix.planned_run import Matrix
 from experiments.matrix.selection import parse
-from jobs.engine import weights_file
+from jobs.engine import checkpoint_format, weights_file
+from jobs.engine.models import build
 
 FEWER = settings.default.max_examples // 4
 """For what takes a tenth of a second."""
@@ -50,9 +52,9 @@ WORDS = (
 
 
 @st.composite
-def damaged(draw: st.DrawFn, whole: bytes, words: Sequence[bytes] = ()) -> bytes:
+def damaged(draw: st.DrawFn, content: bytes, words: Sequence[bytes] = ()) -> bytes:
     """Return the bytes with some pieces replaced, moved or removed, and perhaps cut."""
-    data = bytearray(whole)
+    data = bytearray(content)
     piece = st.binary(max_size=8)
     if words:
         piece = st.one_of(st.sampled_from(words), piece)
@@ -108,6 +110,34 @@ def test_a_selection(matrix: Matrix, text: bytes) -> None:
     selection = text.decode(errors="replace")
     is_refused(lambda: parse(selection), "selection")
     is_refused(lambda: matrix.select(selection), "selection", "--only")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(folder: Path, matrix: Matrix) -> Path:
+    """A checkpoint, and an older one beside it."""
+    run = matrix.runs[0].run
+    for step in (10, 20):
+        checkpoint_format.write(folder / "whole", step, checkpoint_format.content(run, build(run), step=step))
+    return folder / "whole"
+
+
+@settings(max_examples=FEWER)
+@given(data=st.data())
+def test_a_checkpoint(folder: Path, matrix: Matrix, checkpoint: Path, data: st.DataObject) -> None:
+    """Damage one that its checksum tells of, or one that the checksum fits, or the name."""
+    run = matrix.runs[0].run
+    checkpoints = folder / "checkpoints"
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    shutil.copytree(checkpoint, checkpoints)
+    newest = max(checkpoints.iterdir())
+    content = data.draw(damaged(newest.read_bytes()))
+    newest.unlink()
+    name = data.draw(
+        st.sampled_from((newest.name, f"000000020.{hashlib.sha256(content).hexdigest()[:16]}.pt", "20.x.pt"))
+    )
+    (checkpoints / name).write_bytes(content)
+    set_aside = data.draw(st.booleans())
+    is_refused(lambda: checkpoint_format.load_newest(run, checkpoints, set_aside=set_aside), checkpoints)
 
 
 def _image(format: str, mode: str, **options: object) -> bytes:
