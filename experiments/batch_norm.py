@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from experiments import datasets
 from experiments.resources import Resources
 from experiments.spec import LibraryNetwork, Network, Part, ResNet, Run, WideResNet
 
@@ -24,6 +25,33 @@ def images_at_once(run: Run, gpus: int) -> int:
     BatchNorm's statistics are over these images, unless they are synchronised.
     """
     return min(-(-run.batch // max(gpus, 1)), run.replica_batch or run.batch)  # unset is false
+
+
+def fewest_values(network: Network, size: int) -> int | None:
+    """Return the fewest values per channel that BatchNorm normalises of one image of this size: those in front of the
+    mean over pixels. None for a network without BatchNorm, or of which only its library or its author knows."""
+    if isinstance(network, ResNet):
+        return (-(-size // 32)) ** 2
+    if isinstance(network, WideResNet) and network.norm == "batch":
+        return (-(-size // 4)) ** 2
+    return None
+
+
+def single_value(run: Run, gpus: int = 1) -> str:
+    """Return a message if BatchNorm has one value per channel, of which there is no deviation; '' if it has more.
+
+    That is where it normalises one image alone, at a layer of a single pixel."""
+    if not run.epochs or fewest_values(run.network, datasets.info(run.data.name).size) != 1:
+        return ""
+    if run.batch_norm:
+        images = run.batch
+    elif run.replica_batch:
+        images = run.batch % run.replica_batch or min(run.replica_batch, run.batch)
+    else:
+        images = run.batch // max(gpus, 1)
+    if images != 1:
+        return ""
+    return f"BatchNorm has one value per channel: one image of a batch of {run.batch} is normalised alone"
 
 
 def gpu_count_warnings(planned: Sequence[tuple[Run, Resources, bool]]) -> list[str]:

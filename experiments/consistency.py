@@ -12,7 +12,7 @@ from typing import NamedTuple
 from msgspec import UNSET
 
 from experiments import datasets, library_models, lineage
-from experiments.batch_norm import has_batch_norm
+from experiments.batch_norm import has_batch_norm, single_value
 from experiments.spec import (
     AugMix,
     AutoAugment,
@@ -139,6 +139,11 @@ def _batch_norm_contradiction(run: Run) -> Contradiction | None:
     if run.batch_norm and run.replica_batch:
         wrong = "replica_batch: `batch_norm: sync` takes its statistics over the whole batch at once"
         return Contradiction("replica_batch", f"{wrong}; leave one of the two out")
+    if wrong := single_value(run):
+        if run.replica_batch and run.batch > 1:
+            allowed = "a divisor of the batch above 1" if run.replica_batch > 1 else "2 or more"
+            return Contradiction("replica_batch", f"replica_batch: {wrong}; allowed: {allowed}")
+        return Contradiction("batch", f"batch: {wrong}; allowed: 2 or more")
     return None
 
 

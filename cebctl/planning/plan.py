@@ -29,6 +29,7 @@ from cebctl.status.states import (
 )
 from cebctl.submission.job_arrays import JobArray, ScheduledJob, make_arrays, wall_hours
 from cebctl.submission.parents import missing_parents
+from cebctl.submission.prerequisites import check_batch_norm
 from cebctl.submission.submit import pending_stages
 from experiments import costs, jump_start_checks
 from experiments.benchmarks import NOT_RUNNABLE, describe, is_runnable
@@ -289,6 +290,7 @@ def plan_from_status(
     runs = status.runs
     dependable = runs_with_pending_training(runs, runs_in_training(status.observations), retry_failed=retry_failed)
     stages = pending_stages(runs, retry_failed=retry_failed, dependable=dependable, again=again)
+    check_batch_norm(matrix, stages)
     estimates = cost_estimates.estimate_costs(matrix, store, home, gpu)
     largest = max(estimate.gpus for estimate in estimates)
     return Plan(

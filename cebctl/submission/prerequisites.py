@@ -11,6 +11,7 @@ from cebctl.submission.parents import missing_parents
 from cebctl.submission.pretrained_weights import weights_file
 from cebctl.submission.submit import pending_stages
 from experiments import lineage
+from experiments.batch_norm import single_value
 from experiments.errors import InputError
 from experiments.matrix.planned_run import Matrix, PlannedRun
 from jobs import checkpoint_files
@@ -35,6 +36,7 @@ def check_prerequisites(
     if messages := missing_parents(matrix, runs, store):
         raise InputError(matrix.path, messages[0] + _and_more(messages))
     stages = pending_stages(runs, retry_failed=retry_failed, again=again)
+    check_batch_norm(matrix, stages)
     _check_checkpoints(stages, home)
     run_ids = {run.planned.run_id for run, _ in stages}
     for run in matrix.runs:
@@ -46,6 +48,16 @@ def check_prerequisites(
         dataset = download.dataset_status(data, data_folder())
         if dataset.state != "ready":
             raise InputError(f"data set {dataset.name}", f"{dataset.state}: {dataset.detail}")
+
+
+def check_batch_norm(matrix: Matrix, stages: StagesToSubmit) -> None:
+    """Raise InputError if a run to be trained leaves BatchNorm one value per channel on one of its GPUs."""
+    for status, stage in stages:
+        planned = status.planned
+        gpus = matrix.resources(planned, "train").gpus
+        if stage.stage == "train" and (wrong := single_value(planned.run, gpus)):
+            allowed = f"allowed: at most {planned.run.batch // 2} GPUs, or `batch_norm: sync`"
+            raise InputError(f"{matrix.path}: {planned.name}", f"{wrong} on one of {gpus} GPUs", allowed)
 
 
 def _check_weights(runs: Sequence[PlannedRun], home: Home) -> None:
