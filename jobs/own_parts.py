@@ -80,7 +80,11 @@ def load(part: Part, role: str) -> Callable[..., Any]:
 
 def describe(error: BaseException) -> str:
     """Return an error in one line, with its place in a part's file."""
-    return place_of(error) + ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
+    try:
+        message = str(error)
+    except Exception:  # a class of one's own may fail at that too
+        message = ""
+    return place_of(error) + ": ".join([type(error).__name__, *message.strip().splitlines()[:1]])
 
 
 def place_of(error: BaseException) -> str:

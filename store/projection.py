@@ -109,9 +109,15 @@ def _apply(job: Row, record: AnyRecord) -> bool:
         case Preempted():
             job.update(state="preempted", error=record.reason or None, error_kind="preempted")
         case Succeeded():
-            job.update(state="succeeded", error=None, error_kind=None, traceback=None)
+            job.update(state="succeeded", error=None, error_kind=None, traceback=None, failed_benchmarks=None)
         case Failed():
-            job.update(state="failed", error=record.error, error_kind=record.kind, traceback=record.traceback or None)
+            job.update(
+                state="failed",
+                error=record.error,
+                error_kind=record.kind,
+                traceback=record.traceback or None,
+                failed_benchmarks=record.benchmarks or None,
+            )
         case Died():
             # The process may be killed after its own terminal record, which counts then.
             if job["state"] not in ("succeeded", "failed"):

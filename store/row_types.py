@@ -93,6 +93,8 @@ class AttemptRow:
     error: str | None
     error_kind: str | None
     traceback: str | None
+    failed_benchmarks: dict[str, str] | None
+    """Of an evaluation, the error of each benchmark that failed, by evaluation_id."""
     started_at: float | None
     updated_at: float
     """The time of its last record, by its own clock."""

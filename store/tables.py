@@ -20,7 +20,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA = 4
+SCHEMA = 5
 """The number of this schema: raise it with every change of the tables. The first two were written `0001` and `0002`."""
 
 VERSION_TABLE = "cebctl_schema"
@@ -120,6 +120,7 @@ jobs = Table(
     Column("error", Text),
     Column("error_kind", Text),
     Column("traceback", Text),
+    Column("failed_benchmarks", NULLABLE_JSON, doc="the error of each benchmark that failed, by evaluation_id"),
     Column("started_at", Double),
     Column("updated_at", Double, nullable=False),
     Column("step", BigInteger),

@@ -41,7 +41,7 @@ def run_measurement(
     if measure == "average_ce":
         return _over_corruptions(results, run_id, evaluation, None)
     row = results.get((run_id, evaluation, measure))
-    if row is None:
+    if row is None or row.number is None:  # earlier versions wrote numbers that are not finite, as null
         return None
     measurement = _read(row)
     return _error(measurement) if measure in CORRUPTIONS else measurement

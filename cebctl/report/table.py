@@ -188,13 +188,18 @@ def _why_missing(run: PlannedRun, column: Column, source: _Inputs) -> str:
     if (run.run_id, evaluation) in source.evaluated:
         if no_rate := _why_no_rate(run, column, source):
             return no_rate
+        if (run.run_id, evaluation, column.measure) in source.results:
+            return "not a finite number"
         holder = own_dataset.labelled(run.run.data.name) if column.measure == "mce" else run.axes["objective"]
         return f"not defined for {holder}"
     current = source.status[run.run_id].current
     if isinstance(column.benchmark, Transfer) and column.benchmark in current.blocked_benchmarks:
         return f"its source {column.benchmark.source} is not trained"
     if current.state == "failed" and current.job is not None:
-        return f"failed: {current.job.error}"
+        failed = current.job.failed_benchmarks or {}
+        if failed and evaluation not in failed:
+            return f"failed: not measured in the newest attempt, {current.job.error}"
+        return f"failed: {failed.get(evaluation, current.job.error)}"
     if current.state == "new" and run.run.data.name in source.absent:
         return f"no data: {own_dataset.labelled(run.run.data.name)}, {source.absent[run.run.data.name]}"
     return {"new": "not run", "done": "no result"}.get(current.state, current.state)

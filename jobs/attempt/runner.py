@@ -177,8 +177,9 @@ def _failure(error: Exception) -> Failed | Died:
         return Died(reason=str(error))
     if isinstance(error, CebctlError):
         kind = getattr(error, "kind", "input" if error.exit_code == 2 else "error")
-        is_group = isinstance(error.__cause__, ExceptionGroup)  # of an evaluation: unforeseen errors
-        return Failed(error=str(error), kind=kind, traceback=_traceback(error) if is_group else "")
+        # Of an evaluation, whose benchmarks raised errors of all kinds.
+        benchmarks, text = getattr(error, "benchmarks", {}), getattr(error, "traceback", "")
+        return Failed(error=str(error), kind=kind, traceback=text, benchmarks=benchmarks)
     # Python's MemoryError, and torch's OutOfMemoryError by its name, since torch may not be imported.
     kind = "memory" if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ else "error"
     return Failed(error=own_parts.describe(error), traceback=_traceback(error), kind=kind)

@@ -71,7 +71,7 @@ def translate_peer_loss() -> Iterator[None]:
         raise PeerLostError(f"another process of this job is gone, see the logs by rank: {message}") from error
 
 
-def is_peer_lost(error: Exception) -> bool:
+def is_peer_lost(error: BaseException) -> bool:
     """Whether torch raised this because another process of the group has ended."""
     if isinstance(error, PeerLostError | distributed.DistError | ConnectionError):
         return True

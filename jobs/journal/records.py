@@ -26,7 +26,8 @@ Time = Annotated[float, Meta(ge=0, le=2.5e11)]
 """Seconds since the epoch, within Python's calendar."""
 Amount = Annotated[float, Meta(ge=0, le=1e15)]
 """A duration, an epoch or a speed."""
-Value = Annotated[float, Meta(ge=-1e39, le=1e39)]
+LARGEST_VALUE = 1e39
+Value = Annotated[float, Meta(ge=-LARGEST_VALUE, le=LARGEST_VALUE)]
 """A measured value: the range of a float32."""
 
 
@@ -109,6 +110,8 @@ class Failed(Record, tag="failed"):
     traceback: str = ""
     kind: str = "error"
     """`error`, or the `kind` of the exception: `nan`, `exploded`, `input`, `code`, `memory`, `retries`, …"""
+    benchmarks: dict[str, str] = {}
+    """Of an evaluation, the error of each benchmark that failed, by evaluation id."""
 
 
 class Died(Record, tag="died"):
@@ -174,6 +177,8 @@ class Result(Record, tag="result"):
     """Versions of the parts of the engine that made them, by part."""
     generation: Natural = 1
     """The count of the times that it was measured anew."""
+    batch_size: Natural | None = None
+    """The images of a batch, if memory was too small for those of the others."""
 
 
 # --- written by a job, into partial/<evaluation_id>.<share>.jsonl; the store does not read these ---

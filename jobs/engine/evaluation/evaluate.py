@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import logging
+import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +22,7 @@ from jobs import per_sample, provenance
 from jobs.engine import checkpoint_format, data
 from jobs.engine.attacks.precision import full_precision
 from jobs.engine.data import ImageSet
-from jobs.engine.errors import BenchmarkError, EvaluationError, is_fatal
+from jobs.engine.errors import EvaluationError, Failure, RefusedError, is_fatal
 from jobs.engine.evaluation import source_model, training_history
 from jobs.engine.evaluation.evaluators import EVALUATORS, EvaluationContext, ImageValues, Measurement, Summary
 from jobs.engine.evaluation.partial_results import PartialResults, origin
@@ -27,10 +30,15 @@ from jobs.engine.evaluation.sharding import Shard
 from jobs.engine.heartbeats import HEARTBEAT_SECONDS, memory_mb
 from jobs.engine.models import CebModel
 from jobs.errors import Stopped
-from jobs.journal.files import Journal
+from jobs.journal.files import Journal, read
 from jobs.journal.history import newest_complete
-from jobs.journal.records import Heartbeat, Measure, Result
+from jobs.journal.records import LARGEST_VALUE, Failed, Heartbeat, Measure, Result
 from jobs.paths import RunPaths
+
+_log = logging.getLogger(__name__)
+
+_SMALLER = 4
+"""Batches become smaller by this factor where memory was too small."""
 
 
 def evaluate(
@@ -53,10 +61,12 @@ def evaluate(
     process of a group writes for all; the others need no journal. Of several jobs, each with its shard and journal,
     the one that ends last writes the result.
 
-    A benchmark that is refused, or that meets an unforeseen error, does not keep the others from running: at the end
-    InputError names each, or EvaluationError if one of the second kind is among them. Raises InputError at once if the
-    images or a checkpoint are missing, Stopped between two batches when `should_stop`, and at once every error that
-    `is_fatal`.
+    A benchmark that fails, whatever it raises, does not keep the others from running: at the end EvaluationError
+    names each that did, RefusedError if all of them were refused. Where memory is too small, it is tried once more on
+    smaller batches. A broken GPU ends the evaluation; benchmarks that failed in an earlier attempt come last, so that
+    the others are measured before it.
+    Raises InputError at once if the images or a checkpoint are missing, Stopped between two batches when
+    `should_stop`, and at once every error that `is_fatal`.
     """
     shard = Shard.from_group() if shard is None else shard
     writer = journal if shard.is_writer else None
@@ -68,7 +78,6 @@ def evaluate(
         EvaluationContext,
         images,
         device,
-        _batch_size(images),
         load_model=partial(source_model.load, tested=run, paths=paths, device=device),
         load_images=partial(data.load, run.data, root=data_root),
         root=data_root,
@@ -76,30 +85,21 @@ def evaluate(
         epochs=partial(training_history.epochs, [*ancestors, paths]),
         objective=run.objective,
     )
-    faults: list[CebctlError] = []
-    for benchmark in benchmarks:
-        identity = evaluation_id(benchmark, run.data.name)
+
+    def result_of(benchmark: AnyBenchmark, identity: str, batch_size: int, smaller: bool) -> Result | Failure | None:
+        """Return the result; None while other jobs still measure their shards, and in processes that do not write."""
         column = full_column(benchmark, tag(benchmark))
         versions = numerics.evaluation_versions(run, benchmark)
-        cache = PartialResults(paths.partial_of(generation), identity, origin(trained.file, versions, device), shard)
+        made_by = origin(trained.file, versions, device) + f" batch {batch_size}" * smaller
+        cache = PartialResults(paths.partial_of(generation), identity, made_by, shard)
         watch = _Watch(writer, device, should_stop, column)
         try:
             measurements, context = _measure(
-                model, partial(new_context, watch=watch, cache=cache), benchmark, run.seed, cache
+                model, partial(new_context, batch_size, watch=watch, cache=cache), benchmark, run.seed, cache
             )
-        except InputError as error:
-            faults.append(error)
-            continue
-        except Exception as error:
-            # A signal reaches the processes that read images too: the error of their end is no fault of the benchmark.
-            if is_fatal(error) or should_stop():
-                raise
-            faults.append(BenchmarkError(column, error))
-            continue
-        finally:
-            cache.close()
-        if writer is not None and context.is_complete:
-            result = Result(
+            if writer is None or not context.is_complete:
+                return None
+            return Result(
                 evaluation_id=identity,
                 benchmark=benchmark,
                 data_digest=context.digest(),
@@ -111,13 +111,57 @@ def evaluate(
                 libraries=provenance.library_versions(),
                 numerics=versions,
                 generation=generation,
+                batch_size=batch_size if smaller else None,
             )
+        except BaseException as error:
+            # A signal reaches the processes that read images too: the error of their end is no fault of the benchmark.
+            if is_fatal(error) or (should_stop() and not isinstance(error, InputError)):
+                raise
+            failure = Failure.of(error)
+            return failure if failure.kind == "input" else replace(failure, message=f"{column}: {failure.message}")
+        finally:
+            cache.close()
+
+    failures: dict[str, Failure] = {}
+    pending = {evaluation_id(benchmark, run.data.name): benchmark for benchmark in _failed_last(benchmarks, run, paths)}
+    while pending and not any(failure.kind == "device" for failure in failures.values()):
+        identity = next(iter(pending))
+        benchmark = pending.pop(identity)
+        size = _batch_size(images)
+        result = result_of(benchmark, identity, size, smaller=False)
+        if isinstance(result, Failure) and result.kind == "memory":
+            smaller = max(1, size // _SMALLER)
+            _log.warning("%s; tried again on %d images at a time instead of %d", result.message, smaller, size)
+            _free_memory()
+            result = result_of(benchmark, identity, smaller, smaller=True)
+        if isinstance(result, Failure):
+            failures[identity] = result
+            _free_memory()
+        elif result is not None and writer is not None:
             writer.write(result)
-            cache.clear()
-    if not all(isinstance(fault, InputError) for fault in faults):
-        raise EvaluationError(faults)
-    if faults:
-        raise InputError("evaluate", "; ".join(map(str, faults)))
+            PartialResults(paths.partial_of(generation), identity, "", shard).clear()
+    if failures:
+        are_refused = all(failure.kind == "input" for failure in failures.values())
+        unmeasured = [full_column(benchmark, tag(benchmark)) for benchmark in pending.values()]
+        raise (RefusedError if are_refused else EvaluationError)(failures, unmeasured)
+
+
+def _failed_last(benchmarks: Sequence[AnyBenchmark], run: Run, paths: RunPaths) -> list[AnyBenchmark]:
+    """Return the benchmarks in order, those that failed in an earlier attempt behind the others."""
+    failed = {
+        identity
+        for attempt in paths.attempts("evaluate")
+        for record in read(paths.journal("evaluate", attempt)).records
+        if isinstance(record, Failed)
+        for identity in record.benchmarks
+    }
+    return sorted(benchmarks, key=lambda benchmark: evaluation_id(benchmark, run.data.name) in failed)
+
+
+def _free_memory() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _measure(
@@ -141,16 +185,24 @@ def _measure(
 
 def measure(measurement: Measurement) -> Measure:
     """Return the number that stands for all images: a count for an accuracy or a success, else the mean and its
-    spread."""
+    spread. Raises CebctlError if it is no number that a result can hold."""
     name, unit = measurement.name, measurement.unit
     if isinstance(measurement, Summary):
-        return Measure(name=name, unit=unit, total=measurement.total, value=measurement.value)
+        return _checked(Measure(name=name, unit=unit, total=measurement.total, value=measurement.value))
     total = len(measurement.values_M)
     if unit in ("accuracy", "success"):
         return Measure(name=name, unit=unit, total=total, correct=int(measurement.values_M.sum()))
     values_M = measurement.values_M.double()
     std = values_M.std().item() if unit != "share" and total > 1 else None
-    return Measure(name=name, unit=unit, total=total, value=values_M.mean().item(), std=std)
+    return _checked(Measure(name=name, unit=unit, total=total, value=values_M.mean().item(), std=std))
+
+
+def _checked(measure: Measure) -> Measure:
+    for number, what in ((measure.value, "value"), (measure.std, "standard deviation")):
+        if number is not None and not (math.isfinite(number) and abs(number) <= LARGEST_VALUE):
+            wrong = f"the {what} of {measure.name} over {measure.total:,} images is {number:g}"
+            raise CebctlError(f"{wrong}; a result holds finite numbers up to {LARGEST_VALUE:g}")
+    return measure
 
 
 def _flags(measurements: Sequence[Measurement], count: int) -> str | None:

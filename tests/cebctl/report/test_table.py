@@ -134,6 +134,34 @@ def test_missing_says_why(matrix: Matrix, state: str, error: str | None, reason:
     assert _cell(_report(matrix, {}, state, error), 0, "clean") == Missing(reason)
 
 
+def test_each_benchmark_that_failed_says_why_itself(matrix: Matrix) -> None:
+    failed = {evaluation_id(matrix.benchmarks[0], "digits"): "clean: ZeroDivisionError: division by zero"}
+    job = _null(AttemptRow, error="evaluate: clean: ZeroDivisionError: division by zero", failed_benchmarks=failed)
+    status = {run.run_id: RunStatus(run, (StageStatus("evaluate", "failed", job),)) for run in matrix.runs}
+    report = build_report(matrix, status, [], "e1")
+    assert _cell(report, 0, "clean") == Missing("failed: clean: ZeroDivisionError: division by zero")
+    assert _cell(report, 0, "pgd_linf@eps=0.1,n=20") == Missing(
+        "failed: not measured in the newest attempt, evaluate: clean: ZeroDivisionError: division by zero"
+    )
+
+
+def test_a_number_that_is_not_finite_is_missing(matrix: Matrix) -> None:
+    """Earlier versions wrote null for it."""
+    row = _null(
+        ResultRow,
+        run_id=matrix.runs[0].run_id,
+        evaluation_id=evaluation_id(matrix.benchmarks[0], "digits"),
+        name="clean",
+        unit="score",
+        total=360,
+        benchmark=matrix.benchmarks[0],
+        generation=1,
+    )
+    status = {run.run_id: RunStatus(run, (StageStatus("evaluate", "done", None),)) for run in matrix.runs}
+    report = build_report(matrix.select("objective = xent, seed = 0"), status, [row], "e1")
+    assert _cell(report, 0, "clean") == Missing("not a finite number")
+
+
 def test_threat_models_are_spelt_out_where_there_are_several(matrix: Matrix) -> None:
     columns = _report(matrix, SWEEP).tables[0].columns
     assert columns[-2:] == ("pgd_linf@eps=0.1,n=20", "pgd_linf@eps=8/255,n=20")

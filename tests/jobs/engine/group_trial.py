@@ -1,13 +1,16 @@
 """One process of a group that evaluates a run together: `python group_trial.py FOLDER RANK WORLD [STOP]`.
 
-With STOP, the number of a process, that one is asked to stop at its second batch.
+With STOP, the number of a process, that one is asked to stop at its second batch. SCARCE in the environment is the
+number of a process with too little memory for PGD on more than 20 images at a time.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import distributed
@@ -15,6 +18,7 @@ from torch import distributed
 from experiments.benchmarks import AnyBenchmark, Clean, Information, Pgd
 from experiments.spec import Adam, Ceb, Data, Run, SmallCnn
 from jobs.engine.evaluation import evaluate
+from jobs.engine.evaluation.evaluators import pgd
 from jobs.errors import Stopped
 from jobs.journal.files import Journal
 from jobs.paths import RunPaths
@@ -35,10 +39,21 @@ BENCHMARKS: list[AnyBenchmark] = [
 ]
 
 
+SEARCH = pgd.search
+
+
+def scarce(logits_of: Any, x_BCHW: torch.Tensor, *args: Any, **more: Any) -> Any:
+    if len(x_BCHW) > 20:
+        raise MemoryError
+    return SEARCH(logits_of, x_BCHW, *args, **more)
+
+
 def main(folder: str, rank: int, world: int, stop: int | None) -> None:
     """Evaluate as one of the group; 0 if it was stopped, else 2 for the benchmark that can't be run."""
     torch.set_num_threads(1)
     evaluate._batch_size = lambda images: 50
+    if os.environ.get("SCARCE") == str(rank):
+        pgd.search = scarce
     paths = RunPaths(Path(folder))
     distributed.init_process_group(
         "gloo",

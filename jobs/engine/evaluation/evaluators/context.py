@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from experiments.datasets import Split
-from experiments.errors import CebctlError, InputError
+from experiments.errors import InputError
 from experiments.spec import NoAugment, Objective, Xent
 from jobs.engine.data import ImageSet, batches
 from jobs.engine.data.batches import Batch
 from jobs.engine.data.images import FolderImages, balanced_indices
-from jobs.engine.errors import in_one_line, is_fatal
+from jobs.engine.errors import Failure, ProcessError, is_device_broken, is_fatal
 from jobs.engine.evaluation.sharding import Shard
 from jobs.engine.evaluation.training_history import Epochs
 from jobs.engine.models import CebModel
@@ -145,13 +145,14 @@ class EvaluationContext:
         index_batches = list(torch.split(selected_M, self.batch_size))
         cached = self.cache.batches(images.digest, part)
         results = {number: cached[number] for number in range(len(index_batches)) if number in cached}
-        fault: Exception | None = None
+        fault: BaseException | None = None
         try:
             self._measure(measure_batch, images, part, index_batches, results)
         except (Stopped, InputError) as error:
             fault = error
-        except Exception as error:
-            if is_fatal(error):
+        except BaseException as error:
+            # With a broken device this process can't take part in what the others exchange.
+            if is_fatal(error) or (is_device_broken(error) and self.shard.grouped):
                 raise
             fault = self._pending_stop() or error
         results = self._gather(results, fault)
@@ -207,19 +208,20 @@ class EvaluationContext:
             self.done += len(index_batches[number])
             self.check_stop()
 
-    def _gather(self, results: dict[int, BatchResult], fault: Exception | None) -> dict[int, BatchResult]:
+    def _gather(self, results: dict[int, BatchResult], fault: BaseException | None) -> dict[int, BatchResult]:
         """Return all processes' results. In a group a fault or a request to stop is raised by all or by none of them,
         so that none waits for another that has ended."""
-        message = None if fault is None else in_one_line(fault)
-        replies = self.shard.gather((results, message, isinstance(fault, InputError), isinstance(fault, Stopped)))
+        if fault is not None and not self.shard.grouped:
+            raise fault
+        failure = None if fault is None else Failure.of(fault)
+        replies = self.shard.gather((results, failure, isinstance(fault, Stopped)))
         if any(stopped for *_, stopped in replies):  # first, as a stop may have caused the faults
             raise Stopped
-        for number, (_, message, is_input_error, _) in enumerate(replies):
-            if message is not None:
-                process = f"process {number}"
-                raise fault or (
-                    InputError(process, message) if is_input_error else CebctlError(f"{process}: {message}")
-                )
+        failures = {number: failure for number, (_, failure, _) in enumerate(replies) if failure is not None}
+        if failures:
+            # One for all processes: they try again together where memory was too small.
+            number = min(failures, key=lambda number: failures[number].kind != "memory")
+            raise ProcessError(number, failures[number])
         return {number: result for shard_results, *_ in replies for number, result in shard_results.items()}
 
     def _account_for(

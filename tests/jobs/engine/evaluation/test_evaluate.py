@@ -17,7 +17,7 @@ from PIL import Image
 
 import jobs.engine.evaluation.evaluators.pgd
 from experiments import datasets
-from experiments.benchmarks import AnyBenchmark, Clean, CleanHoldout, Information, Pgd, Transfer
+from experiments.benchmarks import AnyBenchmark, Calibration, Clean, CleanHoldout, Information, Pgd, Transfer
 from experiments.errors import CebctlError, InputError
 from experiments.identity import evaluation_id, run_id
 from experiments.spec import Adam, Ceb, Data, ResNet, Run, SmallCnn
@@ -27,6 +27,7 @@ from jobs.engine import checkpoint_format
 from jobs.engine.data import load
 from jobs.engine.errors import NoCheckpointError
 from jobs.engine.evaluation.evaluate import evaluate
+from jobs.engine.evaluation.evaluators import EVALUATORS, Summary
 from jobs.engine.models import build
 from jobs.errors import Stopped
 from jobs.journal.files import Journal, read
@@ -65,13 +66,13 @@ def evaluated(
     benchmarks: list[AnyBenchmark],
     should_stop: Callable[[], bool] = lambda: False,
     run: Run = RUN,
-) -> tuple[list[Result], list[Heartbeat], Exception | None]:
+) -> tuple[list[Result], list[Heartbeat], BaseException | None]:
     """The results and heartbeats in the journal, and what was raised."""
     path, raised = paths.journal("evaluate", 1), None
     with Journal(path) as journal:
         try:
             evaluate(run, benchmarks, paths, journal, paths.folder.parent, "cpu", should_stop, "engine 1")
-        except Exception as error:
+        except BaseException as error:
             raised = error
     records = read(path).records
     results = [record for record in records if isinstance(record, Result)]
@@ -149,9 +150,17 @@ def test_an_impossible_benchmark_leaves_the_others_alone(paths: RunPaths) -> Non
 class TestUnforeseenErrors:
     """Whatever one benchmark meets, the others have their results."""
 
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("an error that can't say what it is")
+
     @pytest.fixture(
-        params=[ZeroDivisionError("division by zero"), KeyError("fog"), OSError(5, "I/O error"), ValueError()]
-    )
+        params=[
+            ZeroDivisionError("division by zero"), KeyError("fog"), OSError(5, "I/O error"), ValueError(), Mute(),
+            RecursionError("too deep"), SystemExit(0), torch.OutOfMemoryError("CUDA out of memory"), MemoryError(),
+        ],
+        ids=lambda error: type(error).__name__,
+    )  # fmt: skip
     def error(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Exception:
         """One of PGD's in l2, met in the midst of a batch."""
         search, error = jobs.engine.evaluation.evaluators.pgd.search, request.param
@@ -179,7 +188,9 @@ class TestUnforeseenErrors:
         spec = msgspec.to_builtins(RUN)
         claim = Claim(run_id=run_id(RUN), label="", stage="evaluate", spec=spec, benchmarks=[*self.ASKED])
         end = run_attempt(Home(tmp_path), submitted, claim, "evaluate")
-        assert isinstance(end, Failed) and end.kind == "error"
+        assert isinstance(end, Failed) and end.kind == ("memory" if "Memory" in type(error).__name__ else "error")
+        assert list(end.benchmarks) == [evaluation_id(self.ASKED[0], "digits")]
+        assert end.benchmarks.popitem()[1] in end.error
         assert "pgd_l2@eps=0.5,n=1" in end.error and "in broken" in end.traceback
 
     def test_a_request_to_stop_comes_first(self, paths: RunPaths, error: Exception) -> None:
@@ -188,12 +199,9 @@ class TestUnforeseenErrors:
         results, _, raised = evaluated(paths, [*self.ASKED], lambda: next(asked))
         assert isinstance(raised, Stopped) and not results
 
-    @pytest.mark.parametrize(
-        "end",
-        [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("gloo: connection closed by peer")],
-    )
+    @pytest.mark.parametrize("end", [KeyboardInterrupt(), RuntimeError("gloo: connection closed by peer")])
     def test_what_ends_the_process_ends_the_evaluation(
-        self, paths: RunPaths, end: Exception, monkeypatch: pytest.MonkeyPatch
+        self, paths: RunPaths, end: BaseException, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def broken(*args: Any, **more: Any) -> Any:
             raise end
@@ -201,6 +209,62 @@ class TestUnforeseenErrors:
         monkeypatch.setattr(jobs.engine.evaluation.evaluators.pgd, "search", broken)
         results, _, raised = evaluated(paths, [*self.ASKED])
         assert raised is end and not results
+
+    @pytest.mark.parametrize(
+        "lack",
+        [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUDNN_STATUS_ALLOC_FAILED")],
+        ids=lambda error: type(error).__name__,
+    )
+    def test_too_little_memory_is_met_by_smaller_batches(
+        self, paths: RunPaths, lack: Exception, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        plenty, _, _ = evaluated(paths, [*self.ASKED])
+        (paths.journal("evaluate", 1)).unlink()
+        search = jobs.engine.evaluation.evaluators.pgd.search
+
+        def scarce(logits_of: Any, x_BCHW: torch.Tensor, *args: Any, norm: str, **more: Any) -> Any:
+            if norm == "l2" and len(x_BCHW) > 125:
+                raise lack
+            return search(logits_of, x_BCHW, *args, norm=norm, **more)
+
+        monkeypatch.setattr(jobs.engine.evaluation.evaluators.pgd, "search", scarce)
+        results, _, raised = evaluated(paths, [*self.ASKED])
+        assert raised is None and [result.batch_size for result in results] == [125, None, None]
+        assert [result.measures for result in results] == [result.measures for result in plenty]
+        assert not list(paths.partial.iterdir())
+
+    def test_behind_a_broken_gpu_the_others_come_first(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Such a GPU measures nothing more in this process, and would do so in each attempt that begins alike."""
+        paths, search = checkpointed(RUN, tmp_path), jobs.engine.evaluation.evaluators.pgd.search
+
+        def broken(*args: Any, norm: str, **more: Any) -> Any:
+            if norm == "l2":
+                raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+            return search(*args, norm=norm, **more)
+
+        monkeypatch.setattr(jobs.engine.evaluation.evaluators.pgd, "search", broken)
+        submitted = Submitted(name="s1", matrix="", matrix_path="", executor="local", code=provenance.code_digest())
+        spec = msgspec.to_builtins(RUN)
+        claim = Claim(run_id=run_id(RUN), label="", stage="evaluate", spec=spec, benchmarks=[*self.ASKED])
+        end = run_attempt(Home(tmp_path), submitted, claim, "evaluate")
+        assert isinstance(end, Failed) and end.kind == "device" and len(end.benchmarks) == 1
+        assert end.error.endswith("not measured behind it: clean, pgd_linf@eps=0.1,n=1")
+        submitted = msgspec.structs.replace(submitted, name="s2")
+        assert isinstance(run_attempt(Home(tmp_path), submitted, claim, "evaluate"), Failed)
+        records = read(paths.journal("evaluate", 2)).records
+        assert [record.benchmark for record in records if isinstance(record, Result)] == [*self.ASKED[1:]]
+
+    @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, 1e300])
+    def test_a_number_that_no_result_can_hold_fails(
+        self, paths: RunPaths, number: float, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def summary(*_: object) -> list[Summary]:
+            return [Summary("ece", "share", 360, number)]
+
+        monkeypatch.setitem(EVALUATORS, Calibration, summary)
+        results, _, raised = evaluated(paths, [Calibration(), Clean()])
+        assert [type(result.benchmark) for result in results] == [Clean]
+        assert str(raised).startswith(f"evaluate: calibration: the value of ece over 360 images is {number:g}")
 
 
 def test_a_request_to_stop_is_heard_between_batches(paths: RunPaths) -> None:

@@ -22,13 +22,13 @@ from tests.jobs.engine import group_trial as trial
 TRIAL = Path(__file__).parents[1] / "group_trial.py"
 
 
-def group(paths: RunPaths, *stop: str) -> list[tuple[int, str]]:
+def group(paths: RunPaths, *stop: str, **extra: str) -> list[tuple[int, str]]:
     """(exit code, output) of each of two processes."""
     root = Path(__file__).parents[4]
     started = [
         subprocess.Popen(
             [sys.executable, str(TRIAL), str(paths.folder), str(rank), "2", *stop],
-            env={"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+            env={"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"} | extra,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -67,6 +67,16 @@ def test_a_group_finds_what_one_process_finds(tmp_path: Path, monkeypatch: pytes
         "information",
         "pgd_linf@eps=0.1,n=2,subset=230,target=random",
     }
+
+
+def test_all_take_smaller_batches_where_one_lacks_memory(tmp_path: Path) -> None:
+    paths = RunPaths(tmp_path / "together")
+    checkpoint_format.write(paths.checkpoints, 7, checkpoint_format.content(trial.RUN, build(trial.RUN)))
+    ends = group(paths, SCARCE="1")
+    assert [code for code, _ in ends] == [2, 2] and all("images in l2" in output for _, output in ends)
+    assert "process 1: MemoryError; tried again on 12 images at a time instead of 50" in ends[0][1]
+    assert [result.batch_size for result in results(paths)] == [None, None, 12]
+    assert results(paths)[-1].measures[0].total == 230
 
 
 def test_every_batch_is_one_process_s() -> None:
