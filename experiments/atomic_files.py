@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from experiments import user_paths
+
 ABANDONED_SECONDS = 3600.0
 """An unfinished file of this age has no writer any more, on any machine."""
 
@@ -24,7 +26,12 @@ def replacing(path: Path, *, sweeps: bool = True) -> Iterator[Path]:
 
     It is removed when the block fails. A killed process leaves it, and the next writer in the same folder removes it,
     unless `sweeps` is False: to look through a folder of many files for each of them would take long.
+
+    Raises InputError if `path` is a device, a FIFO, a socket or a link: it would be gone, and what it leads to
+    unchanged.
     """
+    if not path.is_dir() or path.is_symlink():
+        user_paths.check_file(path)
     if sweeps:
         sweep(path.parent)
     # The suffix stays, because some writers choose their format by it.
@@ -34,6 +41,25 @@ def replacing(path: Path, *, sweeps: bool = True) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         _remove(temporary)
+
+
+@contextmanager
+def filling(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder, whose content is in `folder`, a new or an empty one, when the block succeeds.
+
+    An existing folder stays: it may be where a shell is, or a file system is mounted.
+    """
+    if not folder.is_dir():
+        with replacing(folder) as temporary:
+            temporary.mkdir()
+            yield temporary
+        return
+    with replacing(folder / ".content") as temporary:
+        temporary.mkdir()
+        yield temporary
+    for path in (folder / ".content").iterdir():
+        path.replace(folder / path.name)
+    (folder / ".content").rmdir()
 
 
 def sweep(folder: Path) -> None:

@@ -16,7 +16,6 @@ versions. A run's identity has these in full, label included, and their digest c
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -26,6 +25,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from experiments import user_paths
 from experiments.atomic_files import write_atomic
 from experiments.errors import InputError
 
@@ -140,7 +140,7 @@ def alike(name: str) -> list[str]:
 
 def data_folder() -> Path:
     """Return the folder of the data sets, CEBCTL_DATA."""
-    return Path(os.environ.get("CEBCTL_DATA") or "data").absolute()
+    return user_paths.check_folder(user_paths.from_variable("CEBCTL_DATA", "data"), "CEBCTL_DATA")
 
 
 def is_same(name: str, other: str) -> bool:

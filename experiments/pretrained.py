@@ -16,9 +16,8 @@ from pathlib import Path
 
 from msgspec import UNSET, structs
 
-from experiments import library_models
+from experiments import library_models, user_paths
 from experiments.spec import LibraryNetwork, Run, Sha256, Timm
-from experiments.user_cache import cache_home
 
 _FILES = ("model.safetensors", "pytorch_model.bin")
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -91,14 +90,14 @@ def _timm_file(model: str) -> Path:
 
 
 def _hub_folder() -> Path:
-    if hub := os.environ.get("HF_HUB_CACHE"):
-        return Path(hub)
-    return Path(os.environ.get("HF_HOME") or cache_home() / "huggingface", "hub")
+    if os.environ.get("HF_HUB_CACHE"):
+        return user_paths.from_variable("HF_HUB_CACHE", "")
+    return user_paths.in_cache("HF_HOME", "huggingface") / "hub"
 
 
 def _torchvision_file(model: str) -> Path:
     url = torchvision_url(model)
-    folder = Path(os.environ.get("TORCH_HOME") or cache_home() / "torch", "hub", "checkpoints")
+    folder = user_paths.in_cache("TORCH_HOME", "torch") / "hub" / "checkpoints"
     if not url:
         raise LookupError(f"pretrained: the installed torchvision names no weights of {model}")
     file = folder / url.rpartition("/")[2]

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cebctl.commands.completion import corruptions as complete_corruptions
-from cebctl.commands.options import AsJson
+from cebctl.commands.options import AsJson, output_path
 from cebctl.interrupts import interrupt_message
 from experiments.errors import InputError, expected
 
@@ -26,7 +26,12 @@ class Pipeline(StrEnum):
 @interrupt_message("interrupted: the same command goes on from here")
 def corrupt(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Images in `<class>/<file>`.")],
-    out: Annotated[Path, typer.Option("--out", metavar="OUT", help="A new or an empty folder, or one to go on with.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", metavar="OUT", callback=output_path, help="A new or an empty folder, or one to go on with."
+        ),
+    ],
     pipeline: Annotated[
         Pipeline,
         typer.Option(
@@ -92,7 +97,9 @@ def corrupt(
 
     from cebctl.render import corrupt_view
     from experiments.benchmarks import CORRUPTIONS, EXTRA_CORRUPTIONS
+    from experiments.user_paths import check_folder
 
+    check_folder(out, "--out")
     names = list(dict.fromkeys([*(corruption or CORRUPTIONS), *(EXTRA_CORRUPTIONS if extra else ())]))
     allowed = (*CORRUPTIONS, *EXTRA_CORRUPTIONS)
     if unknown := next((name for name in names if name not in allowed), None):

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cebctl.commands.completion import matrices
-from cebctl.commands.options import Only
+from cebctl.commands.options import Only, output_path
 from cebctl.interrupts import interrupt_message
 
 
@@ -30,7 +30,12 @@ def export(
         typer.Argument(metavar="MATRIX", help="A matrix; for torch also a run's id or name.", autocompletion=matrices),
     ],
     to: Annotated[Target, typer.Option("--to", help="The format.")],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new or an empty folder; for torch a new file.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", metavar="DIR", callback=output_path, help="A new or an empty folder; for torch a new file."
+        ),
+    ],
     only: Only = None,
 ) -> None:
     """Write the runs, all their metrics and their newest results in the format of another tool.
@@ -48,6 +53,7 @@ def export(
     from cebctl.render import console
     from cebctl.status.collect import open_home
     from cebctl.status.home_matrix import load
+    from experiments.user_paths import check_folder
     from jobs.paths import Home
 
     home = Home.from_environment()
@@ -58,6 +64,7 @@ def export(
         console.progress_console().print(f"{run}: its network exported to {out}", markup=False)
         return
     chosen = load(Path(matrix)).select(only)
+    check_folder(out, "--out")
     with open_home(home) as store:
         runs = export_runs(chosen, store, home, to.value, out)
     console.progress_console().print(f"{chosen.path}: {console.pluralize(runs, 'run')} exported to {out}", markup=False)

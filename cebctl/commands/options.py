@@ -12,6 +12,20 @@ from cebctl.commands import completion
 SELECTION, EXECUTION, OUTPUT = "Which runs", "Where and how it runs", "What is shown"
 """The panels of the help."""
 
+
+def output_path(option: typer.CallbackParam, path: Path | None) -> Path | None:
+    """Return the path that an option names for what is written, with `~` and variables expanded.
+
+    Raises InputError for a URL or a control character.
+    """
+    from experiments.user_paths import expand
+
+    if path is None:
+        return None
+    expanded = expand(str(path), option.opts[0] if option.opts else str(option.name))
+    return path if expanded == path.absolute() else expanded
+
+
 _MATRIX = typer.Argument(
     metavar="MATRIX", help="A matrix, such as experiments/digits.yaml.", autocompletion=completion.matrices
 )

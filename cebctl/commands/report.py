@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cebctl.commands.completion import run_names
-from cebctl.commands.options import OUTPUT, AsJson, MatrixArgument, Only
+from cebctl.commands.options import OUTPUT, AsJson, MatrixArgument, Only, output_path
 from cebctl.interrupts import interrupt_message
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ Figures = Annotated[
         "--figures",
         metavar="DIR",
         file_okay=False,
+        callback=output_path,
         help="Write every figure here: PNG, SVG, PDF.",
         rich_help_panel=FILES,
     ),
@@ -53,6 +54,7 @@ Html = Annotated[
         "--html",
         metavar="FILE",
         dir_okay=False,
+        callback=output_path,
         help="Write one page of everything, for a browser.",
         rich_help_panel=FILES,
     ),
@@ -105,12 +107,15 @@ def report(
     from cebctl.status.home_matrix import load
     from cebctl.status.run_details import collect_run_details
     from experiments.errors import InputError
+    from experiments.user_paths import check_folder
     from jobs.paths import Home
 
     if json and format not in (None, Format.json):
         raise InputError("--json", f"can't go with --format {format}", "leave one of them out")
     if json:
         format = Format.json
+    if figures is not None:
+        check_folder(figures, "--figures")
     if compare is not None:
         _check_compare_options(format, figures, html)
     if detect is not None:

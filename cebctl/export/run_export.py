@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cebctl.export.tables import ExportedRun
 from cebctl.status.collect import collect_statuses
-from experiments.atomic_files import replacing
+from experiments.atomic_files import filling, sweep
 from experiments.errors import InputError
 from experiments.matrix.planned_run import Matrix
 from jobs.paths import Home
@@ -27,11 +27,11 @@ def export(matrix: Matrix, store: Store, home: Home, to: str, out: Path) -> int:
     # Imported by name, so that the libraries of other formats need not be installed.
     write: Write = importlib.import_module(f"cebctl.export.{'csv_files' if to == 'csv' else to}").write
     try:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        sweep(out)
+        if out.is_dir() and any(out.iterdir()):
             raise InputError(out, "is there already", "a new or an empty folder")
         out.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(out) as temporary:
-            temporary.mkdir()
+        with filling(out) as temporary:
             write(matrix, _exported_runs(matrix, store, home), temporary)
     except OSError as error:
         raise InputError(out, error.strerror or str(error)) from error

@@ -7,6 +7,7 @@ from pathlib import Path
 from cebctl.status.home_matrix import load
 from cebctl.trained_model import find_run_paths
 from experiments.errors import InputError
+from experiments.user_paths import check_file
 from jobs.paths import Home, RunPaths
 
 
@@ -16,6 +17,7 @@ def export_network(run: str, only: str | None, home: Home, out: Path) -> str:
     Raises InputError if that is no run or several, if it is not trained, or if the file exists.
     """
     paths = _find(run, only, home)
+    check_file(out)
     if out.exists():
         raise InputError(out, "is there already", "name another file")
     from jobs.engine import classifier  # torch takes seconds to import

@@ -14,12 +14,11 @@ from typing import Any
 
 import msgspec
 
-from experiments import costs, library_models, numerics
+from experiments import costs, library_models, numerics, user_paths
 from experiments.atomic_files import write_atomic
 from experiments.costs import NetworkCount
 from experiments.errors import CebctlError, InputError
 from experiments.spec import LibraryNetwork, Network, Part, Run
-from experiments.user_cache import cache_home
 from jobs.provenance import ROOT
 
 COUNT_SECONDS = 600
@@ -73,7 +72,7 @@ def engine_environment() -> dict[str, str]:
 
 def cache_folder() -> Path:
     """Return the folder of what one machine finds out once, outside of any home, which `plan` leaves as it is."""
-    return Path(os.environ.get("CEBCTL_CACHE") or cache_home() / "cebctl")
+    return user_paths.in_cache("CEBCTL_CACHE", "cebctl")
 
 
 def library_version(network: Network) -> list[str]:
