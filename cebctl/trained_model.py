@@ -35,7 +35,7 @@ def load_model(run: str, *, matrix: str | Path | None = None, home: str | Path |
 
 def open_home_folder(home: str | Path | None) -> Home:
     """Return a home by its folder, or the command line's. Raises InputError if there is none."""
-    chosen = Home.from_environment() if home is None else Home(Path(home).absolute())
+    chosen = Home.at(home)
     if not chosen.folder.is_dir():
         raise InputError(chosen.folder, "there is no home", "name one by home=…, or set CEBCTL_HOME")
     return chosen

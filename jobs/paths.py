@@ -12,7 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
+from urllib.parse import quote
 
+from experiments import user_paths
+from experiments.errors import InputError
 from experiments.own_dataset import data_folder as data_folder
 from experiments.resources import STAGES as STAGES
 from experiments.resources import Stage as Stage
@@ -108,12 +111,28 @@ class Home:
 
     @classmethod
     def from_environment(cls) -> Home:
-        return cls(Path(os.environ.get("CEBCTL_HOME") or ".cebctl").absolute())
+        """Return the home in CEBCTL_HOME. Raises InputError as `at` does."""
+        return cls._checked(user_paths.from_variable("CEBCTL_HOME", ".cebctl"), "CEBCTL_HOME")
+
+    @classmethod
+    def at(cls, folder: str | Path | None) -> Home:
+        """Return the home in a folder, by default the command line's. Raises InputError if none can be there."""
+        if folder is None:
+            return cls.from_environment()
+        return cls._checked(user_paths.expand(str(folder), "home"), "home")
+
+    @classmethod
+    def _checked(cls, folder: Path, where: str) -> Home:
+        if os.pathsep in str(folder):  # jobs import their code from below it, by PYTHONPATH
+            raise InputError(where, f"{folder} holds {os.pathsep!r}, at which PYTHONPATH is cut", "name another folder")
+        if mark := next((mark for mark in ("%j", "%t") if mark in str(folder)), None):  # submitit's, for a job's id
+            raise InputError(where, f"{folder} holds {mark!r}, which submitit replaces", "name another folder")
+        return cls(user_paths.check_folder(folder, where))
 
     @property
     def store_url(self) -> str:
         """CEBCTL_STORE, or the SQLite file beside the runs."""
-        return os.environ.get("CEBCTL_STORE") or f"sqlite:///{self.folder / 'store.sqlite'}"
+        return os.environ.get("CEBCTL_STORE") or f"sqlite:///{quote(os.fsencode(self.folder / 'store.sqlite'))}"
 
     @property
     def has_own_store(self) -> bool:

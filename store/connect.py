@@ -8,16 +8,19 @@ with open_store(home.store_url, home) as store:
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy import URL, Connection
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from experiments import user_paths
 from experiments.errors import InputError, UnreachableError
 from jobs.paths import Home
 from store.backends.backend import Backend, DamagedError, OlderError, RenewedError, UnusableError
@@ -28,6 +31,7 @@ from store.tables import SCHEMA, journals
 _SENSELESS = (json.JSONDecodeError, msgspec.DecodeError, UnicodeDecodeError)
 """The exceptions for invalid JSON and text in the store."""
 _CURE = "`cebctl status` sets it aside and reads the journals again"
+_SQLITE = "sqlite:///"
 _ALLOWED = "allowed: sqlite:////FOLDER/FILE.sqlite or postgresql://USER@HOST/DATABASE"
 
 
@@ -273,6 +277,8 @@ def _backend(url: str) -> Backend:
 
 
 def _parse(url: str) -> URL:
+    if url.startswith(_SQLITE):
+        return URL.create("sqlite", database=_database(url.removeprefix(_SQLITE)))
     try:
         address = sa.make_url(url)
     except ArgumentError:
@@ -282,6 +288,17 @@ def _parse(url: str) -> URL:
     if address.get_backend_name() not in ("sqlite", "postgresql"):
         raise InputError("CEBCTL_STORE", f"{address.get_backend_name()!r} is not supported", _ALLOWED)
     return address
+
+
+def _database(text: str) -> str:
+    """Return the path in a SQLite address: what stands there if that exists, else without its `%20`."""
+    path, _, options = text.partition("?")
+    if text == ":memory:" or Path(text).is_file():
+        return text
+    if options:
+        raise InputError("CEBCTL_STORE", "a SQLite file takes no options", "write a `?` of its path as %3F")
+    # Versions of SQLAlchemy differ in whether they decode it.
+    return str(user_paths.expand(os.fsdecode(unquote_to_bytes(path)), "CEBCTL_STORE"))
 
 
 def _file(address: URL) -> Path | None:

@@ -229,7 +229,7 @@ def open_store(home: str | Path | None = None) -> Reader:
 
     Raises InputError if the home does not exist.
     """
-    chosen = Home.from_environment() if home is None else Home(Path(home).absolute())
+    chosen = Home.at(home)
     if not chosen.folder.is_dir() and not chosen.has_own_store:
         raise InputError(chosen.folder, "there is no home", "name one: open_store(FOLDER), or set CEBCTL_HOME")
     return Reader(chosen)

@@ -74,7 +74,7 @@ class Study:
 
     def __init__(self, matrix: str | Path, *, only: str | None = None, home: str | Path | None = None) -> None:
         self.path = Path(matrix).absolute()
-        self.home = Home.from_environment() if home is None else Home(Path(home).absolute())
+        self.home = Home.at(home)
         self.only = only
         self._matrix(None)  # its faults are known at once
 

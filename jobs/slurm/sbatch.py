@@ -164,6 +164,10 @@ def _batch_script(home: Home, snapshot: Snapshot, submission: str, array: ArrayR
     """
     from submitit.slurm.slurm import _make_sbatch_string
 
+    # A `%%` is a `%` to sbatch, but the step of the job then can't open its log.
+    if mark := next((mark for mark in "%\\" if mark in str(home.folder)), None):
+        wrong = f"{home.folder} holds {mark!r}, by which Slurm takes the path of a log for a pattern"
+        raise InputError("CEBCTL_HOME", wrong, "name a folder without it")
     resources = array.resources
     limit = client.parse_time(resources.time) if resources.time else None
     call = shlex.join([sys.executable, "-m", "jobs.slurm.array_task", str(home.folder), submission, array.name])

@@ -144,6 +144,15 @@ def test_the_job_starts_clean(make_lab: MakeLab, tmp_path: Path) -> None:
     assert str(folder / "home" / "code") in seen["PYTHONPATH"]
 
 
+def test_a_home_that_slurm_takes_for_a_pattern_is_refused(make_lab: MakeLab, tmp_path: Path) -> None:
+    """sbatch took such jobs, of which none started, and submit sent them again."""
+    lab = make_lab(nodes=1)
+    campaign = Campaign(lab, tmp_path / "50%b")
+    answer = campaign.submit()
+    assert answer.code == 2 and "by which Slurm takes the path of a log for a pattern" in answer.err
+    assert campaign.states() == {"0": "new"} and not queued(lab)
+
+
 def test_what_the_cluster_refuses_is_given_back(make_lab: MakeLab, tmp_path: Path) -> None:
     """Sent without asking first: of two arrays the second is wrong, and the first is queued by then."""
     lab = make_lab(nodes=1)

@@ -11,6 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from experiments.errors import InputError
 from experiments.resources import Resources
 from jobs.paths import Home
 from jobs.provenance import Snapshot
@@ -162,3 +163,10 @@ def test_nodes_that_the_user_excludes_stay_excluded(
     (script,) = home.glob("workers/*/ceb-a.sh")
     (shown,) = [row for row in script.read_text().splitlines() if "--exclude" in row]
     assert shlex.split(shown.removeprefix("#SBATCH ")) == [f"--exclude={line}"]
+
+
+@pytest.mark.parametrize("home", ["/a%b", "/50%", "/%A_%a/%u", "/a\\b"])
+def test_a_home_that_slurm_takes_for_a_pattern_is_refused(home: str) -> None:
+    array = sbatch.ArrayRequest("t", Resources(), [0])
+    with pytest.raises(InputError, match=r"CEBCTL_HOME: .*for a pattern; name a folder without it"):
+        sbatch._batch_script(Home(Path(home)), Snapshot("d" * 16, Path("/code"), None), "sub", array)
