@@ -23,9 +23,10 @@ from experiments.errors import CebctlError
 from experiments.own_parts.read import OwnPart, ReferenceFault, package_versions, read_part
 from experiments.own_parts.sources import SourceFault, Sources, collect
 from experiments.spec import Part
+from jobs import snapshot_check
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDER = "parts"
+FOLDER = snapshot_check.PARTS
 """The folder of the snapshot that holds the sources."""
 PACKAGE = "_cebctl_parts"
 

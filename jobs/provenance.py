@@ -7,7 +7,6 @@ differs from its submission's.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import shutil
@@ -26,7 +25,7 @@ from experiments.atomic_files import is_abandoned, replacing, sweep, write_atomi
 from experiments.errors import InputError
 from experiments.own_parts.read import OwnPart
 from experiments.spec import Run
-from jobs import checkpoint_files, file_ownership, own_parts
+from jobs import checkpoint_files, file_ownership, own_parts, snapshot_check
 from jobs.errors import CodeChangedError
 from jobs.journal import history
 from jobs.paths import Home, RunPaths
@@ -34,7 +33,6 @@ from jobs.paths import Home, RunPaths
 ROOT = Path(__file__).resolve().parent.parent
 """The folder that holds the packages: the checkout, or inside a job the snapshot."""
 
-_JOB_PACKAGES = ("experiments", "jobs")
 _ENGINE = (
     "experiments/benchmarks.py",
     "experiments/datasets.py",
@@ -80,11 +78,12 @@ def freeze(home: Home, parts: Iterable[OwnPart] = ()) -> Snapshot:
     """Copy the code, and the sources of a matrix's own parts, to CEBCTL_HOME unless a snapshot of this content exists;
     concurrent calls are safe.
 
-    Raises InputError if the existing snapshot is another user's or has other content: jobs would run it.
+    Raises InputError if somebody else may have written the existing snapshot, or it has other content: jobs would run
+    it.
     """
-    sources = _sources(ROOT, _JOB_PACKAGES)
+    sources = _sources(ROOT, snapshot_check.PACKAGES)
     sources |= sorted((Path(path), content) for path, content in own_parts.snapshot_sources(parts).items())
-    digest = _digest(sources)
+    digest = snapshot_check.digest(sources)
     folder = home.code / digest
     commit = _commit()
     home.code.mkdir(parents=True, exist_ok=True)
@@ -93,27 +92,19 @@ def freeze(home: Home, parts: Iterable[OwnPart] = ()) -> Snapshot:
         if is_abandoned(path):
             shutil.rmtree(path, ignore_errors=True)
     if not folder.exists():
-        diff = _git("diff", "--no-color", "--no-ext-diff", "--no-textconv", "HEAD", "--", *_JOB_PACKAGES)
+        diff = _git("diff", "--no-color", "--no-ext-diff", "--no-textconv", "HEAD", "--", *snapshot_check.PACKAGES)
         origin = {"commit": commit, "digest": digest, "diff": diff if commit else None}
         try:
             with replacing(folder) as beside:
                 for path, content in sources.items():
                     (beside / path).parent.mkdir(parents=True, exist_ok=True)
                     (beside / path).write_bytes(content)
-                (beside / "origin.json").write_bytes(msgspec.json.format(msgspec.json.encode(origin)))
+                (beside / snapshot_check.ORIGIN).write_bytes(msgspec.json.format(msgspec.json.encode(origin)))
         except OSError:
             if not folder.exists():  # else another submission has just written the same content
                 raise
-    _check(folder, sources)
+    file_ownership.check_snapshot(folder, home.folder)
     return Snapshot(digest, folder, commit)
-
-
-def _check(folder: Path, sources: Sources) -> None:
-    """Raise InputError unless a snapshot belongs to a trusted user and holds exactly these sources."""
-    for path in (folder.parent, folder, *folder.rglob("*")):
-        file_ownership.check_owner(path, path.lstat().st_uid)
-    if _job_sources(folder) != sources:
-        raise InputError(folder, "holds other code than its name says", "remove it: `cebctl submit` makes it again")
 
 
 def verify(submitted: str) -> None:
@@ -125,7 +116,7 @@ def verify(submitted: str) -> None:
 
 def code_digest() -> str:
     """Return the digest of all code that a job may import, engine or not."""
-    return _digest(_job_sources(ROOT))
+    return snapshot_check.digest(snapshot_check.read_snapshot(ROOT))
 
 
 def engine_digest() -> str:
@@ -133,7 +124,7 @@ def engine_digest() -> str:
 
     It is evidence only: `experiments.numerics` decides whether two results are comparable.
     """
-    return _digest(_sources(ROOT, _ENGINE))
+    return snapshot_check.digest(_sources(ROOT, _ENGINE))
 
 
 def environment() -> dict[str, Any]:
@@ -187,38 +178,15 @@ def library_versions() -> dict[str, str]:
     return installed
 
 
-def _job_sources(root: Path) -> Sources:
-    """Return the code below a checkout or a snapshot, which may hold the sources of parts."""
-    parts = (own_parts.FOLDER,) if (root / own_parts.FOLDER).is_dir() else ()
-    return _sources(root, (*_JOB_PACKAGES, *parts))
-
-
-def _digest(sources: Sources) -> str:
-    digest = hashlib.sha256(b"cebctl code 1")
-    for path, content in sources.items():
-        digest.update(f"\0{path.as_posix()}\0{len(content)}\0".encode() + content)
-    return digest.hexdigest()[:16]
-
-
 def _sources(root: Path, parts: tuple[str, ...]) -> Sources:
     """Return the Python files below these folders or files, sorted within each.
 
     Raises InputError for a part that does not exist: without it a digest would not notice a moved file.
     """
-    sources: Sources = {}
     for part in parts:
         if not (root / part).exists():
             raise InputError(root / part, "is a part of the code and is missing", "install cebctl again")
-        paths = [root / part] if part.endswith(".py") else sorted((root / part).rglob("*.py"))
-        for path in (path.relative_to(root) for path in paths if path.is_file()):
-            if _is_code(path):
-                sources[path] = (root / path).read_bytes()
-    return sources
-
-
-def _is_code(path: Path) -> bool:
-    """Whether an import statement can name it: not so a notebook's checkpoint, an editor's lock or a swap file."""
-    return all(name.isidentifier() and name != "__pycache__" for name in path.with_suffix("").parts)
+    return {path: (root / path).read_bytes() for part in parts for path in snapshot_check.source_paths(root, part)}
 
 
 def _commit() -> str | None:

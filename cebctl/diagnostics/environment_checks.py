@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cebctl.diagnostics.findings import Finding
 from experiments import datasets, own_dataset
+from jobs import file_ownership
 from jobs.datasets import download
 from jobs.paths import Home
 from store.locks import network_file_system
@@ -34,12 +35,13 @@ _LOWER_BOUND = re.compile(r"([\w.-]+)\s*\(?(?:>=|==)\s*([\d.]+)[^;]*$")
 
 
 def check_home(home: Home) -> list[Finding]:
-    """Check that the home can be written, that it has room, and that its file system is safe."""
+    """Check that the home can be written, by nobody else, that it has room, and that its file system is safe."""
     existing = next(path for path in (home.folder, *home.folder.parents) if path.exists())
     file_system = Finding("home", "ok", "on a local file system: SQLite with a write-ahead log is safe")
     if kind := network_file_system(home.folder):
         file_system = Finding("home", "note", f"on {kind}, a network file system: {filesystem_advice(kind)}")
-    return [_check_writable(home.folder, existing), _check_free_space(existing), file_system]
+    writers = _check_writers(home.folder) if home.folder == existing else []
+    return [_check_writable(home.folder, existing), *writers, _check_free_space(existing), file_system]
 
 
 def filesystem_advice(kind: str) -> str:
@@ -68,6 +70,15 @@ def _check_writable(home: Path, folder: Path) -> Finding:
     if home != folder:
         return Finding("home", "ok", f"{home} does not exist yet: the first `cebctl submit` creates it")
     return Finding("home", "ok", f"{folder} can be written and locked")
+
+
+def _check_writers(home: Path) -> list[Finding]:
+    """Check that nobody else can write the home or what lies in it: jobs run its code."""
+    try:
+        errors = file_ownership.untrusted_entries(home)
+    except OSError as error:
+        return [Finding("home", "wrong", f"{home}: {error.strerror}", f"make {home} readable")]
+    return [Finding("home", "wrong", f"{error.path}: {error.wrong}", error.remedy) for error in errors]
 
 
 def _check_free_space(folder: Path) -> Finding:

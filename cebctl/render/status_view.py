@@ -32,7 +32,7 @@ from cebctl.status.off_target import last_rho_text
 from cebctl.status.states import STATES, RunStatus, count_states
 from cebctl.submission.submit import Submission
 from experiments.matrix.planned_run import Matrix
-from jobs.file_ownership import user_name
+from jobs.file_ownership import login_name
 from jobs.paths import Home
 from store.row_types import AttemptRow
 
@@ -146,7 +146,7 @@ def describe_progress(job: AttemptRow | None) -> str:
 def owner_note(run: RunStatus) -> str:
     """Return who submitted a queued or running stage, if that is another user."""
     user = run.current.submitted_by
-    return f"{user}'s" if run.state in ("queued", "running") and user not in ("", user_name()) else ""
+    return f"{user}'s" if run.state in ("queued", "running") and user not in ("", login_name()) else ""
 
 
 def generation_note(run: RunStatus) -> str:

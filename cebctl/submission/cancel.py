@@ -20,7 +20,7 @@ from cebctl.submission.submit import release_record, submission_record
 from experiments.errors import UnreachableError
 from experiments.matrix.planned_run import Matrix
 from jobs.attempt import lease
-from jobs.file_ownership import user_name
+from jobs.file_ownership import login_name
 from jobs.journal.files import Journal
 from jobs.journal.ownership import ensure_home_id
 from jobs.journal.records import NOBODY
@@ -44,7 +44,7 @@ class CancelTarget:
     @property
     def is_own(self) -> bool:
         """Whether this user submitted it, or its submitter is unknown."""
-        return self.claim.submitted_by in ("", user_name())
+        return self.claim.submitted_by in ("", login_name())
 
     @property
     def key(self) -> Key | None:
@@ -156,7 +156,7 @@ def _query_elements(targets: Sequence[CancelTarget]) -> dict[Key, TaskStatus]:
 
 def _release_claims(matrix: Matrix, targets: Sequence[CancelTarget], home: Home) -> None:
     name = new_submission()
-    reason = f"cancelled by {user_name()}"
+    reason = f"cancelled by {login_name()}"
     with Journal(home.submission(name)) as journal:
         journal.write(
             submission_record(name, matrix, NOBODY, home=ensure_home_id(home)),

@@ -19,7 +19,7 @@ from experiments.benchmarks import Transfer
 from experiments.errors import CebctlError
 from experiments.matrix.planned_run import Matrix
 from jobs import provenance, spec_file
-from jobs.file_ownership import user_name
+from jobs.file_ownership import login_name
 from jobs.journal.files import Journal
 from jobs.journal.ownership import ensure_home_id
 from jobs.journal.records import Claim, Launched, Released, Submitted
@@ -204,7 +204,7 @@ def submission_record(
         executor=executor,
         code=code,
         commit=commit,
-        user=user_name(),
+        user=login_name(),
         host=socket.gethostname(),
         home=home,
     )

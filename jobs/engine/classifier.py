@@ -74,11 +74,11 @@ def load(paths: RunPaths) -> Classifier:
 def _use_own_parts(home: Home) -> None:
     """Import parts of one's own from the snapshots that their runs were submitted with; the import compares digests.
 
-    Raises InputError if a file of theirs belongs to somebody who is not trusted: it would be run.
+    Raises InputError if somebody who is not trusted could have written a file of theirs: it would be run.
     """
     for parts in home.code.glob(f"*/{own_parts.FOLDER}"):
-        for path in (parts.parent, parts, *parts.rglob("*")):
-            file_ownership.check_owner(path, path.lstat().st_uid)
+        for path in (parts, *parts.rglob("*")):
+            file_ownership.check_private(path, home.folder)
         own_parts.use_sources(parts.parent)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from experiments.errors import UnreachableError
+from jobs import file_ownership
 from jobs.job_environment import job_environment
 from jobs.journal.records import Launched
 from jobs.paths import Home
@@ -28,8 +29,12 @@ def launch_local(home: Home, snapshot: Snapshot, submission: str, workers: int) 
     """Start local workers that outlive this process and its terminal, each on its share of the GPUs if there are any.
 
     A separate process in its own session calls submitit: submitit's children stay in the caller's process group, where
-    a Ctrl-C that ends `submit --wait` would also stop them. Raises UnreachableError if they can't be started.
+    a Ctrl-C that ends `submit --wait` would also stop them. Raises UnreachableError if they can't be started, and
+    InputError if somebody else could write what submitit hands to them.
     """
+    folder = home.workers(submission)
+    folder.mkdir(parents=True, exist_ok=True)
+    file_ownership.check_private(folder, home.folder)
     command = [sys.executable, "-m", "jobs.local.launch", str(home.folder), submission, str(workers)]
     _log.debug("starting %d local workers: %s", workers, shlex.join(command))
     # Files, not pipes: the workers inherit these streams, and reading a pipe would last as long as they live.

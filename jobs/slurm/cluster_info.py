@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from experiments.errors import UnreachableError
-from jobs.file_ownership import user_name
+from jobs.file_ownership import login_name
 from jobs.slurm import client
 
 UNLIMITED = math.inf
@@ -191,7 +191,7 @@ def query(user: str | None = None) -> ClusterInfo:
     accounting, error = None, ""
     if config.get("AccountingStorageType", "").endswith("slurmdbd"):
         try:
-            accounting = _accounting(user or user_name())
+            accounting = _accounting(user or login_name())
         except UnreachableError as unreachable:
             error = str(unreachable)
     return ClusterInfo(

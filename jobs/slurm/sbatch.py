@@ -21,6 +21,7 @@ from typing import Any
 
 from experiments.errors import InputError, UnreachableError
 from experiments.resources import Resources
+from jobs import file_ownership, snapshot_check
 from jobs.job_environment import job_variables
 from jobs.journal.records import Launched
 from jobs.paths import Home
@@ -64,11 +65,13 @@ class ArrayRequest:
 def submit_array(home: Home, snapshot: Snapshot, submission: str, array: ArrayRequest) -> Launched:
     """Submit an array to Slurm.
 
-    Raises InputError if Slurm refuses it, TooManyJobsError if only its size is refused, UnreachableError if the
-    controller can't be reached, and NoAnswerError if it did not answer: it may still accept the array.
+    Raises InputError if Slurm refuses it or somebody else could write its script, TooManyJobsError if only its size is
+    refused, UnreachableError if the controller can't be reached, and NoAnswerError if it did not answer: it may still
+    accept the array.
     """
     folder = home.workers(submission)
     folder.mkdir(parents=True, exist_ok=True)
+    file_ownership.check_private(folder, home.folder)
     script = folder / f"{array.name}.sh"
     script.write_text(_batch_script(home, snapshot, submission, array))
     done = _sbatch("--parsable", str(script), cwd=home.folder)
@@ -187,6 +190,7 @@ def _batch_script(home: Home, snapshot: Snapshot, submission: str, array: ArrayR
             *_unset_lines(),
             *(f"export {key}={shlex.quote(value)}" for key, value in environment.items()),
             *resources.setup,
+            f"{_snapshot_check(home, snapshot)} || exit",
             "set +e",  # the lines after srun have to run also where srun fails
         ],
         srun_args=["--kill-on-bad-exit=1", f"--cpus-per-task={_cpus(resources)}", "--export=ALL"],
@@ -206,6 +210,13 @@ def _unset_lines() -> list[str]:
             is_other = f'[ "${{{name}-}}" != {shlex.quote(value)} ] || ' if name != client.TOKEN else ""
             lines.append(f"{is_other}unset {name}")
     return lines
+
+
+def _snapshot_check(home: Home, snapshot: Snapshot) -> str:
+    """Return the command that fails unless the snapshot may still be run when the job starts. It carries its code: a
+    file in the home would be checking itself."""
+    text = Path(snapshot_check.__file__).read_text("utf-8")
+    return shlex.join([sys.executable, "-I", "-c", text, str(snapshot.folder), str(home.folder)])
 
 
 def _tasks(resources: Resources) -> int:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -76,7 +79,146 @@ def test_a_colleagues_own_run_is_read(paths: RunPaths) -> None:
 @root_only
 @pytest.mark.parametrize(("variables", "name"), [({}, "54321"), ({"USER": "ann"}, "ann")])
 def test_a_user_without_an_entry_in_passwd_is_a_number(variables: dict[str, str], name: str) -> None:
-    script = "import os; from jobs.file_ownership import user_name; os.setuid(54321); print(user_name())"
+    script = "import os; from jobs.file_ownership import login_name; os.setuid(54321); print(login_name())"
     environment = {"PYTHONPATH": str(Path(__file__).parents[2]), **variables}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
     assert done.stdout == f"{name}\n", done.stderr
+
+
+DAEMON, BIN, MAIL, USERS = 1, 2, 8, 100
+"""Users of every Linux, the first three with a group of their own; USERS is a group of many."""
+
+
+def refusal(path: Path, top: Path, user: int = DAEMON, group: int = DAEMON, *groups: int, shared: str = "") -> str:
+    """Return why another user's process does not run what lies at a path."""
+    output, input = os.pipe()
+    if not (child := os.fork()):
+        os.setgroups(groups)
+        os.setgid(group)
+        os.setuid(user)
+        os.environ["CEBCTL_SHARED"] = shared
+        try:
+            file_ownership.check_private(path, top)
+        except BaseException as error:
+            os.write(input, f"{'' if isinstance(error, InputError) else repr(error)}{error}".encode())
+        os._exit(0)
+    os.close(input)
+    with os.fdopen(output) as file:
+        text = file.read()
+    os.waitpid(child, 0)
+    return text
+
+
+@pytest.fixture
+def hook() -> Iterator[Path]:
+    """A file of the user `daemon` in a folder of theirs, in a place that every user can reach."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        path = Path(folder, "home", "code", "hook")
+        path.parent.mkdir(parents=True, mode=0o755)
+        path.touch(0o644)
+        for place in (path.parents[1], path.parent, path):
+            os.chown(place, DAEMON, DAEMON)
+        yield path
+
+
+@root_only
+class TestWhatIsRun:
+    def test_of_this_user_or_root(self, hook: Path) -> None:
+        home = hook.parents[1]
+        assert refusal(hook, home) == ""
+        os.chown(hook, 0, 0)
+        assert refusal(hook, home) == ""
+
+    @pytest.mark.parametrize("owner", [BIN, 1000, STRANGER])
+    @pytest.mark.parametrize("level", [0, 1, 2])
+    def test_not_of_anybody_else(self, hook: Path, owner: int, level: int) -> None:
+        place = [hook, *hook.parents][level]
+        os.chown(place, owner, DAEMON)
+        assert refusal(hook, hook.parents[1]).startswith(f"{place}: belongs to {file_ownership.user_name(owner)}")
+        assert "remove it, or set CEBCTL_SHARED=group" in refusal(hook, hook.parents[1])
+
+    def test_root_runs_nobody_elses_either(self, hook: Path) -> None:
+        with pytest.raises(InputError, match="hook: belongs to daemon, not to you; remove it"):
+            file_ownership.check_private(hook, hook.parents[1])
+
+    @pytest.mark.parametrize(
+        ("mode", "group", "writers"),
+        [
+            (0o775, DAEMON, ""),  # umask 002 and a private group of one
+            (0o775, 0, ""),
+            (0o755, USERS, ""),
+            (0o775, BIN, "the group bin"),
+            (0o775, USERS, "the group users"),
+            (0o775, STRANGER, f"the group {STRANGER}"),
+            (0o757, DAEMON, "everybody"),
+            (0o1777, DAEMON, "everybody"),
+            (0o777, USERS, "everybody, the group users"),
+        ],
+    )
+    @pytest.mark.parametrize("level", [0, 1, 2])
+    def test_only_where_nobody_else_can_write(
+        self, hook: Path, mode: int, group: int, writers: str, level: int
+    ) -> None:
+        place = [hook, *hook.parents][level]
+        os.chown(place, DAEMON, group)
+        place.chmod(mode)
+        refused = refusal(hook, hook.parents[1])
+        assert refused.startswith(f"{place}: can be written by {writers}; look") if writers else not refused
+        assert "\n" not in refused and (f"chmod -R g-w,o-w {place}" in refused) == bool(writers)
+
+    def test_a_folder_above_the_home_is_not_the_homes(self, hook: Path) -> None:
+        hook.parents[2].chmod(0o777)
+        assert refusal(hook, hook.parents[1]) == ""
+
+    def test_a_user_without_an_account(self, hook: Path) -> None:
+        os.chown(hook, STRANGER, STRANGER)
+        assert refusal(hook, hook, STRANGER, STRANGER) == ""
+        hook.chmod(0o664)
+        assert f"can be written by the group {STRANGER}" in refusal(hook, hook, STRANGER, STRANGER)
+
+    def test_a_link_is_its_file(self, hook: Path) -> None:
+        link = hook.with_name("link")
+        link.symlink_to(hook)
+        assert refusal(link, link) == ""
+        os.chown(link, BIN, -1, follow_symlinks=False)
+        assert f"{link}: belongs to bin" in refusal(link, link)
+        os.chown(link, DAEMON, -1, follow_symlinks=False)
+        os.chown(hook, BIN, -1)
+        assert f"{link}: belongs to bin" in refusal(link, link)
+
+    @pytest.mark.parametrize(
+        ("entries", "writers"),
+        [([(2, 6, BIN)], "bin"), ([(8, 6, MAIL)], "the group mail"), ([(2, 4, BIN)], ""), ([(2, 6, DAEMON)], "")],
+    )
+    def test_an_access_control_list_lets_write_too(
+        self, hook: Path, entries: list[tuple[int, int, int]], writers: str
+    ) -> None:
+        acl = [(1, 6, 0xFFFFFFFF), *entries, (4, 4, 0xFFFFFFFF), (16, 6, 0xFFFFFFFF), (32, 4, 0xFFFFFFFF)]
+        acl.sort(key=lambda entry: entry[0])
+        packed = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in acl)
+        os.setxattr(hook, "system.posix_acl_access", packed)
+        assert (f"can be written by {writers};" in refusal(hook, hook)) == bool(writers)
+        hook.chmod(0o644)  # sets the list's mask
+        assert refusal(hook, hook) == ""
+
+    def test_in_a_shared_home_of_the_group(self, hook: Path) -> None:
+        home = hook.parents[1]
+        for place in (home, hook.parent, hook):
+            os.chown(place, BIN, MAIL)
+            place.chmod(0o2770)
+        assert refusal(hook, home, DAEMON, DAEMON, MAIL, shared="group") == ""
+        assert "belongs to bin" in refusal(hook, home, DAEMON, DAEMON, MAIL)
+        os.chown(hook, BIN, BIN)
+        assert "belongs to bin, not to you; remove it" in refusal(hook, home, DAEMON, DAEMON, MAIL, shared="group")
+        os.chown(hook, DAEMON, USERS)
+        assert "the group users" in refusal(hook, home, DAEMON, DAEMON, MAIL, shared="group")
+        os.chown(hook, DAEMON, MAIL)
+        hook.chmod(0o666)
+        assert "can be written by everybody" in refusal(hook, home, DAEMON, DAEMON, MAIL, shared="group")
+
+    def test_in_a_shared_home_of_another_group(self, hook: Path) -> None:
+        home = hook.parents[1]
+        os.chown(home, BIN, MAIL)
+        home.chmod(0o2775)
+        assert refusal(hook, home, shared="group").startswith(f"{home}: belongs to bin")

@@ -175,6 +175,39 @@ def test_a_planted_snapshot_is_looked_at_before_anything_runs_it(tmp_path: Path)
             provenance.freeze(home)
 
 
+@pytest.mark.parametrize("name", ["torch.py", "sitecustomize.py", "numpy/__init__.py", "jobs/signals.so", "os.pyc"])
+def test_a_snapshot_with_more_than_its_name_says_is_not_run(tmp_path: Path, name: str) -> None:
+    """Its folder is the first on the path of a job: each of these would be imported."""
+    home = Home(tmp_path)
+    snapshot = provenance.freeze(home)
+    (snapshot.folder / "jobs" / "__pycache__").mkdir()
+    (snapshot.folder / "jobs" / "__pycache__" / "paths.cpython-311.pyc").touch()
+    (snapshot.folder / ".nfs0001").touch()
+    provenance.freeze(home)
+    (snapshot.folder / name).parent.mkdir(exist_ok=True)
+    (snapshot.folder / name).touch()
+    with pytest.raises(InputError, match=f"{snapshot.digest}: holds other code than its name says: {name}"):
+        provenance.freeze(home)
+
+
+@pytest.mark.parametrize("place", ["", "code", "code/{0}", "code/{0}/jobs", "code/{0}/jobs/signals.py"])
+def test_no_snapshot_is_run_that_others_can_write(tmp_path: Path, place: str) -> None:
+    home = Home(tmp_path / "home")
+    path = home.folder / place.format(provenance.freeze(home).digest)
+    path.chmod(path.stat().st_mode | 0o002)
+    with pytest.raises(InputError, match=f"{path}: can be written by everybody"):
+        provenance.freeze(home)
+
+
+def test_a_link_stands_for_no_file_of_a_snapshot(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    file = provenance.freeze(home).folder / "jobs" / "signals.py"
+    file.rename(tmp_path / "signals.py")
+    file.symlink_to(tmp_path / "signals.py")
+    with pytest.raises(InputError, match=r"holds other code than its name says: jobs/signals\.py"):
+        provenance.freeze(home)
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -309,3 +309,23 @@ def test_plan_looks_past_a_damaged_store(call, finished: Home, small: Path) -> N
     answer = call("plan", small, "--json")
     assert (answer.code, json.loads(answer.out)["totals"]["done"]) == (0, 3)
     assert not list(finished.folder.glob("store.sqlite.damaged*"))
+
+
+def test_a_home_that_others_can_write(call, examined: Any, finished: Home) -> None:
+    (finished.folder / "config.yaml").write_text("on_state_change: 'true'\n")
+    (finished.folder / "config.yaml").chmod(0o646)
+    config = finished.folder / "config.yaml"
+    assert texts(examined(), "home") == [f"{config}: can be written by everybody"]
+    finished.folder.chmod(0o777)
+    found = examined()
+    assert texts(found, "home") == [f"{finished.folder}: can be written by everybody"]
+    assert any(f"`chmod -R g-w,o-w {finished.folder}`" in step for step in found["todo"])
+    answer = call("submit", finished.folder.parent / "small.yaml", "--again", "train", "--on", "local")
+    assert (answer.code, len(answer.err.splitlines())) == (2, 1)
+    assert f"{finished.folder}: can be written by everybody" in answer.err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_home_of_somebody_else(examined: Any, finished: Home) -> None:
+    os.chown(finished.folder / "runs", 1, -1)
+    assert texts(examined(), "home") == [f"{finished.folder / 'runs'}: belongs to daemon, not to you"]

@@ -1,6 +1,8 @@
 """The batch script of an array, whose text a private function of submitit writes."""
 
+import os
 import shlex
+import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -13,6 +15,8 @@ from packaging.version import Version
 
 from experiments.errors import InputError
 from experiments.resources import Resources
+from jobs import provenance
+from jobs.local import launch
 from jobs.paths import Home
 from jobs.provenance import Snapshot
 from jobs.slurm import sbatch
@@ -49,6 +53,7 @@ export CEBCTL_HOME=/home/x
 export CEBCTL_DATA=/data
 export OMP_NUM_THREADS=8
 module load cuda
+CHECK || exit
 set +e
 
 # command
@@ -80,8 +85,46 @@ def test_the_batch_script_of_an_array(monkeypatch: pytest.MonkeyPatch) -> None:
         directives=("comment=it's mine",),
     )
     array = sbatch.ArrayRequest("ceb-train", resources, [0, 1, 2, 5], 2, ["afterany:7"], ["n1", "n2"])
-    script = sbatch._batch_script(Home(Path("/home/x")), Snapshot("d" * 16, Path("/code"), None), "sub", array)
+    home, snapshot = Home(Path("/home/x")), Snapshot("d" * 16, Path("/code"), None)
+    check = sbatch._snapshot_check(home, snapshot)
+    script = sbatch._batch_script(home, snapshot, "sub", array).replace(check, "CHECK")
     assert script.splitlines() == SCRIPT.splitlines()
+
+
+def test_the_batch_script_runs_no_code_that_changed_since_it_was_sent(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    snapshot = provenance.freeze(home)
+
+    def ran() -> str:
+        array = sbatch.ArrayRequest("a", Resources(setup=("srun() { echo ran; }",)), [0])
+        script = sbatch._batch_script(home, snapshot, "sub", array)
+        # A planted folder on the path must not reach the check itself.
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        done = subprocess.run(["bash"], input=script, capture_output=True, text=True, env=environment)
+        return done.stdout.strip() or done.stderr.strip()
+
+    (tmp_path / "hashlib.py").write_text("print('planted')")
+    assert ran() == "ran"
+    (snapshot.folder / "jobs" / "slurm" / "array_task.py").write_text("print('planted')")
+    assert ran() == (
+        f"the code of this job is not run: {snapshot.folder}: holds other code than its name says; "
+        "remove it: `cebctl submit` makes it again"
+    )
+    shutil.rmtree(snapshot.folder)
+    provenance.freeze(home)
+    home.folder.chmod(0o777)
+    assert "can be written by everybody" in ran()
+
+
+def test_no_script_is_written_where_somebody_else_could_change_it(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    snapshot = provenance.freeze(home)
+    home.workers("").mkdir()
+    home.workers("").chmod(0o707)
+    with pytest.raises(InputError, match="workers: can be written by everybody"):
+        sbatch.submit_array(home, snapshot, "sub", sbatch.ArrayRequest("a", Resources(), [0]))
+    with pytest.raises(InputError, match="workers: can be written by everybody"):
+        launch.launch_local(home, snapshot, "sub", 1)
 
 
 def test_a_new_minor_version_of_submitit_is_refused() -> None:

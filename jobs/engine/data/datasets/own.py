@@ -11,7 +11,7 @@ from experiments import own_dataset
 from experiments.datasets import DatasetInfo, Split
 from experiments.errors import InputError
 from experiments.spec import Part
-from jobs import own_parts
+from jobs import file_ownership, own_parts
 from jobs.datasets import image_folder
 from jobs.engine.data.datasets.own_reader import digest_of, read_split
 from jobs.engine.data.images import MemoryImages
@@ -39,7 +39,13 @@ def read(info: DatasetInfo, split: Split, root: Path) -> MemoryImages:
 
 
 def _by_reader(reader: own_dataset.Reader, info: DatasetInfo, split: Split, root: Path) -> MemoryImages:
-    own_parts.use_sources(own_dataset.sources_path(info.name))
+    sources = own_dataset.sources_path(info.name)
+    for path in (
+        own_dataset.description_path(info.name),
+        *([sources, *sources.rglob("*")] if sources.exists() else ()),
+    ):
+        file_ownership.check_private(path, sources.parent)  # else another user's code would be run
+    own_parts.use_sources(sources)
     images = read_split(Part(origin=reader.origin, digest=reader.digest), split, root)
     numbers = {name: number for number, name in enumerate(info.class_names)}
     try:
