@@ -78,6 +78,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What is remembered from one test to the next, and not in the caller's own cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CEBCTL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
         yield
 
 

@@ -34,6 +34,7 @@ def status(
 
     Example: `cebctl status experiments/digits.yaml --only 'objective=ceb' --watch`
     """
+    from cebctl.commands.hook_question import ask_about_hook
     from cebctl.render import console, progress, status_view
     from cebctl.status.collect import open_home, submitted_matrices
     from cebctl.status.home_matrix import load
@@ -45,6 +46,7 @@ def status(
     home = Home.from_environment()
     if matrix is not None:
         chosen = load(matrix).select(only)
+        ask_about_hook(home)
         with open_home(home) as store:
             poll_matrix = partial(poll, chosen, store, home)
             snapshot = progress.watch(chosen, poll_matrix) if watch else poll_matrix()

@@ -103,6 +103,7 @@ def submit(
 
     Example: `cebctl submit experiments/digits.yaml --again 'pgd, norm = linf' --only 'rho <= 3'`
     """
+    from cebctl.commands.hook_question import ask_about_hook
     from cebctl.render import progress, status_view
     from cebctl.status.home_matrix import load
     from cebctl.status.polling import poll
@@ -118,6 +119,7 @@ def submit(
         on.value if on else None, retry_failed, rerun, max_gpu_hours, workers, max_parallel, heed=not unchecked
     )
     warn = status_view.print_warnings
+    ask_about_hook(home)
     with (
         submitting.submit_missing(chosen, home, request, warn) as outcome,
         interrupt_message(UNDER_WAY.format(chosen.path)),

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +27,14 @@ def log(finished: Home) -> Path:
     script.chmod(0o755)
     path = finished.folder.parent / "a log"
     (finished.folder / "config.yaml").write_text(f"on_state_change: ./notify.sh '{path}'\n")
+    allow(finished)
     return path
+
+
+def allow(home: Home) -> None:
+    hook = state_hook.configured_hook(home)
+    assert hook
+    state_hook.remember_answer(hook, allowed=True)
 
 
 def told(log: Path) -> list[Any]:
@@ -97,10 +108,67 @@ def test_a_configuration_with_a_fault(call, finished: Home, small: Path, text: s
     assert said in answer.err
 
 
-def test_nobody_elses_command_is_run(call, small: Path, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    me = os.getuid()
-    monkeypatch.setattr(os, "getuid", lambda: me + 1)
-    monkeypatch.setattr(state_hook, "ROOT", me + 2)
+def test_a_hook_that_came_with_a_folder_is_asked_for_once(finished: Home, small: Path, log: Path) -> None:
+    config, script = finished.folder / "config.yaml", finished.folder / "notify.sh"
+    assert "Allow it?" not in on_a_terminal(small, "")
+    assert len(told(log)) == 1
+    script.write_text(script.read_text() + "# changed\n")
+    assert f"{config} calls `./notify.sh '{log}'` with the content of {script}" in on_a_terminal(small, "n")
+    assert "is not run: you refused it" in on_a_terminal(small, "")
+    config.write_text(f"on_state_change: tee -a '{log}'\n")
+    assert f"calls `tee -a '{log}'` when" in on_a_terminal(small, "y")
+    assert "Allow it?" not in on_a_terminal(small, "")
+    assert len(told(log)) == 1, "nothing changed since"
+
+
+def on_a_terminal(matrix: Path, answer: str) -> str:
+    """Return what `status` writes to a terminal on which somebody types an answer."""
+    terminal, theirs = pty.openpty()
+    command = [sys.executable, "-m", "cebctl.app", "status", str(matrix)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "COLUMNS": "10000"}
+    streams = {"stdin": theirs, "stdout": subprocess.DEVNULL, "stderr": theirs}
+    with subprocess.Popen(command, env=environment, start_new_session=True, **streams) as process:
+        os.close(theirs)
+        os.write(terminal, f"{answer}\n".encode())
+        text = b""
+        with suppress(OSError):  # the other side is closed
+            while piece := os.read(terminal, 65536):
+                text += piece
+    os.close(terminal)
+    assert process.returncode == 0, text
+    return " ".join(text.decode().split())
+
+
+def test_where_nobody_can_be_asked_a_new_hook_is_not_run(call, finished: Home, small: Path, log: Path) -> None:
+    for name, text in (("notify.sh", "#!/bin/sh\ntouch planted\n"), ("config.yaml", "on_state_change: touch planted")):
+        (finished.folder / name).write_text(text)
+        answer = call("status", small)
+        assert (answer.code, len(answer.err.splitlines())) == (0, 1)
+        assert "config.yaml is not run: you have not allowed it yet; `cebctl status` on a terminal asks" in answer.err
+        assert not (finished.folder / "planted").exists()
+    allow(finished)
+    assert call("status", small).err == ""
+    assert (finished.folder / "planted").exists(), "what changed in between is told"
+
+
+def test_an_answer_that_others_could_have_given_is_none(call, finished: Home, small: Path, log: Path) -> None:
+    hook = state_hook.configured_hook(finished)
+    assert hook and state_hook.is_allowed(hook)
+    state_hook._answer(hook).chmod(0o666)
+    assert not state_hook.is_allowed(hook)
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "notify.sh", "."])
+def test_nobody_elses_command_is_run(call, finished: Home, small: Path, log: Path, name: str) -> None:
+    place = finished.folder / name
+    mode = place.stat().st_mode
+    place.chmod(mode | 0o002)
     answer = call("status", small)
-    assert answer.code == 2 and "belongs to another user, whose commands are not run" in answer.err
+    assert (answer.code, len(answer.err.splitlines())) == (2, 1)
+    assert f"{place}: can be written by everybody" in answer.err
+    if os.geteuid() == 0:  # only root can give files away
+        place.chmod(mode)
+        os.chown(place, 1000, -1)
+        answer = call("status", small)
+        assert answer.code == 2 and f"{place}: belongs to " in answer.err
     assert told(log) == []
