@@ -121,7 +121,7 @@ def submit(
     warn = status_view.print_warnings
     ask_about_hook(home)
     with (
-        submitting.submit_missing(chosen, home, request, warn) as outcome,
+        submitting.submit_missing(chosen, home, request, warn, status_view.print_introduction) as outcome,
         interrupt_message(UNDER_WAY.format(chosen.path)),
     ):
         if rerun:

@@ -13,6 +13,7 @@ import msgspec
 
 from cebctl.planning import cost_estimates
 from cebctl.planning.cost_estimates import Basis, Estimate
+from cebctl.planning.matrix_code import MatrixCode, matrix_code
 from cebctl.planning.matrix_diff import MatrixDiff, diff_matrix
 from cebctl.planning.weights_fit import missing_weights
 from cebctl.status.families import family_axes
@@ -93,6 +94,8 @@ class Plan:
     """The share that remains, in [0, 1], of each stage in `pending`: behind its checkpoint, or of its benchmarks."""
     again: Rerun | None = None
     """The selection of stages to be done again; then nothing else is submitted."""
+    code: tuple[MatrixCode, ...] = ()
+    """Everything that the matrix and the home bring to be run."""
 
     @cached_property
     def families(self) -> tuple[Family, ...]:
@@ -224,6 +227,7 @@ class Plan:
         document["warnings"] = [
             {"text": text, "run_ids": [run.run_id for run in runs]} for text, runs in self.ineffective_settings.items()
         ]
+        document["code"] = msgspec.to_builtins(self.code)
         if self.changes:
             document["changes"] = self.changes.to_json()
         if self.again:
@@ -304,6 +308,7 @@ def plan_from_status(
         missing_weights=tuple(missing_weights([run.planned for run, stage in stages if stage.stage == "train"], home)),
         remaining={(run.planned.run_id, stage.stage): _remaining_share(run, stage, home) for run, stage in stages},
         again=again,
+        code=tuple(matrix_code(matrix, home)),
     )
 
 

@@ -54,6 +54,8 @@ def print_plan(plan: Plan, *, full: bool = False) -> None:
     _print_lines(console, "disk", [disk])
     if plan.uses_gpus:
         _print_lines(console, "memory", _memory_lines(plan))
+    if plan.code:
+        _print_lines(console, "runs", [code.describe() for code in plan.code])
     for warning in _warning_lines(plan):
         _print_lines(console, "warning", [warning], "yellow")
 

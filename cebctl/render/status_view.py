@@ -256,6 +256,11 @@ def _print_narrow(console: Console, rows: Sequence[MatrixRow]) -> None:
             console.print(part, markup=False, soft_wrap=True)
 
 
+def print_introduction(line: str) -> None:
+    """Say what a matrix brings that was never submitted from this home."""
+    progress_console().print(line, markup=False)
+
+
 def print_warnings(warnings: Sequence[str]) -> None:
     """Print warnings on stderr, a line each."""
     for warning in warnings:

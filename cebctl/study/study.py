@@ -43,6 +43,7 @@ from store.notebook import make_frame
 
 if TYPE_CHECKING:
     import pandas
+    from rich.console import Console
 
     from jobs.engine.classifier import Classifier
 
@@ -123,7 +124,8 @@ class Study:
         matrix = self._matrix(only)
         rerun = parse_selections(again, matrix)
         request = Request(on, retry_failed, rerun, max_gpu_hours, workers, max_parallel, heed=not unchecked)
-        with _keeping_umask(), submitting.submit_missing(matrix, self.home, request, _warn) as outcome:
+        introduce = partial(_progress_console(progress).print, markup=False)
+        with _keeping_umask(), submitting.submit_missing(matrix, self.home, request, _warn, introduce) as outcome:
             if rerun:
                 _warn(submitting.describe_runs_left(outcome, matrix))
             submitted = _announce(outcome, matrix)
@@ -202,9 +204,13 @@ class Study:
         return Document(status_json(matrix, runs), matrix, summarize_states(runs))
 
     def _watch(self, matrix: Matrix, store: Store, progress: bool) -> Snapshot:
-        console = error_console()
-        console.quiet = not progress
-        return watch_by_lines(partial(poll, matrix, store, self.home), console)
+        return watch_by_lines(partial(poll, matrix, store, self.home), _progress_console(progress))
+
+
+def _progress_console(shown: bool) -> Console:
+    console = error_console()
+    console.quiet = not shown
+    return console
 
 
 def _announce(outcome: Outcome, matrix: Matrix) -> dict[str, int]:

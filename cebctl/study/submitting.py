@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Literal
 
 from cebctl.diagnostics import slurm_checks
-from cebctl.planning import gpu_hour_limit, part_trials
+from cebctl.planning import gpu_hour_limit, matrix_code, part_trials
 from cebctl.planning.plan import plan_from_status
 from cebctl.render import plan_view
 from cebctl.status.collect import open_home
@@ -63,9 +63,12 @@ class Outcome:
 
 
 @contextmanager
-def submit_missing(matrix: Matrix, home: Home, request: Request, warn: Warn) -> Iterator[Outcome]:
+def submit_missing(
+    matrix: Matrix, home: Home, request: Request, warn: Warn, introduce: Callable[[str], None]
+) -> Iterator[Outcome]:
     """Submit the stages that are missing, or to be done again; the store stays open in the block.
 
+    `introduce` is told first, in a line, what a matrix brings that was never submitted from this home.
     Raises the first reason not to submit before anything is written. The umask stays that of the home.
     """
     # A submission that is refused creates no home. Where there is one, a single store serves from here to the end.
@@ -75,6 +78,8 @@ def submit_missing(matrix: Matrix, home: Home, request: Request, warn: Warn) -> 
             file_ownership.restrict_umask(home.folder)
         store = stores.enter_context(open_home(home, create=True) if has_home else read_only(home))
         before = collect_matrix_status(matrix, store, home, fresh=has_home, again=request.again)
+        if first := matrix_code.describe_first_submission(matrix, store, home):
+            introduce(first)
         site = _check(matrix, before, store, home, request)
         if not has_home:
             stores.close()
