@@ -33,6 +33,7 @@ from cebctl.commands.completion import rejoin_words
 from cebctl.commands.global_options import add_global_options
 from cebctl.interrupts import InterruptedByUserError, reraise_in_main_thread
 from cebctl.render import output_mode
+from cebctl.text_output import write
 from experiments.errors import CebctlError
 
 app = typer.Typer(
@@ -51,7 +52,7 @@ _UsageError: Any = typer.BadParameter.__base__
 
 def _version(requested: bool) -> None:
     if requested:
-        typer.echo(f"cebctl {__version__}")
+        write(f"cebctl {__version__}")
         raise typer.Exit
 
 
@@ -112,7 +113,7 @@ def run(arguments: list[str]) -> int:
         return error.exit_code
     except (Exception, KeyboardInterrupt) as error:
         if output_mode.current.debug:
-            traceback.print_exc()
+            write(traceback.format_exc(), sys.stderr, end="")
         line, code = _error_line(error)
         if line:
             _print_error(line)

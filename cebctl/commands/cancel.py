@@ -32,6 +32,7 @@ def cancel(
     Example: `cebctl cancel experiments/imagenet.yaml --yes`
     """
     from cebctl.render import cancel_view
+    from cebctl.render.console import confirm
     from cebctl.status.collect import open_home
     from cebctl.status.home_matrix import load
     from cebctl.submission import cancel as cancelling
@@ -48,7 +49,7 @@ def cancel(
                 if not sys.stdin.isatty():
                     raise InputError("cebctl cancel", f"asks before it cancels {len(runs)} runs, and nobody is there "
                                      "to answer", "pass --yes")  # fmt: skip
-                typer.confirm(f"Cancel {len(runs)} runs?", abort=True, err=True)
+                confirm(f"Cancel {len(runs)} runs?", abort=True)
         # Claims are released before jobs are stopped: an interrupt in between would leave jobs that no claim names.
         with defer_interrupts("interrupted, but first everything was cancelled"):
             cancel_view.print_cancellation(chosen, cancelling.cancel(chosen, store, home, others=others))

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from cebctl.text_output import visible
+
 if TYPE_CHECKING:
     from experiments.matrix.planned_run import Matrix
 
@@ -34,6 +36,8 @@ def _silent(complete: Callable[..., Iterable[Item]]) -> Callable[..., list[Item]
             items = list(complete(incomplete=_typed_before + incomplete, **context))
         except Exception:  # a traceback would be written into the command line that the user is typing
             return []
+        # A value with a character that steers the terminal can't be typed either.
+        items = [(value, visible(text)) for value, text in items if visible(value) == value]
         return [(v.removeprefix(_typed_before), text) for v, text in items if v.startswith(_typed_before)]
 
     return completed

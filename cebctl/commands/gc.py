@@ -39,6 +39,7 @@ def gc(
     """
     from cebctl.maintenance import checkpoint_gc
     from cebctl.render import gc_view
+    from cebctl.render.console import confirm
     from cebctl.status.collect import open_home
     from cebctl.status.home_matrix import load
     from experiments.errors import InputError
@@ -54,6 +55,6 @@ def gc(
         if not yes:
             if not sys.stdin.isatty():
                 raise InputError("cebctl gc", "asks before it removes, and nobody is there to answer", "pass --yes")
-            typer.confirm("Remove them?", abort=True, err=True)
+            confirm("Remove them?", abort=True)
         removed = checkpoint_gc.remove(garbage, chosen, store, home, keep.value)
     gc_view.print_garbage_plan(chosen, removed, "freed")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 
-import typer
-
+from cebctl.render.console import confirm
 from cebctl.status import state_hook
 from jobs.paths import Home
 
@@ -21,4 +20,4 @@ def ask_about_hook(home: Home) -> None:
     if hook := state_hook.unanswered_hook(home):
         files = f" with the content of {', '.join(map(str, hook.files))}" if hook.files else ""
         question = f"{hook.source} calls `{shlex.join(hook.command)}`{files} when runs change their state. Allow it?"
-        state_hook.remember_answer(hook, allowed=typer.confirm(question, err=True))
+        state_hook.remember_answer(hook, allowed=confirm(question))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cebctl.interrupts import interrupt_message
+from cebctl.text_output import write
 
 
 @interrupt_message("interrupted: nothing was imported")
@@ -52,7 +53,7 @@ def import_(
 
     chosen = read_network("--network", network) if network else None
     imported = import_weights.import_file(file, Home.from_environment(), key, chosen)
-    typer.echo(f"weights: {imported.digest}")
+    write(f"weights: {imported.digest}")
     content = f"{console.pluralize(imported.tensors, 'tensor')}, {imported.parameters:,} values"
     content += f" under {key}" if key else ""
     progress = console.progress_console()

@@ -9,8 +9,10 @@ import csv
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from cebctl.export.tables import TABLES, ExportedRun
+from cebctl.text_output import visible
 from experiments.matrix.planned_run import Matrix
 
 
@@ -24,4 +26,8 @@ def write(matrix: Matrix, runs: Iterable[ExportedRun], folder: Path) -> None:
             writers[table].writerow(columns)
         for run in runs:
             for table, writer in writers.items():
-                writer.writerows(run.rows(table))
+                writer.writerows(map(_visible_row, run.rows(table)))
+
+
+def _visible_row(row: Iterable[Any]) -> list[Any]:
+    return [visible(value) if isinstance(value, str) else value for value in row]

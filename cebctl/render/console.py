@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from rich.console import Console
+import typer
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from cebctl.render import output_mode
+from cebctl.text_output import visible, write_json
 
 _UNLIMITED_WIDTH = 100_000
 """Columns. Without a terminal a fact stays on its line: grep reads it, and a viewer wraps it."""
@@ -33,6 +36,18 @@ def format_decimals(value: float, digits: int, sign: str = "") -> str:
     return f"{value:{sign}.{digits}f}" if abs(value) < _LARGE else f"{value:{sign}.3g}"
 
 
+class VisibleConsole(Console):
+    """A console whose text steers no terminal: only rich's own control codes and styles do."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+            else:  # a link's address is text too, and we set none
+                style = segment.style.update_link(None) if segment.style and segment.style.link else segment.style
+                yield Segment(visible(segment.text), style)
+
+
 def result_console() -> Console:
     """Return the console of results, on stdout.
 
@@ -40,16 +55,18 @@ def result_console() -> Console:
     100 columns wide.
     """
     if output_mode.current.plain:
-        return Console(highlight=False, emoji=False, color_system=None, width=_UNLIMITED_WIDTH, soft_wrap=True)
+        width = _UNLIMITED_WIDTH
+        return VisibleConsole(highlight=False, emoji=False, color_system=None, width=width, soft_wrap=True)
     is_terminal = sys.stdout.isatty()
-    return Console(highlight=False, emoji=False, width=None if is_terminal else 100, soft_wrap=not is_terminal)
+    columns = None if is_terminal else 100
+    return VisibleConsole(highlight=False, emoji=False, width=columns, soft_wrap=not is_terminal)
 
 
 def error_console() -> Console:
     """Return the console of errors, failed runs and warnings, on stderr; lines wrap as in `result_console`."""
     colours: dict[str, Any] = {"color_system": None} if output_mode.current.plain else {}
     wraps = sys.stderr.isatty() and not output_mode.current.plain
-    return Console(stderr=True, highlight=False, emoji=False, soft_wrap=not wraps, **colours)
+    return VisibleConsole(stderr=True, highlight=False, emoji=False, soft_wrap=not wraps, **colours)
 
 
 def progress_console() -> Console:
@@ -119,7 +136,12 @@ def _plain_text(cell: Any) -> str:
 
 def print_json(value: Any) -> None:
     """Print one JSON document on stdout."""
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value)).decode() + "\n")
+    write_json(msgspec.json.format(msgspec.json.encode(value)).decode())
+
+
+def confirm(question: str, *, abort: bool = False) -> bool:
+    """Ask a question on stderr and return the answer; with `abort`, end the command after a no."""
+    return typer.confirm(visible(question), abort=abort, err=True)
 
 
 def format_duration(seconds: float) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from cebctl.render.console import pluralize, terminal_width, wrap
 from cebctl.standard_streams import output_error
 from cebctl.status.log_sources import LogSources
+from cebctl.text_output import write
 from experiments.benchmarks import describe
 from jobs.journal.files import read
 from jobs.journal.ownership import Owner
@@ -62,7 +63,7 @@ class _LogPrinter:
                 text = f"{state}: {note}" if note else state
                 if self._states.get(stage) != text:
                     self._states[stage] = text
-                    print(_wrap_first_line(f"{stage}  {time.strftime('%H:%M:%S')} is {text}"))
+                    write(_wrap_first_line(f"{stage}  {time.strftime('%H:%M:%S')} is {text}"))
 
     def _print_journal(self, path: Path, label: str, owner: Owner) -> None:
         first = path not in self._offsets
@@ -71,9 +72,9 @@ class _LogPrinter:
         own = owner.sift(chunk.records)  # a copied journal holds records of another run
         if skipped := chunk.damaged + len(chunk.records) - len(own):
             text = f"{pluralize(skipped, 'line')} of {path} left out: damaged, or another run's; see `cebctl doctor`"
-            print(_wrap_first_line(f"{label}  {text}"))
+            write(_wrap_first_line(f"{label}  {text}"))
         for record in own[-self._lines :] if first else own:
-            print(_wrap_first_line(f"{label}  {_format_record(record)}"))
+            write(_wrap_first_line(f"{label}  {_format_record(record)}"))
 
     def _print_output(self, path: Path, label: str, to_the_end: bool) -> None:
         """Print complete lines only, because a job may be writing the last one; `to_the_end`, that one too."""
@@ -88,7 +89,7 @@ class _LogPrinter:
         self._offsets[path] = self._offsets.get(path, 0) + length
         lines = content[:length].decode(errors="replace").splitlines()
         for line in lines[-self._lines :] if first else lines:
-            print(f"{label}  | {line}")
+            write(f"{label}  | {line}")
 
 
 def _wrap_first_line(text: str) -> str:

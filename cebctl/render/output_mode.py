@@ -8,6 +8,8 @@ import sys
 import time
 from dataclasses import dataclass
 
+from cebctl.text_output import visible
+
 _LOGGERS = ("cebctl", "store", "jobs")
 
 
@@ -60,10 +62,17 @@ def is_live() -> bool:
     return sys.stderr.isatty() and not (dumb or current.plain or current.quiet or current.verbose)
 
 
+class _VisibleFormatter(logging.Formatter):
+    """A formatter of lines that may hold another program's output."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
+
+
 def _log_to_stderr() -> None:
     """Log the loggers of our packages to stderr, a line each: `10:40:07.123 squeue -h … (0.02 s)`."""
     handler = logging.StreamHandler(sys.stderr)
-    formatter = logging.Formatter("%(asctime)s.%(msecs)03d %(message)s", "%H:%M:%S")
+    formatter = _VisibleFormatter("%(asctime)s.%(msecs)03d %(message)s", "%H:%M:%S")
     formatter.converter = time.localtime
     handler.setFormatter(formatter)
     for name in _LOGGERS:

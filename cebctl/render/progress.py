@@ -78,7 +78,7 @@ def _watch_on_screen(matrix: Matrix, poll: Poll) -> Snapshot:
                 draw()
                 time.sleep(min(POLL_SECONDS, max(next_poll - time.monotonic(), 0.01)))
     took = format_duration(time.monotonic() - began)
-    progress_console().print(f"{matrix.path}: {summarize_states(snapshot.runs)} in {took}")
+    progress_console().print(f"{matrix.path}: {summarize_states(snapshot.runs)} in {took}", markup=False)
     return snapshot
 
 

@@ -42,7 +42,7 @@ def print_nothing_submitted(matrix: Matrix, runs: Sequence[RunStatus]) -> None:
     hint = "; --retry-failed submits those again" if any(run.state == "failed" for run in runs) else ""
     if blocked := [run for run in runs if run.current.untrained_parent]:
         hint += f"; {blocked[0].planned.name} {state_reason(blocked[0])}"
-    progress_console().print(f"{matrix.path}: nothing to submit, {summarize_states(runs)}{hint}")
+    progress_console().print(f"{matrix.path}: nothing to submit, {summarize_states(runs)}{hint}", markup=False)
 
 
 def print_submission(submission: Submission, matrix: Matrix, home: Home) -> None:
@@ -53,12 +53,13 @@ def print_submission(submission: Submission, matrix: Matrix, home: Home) -> None
     limit = f", at most {pluralize(submission.max_parallel, 'job')} at once" if submission.max_parallel else ""
     progress_console().print(
         f"{matrix.path}: submitted {', '.join(parts)} to {pluralize(len(submission.launched), executor)}{limit} "
-        f"(submission {submission.name}, home {home.folder})"
+        f"(submission {submission.name}, home {home.folder})",
+        markup=False,
     )
     if submission.returned:
         for reason, count in Counter(reason for _, reason in submission.returned).items():
             error_console().print(f"[yellow]not submitted[/] {pluralize(count, 'stage')}: {escape(reason)}")
-        error_console().print(f"`cebctl submit {matrix.path}` offers them again")
+        error_console().print(f"`cebctl submit {matrix.path}` offers them again", markup=False)
 
 
 def print_status(matrix: Matrix, runs: Sequence[RunStatus]) -> None:

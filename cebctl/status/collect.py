@@ -21,6 +21,7 @@ from cebctl.status.states import (
     count_states,
     derive_statuses,
 )
+from cebctl.text_output import write
 from experiments import lineage
 from experiments.benchmarks import AnyBenchmark, Transfer
 from experiments.errors import InputError
@@ -53,7 +54,7 @@ def open_home(home: Home, *, create: bool = False) -> Iterator[Store]:
 def emit_warnings(store: Store) -> None:
     """Print the warnings of the store to stderr, each once."""
     while store.warnings:
-        print(store.warnings.pop(0), file=sys.stderr)
+        write(store.warnings.pop(0), sys.stderr)
 
 
 def collect_statuses(matrix: Matrix, store: Store, home: Home) -> list[RunStatus]:

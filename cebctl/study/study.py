@@ -34,6 +34,7 @@ from cebctl.status.rerun import parse_selections
 from cebctl.status.states import RunStatus
 from cebctl.study import submitting
 from cebctl.study.submitting import ExecutorName, Outcome, Request
+from cebctl.text_output import visible
 from experiments.benchmarks import full_column
 from experiments.errors import InputError, expected
 from experiments.matrix.planned_run import Matrix
@@ -245,7 +246,7 @@ def _scalars(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _warn(messages: Sequence[str]) -> None:
     for message in messages:
-        warnings.warn(message, stacklevel=3)
+        warnings.warn(visible(message), stacklevel=3)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 
 from cebctl.report.figures import vega
 from cebctl.report.figures.marks import Figure
+from cebctl.text_output import visible_strings
 from experiments.atomic_files import replacing
 
 FORMATS = ("png", "svg", "pdf")
@@ -34,7 +35,7 @@ def save(figures: Iterable[Figure], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for figure in figures:
-        chart = vega.chart(figure, for_page=False)
+        chart = visible_strings(vega.chart(figure, for_page=False))
         legend = _PRINT["legend"] | {"columns": _legend_columns(figure, chart)}
         svg = vl_convert.vegalite_to_svg(chart, config=_PRINT | {"legend": legend})
         contents = (vl_convert.svg_to_png(svg, scale=2), svg.encode(), _pdf(svg))

@@ -13,6 +13,7 @@ from cebctl.report import number_format
 from cebctl.report.cells import Report
 from cebctl.report.formats import text_grid
 from cebctl.report.formats.text_grid import GridCell, GridColumn
+from cebctl.text_output import write as write_line
 
 WIDTH = 100
 r"""Characters of \scriptsize that fit the text of an A4 page, nearly."""
@@ -20,15 +21,15 @@ r"""Characters of \scriptsize that fit the text of an A4 page, nearly."""
 
 def write(report: Report) -> None:
     """Print every table, then the footnotes and the missing numbers as comments."""
-    print(f"% cebctl report {_comment(report.matrix)}   needs \\usepackage{{booktabs}}")
+    write_line(f"% cebctl report {_comment(report.matrix)}   needs \\usepackage{{booktabs}}")
     for table in text_grid.printed_tables(report):
         grid = text_grid.build_grid(report, table)
-        print(f"% {_comment(grid.title)}")
+        write_line(f"% {_comment(grid.title)}")
         for part in grid.parts(WIDTH):
-            print("\n".join(_tabular([*grid.stub, *part], len(grid.stub))))
+            write_line("\n".join(_tabular([*grid.stub, *part], len(grid.stub))))
     for note in (*report.notes, text_grid.omission_note(report), *number_format.missing_lines(report)):
         if note:
-            print(f"% {_comment(note)}")
+            write_line(f"% {_comment(note)}")
 
 
 def _tabular(strips: Sequence[GridColumn], stub: int) -> Iterator[str]:

@@ -6,6 +6,7 @@ from cebctl.report import number_format
 from cebctl.report.cells import Report
 from cebctl.report.formats import text_grid
 from cebctl.report.formats.text_grid import Grid, GridCell
+from cebctl.text_output import write as write_line
 
 
 def write(report: Report) -> None:
@@ -14,17 +15,17 @@ def write(report: Report) -> None:
         _table(text_grid.build_grid(report, table))
     for note in (*report.notes, text_grid.omission_note(report), *number_format.missing_lines(report)):
         if note:
-            print(f"- {_escaped(note)}")
+            write_line(f"- {_escaped(note)}")
 
 
 def _table(grid: Grid) -> None:
     strips = [*grid.stub, *grid.strips]
-    print(f"**{_escaped(grid.title)}**\n")
-    print("| " + " | ".join("<br>".join(map(_escaped, filter(None, strip.heads))) for strip in strips) + " |")
-    print("|" + " --- |" * len(strips))
+    write_line(f"**{_escaped(grid.title)}**\n")
+    write_line("| " + " | ".join("<br>".join(map(_escaped, filter(None, strip.heads))) for strip in strips) + " |")
+    write_line("|" + " --- |" * len(strips))
     for cells in zip(*(strip.cells for strip in strips), strict=True):
-        print("| " + " | ".join(map(_cell, cells)) + " |")
-    print()
+        write_line("| " + " | ".join(map(_cell, cells)) + " |")
+    write_line("")
 
 
 def _cell(cell: GridCell) -> str:

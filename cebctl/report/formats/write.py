@@ -8,10 +8,10 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import sys
 from collections.abc import Callable
 from typing import Any
 
+from cebctl import text_output
 from cebctl.render.console import print_json
 from cebctl.report import number_format
 from cebctl.report.cells import Cell, Missing, Report
@@ -88,7 +88,7 @@ def _csv(report: Report) -> None:
                     line |= {"absent": number_format.absent_seeds(cell), "changed": " ".join(cell.changed)}
                 where = {"table": table.name, "column": name, "last_rho": last_rho}
                 writer.writerow(where | row_axes | line)
-    sys.stdout.write(buffer.getvalue())
+    text_output.write(buffer.getvalue(), end="")
 
 
 _WRITERS: dict[str, Callable[[Report], None]] = {

@@ -26,6 +26,7 @@ from cebctl.report.page.tables import page_tables
 from cebctl.status.run_details import RunDetails
 from cebctl.status.staleness import Versions
 from cebctl.status.states import count_states
+from cebctl.text_output import visible, visible_strings
 from store.row_types import ResultRow
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def render_page(
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
+        finalize=_visible_value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -93,11 +95,16 @@ def render_page(
     )
 
 
+def _visible_value(value: Any) -> Any:
+    """Return a value of the template as text that hides nothing; our own scripts and styles stay as they are."""
+    return visible(value) if type(value) is str else value
+
+
 def script_json(value: Any) -> Markup:
     """Return JSON that can stand in a script element: it has no sign that HTML reads."""
     from markupsafe import Markup
 
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    text = json.dumps(visible_strings(value), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return Markup(text)
