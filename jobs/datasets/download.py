@@ -2,7 +2,8 @@
 
     part file  ──verified──►  renamed (or, of an archive, each member verified and renamed)
 
-A lock on the part file keeps two downloads apart. Without torch.
+A lock on the part file keeps two downloads apart. Nothing of a server is believed: the checksum of every file was known
+beforehand, so that plain HTTP is as good as TLS, and size, time and redirects have limits. Without torch.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ import fcntl
 import hashlib
 import http.client
 import os
+import re
 import tarfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from experiments import datasets, own_dataset
+from experiments.atomic_files import replacing, sweep
 from experiments.datasets import DatasetInfo
 from experiments.errors import InputError, UnreachableError, expected
 from jobs.datasets import image_folder
@@ -32,7 +35,14 @@ Progress = Callable[[str, int, int | None], None]
 RETRIES = 4
 """Attempts that may fail in a row without a single byte; any progress restarts the count."""
 TIMEOUT_SECONDS = 30.0
+"""The time that a connection may be silent."""
+MIN_BYTES_PER_SECOND = 20_000
+"""The least average speed: a server that sends a byte now and then would never end."""
+GRACE_SECONDS = 300.0
+"""The time that a download of any size may take."""
+MAX_REDIRECTS = 5
 _CHUNK = 1 << 20
+_MAX_REASON = 200
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,13 @@ class RemoteFile:
 
     name: str
     md5: str
+    limit: int
+    """The bytes that are received at most, a little more than it has."""
+
+    @property
+    def seconds(self) -> float:
+        """The time that its download may take."""
+        return GRACE_SECONDS + self.limit / MIN_BYTES_PER_SECOND
 
 
 @dataclass(frozen=True)
@@ -55,27 +72,27 @@ class DownloadSource:
 SOURCES = {
     "cifar10": DownloadSource(
         "https://www.cs.toronto.edu/~kriz/",
-        (RemoteFile("cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"),),
+        (RemoteFile("cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a", 180_000_000),),
         archive=True,
     ),
     "cifar100": DownloadSource(
         "https://www.cs.toronto.edu/~kriz/",
-        (RemoteFile("cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85"),),
+        (RemoteFile("cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85", 180_000_000),),
         archive=True,
     ),
     "svhn": DownloadSource(
         "http://ufldl.stanford.edu/housenumbers/",
-        tuple(RemoteFile(Path(file.path).name, file.md5) for file in datasets.info("svhn").files),
+        tuple(RemoteFile(Path(file.path).name, file.md5, 200_000_000) for file in datasets.info("svhn").files),
         archive=False,
     ),
     "stl10": DownloadSource(
         "http://ai.stanford.edu/~acoates/stl10/",
-        (RemoteFile("stl10_binary.tar.gz", "91f7769df0f17e558f3565bffb0c7dfb"),),
+        (RemoteFile("stl10_binary.tar.gz", "91f7769df0f17e558f3565bffb0c7dfb", 2_700_000_000),),
         archive=True,
     ),
     "fashion_mnist": DownloadSource(
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-        tuple(RemoteFile(Path(file.path).name, file.md5) for file in datasets.info("fashion_mnist").files),
+        tuple(RemoteFile(Path(file.path).name, file.md5, 30_000_000) for file in datasets.info("fashion_mnist").files),
         archive=False,
     ),
 }
@@ -102,7 +119,9 @@ def fetch(name: str, root: Path, progress: Progress = lambda *_: None, base: str
     if source is None:
         raise InputError(name, "can't be fetched", f"get it with {info.obtain}; fetched: {', '.join(sorted(SOURCES))}")
     folder = root / info.folder
+    parts = {remote: (root if source.archive else folder) / f".{remote.name}.part" for remote in source.files}
     if not _faults(info, root):
+        _sweep(folder, parts.values())
         return folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -110,7 +129,7 @@ def fetch(name: str, root: Path, progress: Progress = lambda *_: None, base: str
             target = (root if source.archive else folder) / remote.name
             if not source.archive and _md5(target) == remote.md5:
                 continue
-            with _locked(target.with_name(f".{remote.name}.part")) as part:
+            with _locked(parts[remote]) as part:
                 _download((base or source.base) + remote.name, part, remote, progress)
                 if source.archive:
                     _unpack(part, info, root)
@@ -213,6 +232,14 @@ def _locked(path: Path) -> Iterator[BinaryIO]:
         yield part
 
 
+def _sweep(folder: Path, parts: Iterable[Path]) -> None:
+    """Remove what killed downloads of a whole data set left, and nothing that another process still writes."""
+    sweep(folder)
+    for path in filter(Path.exists, parts):
+        with suppress(InputError, OSError), _locked(path):
+            path.unlink()
+
+
 class _TransferError(Exception):
     """The connection failed in a way that another attempt may cure."""
 
@@ -220,11 +247,12 @@ class _TransferError(Exception):
 def _download(url: str, part: BinaryIO, remote: RemoteFile, progress: Progress) -> None:
     """Complete the part file; on return it has the published MD5 and is on the disk."""
     resumed = _size(part) > 0
-    _transfer_with_retries(url, part, remote, progress)
+    deadline = time.monotonic() + remote.seconds
+    _transfer_with_retries(url, part, remote, progress, deadline)
     md5 = _part_md5(part)
     if md5 != remote.md5 and resumed:  # the old part may have been of another version of the file
         part.truncate(0)
-        _transfer_with_retries(url, part, remote, progress)
+        _transfer_with_retries(url, part, remote, progress, deadline)
         md5 = _part_md5(part)
     if md5 != remote.md5:
         size = _size(part)
@@ -234,12 +262,12 @@ def _download(url: str, part: BinaryIO, remote: RemoteFile, progress: Progress) 
     os.fsync(part.fileno())
 
 
-def _transfer_with_retries(url: str, part: BinaryIO, remote: RemoteFile, progress: Progress) -> None:
+def _transfer_with_retries(url: str, part: BinaryIO, remote: RemoteFile, progress: Progress, deadline: float) -> None:
     failures = 0
     while True:
         before = _size(part)
         try:
-            return _transfer(url, part, remote, progress)
+            return _transfer(url, part, remote, progress, deadline)
         except _TransferError as error:
             failures = 1 if _size(part) > before else failures + 1
             if failures >= RETRIES:
@@ -251,8 +279,11 @@ def _pause(failures: int) -> float:
     return 0.5 * 2.0**failures
 
 
-def _transfer(url: str, part: BinaryIO, remote: RemoteFile, progress: Progress) -> None:
-    """Append the missing bytes to the part file, over one connection."""
+def _transfer(url: str, part: BinaryIO, remote: RemoteFile, progress: Progress, deadline: float) -> None:
+    """Append the missing bytes to the part file, over one connection.
+
+    Raises UnreachableError for a server that sends more than the file has, or too slowly.
+    """
     start = _size(part)
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     with _opened(request, url) as response:
@@ -262,41 +293,71 @@ def _transfer(url: str, part: BinaryIO, remote: RemoteFile, progress: Progress) 
             part.truncate(0)
             start = 0
         length = response.headers.get("Content-Length")
+        if length and not re.fullmatch(r"[0-9]{1,18}", length, re.ASCII):
+            raise UnreachableError(url, f"the server tells no valid length: {_in_one_line(length)!r}")
         total = start + int(length) if length else None
         done = start
+        _check_size(url, total or 0, part, remote)
         while chunk := _received(response):
             part.write(chunk)
             done += len(chunk)
+            _check_size(url, done, part, remote)
+            if time.monotonic() > deadline:
+                part.flush()
+                wrong = f"{done:,} bytes came in {remote.seconds:,.0f} s: too slow"
+                raise UnreachableError(url, f"{wrong}; the same command goes on from there")
             progress(remote.name, done, total)
         part.flush()
     if total is not None and done < total:
         raise _TransferError(f"the connection ended after {done:,} of {total:,} bytes")
 
 
+def _check_size(url: str, size: int, part: BinaryIO, remote: RemoteFile) -> None:
+    if size > remote.limit:
+        part.truncate(0)
+        raise UnreachableError(url, f"the server sends {size:,} bytes or more; {remote.name} has fewer")
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    max_redirections = MAX_REDIRECTS
+    inf_msg = "too many redirects: "
+
+
+_opener = urllib.request.build_opener(_Redirects)
+
+
 @contextmanager
 def _opened(request: urllib.request.Request, url: str) -> Iterator[http.client.HTTPResponse | None]:
     try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
+        response = _opener.open(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
         if error.code == 416:
             yield None
             return
+        answer = f"the server answers {error.code} {_in_one_line(error.reason)}"
         if error.code >= 500 or error.code == 429:
-            raise _TransferError(f"the server answers {error.code} {error.reason}") from None
-        raise UnreachableError(url, f"the server answers {error.code} {error.reason}") from None
+            raise _TransferError(answer) from None
+        raise UnreachableError(url, answer) from None
     except urllib.error.URLError as error:
-        raise _TransferError(str(error.reason)) from None
+        raise _TransferError(_in_one_line(error.reason)) from None
     except (OSError, http.client.HTTPException) as error:
-        raise _TransferError(str(error) or type(error).__name__) from None
+        raise _TransferError(_in_one_line(error)) from None
+    except ValueError as error:
+        raise UnreachableError(url, f"the server redirects to no valid address: {_in_one_line(error)}") from None
     with response:
         yield response
 
 
 def _received(response: http.client.HTTPResponse) -> bytes:
     try:
-        return response.read(_CHUNK)
-    except (OSError, http.client.HTTPException) as error:
-        raise _TransferError(str(error) or type(error).__name__) from None
+        return response.read1(_CHUNK)  # what has come: a whole chunk may take a slow server for ever
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise _TransferError(_in_one_line(error)) from None
+
+
+def _in_one_line(reason: object) -> str:
+    """Return what a server or the network says, which may have many lines."""
+    return " ".join(str(reason).split())[:_MAX_REASON] or type(reason).__name__
 
 
 def _unpack(part: BinaryIO, info: DatasetInfo, root: Path) -> None:
@@ -309,12 +370,10 @@ def _unpack(part: BinaryIO, info: DatasetInfo, root: Path) -> None:
             content = member.read()
             assert hashlib.md5(content, usedforsecurity=False).hexdigest() == file.md5, file.path
             target = root / file.path
-            beside = target.with_name(f".{target.name}.part")
-            with beside.open("wb") as opened:
+            with replacing(target) as beside, beside.open("wb") as opened:
                 opened.write(content)
                 opened.flush()
                 os.fsync(opened.fileno())
-            beside.replace(target)
 
 
 def _size(part: BinaryIO) -> int:

@@ -7,6 +7,7 @@ import hashlib
 import io
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -37,6 +38,13 @@ class Server:
     """One for each coming request, then none: `cut` breaks off after 300,000 bytes, `stop` before any, a number
     is that status, `whole` ignores a range."""
     asked: list[tuple[str, str | None]] = field(default_factory=list)
+    heads: dict[str, str] = field(default_factory=dict)
+    """Further headers of every answer, or others."""
+    status: int = 0
+    """The status of every answer, with the reason."""
+    reason: str = ""
+    drip: float = 0.0
+    """Seconds between two pieces of ten bytes."""
 
 
 @pytest.fixture(autouse=True)
@@ -57,13 +65,25 @@ def server() -> Iterator[Server]:
             if fault.isdigit() or content is None:
                 self.send_error(int(fault) if fault else 404)
                 return
+            if state.status:
+                self.send_response(state.status, state.reason or None)
+                self.send_header("Content-Length", "0")
+                for name, value in state.heads.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                return
             start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and fault != "whole" else 0
             if start and start >= len(content):
                 self.send_error(416)
                 return
             self.send_response(206 if start else 200)
-            self.send_header("Content-Length", str(len(content) - start))
+            for name, value in ({"Content-Length": str(len(content) - start)} | state.heads).items():
+                if value:
+                    self.send_header(name, value)
             self.end_headers()
+            while state.drip:
+                self.wfile.write(content[:10])
+                time.sleep(state.drip)
             sent = {"cut": content[start : start + 300_000], "stop": b""}.get(fault, content[start:])
             self.wfile.write(sent)
 
@@ -83,7 +103,7 @@ def published(monkeypatch: pytest.MonkeyPatch) -> None:
     """fashion_mnist, reduced to two small files."""
     files = tuple(DataFile("train", f"fashion_mnist/{name}", md5(content)) for name, content in CONTENT.items())
     monkeypatch.setitem(datasets.DATASETS, "fashion_mnist", replace(datasets.info("fashion_mnist"), files=files))
-    remotes = tuple(RemoteFile(name, md5(content)) for name, content in CONTENT.items())
+    remotes = tuple(RemoteFile(name, md5(content), 2_000_000) for name, content in CONTENT.items())
     monkeypatch.setitem(download.SOURCES, "fashion_mnist", DownloadSource("http://0.invalid/", remotes, archive=False))
 
 
@@ -187,6 +207,70 @@ class TestFiles:
             download.fetch("fashion_mnist", tmp_path, base=server.base)
 
 
+@pytest.mark.usefixtures("published")
+class TestAServerThatIsNotBelieved:
+    """It gets no further than one line."""
+
+    def refused(self, server: Server, root: Path) -> str:
+        with pytest.raises(UnreachableError) as raised:
+            download.fetch("fashion_mnist", root, base=server.base)
+        text = str(raised.value)
+        assert text.startswith(f"{server.base}one: ") and len(text.splitlines()) == 1 and len(text) < 400
+        return text
+
+    @pytest.mark.parametrize("length", ["abc", "-5", "1.5", "0x10", "\u0661", "9" * 30, "1, 2", "abc\x1b[2J"])
+    def test_a_length_that_is_none(self, length: str, server: Server, tmp_path: Path) -> None:
+        server.heads = {"Content-Length": length.encode().decode("latin-1")}
+        assert "the server tells no valid length" in self.refused(server, tmp_path)
+        assert len(server.asked) == 1
+
+    @pytest.mark.parametrize("announced", [True, False])
+    def test_more_than_the_file_has(self, announced: bool, server: Server, tmp_path: Path) -> None:
+        server.files["one"] = b"x" * 9_000_000
+        server.heads = {} if announced else {"Content-Length": ""}
+        assert "bytes or more; one has fewer" in self.refused(server, tmp_path)
+        assert (tmp_path / "fashion_mnist" / ".one.part").stat().st_size == 0
+
+    def test_too_slow(self, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(download, "GRACE_SECONDS", 0.3)
+        monkeypatch.setattr(download, "MIN_BYTES_PER_SECOND", 1e9)
+        server.drip = 0.05
+        began = time.monotonic()
+        assert "too slow; the same command goes on from there" in self.refused(server, tmp_path)
+        assert time.monotonic() - began < 20 and len(server.asked) == 1
+        assert (tmp_path / "fashion_mnist" / ".one.part").stat().st_size > 0
+
+    @pytest.mark.parametrize("target", ["{base}one", "file:///etc/passwd", "ftp://127.0.0.1:9/one", "http://[", "//[x"])
+    def test_redirects(self, target: str, server: Server, tmp_path: Path) -> None:
+        server.status, server.heads = 302, {"Location": target.format(base=server.base)}
+        self.refused(server, tmp_path)
+        assert len(server.asked) <= download.MAX_REDIRECTS
+
+    @pytest.mark.parametrize("status", [301, 404, 503])
+    def test_a_reason_of_many_lines(self, status: int, server: Server, tmp_path: Path) -> None:
+        server.status, server.reason = status, "no\r such " + "long " * 1000
+        assert f"the server answers {status} no such long" in self.refused(server, tmp_path)
+
+    def test_what_killed_downloads_left_is_swept(self, server: Server, tmp_path: Path) -> None:
+        folder = download.fetch("fashion_mnist", tmp_path, base=server.base)
+        left, busy = folder / ".one.part", folder / ".two.part"
+        for part in (left, busy):
+            part.write_bytes(b"a part")
+        with busy.open("ab") as other:
+            fcntl.flock(other, fcntl.LOCK_EX)
+            download.fetch("fashion_mnist", tmp_path, base=server.base)
+            assert names(tmp_path) == {"fashion_mnist/one", "fashion_mnist/two", "fashion_mnist/.two.part"}
+        download.fetch("fashion_mnist", tmp_path, base=server.base)
+        assert names(tmp_path) == {"fashion_mnist/one", "fashion_mnist/two"}
+
+
+@pytest.mark.parametrize("source", download.SOURCES.values(), ids=str)
+def test_every_file_has_a_checksum_and_a_limit(source: DownloadSource) -> None:
+    for remote in source.files:
+        assert len(remote.md5) == 32 and 4e6 < remote.limit < 4e9
+        assert remote.seconds < 48 * 3600
+
+
 class TestArchive:
     @pytest.fixture
     def members(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
@@ -201,7 +285,7 @@ class TestArchive:
         server.files["archive.tar.gz"] = buffer.getvalue()
         files = tuple(DataFile("test", name, md5(content)) for name, content in wanted.items())
         monkeypatch.setitem(datasets.DATASETS, "cifar10", replace(datasets.info("cifar10"), files=files))
-        remote = RemoteFile("archive.tar.gz", md5(buffer.getvalue()))
+        remote = RemoteFile("archive.tar.gz", md5(buffer.getvalue()), 2_000_000)
         monkeypatch.setitem(download.SOURCES, "cifar10", DownloadSource("http://0.invalid/", (remote,), archive=True))
         return wanted
 
