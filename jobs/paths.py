@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import socket
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,7 @@ from typing import cast
 from urllib.parse import quote
 
 from experiments import user_paths
+from experiments.atomic_files import sweep
 from experiments.errors import InputError
 from experiments.own_dataset import data_folder as data_folder
 from experiments.resources import STAGES as STAGES
@@ -199,10 +201,13 @@ class Home:
 
     def identify(self, ids: Iterable[str]) -> str:
         """Return the home's own id, after giving it `ids`, or else a new one, if it has none; several may at once."""
+        sweep(self.folder)
         if not self.identities():
             text = "".join(f"{name}\n" for name in ids) or f"h{secrets.token_hex(8)}\n"
             self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=self.folder, prefix=".home-id.") as file:
+            # A killed process leaves a file by whose name `sweep` knows it.
+            prefix = f".home-id.{socket.gethostname()}~{os.getpid()}.part."
+            with tempfile.NamedTemporaryFile("w", dir=self.folder, prefix=prefix) as file:
                 mask = os.umask(0o077)  # the only way to read it is to set it
                 os.umask(mask)
                 Path(file.name).chmod(0o666 & ~mask)

@@ -121,6 +121,7 @@ class Store:
             self.backend.set_journal_mode()
             schema = self.backend.schema()
             if schema is None:
+                _refuse_foreign(self.backend)  # before the lock, whose file would stay beside another program's
                 with self.backend.opening():
                     if self.backend.schema() is None:  # another process may have been faster
                         _refuse_foreign(self.backend)
@@ -259,6 +260,8 @@ def _refuse_foreign(backend: Backend) -> None:
     with backend.reading() as connection:
         tables = sorted(backend.foreign_tables(connection))
     if tables:
+        if not backend.read_only:
+            backend.remove_locks()
         raise InputError(backend.where, f"is not a cebctl store: it holds {tables[0]!r}", _ALLOWED)
 
 

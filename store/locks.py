@@ -8,7 +8,7 @@ import random
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from experiments.errors import UnreachableError
@@ -59,6 +59,14 @@ def hold_lock(path: Path, patience: float, *, shared: bool = False) -> Iterator[
         yield
     finally:
         os.close(fd)
+
+
+def remove_lock(path: Path) -> None:
+    """Remove a lock file that nobody holds and that nothing was ever written to; any other stays."""
+    with suppress(OSError), path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.fstat(file.fileno()).st_size:
+            path.unlink()
 
 
 def _wait(fd: int, path: Path, deadline: float, kind: int) -> None:

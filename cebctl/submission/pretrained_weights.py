@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from experiments import pretrained
-from experiments.atomic_files import replacing
+from experiments.atomic_files import replacing, sweep
 from experiments.errors import InputError
 from experiments.spec import Run
 from jobs.paths import Home
@@ -24,6 +24,7 @@ def take_into_home(runs: Iterable[Run], home: Home) -> None:
 
     Raises InputError for a file that is not what its name in the cache says.
     """
+    sweep(home.weights("").parent)  # parts that killed imports and submissions left
     for run in {run.weights: run for run in runs if run.weights}.values():
         path = home.weights(str(run.weights))
         file = None if path.exists() else pretrained.file_of(run)

@@ -93,6 +93,10 @@ class Backend(ABC):
         """Hold the lock of the process that submits: two must not claim the same stage."""
 
     @abstractmethod
+    def remove_locks(self) -> None:
+        """Remove the lock files beside another program's database that a refusal by an earlier cebctl left there."""
+
+    @abstractmethod
     def set_journal_mode(self) -> None:
         """Set the database's own journal to suit its file system, which may have changed if the store was moved."""
 

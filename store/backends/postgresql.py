@@ -79,6 +79,9 @@ class Postgresql(Backend):
     def exclusive(self) -> AbstractContextManager[None]:
         return self._locked(_SUBMITTING)
 
+    def remove_locks(self) -> None:
+        pass  # they end with their connection
+
     @contextmanager
     def _locked(self, key: int) -> Iterator[None]:
         with self.translate_errors(), self.engine.connect() as connection:

@@ -28,7 +28,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 
 from experiments.errors import CebctlError, InputError, UnreachableError
 from store.backends.backend import PATIENCE_SECONDS, Backend, DamagedError, UnusableError, to_json
-from store.locks import hold_lock, network_file_system
+from store.locks import hold_lock, network_file_system, remove_lock
 from store.tables import VERSION_TABLE, create, metrics
 
 SUFFIXES = (".sqlite", ".sqlite3", ".db")
@@ -36,6 +36,9 @@ SUFFIXES = (".sqlite", ".sqlite3", ".db")
 
 _SENSELESS = ("no such table", "no such column", "unsupported file format", "Could not decode to UTF-8")
 """Beginnings of the messages of damage for which SQLite has no error code of its own."""
+
+_LOCKS = ("opening", "submitting", "renaming")
+"""What the lock files beside a store are for."""
 
 JournalMode = Literal["WAL", "DELETE"]
 
@@ -158,10 +161,18 @@ class Sqlite(Backend):
         # A lock file, not a long transaction: `status` may ingest while another process submits.
         return self._locked("submitting")
 
+    def remove_locks(self) -> None:
+        for purpose in _LOCKS if self.path else ():
+            remove_lock(self._lock_file(purpose))
+
     def _locked(self, purpose: str, *, shared: bool = False) -> AbstractContextManager[None]:
         if self.path is None:
             return nullcontext()
-        return hold_lock(self.path.with_name(f"{self.path.name}.{purpose}.lock"), PATIENCE_SECONDS, shared=shared)
+        return hold_lock(self._lock_file(purpose), PATIENCE_SECONDS, shared=shared)
+
+    def _lock_file(self, purpose: str) -> Path:
+        assert self.path is not None
+        return self.path.with_name(f"{self.path.name}.{purpose}.lock")
 
     # --- files ---
 

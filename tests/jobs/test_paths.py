@@ -1,11 +1,16 @@
-"""The home: from the environment or by name, and the address of its store."""
+"""The home: from the environment or by name, the address of its store, and what a killed process leaves in it."""
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from cebctl.submission.pretrained_weights import take_into_home
 from experiments.errors import InputError
 from jobs.paths import Home
 from store.connect import open_store
@@ -46,3 +51,31 @@ def test_a_store_of_one_s_own_is_a_path_too(tmp_path: Path, monkeypatch: pytest.
     for url in (f"sqlite:///{tmp_path}/x?mode=ro", "sqlite:///$NOPE/x", "sqlite:///a\nb"):
         with pytest.raises(InputError, match=r"^CEBCTL_STORE: "):
             open_store(url)
+
+
+KILLED = """
+import os, pathlib, sys
+from jobs.paths import Home
+sys.addaudithook(lambda event, arguments: event == "os.link" and os.kill(os.getpid(), 9))
+Home(pathlib.Path(sys.argv[1])).identify(())
+"""
+
+
+def test_an_identity_that_was_not_finished(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=Path(__file__).parents[2])
+    assert done.returncode == -9 and len(list(tmp_path.iterdir())) == 1
+    identity = Home(tmp_path).identify(())
+    assert Home(tmp_path).identify(()) == identity
+    assert [path.name for path in tmp_path.iterdir()] == ["home-id"]
+
+
+def test_parts_of_weights_but_not_those_that_somebody_writes(tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    left, busy = (folder / f".abc.{socket.gethostname()}~{pid}.part.pt" for pid in (ended.pid, os.getppid()))
+    left.touch()
+    busy.touch()
+    take_into_home([], Home(tmp_path))
+    assert list(folder.iterdir()) == [busy]

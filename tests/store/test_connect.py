@@ -19,6 +19,7 @@ from store.backends.backend import DamagedError
 from store.backends.sqlite import Sqlite
 from store.connect import Store, open_existing, open_store
 from store.ingest import ingest
+from store.locks import hold_lock
 from store.tables import SCHEMA, VERSION_TABLE
 
 
@@ -187,6 +188,19 @@ def test_another_programs_database_is_refused(tmp_path: Path) -> None:
     for opening in (open_store, open_existing):
         with pytest.raises(InputError, match="is not a cebctl store: it holds 'photos'"):
             opening(url_of(path))
+        assert list(tmp_path.iterdir()) == [path]
+
+
+def test_locks_beside_another_programs_database_are_swept_unless_somebody_holds_them(tmp_path: Path) -> None:
+    path = tmp_path / "photos.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE photos (id)")
+    left, held, theirs = (path.with_name(f"{path.name}.{name}.lock") for name in ("opening", "submitting", "renaming"))
+    left.touch()
+    theirs.write_text("not ours")
+    with hold_lock(held, 1.0), pytest.raises(InputError, match="is not a cebctl store"):
+        open_store(url_of(path))
+    assert set(tmp_path.iterdir()) == {path, held, theirs}
 
 
 def test_another_programs_tables_beside_ours(postgresql_database: Callable[[], str]) -> None:
