@@ -47,7 +47,8 @@ def visible_strings(value: Any) -> Any:
         return {visible_strings(key): visible_strings(item) for key, item in value.items()}
     if isinstance(value, list):
         # A figure has thousands of numbers and few texts.
-        return value if all(isinstance(item, float) for item in value) else [visible_strings(item) for item in value]
+        nested = any(isinstance(item, str | dict | list) for item in value)
+        return [visible_strings(item) for item in value] if nested else value
     return value
 
 

@@ -39,6 +39,9 @@ def format_decimals(value: float, digits: int, sign: str = "") -> str:
 class VisibleConsole(Console):
     """A console whose text steers no terminal: only rich's own control codes and styles do."""
 
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(visible(text), **options)  # before columns are measured
+
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
             if segment.control:

@@ -19,6 +19,7 @@ from cebctl.render.status_view import describe_progress, state_reason, summarize
 from cebctl.status.families import family_axes
 from cebctl.status.polling import Snapshot
 from cebctl.status.states import RunStatus, State
+from cebctl.text_output import visible
 from experiments.matrix.planned_run import Matrix, format_value
 
 _BAR_WIDTH = 30
@@ -58,6 +59,7 @@ class WatchScreen:
                 section = [*section[: share - 1], more][:share]
             lines += section
         for line in lines:
+            line.plain = visible(line.plain)  # sign for sign, so that styles stay in place
             line.truncate(width, overflow="ellipsis")
         return Text("\n").join(lines)
 

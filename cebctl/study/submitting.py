@@ -22,7 +22,7 @@ from cebctl.status.run_names import join_truncated
 from cebctl.status.states import RunStatus
 from cebctl.submission import executors, node_exclusion, prerequisites, release_held
 from cebctl.submission.executors import Executor
-from cebctl.submission.submit import Submission, blocked_runs
+from cebctl.submission.submit import Submission, blocked_runs, pending_stages
 from cebctl.submission.submit import submit as submit_to
 from experiments import jump_start_checks
 from experiments.matrix.planned_run import Matrix
@@ -78,7 +78,9 @@ def submit_missing(
             file_ownership.restrict_umask(home.folder)
         store = stores.enter_context(open_home(home, create=True) if has_home else read_only(home))
         before = collect_matrix_status(matrix, store, home, fresh=has_home, again=request.again)
-        if first := matrix_code.describe_first_submission(matrix, store, home):
+        if pending_stages(before.runs, retry_failed=request.retry_failed, again=request.again) and (
+            first := matrix_code.describe_first_submission(matrix, store, home)
+        ):
             introduce(first)
         site = _check(matrix, before, store, home, request)
         if not has_home:

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.table import Table
 
 from cebctl import text_output
+from cebctl.render.console import print_table, result_console
 from cebctl.report.figures import draw, vega
 from cebctl.report.figures.marks import Figure, Mark, Panel, Series
 from experiments.matrix.load import load
@@ -137,3 +139,14 @@ def test_no_figure_holds_it(tmp_path: Path) -> None:
     draw.save([figure], tmp_path)
     assert is_harmless((tmp_path / "f.svg").read_text())
     assert is_harmless(json.dumps(text_output.visible_strings(vega.chart(figure, for_page=True)), ensure_ascii=False))
+
+
+def test_columns_stay_below_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for name in ("a", "b"):
+        table.add_column(name)
+    table.add_row("\x1b\x1b\x1b", "one")
+    table.add_row("x", "two")
+    print_table(result_console(), table)
+    _, first, second = capsys.readouterr().out.splitlines()
+    assert first.index("one") == second.index("two")

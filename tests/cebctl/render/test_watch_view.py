@@ -108,3 +108,9 @@ def test_watching_outlives_a_store_and_a_slurm_that_do_not_answer(
     assert lines[0].startswith("this is as of ")
     assert lines[1:4] == ["the store: gone away", "[Errno 5] Input/output error", "Slurm: no answer"]
     assert lines[-1].startswith("1,000 runs: 1,000 done after ")
+
+
+def test_no_text_of_others_steers_the_screen(matrix: Matrix) -> None:
+    text = make_screen(matrix, ["running"], ("Slurm: \x1b[2J\x9b\u202e answers" * 9,)).render(60, 24).plain
+    assert "Slurm: ␛[2J\ufffd\ufffd answers" in text and not {"\x1b", "\x9b", "\u202e"} & set(text)
+    assert max(map(len, text.splitlines())) <= 60
