@@ -13,6 +13,7 @@ import grp
 import hashlib
 import os
 import pwd
+import shlex
 import stat
 import struct
 import sys
@@ -74,7 +75,7 @@ def check_writers(path: Path, group: int | None = None) -> None:
         if number != group and not _is_private(number, os.geteuid())
     ]
     if writers:
-        remedy = f"look through it, then `chmod -R g-w,o-w {path}`"
+        remedy = f"look through it, then `chmod -R g-w,o-w {shlex.quote(str(path))}`"
         raise UntrustedError(path, f"can be written by {', '.join(writers)}", _or_share(remedy, group))
 
 
@@ -82,7 +83,8 @@ def _check_owner(path: Path, entry: os.stat_result, group: int | None) -> None:
     # Only its members can give a file to a group, so that the group of a shared home tells enough of the owner.
     if entry.st_uid not in (os.geteuid(), 0) and (group is None or entry.st_gid != group):
         owner = user_name(entry.st_uid)
-        raise UntrustedError(path, f"belongs to {owner}, not to you", _or_share("remove it", group))
+        remedy = "remove it if it was planted, or work in a folder of your own"
+        raise UntrustedError(path, f"belongs to {owner}, not to you", _or_share(remedy, group))
 
 
 def _or_share(remedy: str, group: int | None) -> str:
@@ -115,7 +117,9 @@ def _is_private(group: int, user: int) -> bool:
     except KeyError:
         return False
     own = {user_name(user), user_name(0)}
-    members = {*entry.gr_mem, *(account.pw_name for account in pwd.getpwall() if account.pw_gid == group)}
+    members = set(entry.gr_mem)
+    if group:  # some systems have `sync` and `shutdown` in root's group
+        members |= {account.pw_name for account in pwd.getpwall() if account.pw_gid == group}
     # A directory service may not list its accounts: then a group of many could look like one of nobody.
     return members <= own and entry.gr_name in own
 

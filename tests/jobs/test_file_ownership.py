@@ -136,7 +136,7 @@ class TestWhatIsRun:
         place = [hook, *hook.parents][level]
         os.chown(place, owner, DAEMON)
         assert refusal(hook, hook.parents[1]).startswith(f"{place}: belongs to {file_ownership.user_name(owner)}")
-        assert "remove it, or set CEBCTL_SHARED=group" in refusal(hook, hook.parents[1])
+        assert "work in a folder of your own, or set CEBCTL_SHARED=group" in refusal(hook, hook.parents[1])
 
     def test_root_runs_nobody_elses_either(self, hook: Path) -> None:
         with pytest.raises(InputError, match="hook: belongs to daemon, not to you; remove it"):
