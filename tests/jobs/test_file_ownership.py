@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import struct
 import subprocess
@@ -166,6 +167,12 @@ class TestWhatIsRun:
         refused = refusal(hook, hook.parents[1])
         assert refused.startswith(f"{place}: can be written by {writers}; look") if writers else not refused
         assert "\n" not in refused and (f"chmod -R g-w,o-w {place}" in refused) == bool(writers)
+
+    def test_a_group_of_this_users_name_with_more_members(self, hook: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        hook.chmod(0o664)
+        assert refusal(hook, hook) == ""
+        monkeypatch.setattr(grp, "getgrgid", lambda number: grp.struct_group(("daemon", "x", number, ["mail"])))
+        assert "can be written by the group daemon" in refusal(hook, hook)
 
     def test_a_folder_above_the_home_is_not_the_homes(self, hook: Path) -> None:
         hook.parents[2].chmod(0o777)
