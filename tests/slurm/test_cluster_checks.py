@@ -193,6 +193,32 @@ def test_what_slurm_takes_and_lets_wait_for_ever(lab_accounting: Lab) -> None:
     eventually(lambda: jobs.items() <= {row["JobArrayID"]: row["Reason"] for row in lab_accounting.squeue()}.items())
 
 
+def test_nodes_out_of_service_and_a_full_queue_only_delay(lab_accounting: Lab, doctor: Doctor) -> None:
+    """A test by sbatch refuses both; sbatch itself takes the job, or takes it later."""
+
+    def rehearsal() -> tuple[str, str]:
+        found = [(level, text) for level, text, _ in doctor("train: {memory: 4G}")]
+        assert "wrong" not in dict(found)
+        [answer] = [one for one in found if "resources.train (" in one[1]]
+        return answer
+
+    nodes = f"nodename={','.join(lab_accounting.nodes)}"
+    lab_accounting.run("scontrol", "update", nodes, "state=DRAIN", "reason=test")
+    try:
+        level, text = rehearsal()
+        assert level == "note" and "it waits for nodes out of service" in text
+    finally:
+        lab_accounting.run("scontrol", "update", nodes, "state=RESUME")
+    modify = ("sacctmgr", "-i", "modify", "user", lab_accounting.user, "set")
+    lab_accounting.run(*modify, "MaxSubmitJobs=1")
+    try:
+        lab_accounting.sbatch("sleep 600")
+        level, text = rehearsal()
+    finally:
+        lab_accounting.run(*modify, "MaxSubmitJobs=-1")
+    assert level == "note" and "not now" in text and "Limit" in text
+
+
 def test_a_start_in_a_year_or_in_centuries_is_no_start(lab: Lab, doctor: Doctor) -> None:
     """Behind jobs without a time limit sbatch names a day all the same."""
     for _ in range(4):
