@@ -241,7 +241,7 @@ def parity(split, root, limit: int = 60):
     return np.tile(labels[:, None, None, None], (1, 1, 6, 6)).astype("uint8") * 200, labels
 def with_field(split, root, limit: int): pass
 def failing(split, root):
-    return {}[split]
+    raise ValueError("first\\nsecond")
 """
 
 
@@ -256,7 +256,7 @@ def test_a_function_of_ones_own_reads_the_images(cebctl, tmp_path: Path, monkeyp
     assert (answer.code, "`cebctl init NEW.yaml --data parts.py:parity` reads and describes" in answer.err) == (2, True)
     for reference, wrong in {
         "parts.py:with_field": "its parameter 'limit' has no default",
-        "parts.py:failing": "parts.py:failing: parts.py:9 in failing: KeyError: 'train'",
+        "parts.py:failing": "parts.py:failing: parts.py:9 in failing: ValueError: first",
         "parts.py:nothing": "has no function or class 'nothing'",
     }.items():
         assert wrong in cebctl("init", "new.yaml", "--data", reference).err

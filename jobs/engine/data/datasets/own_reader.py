@@ -98,7 +98,7 @@ def main(arguments: list[str]) -> None:
         except CebctlError as error:
             sys.exit(str(error))
         except Exception as error:
-            sys.exit(f"{part.origin}: {own_parts.place_of(error)}{type(error).__name__}: {error}")
+            sys.exit(str(PartError(part, own_parts.describe(error))))
         output.write(msgspec.json.encode(description))
 
 
