@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
+import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 Positive = Annotated[float, Meta(gt=0)]
@@ -606,3 +607,11 @@ class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Of the network; the head and the loss are fp32 at least. `tf32` is fp32 whose products, the head's too, are of
     factors rounded to 10 bits: on GPUs alone."""
     seed: Seed = 0
+
+
+def read_run(spec: object) -> Run | None:
+    """Return the run of a stored spec; None for one that this version of cebctl can't read."""
+    try:
+        return msgspec.convert(spec, Run)
+    except msgspec.ValidationError:
+        return None

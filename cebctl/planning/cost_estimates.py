@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import msgspec
 from msgspec import UNSET
 
 from cebctl.planning.flop_counts import cached_flop_counts
@@ -18,7 +16,7 @@ from experiments.errors import InputError, expected
 from experiments.gpus import CPU_CORE_FLOPS, Gpu
 from experiments.matrix.planned_run import Matrix, PlannedRun
 from experiments.resources import Resources
-from experiments.spec import Run
+from experiments.spec import Run, read_run
 from jobs.paths import Home
 from store import queries
 from store.connect import Store
@@ -145,10 +143,7 @@ def _speeds(store: Store, home: Home) -> dict[Any, float]:
     measured = [job for job in queries.attempts(store) if job.stage == "train" and job.images_per_second]
     if not measured:
         return {}
-    specs: dict[str, Run] = {}
-    for row in queries.runs(store):
-        with suppress(msgspec.ValidationError):  # a spec of another version
-            specs[row.run_id] = msgspec.convert(row.spec, Run)
+    specs = {row.run_id: run for row in queries.runs(store) if (run := read_run(row.spec))}
     speeds: dict[Any, list[float]] = defaultdict(list)
     for job in measured:
         if job.run_id in specs and job.images_per_second:

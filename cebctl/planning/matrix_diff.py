@@ -18,7 +18,7 @@ from experiments.benchmarks import AnyBenchmark, describe, is_runnable
 from experiments.matrix.planned_run import Matrix
 from experiments.matrix.spec_fields import Path, flatten, schema
 from experiments.own_parts.within import parts_within
-from experiments.spec import Run
+from experiments.spec import Run, read_run
 from jobs.journal.records import NOBODY
 from store import queries
 from store.connect import Store
@@ -68,9 +68,9 @@ def diff_matrix(matrix: Matrix, runs: Sequence[RunStatus], store: Store) -> Matr
     specs = {row.run_id: row.spec for row in queries.runs(store)}
     added = {name: run_id for run_id, name in names_now.items() if run_id not in specs}
     removed = {label: run_id for run_id, label in before.items() if run_id not in names_now}
-    paired = [name for name in added if name in removed]
+    paired = {name: run for name in added if name in removed and (run := read_run(specs[removed[name]]))}
     runs_now = {run.run_id: run.run for run in matrix.runs}
-    changed = _changed_fields([(n, msgspec.convert(specs[removed[n]], Run), runs_now[added[n]]) for n in paired])
+    changed = _changed_fields([(name, run, runs_now[added[name]]) for name, run in paired.items()])
     claimed = {benchmark for _, _, benchmarks in claims for benchmark in benchmarks}
     new = _new_benchmarks(matrix, claimed, runs)
     dropped = {describe(benchmark): benchmark for benchmark in claimed - set(matrix.benchmarks)}
@@ -80,8 +80,8 @@ def diff_matrix(matrix: Matrix, runs: Sequence[RunStatus], store: Store) -> Matr
     texts = [describe(benchmark) for benchmark in new]
     return MatrixDiff(
         last_submitted=max((row.submitted_at or 0.0 for row in submissions), default=None),
-        added=tuple(name for name in added if name not in removed),
-        removed=tuple(name for name in removed if name not in added),
+        added=tuple(name for name in added if name not in paired),
+        removed=tuple(name for name in removed if name not in paired),
         changed=changed,
         added_benchmarks=tuple(text for text in texts if text not in dropped),
         removed_benchmarks=tuple(sorted(dropped.keys() - set(texts))),

@@ -8,13 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from cebctl.status import off_target, run_names
 from cebctl.status.staleness import Versions, training_dependencies
 from experiments import jump_start_checks
 from experiments.errors import InputError
-from experiments.spec import Run
+from experiments.spec import Run, read_run
 from jobs import provenance
 from jobs.paths import Home, RunPaths
 from store import queries
@@ -64,7 +62,7 @@ def resolve_run(text: str, store: Store, home: Home) -> StoredRun:
     run = next(row for row in runs if row.run_id == run_id)
     attempts = queries.attempts(store, [run_id])
     results = queries.results(store, [run_id])
-    spec = _spec(run)
+    spec = read_run(run.spec)
     return StoredRun(
         run,
         tuple(attempts),
@@ -92,14 +90,6 @@ def find_run_id(text: str, runs: Mapping[str, tuple[str, run_names.Spec]], place
         candidates = run_names.join_truncated([f"{run_id} ({name})" for run_id, name in ordered])
         raise InputError(f"run {text!r}", f"it could be any of {len(matches)}", candidates)
     return matches[0]
-
-
-def _spec(row: RunRow) -> Run | None:
-    """Return the spec of a run; None for one that this cebctl can't read, such as a newer one's."""
-    try:
-        return msgspec.convert(row.spec, Run)
-    except msgspec.ValidationError:
-        return None
 
 
 def _versions(row: RunRow, spec: Run | None, results: Sequence[ResultRow], store: Store) -> Versions:

@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-import msgspec
-
 from cebctl.status.states import Observations, RunStatus, StageStatus
 from experiments import lineage
 from experiments.benchmarks import AnyBenchmark, Transfer, describe
 from experiments.matrix.planned_run import Matrix
 from experiments.matrix.selection import TRAIN, benchmarks
-from experiments.spec import Run
+from experiments.spec import read_run
 from store import queries
 from store.connect import Store
 
@@ -85,8 +83,9 @@ def describe_outdated_dependents(matrix: Matrix, retrained: Collection[str], sto
     names = {run_id: label for run_id, (label, _) in specs.items()} | {run.run_id: run.name for run in matrix.runs}
     messages = []
     for run_id, (label, spec) in specs.items():
-        parent = _parent(spec) if run_id not in retrained else None
-        if parent is not None and parent in retrained:
+        run = read_run(spec) if run_id not in retrained else None
+        parent = lineage.parent_id(run) if run else None
+        if parent and parent in retrained:
             messages.append(f"{run_id} ({label}), which extends {parent} ({names[parent]}), stays as it was trained")
     attacked = {
         (row.run_id, row.benchmark)
@@ -98,13 +97,6 @@ def describe_outdated_dependents(matrix: Matrix, retrained: Collection[str], sto
             f"{describe(benchmark)} of {run_id} ({names[run_id]}) stays: `--again transfer` measures it anew"
         )
     return messages
-
-
-def _parent(spec: object) -> str | None:
-    try:
-        return lineage.parent_id(msgspec.convert(spec, Run))
-    except msgspec.ValidationError:  # the spec of an older version
-        return None
 
 
 def restrict_stages(

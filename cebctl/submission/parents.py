@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import msgspec
-
 from cebctl.status.states import RunStatus
 from experiments import lineage
 from experiments.identity import run_id
 from experiments.matrix.planned_run import Matrix, PlannedRun, format_value
 from experiments.matrix.spec_fields import flatten, schema
-from experiments.spec import Run
+from experiments.spec import Run, read_run
 from store import queries
 from store.connect import Store
 
@@ -38,8 +36,7 @@ def missing_parents(matrix: Matrix, runs: Iterable[RunStatus], store: Store) -> 
 def _describe_nearest(planned: PlannedRun, specs: Mapping[str, Any]) -> str:
     """Say which runs of this home it could extend: the same ones of other lengths, else the one that differs least."""
     fields = _fields(planned.run)
-    # A spec that an older version wrote may not be readable any more.
-    runs = {run_id: spec for run_id, spec in ((run_id, _parse(spec)) for run_id, spec in specs.items()) if spec}
+    runs = {run_id: run for run_id, spec in specs.items() if (run := read_run(spec))}
     stored = {run_id: _fields(spec) for run_id, spec in runs.items()}
     differences = {
         run_id: sorted(path for path in fields.keys() | other.keys() if fields.get(path) != other.get(path))
@@ -55,13 +52,6 @@ def _describe_nearest(planned: PlannedRun, specs: Mapping[str, Any]) -> str:
         for path in differences[nearest][:3]
     ]
     return f"the nearest, {nearest}, has {'; '.join(values)}"
-
-
-def _parse(spec: Any) -> Run | None:
-    try:
-        return msgspec.convert(spec, Run)
-    except msgspec.ValidationError:
-        return None
 
 
 def _length(run: Run) -> str:

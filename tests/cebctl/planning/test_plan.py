@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -14,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cebctl.planning.plan import Plan, make_plan
+from cebctl.status.collect import open_home
 from cebctl.submission.job_arrays import ScheduledJob, wall_hours
 from experiments import benchmarks
 from experiments.errors import InputError
@@ -37,6 +40,7 @@ from jobs.journal.records import (
     Succeeded,
 )
 from jobs.paths import STAGES, Home, Stage
+from store.ingest import ingest
 
 ROOT = Path(__file__).parents[3]
 BASE = "base: {data: digits, network: {name: small_cnn, width: 32}, optimiser: adam, epochs: 60, batch: 128}\n"
@@ -324,6 +328,18 @@ def test_what_changed_since_the_submission(write, here: Home) -> None:
         ("epochs", 60.0, 80.0, ("xent", "ceb rho=3"))
     ]
     assert changes.added_benchmarks == ("pgd l2 eps=1,n=20",) and changes.removed_benchmarks == ("information",)
+
+
+def test_a_run_whose_stored_spec_can_not_be_read_is_another_run(write, here: Home) -> None:
+    _submit(here, write(BASE + GRIDS + "evaluate: [clean]"))
+    with open_home(here, create=True) as store:
+        ingest(store, here)
+    with closing(sqlite3.connect(here.folder / "store.sqlite")) as connection:  # as a newer cebctl would write it
+        connection.execute("UPDATE runs SET spec = json_set(spec, '$.later_field', 1) WHERE label = 'xent'")
+        connection.commit()
+    changes = make_plan(write(BASE.replace("60", "80") + GRIDS + "evaluate: [clean]"), here, diff=True).changes
+    assert changes is not None and (changes.added, changes.removed) == (("xent",), ("xent",))
+    assert [change.runs for change in changes.changed] == [("ceb rho=3", "ceb rho=1")]
 
 
 def test_another_source_of_parts_of_ones_own_is_a_change(write, here: Home, tmp_path: Path) -> None:
