@@ -12,7 +12,7 @@ import hashlib
 import importlib
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -55,6 +55,13 @@ def snapshot_sources(parts: Iterable[OwnPart]) -> Sources:
         for part in parts
         for path, content in part.sources.items()
     }
+
+
+def write_sources(sources: Mapping[str, bytes] | Mapping[Path, bytes], root: Path) -> None:
+    """Write files by their paths below `root`."""
+    for path, content in sources.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(content)
 
 
 def use_sources(root: Path) -> None:

@@ -96,9 +96,7 @@ def freeze(home: Home, parts: Iterable[OwnPart] = ()) -> Snapshot:
         origin = {"commit": commit, "digest": digest, "diff": diff if commit else None}
         try:
             with replacing(folder) as beside:
-                for path, content in sources.items():
-                    (beside / path).parent.mkdir(parents=True, exist_ok=True)
-                    (beside / path).write_bytes(content)
+                own_parts.write_sources(sources, beside)
                 (beside / snapshot_check.ORIGIN).write_bytes(msgspec.json.format(msgspec.json.encode(origin)))
         except OSError:
             if not folder.exists():  # else another submission has just written the same content

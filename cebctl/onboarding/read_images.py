@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -12,13 +10,13 @@ from pathlib import Path
 import msgspec
 
 from cebctl.onboarding.scan_images import FolderScan
-from cebctl.planning.flop_counts import engine_environment
 from experiments import own_dataset
 from experiments.atomic_files import replacing
-from experiments.errors import CebctlError, InputError
+from experiments.errors import InputError
 from experiments.own_dataset import Description
 from experiments.own_parts.read import OwnPart, ReferenceFault, read_part
 from jobs import own_parts
+from jobs.engine_process import call_engine
 
 READ_SECONDS = 3600
 """The time that reading both splits may take."""
@@ -36,19 +34,11 @@ def read(reference: str, root: Path) -> tuple[FolderScan, OwnPart]:
     if required := [info.name for info in msgspec.structs.fields(part.fields) if info.required]:
         raise InputError(f"--data {reference}", f"its parameter {required[0]!r} has no default", "give it one")
     with tempfile.TemporaryDirectory(prefix="cebctl-") as folder:
-        _write_sources(part, Path(folder))
-        command = [sys.executable, "-P", "-m", "jobs.engine.data.datasets.own_reader", folder, str(root)]
+        own_parts.write_sources(own_parts.snapshot_sources([part]), Path(folder))
         spec = msgspec.json.encode(part.spec({}))
-        try:
-            process = subprocess.run(
-                command, input=spec, capture_output=True, env=engine_environment(), timeout=READ_SECONDS
-            )
-        except subprocess.TimeoutExpired:
-            raise CebctlError(f"{reference}: has not returned its images after {READ_SECONDS} s") from None
-    if process.returncode:
-        lines = process.stderr.decode(errors="replace").strip().splitlines()
-        raise CebctlError(lines[-1] if lines else f"{reference}: ended with {process.returncode}")
-    description = msgspec.json.decode(process.stdout, type=Description)
+        reader = "data.datasets.own_reader"
+        answer = call_engine("--data", reader, folder, str(root), request=spec, seconds=READ_SECONDS)
+    description = msgspec.json.decode(answer, type=Description)
     slug = re.sub(r"[^a-z0-9_-]+", "-", part.label.rpartition(":")[2].lower())[:40]
     sizes = Counter({(description.size, description.size): description.train + description.test})
     return FolderScan(slug, description, sizes, ()), part
@@ -56,16 +46,10 @@ def read(reference: str, root: Path) -> tuple[FolderScan, OwnPart]:
 
 def keep_sources(name: str, part: OwnPart) -> None:
     """Write a reader's sources beside the description of its images, where jobs find them."""
-    _write_sources(part, own_dataset.path_to_write(name).with_suffix(""))
-
-
-def _write_sources(part: OwnPart, root: Path) -> None:
-    key = own_parts.key(part.label, part.digest)
-    target = root / own_parts.FOLDER / key
+    folder = own_dataset.path_to_write(name).with_suffix("")
+    target = folder / own_parts.FOLDER / own_parts.key(part.label, part.digest)
     if target.exists() or not part.sources:  # named by its content; an installed package has none
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as beside:
-        for path, content in part.sources.items():
-            (beside / path).parent.mkdir(parents=True, exist_ok=True)
-            (beside / path).write_bytes(content)
+        own_parts.write_sources(part.sources, beside)

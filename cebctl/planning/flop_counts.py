@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -17,9 +14,8 @@ import msgspec
 from experiments import costs, library_models, numerics, user_paths
 from experiments.atomic_files import write_atomic
 from experiments.costs import NetworkCount
-from experiments.errors import CebctlError, InputError
 from experiments.spec import LibraryNetwork, Network, Part, Run
-from jobs.provenance import ROOT
+from jobs.engine_process import call_engine
 
 COUNT_SECONDS = 600
 """The time that counting may take: the largest published network takes seconds."""
@@ -43,36 +39,8 @@ def cached_flop_counts(runs: Iterable[Run]) -> dict[Any, NetworkCount]:
 
 
 def _count(runs: Sequence[Run]) -> list[NetworkCount]:
-    # The engine imports torch, which takes seconds and memory that `plan` does not need otherwise.
-    try:
-        process = subprocess.run(
-            [sys.executable, "-P", "-m", "jobs.engine.flops"],
-            input=msgspec.json.encode(runs),
-            capture_output=True,
-            env=engine_environment(),
-            timeout=COUNT_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        raise CebctlError(f"counting operations: not done after {COUNT_SECONDS} s") from None
-    if process.returncode:
-        lines = process.stderr.decode(errors="replace").strip().splitlines()
-        message = lines[-1] if lines else f"ended with {process.returncode}"
-        if process.returncode == InputError.exit_code:
-            raise InputError("counting operations", message)
-        raise CebctlError(f"counting operations: {message}")
-    return msgspec.json.decode(process.stdout, type=list[NetworkCount])
-
-
-def engine_environment() -> dict[str, str]:
-    """Return the environment of a process that imports the engine."""
-    # First, because the user's own PYTHONPATH may hold a package of this name too.
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-    return os.environ | {"PYTHONPATH": path}
-
-
-def cache_folder() -> Path:
-    """Return the folder of what one machine finds out once, outside of any home, which `plan` leaves as it is."""
-    return user_paths.in_cache("CEBCTL_CACHE", "cebctl")
+    answer = call_engine("counting operations", "flops", request=msgspec.json.encode(runs), seconds=COUNT_SECONDS)
+    return msgspec.json.decode(answer, type=list[NetworkCount])
 
 
 def library_version(network: Network) -> list[str]:
@@ -92,7 +60,10 @@ def count_file(key: Any) -> Path:
 
 def cache_file(key: object) -> Path:
     """Return the file of what is remembered under a key, outside of any home, which `plan` leaves as it is."""
-    return cache_folder() / f"{hashlib.sha256(msgspec.json.encode(key)).hexdigest()[:32]}.json"
+    return (
+        user_paths.in_cache("CEBCTL_CACHE", "cebctl")
+        / f"{hashlib.sha256(msgspec.json.encode(key)).hexdigest()[:32]}.json"
+    )
 
 
 def read_count(file: Path) -> NetworkCount | None:

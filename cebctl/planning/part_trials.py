@@ -10,7 +10,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from experiments.atomic_files import write_atomic
 from experiments.errors import CebctlError, InputError
 from experiments.matrix.planned_run import Matrix
 from experiments.spec import Part
-from jobs import own_parts
+from jobs import engine_process, own_parts
 from jobs.part_trials import ANSWERS, REQUEST, Answer, Request, Trial, trials
 
 SECONDS = 120
@@ -57,9 +56,7 @@ def try_own_parts(matrix: Matrix) -> None:
         return
     asked = list(missing.values())
     with tempfile.TemporaryDirectory(prefix="cebctl-") as folder:
-        for path, content in own_parts.snapshot_sources(matrix.parts).items():
-            Path(folder, path).parent.mkdir(parents=True, exist_ok=True)
-            Path(folder, path).write_bytes(content)
+        own_parts.write_sources(own_parts.snapshot_sources(matrix.parts), Path(folder))
         answers = _run(asked, Path(folder))
     for file, answer in zip(missing, answers, strict=False):
         if not answer.fault:
@@ -83,11 +80,11 @@ def _run(asked: list[Trial], folder: Path) -> list[Answer]:
     errors = folder / "errors"
     with errors.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "jobs.engine.part_trial", str(folder)],
+            engine_process.command("part_trial", str(folder)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=output,
-            env=flop_counts.engine_environment(),
+            env=engine_process.environment(),
             start_new_session=True,
         )
         try:
@@ -97,8 +94,7 @@ def _run(asked: list[Trial], folder: Path) -> list[Answer]:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     if not (folder / ANSWERS).exists():
-        lines = errors.read_text(errors="replace").strip().splitlines()
-        reason = lines[-1] if lines else f"ended with {process.returncode}"
+        reason = engine_process.last_line(errors.read_bytes()) or f"ended with {process.returncode}"
         raise CebctlError(f"trying parts of one's own: {reason}")
     answers = [msgspec.json.decode(line, type=Answer) for line in (folder / ANSWERS).read_bytes().splitlines()]
     if len(answers) < len(asked):

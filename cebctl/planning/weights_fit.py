@@ -2,59 +2,61 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import subprocess
-import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import msgspec
 
-from cebctl.planning.flop_counts import cache_folder, engine_environment, library_version
+from cebctl.planning.flop_counts import cache_file, library_version, write_cached
 from cebctl.submission.pretrained_weights import weights_file
-from experiments import numerics
-from experiments.atomic_files import write_atomic
-from experiments.errors import InputError
+from experiments import datasets, numerics
 from experiments.matrix.planned_run import PlannedRun
-from experiments.spec import Part
+from experiments.own_parts.read import OwnPart
+from experiments.spec import Part, Run
+from jobs import own_parts
+from jobs.engine_process import call_engine
 from jobs.paths import Home
 
 
 def missing_weights(runs: Sequence[PlannedRun], home: Home) -> list[str]:
     """Return a message for each run whose weights neither the home nor a hub's cache has.
 
-    Raises InputError if weights that are there do not fit the network of their run.
+    Raises InputError as `check_fits` does.
     """
-    messages, pairs = [], {}
-    for planned in runs:
-        run = planned.run
-        if not run.weights:
-            continue
-        file = weights_file(run, home)
-        if file is None:
-            messages.append(f"{planned.name}: no weights {run.weights[:15]}… here; `cebctl import FILE` takes them in")
-        elif not isinstance(run.network, Part):  # to build one of those is to run its code
-            marginal = getattr(run.objective, "marginal", None)
-            versions = numerics.count_versions(run.network)
-            parts = [run.weights, run.network, run.data.name, type(run.objective).__name__, marginal, run.precision]
-            key = msgspec.json.encode([*parts, bool(run.epochs), versions, library_version(run.network)])
-            checked = cache_folder() / f"fits-{hashlib.sha256(key).hexdigest()[:32]}"
-            pairs[checked] = (run, str(file))
+    check_fits([planned.run for planned in runs], home)
+    return [
+        f"{planned.name}: no weights {planned.run.weights[:15]}… here; `cebctl import FILE` takes them in"
+        for planned in runs
+        if planned.run.weights and weights_file(planned.run, home) is None
+    ]
+
+
+def check_fits(runs: Iterable[Run], home: Home, parts: Iterable[OwnPart] | None = None) -> None:
+    """Raise InputError if weights that are here do not fit the network of their run.
+
+    A network of one's own is only checked with its sources, the `parts`: to build it is to run its code.
+    """
+    pairs = {}
+    for run in runs:
+        file = weights_file(run, home) if run.weights else None
+        if file is not None and (parts is not None or not isinstance(run.network, Part)):
+            pairs[cache_file(_key(run, file))] = (run, str(file))
     pairs = {checked: pair for checked, pair in pairs.items() if not checked.exists()}
-    if pairs:
-        _check(list(pairs.values()))
-        with contextlib.suppress(OSError):  # then they are checked again
-            for checked in pairs:
-                checked.parent.mkdir(parents=True, exist_ok=True)
-                write_atomic(checked, b"")
-    return messages
+    if not pairs:
+        return
+    with tempfile.TemporaryDirectory(prefix="cebctl-") as folder:
+        own_parts.write_sources(own_parts.snapshot_sources(parts or ()), Path(folder))
+        call_engine("weights", "weights_check", folder, request=msgspec.json.encode(list(pairs.values())))
+    for checked in pairs:
+        write_cached(checked, True)
 
 
-def _check(pairs: Sequence[object]) -> None:
-    process = subprocess.run(
-        [sys.executable, "-P", "-m", "jobs.engine.weights_check"],
-        input=msgspec.json.encode(pairs), capture_output=True, env=engine_environment(),
-    )  # fmt: skip
-    if process.returncode:
-        lines = process.stderr.decode(errors="replace").strip().splitlines()
-        raise InputError("weights", lines[-1] if lines else f"the check ended with {process.returncode}")
+def _key(run: Run, file: Path) -> object:
+    """Return everything that the fit of a run's weights depends on."""
+    marginal, stat = getattr(run.objective, "marginal", None), file.stat()
+    network = [run.network, numerics.count_versions(run.network), library_version(run.network)]
+    heads = [type(run.objective).__name__, marginal, run.precision, bool(run.epochs)]
+    info = datasets.info(run.data.name)
+    images = [info.channels, info.size, info.classes, info.class_names]
+    return ["fits", run.weights, stat.st_size, stat.st_mtime_ns, network, heads, images]

@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Literal
 
 from cebctl.diagnostics import slurm_checks
-from cebctl.planning import gpu_hour_limit, matrix_code, part_trials
+from cebctl.planning import gpu_hour_limit, matrix_code, part_trials, weights_fit
 from cebctl.planning.plan import plan_from_status
 from cebctl.render import plan_view
 from cebctl.status.collect import open_home
@@ -105,6 +105,8 @@ def _check(matrix: Matrix, status: MatrixStatus, store: Store, home: Home, reque
         plan = plan_from_status(matrix, status, store, home, retry_failed=retry_failed, again=again)
         gpu_hour_limit.check_gpu_hours(plan, request.max_gpu_hours)
     prerequisites.check_prerequisites(matrix, status.runs, store, home, retry_failed=retry_failed, again=again)
+    stages = pending_stages(status.runs, retry_failed=retry_failed, again=again)
+    weights_fit.check_fits([run.planned.run for run, stage in stages if stage.stage == "train"], home, matrix.parts)
     if (request.on or ("slurm" if shutil.which("sbatch") else "local")) == "local":
         return None
     return slurm_checks.check_cluster(matrix, status.runs, retry_failed=retry_failed, heed=request.heed, again=again)

@@ -13,7 +13,7 @@ from cebctl.submission.submit import pending_stages
 from experiments import lineage
 from experiments.batch_norm import single_value
 from experiments.errors import InputError
-from experiments.matrix.planned_run import Matrix, PlannedRun
+from experiments.matrix.planned_run import Matrix
 from jobs import checkpoint_files
 from jobs.datasets import download
 from jobs.journal import history
@@ -43,7 +43,6 @@ def check_prerequisites(
         if run.run_id in run_ids and run.run.weights and weights_file(run.run, home) is None:
             wrong = f"the home {home.folder} has no such weights"
             raise InputError(f"{run.name}: {run.run.weights}", wrong, "`cebctl import FILE` takes them into it")
-    _check_weights([run.planned for run, stage in stages if stage.stage == "train"], home)
     for data in {run.run.data.name for run in matrix.runs if run.run_id in run_ids}:
         dataset = download.dataset_status(data, data_folder())
         if dataset.state != "ready":
@@ -58,22 +57,6 @@ def check_batch_norm(matrix: Matrix, stages: StagesToSubmit) -> None:
         if stage.stage == "train" and (wrong := single_value(planned.run, gpus)):
             allowed = f"allowed: at most {planned.run.batch // 2} GPUs, or `batch_norm: sync`"
             raise InputError(f"{matrix.path}: {planned.name}", f"{wrong} on one of {gpus} GPUs", allowed)
-
-
-def _check_weights(runs: Sequence[PlannedRun], home: Home) -> None:
-    """Raise InputError if imported weights do not fit the networks of the runs: now, not in their jobs."""
-    networks = {}
-    for planned in runs:
-        run = planned.run
-        if run.weights:
-            parts = (run.data.name, run.network, type(run.objective), getattr(run.objective, "marginal", None))
-            networks[(run.weights, run.precision, *parts)] = planned
-    for planned in networks.values():
-        from jobs.engine.training import initial_weights as engine  # torch takes seconds
-
-        file = weights_file(planned.run, home)
-        assert file is not None
-        engine.check_imported(planned.run, file)
 
 
 def _and_more(items: Sequence[object]) -> str:

@@ -26,9 +26,8 @@ def take_into_home(runs: Iterable[Run], home: Home) -> None:
     """
     sweep(home.weights("").parent)  # parts that killed imports and submissions left
     for run in {run.weights: run for run in runs if run.weights}.values():
-        path = home.weights(str(run.weights))
-        file = None if path.exists() else pretrained.file_of(run)
-        if file is None:
+        path, file = home.weights(str(run.weights)), weights_file(run, home)
+        if file in (path, None):
             continue
         data = file.read_bytes()
         if f"sha256:{hashlib.sha256(data).hexdigest()}" != run.weights:

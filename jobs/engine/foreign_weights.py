@@ -41,12 +41,14 @@ def adapted(weights: Weights, run: Run, model: CebModel, source: str | Path) -> 
     trained, what the file lacks (distributions over z, a dense layer, a classifier of these classes) keeps its initial
     values. Raises InputError if images are normalised otherwise, or the classes are others, and the run is not trained.
     """
+    initial = model.state_dict()
+    if isinstance(run.network, spec.Part):
+        return _own_names(weights, initial, with_heads=bool(run.epochs))
     if any(name.startswith(OURS) for name in weights) or isinstance(run.network, spec.SmallCnn):
         return weights
     weights = {name: tensor for name, tensor in weights.items() if not _UNUSED.match(name)}
     weights = _unwrapped(_without_normalisation(weights, model, source))
     renamed, layer = _renamed(weights, run.network, model)
-    initial = model.state_dict()
     renamed |= _classifier(weights, layer, run, initial, source)
     if run.epochs:
         heads = {name: tensor for name, tensor in initial.items() if not name.startswith("network.features.")}
@@ -56,6 +58,17 @@ def adapted(weights: Weights, run: Run, model: CebModel, source: str | Path) -> 
         kind = type(run.objective).__struct_config__.tag
         raise InputError(source, f"has no distributions over z, which {kind} needs", "objective: xent, or epochs > 0")
     return renamed
+
+
+def _own_names(weights: Weights, initial: Weights, *, with_heads: bool) -> Weights:
+    """Return the weights of a network of one's own under the names of its model; of a file of the module alone
+    `with_heads`, which keep their initial values."""
+    if weights.keys() & initial.keys():
+        return weights
+    if not any(f"{OURS}{name}" in initial for name in weights):
+        weights = _unwrapped(weights)
+    heads = {name: tensor for name, tensor in initial.items() if with_heads and not name.startswith(OURS)}
+    return heads | {f"{OURS}{name}": tensor for name, tensor in weights.items()}
 
 
 def _unwrapped(weights: Weights) -> Weights:

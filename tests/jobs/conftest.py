@@ -19,9 +19,7 @@ def paths(tmp_path: Path) -> RunPaths:
 
 def unpack(part: OwnPart, root: Path) -> None:
     """Write a part's sources as a snapshot has them, for this process to import."""
-    for path, content in own_parts.snapshot_sources([part]).items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_bytes(content)
+    own_parts.write_sources(own_parts.snapshot_sources([part]), root)
     own_parts.use_sources(root)
 
 

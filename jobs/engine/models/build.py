@@ -145,7 +145,7 @@ def build_without_weights(run: spec.Run) -> CebModel:
         with torch.device("meta"):
             return build(run)
     except Exception:
-        if not isinstance(run.network, spec.LibraryNetwork):
+        if not isinstance(run.network, spec.LibraryNetwork | spec.Part):
             raise
         return build(run)
 

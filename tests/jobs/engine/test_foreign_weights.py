@@ -217,3 +217,42 @@ def test_a_safetensors_file_is_read_and_a_truncated_one_named() -> None:
     assert torch.equal(weights_file.read(data, "x")["a.weight"], weights["a.weight"])
     with pytest.raises(InputError, match="x: is no safetensors file, or a truncated one"):
         weights_file.read(data[:-3], "x")
+
+
+OWN = """
+import torch
+from torch import nn
+class Net(nn.Module):  # its names mean something else in public checkpoints
+    def __init__(self, image, z_dim: int = 4):
+        super().__init__()
+        self.conv1, self.fc = nn.Conv2d(image.channels, 2, 3), nn.Linear(2, z_dim)
+        self.register_buffer("mean", torch.full((image.channels,), 0.3))
+    def forward(self, x): return self.fc((self.conv1(x) - self.mean[0]).mean(dim=(2, 3)))
+def plain(image): return nn.Sequential(nn.Flatten(), nn.Linear(image.channels * image.size**2, 4))
+def by_numbers(image):  # can't be built without values
+    return nn.Sequential(nn.Flatten(), nn.Linear(3072, int(torch.linspace(1, 4, 2)[1].item())))
+"""
+
+
+@pytest.mark.parametrize("name", ["Net", "plain", "by_numbers"])
+@pytest.mark.parametrize("prefix", ["", "module.", "network."])
+def test_a_file_of_a_module_of_ones_own_keeps_its_names(own_part: Any, name: str, prefix: str) -> None:
+    run = run_of(own_part(OWN, name, "network"), epochs=1, objective=spec.Ceb(rho=1.0))
+    theirs, fresh = build(structs.replace(run, seed=1)), build(run)
+    weights = {f"{prefix}{key}": tensor for key, tensor in theirs.network.state_dict().items()}
+    if prefix == "network.":  # as our own checkpoints have it, with every head
+        weights = theirs.state_dict()
+    model = loaded(run, weights)
+    assert all(torch.equal(t, model.network.state_dict()[n]) for n, t in theirs.network.state_dict().items())
+    heads = theirs if prefix == "network." else fresh
+    assert torch.equal(model.classifier.weight, heads.classifier.weight)
+    assert torch.equal(model.backward_encoder.kernel_KZ, heads.backward_encoder.kernel_KZ)
+
+
+def test_what_a_file_lacks_of_a_network_of_ones_own_is_said(own_part: Any) -> None:
+    run = run_of(own_part(OWN, "Net", "network"))
+    weights = build(run).network.state_dict()
+    with pytest.raises(InputError, match=r"theirs\.pt: does not fit the network: it lacks .*classifier\.bias"):
+        loaded(run, weights)
+    with pytest.raises(InputError, match=r"theirs\.pt: does not fit the network: it lacks network\.conv1\.bias"):
+        loaded(structs.replace(run, epochs=1), {n: t for n, t in weights.items() if n != "conv1.bias"})
