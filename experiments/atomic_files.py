@@ -1,4 +1,4 @@
-"""Write files and folders so that a reader sees either all of one or nothing."""
+"""Write files and folders so that a reader sees either all of one or nothing, and read such files."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+T = TypeVar("T")
 
 from experiments import user_paths
 
@@ -108,3 +113,11 @@ def write_atomic(path: Path, data: bytes, *, sweeps: bool = True) -> None:
     """Replace a file at once: a reader sees all of the old one or all of the new one. `sweeps` as in `replacing`."""
     with replacing(path, sweeps=sweeps) as temporary:
         temporary.write_bytes(data)
+
+
+def read_json(path: Path, kind: type[T]) -> T | None:
+    """Return the value of a JSON file; None if it is missing, damaged or of another type."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.DecodeError):
+        return None

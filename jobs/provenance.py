@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from experiments import lineage
-from experiments.atomic_files import is_abandoned, replacing, sweep, write_atomic
+from experiments.atomic_files import is_abandoned, read_json, replacing, sweep, write_atomic
 from experiments.errors import InputError
 from experiments.own_parts.read import OwnPart
 from experiments.spec import Run
@@ -160,11 +160,8 @@ def write(paths: RunPaths, content: dict[str, Any]) -> None:
 
 def read(paths: RunPaths) -> dict[str, Any]:
     """Return the content of `provenance.json`; empty where it is missing, damaged or another run's."""
-    try:
-        content = msgspec.json.decode(paths.provenance.read_bytes())
-    except (OSError, msgspec.DecodeError):
-        return {}
-    return content if isinstance(content, dict) and content.get("run_id", paths.run_id) == paths.run_id else {}
+    content = read_json(paths.provenance, dict[str, Any]) or {}
+    return content if content.get("run_id", paths.run_id) == paths.run_id else {}
 
 
 def library_versions() -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from experiments import costs, library_models, numerics, user_paths
-from experiments.atomic_files import write_atomic
+from experiments.atomic_files import read_json, write_atomic
 from experiments.costs import NetworkCount
 from experiments.spec import LibraryNetwork, Network, Part, Run
 from jobs.engine_process import call_engine
@@ -30,7 +30,7 @@ def cached_flop_counts(runs: Iterable[Run]) -> dict[Any, NetworkCount]:
     by_key = {costs.count_key(run): run for run in runs}
     counts = {key: count for key, count in costs.network_counts().items() if key in by_key}
     files = {key: count_file(key) for key in by_key.keys() - counts.keys()}
-    counts |= {key: count for key, file in files.items() if (count := read_count(file))}
+    counts |= {key: count for key, file in files.items() if (count := read_json(file, NetworkCount))}
     missing = [run for key, run in by_key.items() if key not in counts and not isinstance(run.network, Part)]
     for run, count in zip(missing, _count(missing) if missing else [], strict=True):
         counts[costs.count_key(run)] = count
@@ -60,18 +60,8 @@ def count_file(key: Any) -> Path:
 
 def cache_file(key: object) -> Path:
     """Return the file of what is remembered under a key, outside of any home, which `plan` leaves as it is."""
-    return (
-        user_paths.in_cache("CEBCTL_CACHE", "cebctl")
-        / f"{hashlib.sha256(msgspec.json.encode(key)).hexdigest()[:32]}.json"
-    )
-
-
-def read_count(file: Path) -> NetworkCount | None:
-    """Return the count in a cache file; None if it is missing or damaged."""
-    try:
-        return msgspec.json.decode(file.read_bytes(), type=NetworkCount)
-    except (OSError, msgspec.DecodeError):
-        return None
+    digest = hashlib.sha256(msgspec.json.encode(key)).hexdigest()
+    return user_paths.in_cache("CEBCTL_CACHE", "cebctl") / f"{digest[:32]}.json"
 
 
 def write_cached(file: Path, value: object) -> None:

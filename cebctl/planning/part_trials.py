@@ -19,7 +19,8 @@ import msgspec
 
 from cebctl.planning import flop_counts
 from experiments import costs, datasets
-from experiments.atomic_files import write_atomic
+from experiments.atomic_files import read_json, write_atomic
+from experiments.costs import NetworkCount
 from experiments.errors import CebctlError, InputError
 from experiments.matrix.planned_run import Matrix
 from experiments.spec import Part
@@ -50,7 +51,9 @@ def try_own_parts(matrix: Matrix) -> None:
         if isinstance(planned.run.network, Part)
     }
     runs = [(planned.run, planned.benchmarks) for planned in matrix.runs]
-    files |= {flop_counts.cache_file(_key(trial)): trial for trial in trials(runs)}
+    for trial in trials(runs):
+        info = datasets.info(trial.run.data.name)
+        files[flop_counts.cache_file(["trial", trial, info.channels, info.size, info.classes])] = trial
     missing = {file: trial for file, trial in files.items() if not _is_done(file, trial)}
     if not missing:
         return
@@ -65,13 +68,8 @@ def try_own_parts(matrix: Matrix) -> None:
         raise PartTrialError(faults)
 
 
-def _key(trial: Trial) -> object:
-    info = datasets.info(trial.run.data.name)
-    return ["trial", trial, info.channels, info.size, info.classes]
-
-
 def _is_done(file: Path, trial: Trial) -> bool:
-    return flop_counts.read_count(file) is not None if trial.role == "network" else file.exists()
+    return read_json(file, NetworkCount) is not None if trial.role == "network" else file.exists()
 
 
 def _run(asked: list[Trial], folder: Path) -> list[Answer]:

@@ -11,13 +11,12 @@ import os
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 
 import msgspec
 from msgspec import Struct
 
-from experiments.atomic_files import write_atomic
+from experiments.atomic_files import read_json, write_atomic
 from experiments.errors import UnreachableError
 from jobs.paths import Home
 from jobs.slurm import client
@@ -69,7 +68,7 @@ def query_queue(
 
     By Slurm's `ids` of the arrays, given by name, tasks are found that somebody has renamed.
     """
-    cache = _read(home.queue) or _Cache(0.0, [])
+    cache = read_json(home.queue, _Cache) or _Cache(0.0, [])
     recent = {text for text, requested in cache.requested.items() if requested > cache.queried - BATCH_SECONDS}
     # An age below zero comes from a clock that was set back.
     if not (0 <= time.time() - cache.queried < _max_age() and recent >= {_text(key) for key in keys}):
@@ -142,10 +141,3 @@ def _max_age() -> float:
         return float(os.environ.get("CEBCTL_SLURM_SECONDS") or MAX_AGE_SECONDS)
     except ValueError:
         return MAX_AGE_SECONDS
-
-
-def _read(path: Path) -> _Cache | None:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=_Cache)
-    except (OSError, msgspec.DecodeError):
-        return None

@@ -32,7 +32,7 @@ from typing import Any
 import msgspec
 
 from cebctl.status.states import RunStatus
-from experiments.atomic_files import write_atomic
+from experiments.atomic_files import read_json, write_atomic
 from experiments.errors import InputError, MatrixError
 from experiments.matrix.planned_run import Matrix
 from jobs import file_ownership
@@ -201,7 +201,7 @@ def _changes(runs: Sequence[RunStatus], home: Home) -> list[dict[str, Any]]:
     path = home.folder / "told.json"
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        reported = _read(path)
+        reported = read_json(path, dict[str, str]) or {}
         before = {run_id: reported.get(run_id, "train new") for run_id in states}
         changed = [run for run in runs if before[run.planned.run_id] != states[run.planned.run_id]]
         if changed:
@@ -221,10 +221,3 @@ def _change(run: RunStatus, before: str) -> dict[str, Any]:
         "host": current.job.host if current.job else None,
         "time": time.time(),
     }
-
-
-def _read(path: Path) -> dict[str, str]:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
-    except (OSError, msgspec.DecodeError):
-        return {}

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from experiments.atomic_files import read_json
 from jobs.processes import Process
 
 _CHECK_SECONDS = 2.0
@@ -107,11 +108,8 @@ def _replace_file(path: Path) -> int:
 
 def read_holder(path: Path) -> Holder | None:
     """Return the holder that a lease file names; None if there is none, if it is incomplete or another run's."""
-    try:
-        holder = msgspec.json.decode(path.read_bytes(), type=Holder)
-    except (OSError, msgspec.DecodeError):
-        return None
-    return holder if holder.run_id in ("", path.parent.name) else None
+    holder = read_json(path, Holder)
+    return holder if holder and holder.run_id in ("", path.parent.name) else None
 
 
 def is_held(path: Path) -> bool | None:
