@@ -14,9 +14,9 @@ from typing import TypeVar
 
 import msgspec
 
-T = TypeVar("T")
-
 from experiments import user_paths
+
+T = TypeVar("T")
 
 ABANDONED_SECONDS = 3600.0
 """An unfinished file of this age has no writer any more, on any machine."""

@@ -174,7 +174,7 @@ class ClusterInfo:
         return [node for node in self.nodes if partition in node.partitions]
 
 
-def query(user: str | None = None) -> ClusterInfo:
+def query() -> ClusterInfo:
     """Return the cluster that this machine's Slurm commands talk to.
 
     Raises UnreachableError if they are not installed or the controller does not answer.
@@ -191,7 +191,7 @@ def query(user: str | None = None) -> ClusterInfo:
     accounting, error = None, ""
     if config.get("AccountingStorageType", "").endswith("slurmdbd"):
         try:
-            accounting = _accounting(user or login_name())
+            accounting = _accounting(login_name())
         except UnreachableError as unreachable:
             error = str(unreachable)
     return ClusterInfo(

@@ -144,8 +144,8 @@ def _welch(variances: tuple[Any, ...], seeds: int) -> Any:
 # --- how many seeds ---
 
 
-def seeds_needed(spread: Spread, difference: float, alpha: float, power: float = POWER) -> int | None:
-    """Return the fewest seeds a side whose interval excludes 0 with this power if `difference` is the true one.
+def seeds_needed(spread: Spread, difference: float, alpha: float) -> int | None:
+    """Return the fewest seeds a side whose interval excludes 0 with `POWER` if `difference` is the true one.
 
     The number of images and the variances stay as they are. None where no number of seeds is enough, or
     more than `MOST_SEEDS`. ValueError for a spread without seeds.
@@ -153,22 +153,22 @@ def seeds_needed(spread: Spread, difference: float, alpha: float, power: float =
     if not spread.seeds:
         raise ValueError("the spread over seeds is unknown")
     low, high = 1, 2
-    while _power(spread, high, difference, alpha) < power:
+    while _power(spread, high, difference, alpha) < POWER:
         low, high = high, high * 2
         if low > MOST_SEEDS:
             return None
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if _power(spread, middle, difference, alpha) >= power else (middle, high)
+        low, high = (low, middle) if _power(spread, middle, difference, alpha) >= POWER else (middle, high)
     return high
 
 
-def least_detectable(spread: Spread, alpha: float, power: float = POWER) -> float:
-    """Return the difference that these images show with this power in the limit of many seeds."""
+def least_detectable(spread: Spread, alpha: float) -> float:
+    """Return the difference that these images show with `POWER` in the limit of many seeds."""
     import numpy as np
     from scipy.special import ndtri, stdtrit
 
-    return float((ndtri(power) - stdtrit(max(spread.n - 1, 1), alpha / 2)) * np.sqrt(spread.images))
+    return float((ndtri(POWER) - stdtrit(max(spread.n - 1, 1), alpha / 2)) * np.sqrt(spread.images))
 
 
 def _power(spread: Spread, seeds: int, difference: float, alpha: float) -> float:
