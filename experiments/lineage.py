@@ -50,17 +50,14 @@ def resolved_schedule(run: Run) -> Schedule:
         return msgspec.structs.replace(schedule, own=own)
     if not schedule.name:
         return schedule
-    fields = {name: default for name, default in schedule.KINDS[schedule.name].items() if not _is_set(schedule, name)}
-    if fields:
-        fields = {name: float(first_epochs(run)) if default is UNSET else default for name, default in fields.items()}
-        return msgspec.structs.replace(schedule, **fields)
-    return schedule
+    fields = {
+        name: float(first_epochs(run)) if default is UNSET else default
+        for name, default in schedule.KINDS[schedule.name].items()
+        if getattr(schedule, name) is UNSET
+    }
+    return msgspec.structs.replace(schedule, **fields) if fields else schedule
 
 
 def first_epochs(run: Run) -> float:
     """Return the epochs of the first run that this one goes back to, of itself if it extends none."""
     return run.extends[0] if run.extends else run.epochs
-
-
-def _is_set(schedule: Schedule, name: str) -> bool:
-    return getattr(schedule, name) is not UNSET

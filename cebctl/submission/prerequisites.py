@@ -75,7 +75,11 @@ def _check_checkpoints(stages: StagesToSubmit, home: Home) -> None:
         # One that has checkpoints of its own goes on from those.
         if not any(checkpoint_files.newest_first(home.run(run.planned.run_id, stage.generation).checkpoints))
     ]
-    missing = [row for row in required if not _has_checkpoint(home, row[1])]
+    missing = [
+        row
+        for row in required
+        if not any(checkpoint_files.newest_first(history.newest_complete(home.run(row[1])).checkpoints))
+    ]
     if missing:
         name, run_id, consequence = missing[0]
         raise InputError(
@@ -84,7 +88,3 @@ def _check_checkpoints(stages: StagesToSubmit, home: Home) -> None:
             f"so that {consequence}",
             "leave it out by --only, or train it again: `cebctl submit MATRIX --again train`",
         )
-
-
-def _has_checkpoint(home: Home, run_id: str) -> bool:
-    return any(checkpoint_files.newest_first(history.newest_complete(home.run(run_id)).checkpoints))

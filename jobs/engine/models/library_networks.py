@@ -31,7 +31,8 @@ class LibraryNetwork(nn.Module):
         super().__init__()
         self.input_size = network.input_size or info.size
         build = _Timm if isinstance(network, spec.Timm) else _Torchvision
-        self.features = build(network.model, self.input_size, info.channels, _arguments(network))
+        arguments = {name: _as_tuples(value) for name, value in json.loads(network.args).items()}
+        self.features = build(network.model, self.input_size, info.channels, arguments)
         self.dense: nn.Module = nn.Identity()
         if network.z_dim is not None and features is not None:
             self.dense = nn.Linear(features, network.z_dim)
@@ -130,10 +131,6 @@ def remove_classifier(model: nn.Module) -> str:
     assert isinstance(layer, nn.Linear)
     setattr(head, last, nn.Identity())
     return f"{name}.{last}"
-
-
-def _arguments(network: spec.LibraryNetwork) -> dict[str, Any]:
-    return {name: _as_tuples(value) for name, value in json.loads(network.args).items()}
 
 
 def _as_tuples(value: Any) -> Any:
