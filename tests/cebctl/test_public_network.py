@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import torch
 from PIL import Image
 
 from tests.cebctl.conftest import Cebctl
+from tests.experiments.test_pretrained import put
 
 CLASSES = ("tench", "goldfish", "great_white_shark", "tiger_shark")
 
@@ -39,24 +39,15 @@ def _images(folder: Path, classes: tuple[str, ...]) -> Path:
     return folder
 
 
-def _put_timm(home: Path, model: str, weights: dict[str, torch.Tensor]) -> Path:
-    """Put weights where the Hugging Face client puts a model's."""
-    content = pytest.importorskip("safetensors.torch").save(weights)
-    folder = home / "hub" / f"models--timm--{model}"
-    for name in ("refs", "snapshots/c0ffee", "blobs"):
-        (folder / name).mkdir(parents=True)
-    (folder / "refs/main").write_text("c0ffee")
-    blob = folder / "blobs" / hashlib.sha256(content).hexdigest()
-    blob.write_bytes(content)
-    (folder / "snapshots/c0ffee/model.safetensors").symlink_to(Path("../../blobs") / blob.name)
-    return blob
+def _put_timm(hub: Path, model: str, weights: dict[str, torch.Tensor]) -> Path:
+    return put(hub, pytest.importorskip("safetensors.torch").save(weights), model)
 
 
 def test_a_timm_network_is_judged_by_the_matrix_that_init_writes(cebctl: Cebctl, fish: Path, tmp_path: Path) -> None:
     timm = pytest.importorskip("timm")
     torch.manual_seed(0)
     weights = timm.create_model("test_resnet", num_classes=1000).state_dict()
-    blob = _put_timm(tmp_path / "hf", "test_resnet.r160_in1k", weights)
+    blob = _put_timm(tmp_path, "test_resnet.r160_in1k", weights)
     made = cebctl("init", "--model", "timm:test_resnet.r160_in1k", "--data", fish, "--size", "32")
     assert made.code == 0, made.err
     (matrix,) = tmp_path.glob("*.yaml")
@@ -112,8 +103,8 @@ def test_classes_that_imagenet_lacks_and_weights_of_another_network_stop_the_pla
     cebctl: Cebctl, fish: Path, tmp_path: Path
 ) -> None:
     timm = pytest.importorskip("timm")
-    _put_timm(tmp_path / "hf", "test_resnet.r160_in1k", timm.create_model("test_resnet").state_dict())
-    _put_timm(tmp_path / "hf", "test_vit.r160_in1k", timm.create_model("test_resnet").state_dict())
+    _put_timm(tmp_path, "test_resnet.r160_in1k", timm.create_model("test_resnet").state_dict())
+    _put_timm(tmp_path, "test_vit.r160_in1k", timm.create_model("test_resnet").state_dict())
     other = _images(tmp_path / "other", ("tench", "unicorn"))
     for model, folder, wrong in (
         ("timm:test_resnet.r160_in1k", other, "ImageNet has no class 'unicorn'"),
