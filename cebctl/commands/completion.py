@@ -158,7 +158,7 @@ def benchmarks(ctx: typer.Context, incomplete: str) -> Iterator[Item]:
     if not done:
         spellings = dict.fromkeys([*(name for benchmark in candidates for name in names(benchmark)), TRAIN])
         return ((name, "") for name in spellings if name.startswith(condition.strip()))
-    name, tree = done.partition(",")[0].strip(), matrix.parts.benchmark_schema()
+    name, tree = done.partition(",")[0].strip(), matrix.parts.benchmark_schema
     leaves = [dict(flatten(benchmark)) for benchmark in candidates if name in names(benchmark)]
     if match := _CONDITION.fullmatch(condition):
         typed = match["value"].rpartition(",")[2].lstrip()
@@ -188,7 +188,7 @@ def _fields(ctx: typer.Context) -> list[str]:
     matrix = _matrix(ctx)
     if matrix is None:
         return schema(Run).names()
-    tree = matrix.parts.schema()
+    tree = matrix.parts.schema
     axes = [name for run in matrix.runs for name in run.axes]
     return list(dict.fromkeys([*axes, *(tree.short(path) for run in matrix.runs for path in run.leaves)]))
 
@@ -197,7 +197,7 @@ def _values(ctx: typer.Context, field: str) -> list[str]:
     matrix = _matrix(ctx)
     if matrix is None:
         return []
-    path = matrix.parts.schema().resolve(field)
+    path = matrix.parts.schema.resolve(field)
     values = dict.fromkeys(run.leaves[path] for run in matrix.runs if path in run.leaves)
     return [_format_value(value) for value in values if not isinstance(value, tuple)]
 

@@ -10,6 +10,6 @@ FAMILY_SECTIONS = ("data", "network", "adversary")
 
 def family_axes(matrix: Matrix) -> list[str]:
     """Return the axes whose values tell a run's family."""
-    tree = matrix.parts.schema()
+    tree = matrix.parts.schema
     names = dict.fromkeys(key for run in matrix.runs for key in run.axes)
     return ["objective", *(key for key in names if key != "objective" and tree.resolve(key)[0] in FAMILY_SECTIONS)]

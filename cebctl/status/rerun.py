@@ -41,7 +41,7 @@ def parse_selections(texts: Sequence[str], matrix: Matrix) -> Rerun | None:
     """Return the parsed selections; None without any. Raises InputError for one that selects nothing of the matrix."""
     if not texts:
         return None
-    tree = matrix.parts.benchmark_schema()
+    tree = matrix.parts.benchmark_schema
     selected = [b for text in texts if text.strip() != TRAIN for b in benchmarks(text, matrix.benchmarks, tree)]
     return Rerun(any(text.strip() == TRAIN for text in texts), frozenset(selected))
 

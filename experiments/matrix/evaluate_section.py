@@ -173,7 +173,7 @@ class _EntryReader:
 
     def __init__(self, parts: OwnParts, runs: Schema, faults: list[Fault]) -> None:
         self._parts, self._runs, self._faults = parts, runs, faults
-        self._tree = parts.benchmark_schema()
+        self._tree = parts.benchmark_schema
 
     def entry(self, item: Node) -> BenchmarkEntry | None:
         """Return one entry: a name, `name: {parameters}` with lists as axes, or `{from: PART, parameters}`."""

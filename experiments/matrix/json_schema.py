@@ -47,7 +47,7 @@ _RANGE: Json = {
 def json_schema(parts: OwnParts | None = None) -> Json:
     """Return the schema of a matrix file (draft 2020-12), with these parts of one's own and no others."""
     parts = parts or OwnParts()
-    run = parts.schema()
+    run = parts.schema
     fields = {name: _field(run, path) for name, path in sorted(run.unique_names().items())}
     axes = {name: _axis(value) for name, value in fields.items()}
     return {

@@ -75,7 +75,7 @@ class _Reader:
         sections = self.sections(root)
         title = self._title(sections.get("title"))
         self.parts = self.read_parts(sections)
-        self.tree = self.parts.schema()
+        self.tree = self.parts.schema
         base = self._fields(sections.get("base"))
         variants = self._variants(sections.get("variants"))
         seeds = self._seeds(sections.get("seeds"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -40,6 +41,7 @@ class OwnParts:
         """Return the parts that the section at a path may choose."""
         return [part for (place, _), part in self._parts.items() if place == path]
 
+    @cached_property
     def schema(self) -> Schema:
         """Return the schema of a run with the fields of these parts."""
         kinds: dict[Path, list[type[Struct]]] = {}
@@ -48,6 +50,7 @@ class OwnParts:
                 kinds.setdefault(path, []).append(part.fields)
         return Schema(Run, kinds) if kinds else schema(Run)
 
+    @cached_property
     def benchmark_schema(self) -> Schema:
         """Return the schema of a benchmark with the fields of these parts."""
         kinds = [part.fields for part in self.of(BENCHMARK)]

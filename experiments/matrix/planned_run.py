@@ -69,7 +69,7 @@ class Matrix:
         """Return the matrix with the selected runs alone. Raises InputError if the selection matches none."""
         if not text:
             return self
-        tree = self.parts.schema()
+        tree = self.parts.schema
         selected = selection.parse(text, tree)
         runs = tuple(run for run in self.runs if selected.matches(run.leaves))
         if not runs:

@@ -33,7 +33,7 @@ def resolve_group(matrix: Matrix, text: str) -> list[PlannedRun]:
             known_names = dict.fromkeys([*map(group_name, matrix.runs), *(run.name for run in matrix.runs)])
             problem = f"no run of {matrix.path} has such a name or id"
             raise InputError(f"--compare {text!r}", problem, run_names.suggestion(text, known_names))
-        where = selection.parse(text, matrix.parts.schema())
+        where = selection.parse(text, matrix.parts.schema)
         runs = [run for run in matrix.runs if where.matches(run.leaves)]
     if len({group_name(run) for run in runs}) != 1:
         candidates = dict.fromkeys(group_name(run) for run in runs or matrix.runs)

@@ -242,7 +242,7 @@ def test_benchmarks_and_losses_of_ones_own(expand: Load) -> None:
     assert (
         msgspec.json.decode(msgspec.json.encode(matrix.benchmarks), type=tuple[AnyBenchmark, ...]) == matrix.benchmarks
     )
-    selected = selection.benchmarks("noise, std > 1", matrix.benchmarks, matrix.parts.benchmark_schema())
+    selected = selection.benchmarks("noise, std > 1", matrix.benchmarks, matrix.parts.benchmark_schema)
     assert selected == [matrix.benchmarks[1]]
 
 
