@@ -57,10 +57,10 @@ def try_own_parts(matrix: Matrix) -> None:
     missing = {file: trial for file, trial in files.items() if not _is_done(file, trial)}
     if not missing:
         return
-    asked = list(missing.values())
+    untried = list(missing.values())
     with tempfile.TemporaryDirectory(prefix="cebctl-") as folder:
         own_parts.write_sources(own_parts.snapshot_sources(matrix.parts), Path(folder))
-        answers = _run(asked, Path(folder))
+        answers = _run(untried, Path(folder))
     for file, answer in zip(missing, answers, strict=False):
         if not answer.fault:
             flop_counts.write_cached(file, answer.count or True)
@@ -72,9 +72,9 @@ def _is_done(file: Path, trial: Trial) -> bool:
     return read_json(file, NetworkCount) is not None if trial.role == "network" else file.exists()
 
 
-def _run(asked: list[Trial], folder: Path) -> list[Answer]:
+def _run(untried: list[Trial], folder: Path) -> list[Answer]:
     """Return the answers of a process that makes these trials; fewer if a part ended it, whose answer is the last."""
-    write_atomic(folder / REQUEST, msgspec.json.encode(Request(asked, SECONDS)))
+    write_atomic(folder / REQUEST, msgspec.json.encode(Request(untried, SECONDS)))
     errors = folder / "errors"
     with errors.open("wb") as output:
         process = subprocess.Popen(
@@ -95,8 +95,8 @@ def _run(asked: list[Trial], folder: Path) -> list[Answer]:
         reason = engine_process.last_line(errors.read_bytes()) or f"ended with {process.returncode}"
         raise CebctlError(f"trying parts of one's own: {reason}")
     answers = [msgspec.json.decode(line, type=Answer) for line in (folder / ANSWERS).read_bytes().splitlines()]
-    if len(answers) < len(asked):
-        part = asked[len(answers)].part
+    if len(answers) < len(untried):
+        part = untried[len(answers)].part
         ended = f"ended its process with {process.returncode} when it was tried" if in_time else "was not done in time"
         answers.append(Answer(fault=f"{part.origin}: {ended}"))
     return answers
