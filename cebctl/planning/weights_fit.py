@@ -7,13 +7,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
+from msgspec import structs
 
 from cebctl.planning.flop_counts import cache_file, library_version, write_cached
 from cebctl.submission.pretrained_weights import weights_file
 from experiments import datasets, numerics
 from experiments.matrix.planned_run import PlannedRun
 from experiments.own_parts.read import OwnPart
-from experiments.spec import Part, Run
+from experiments.own_parts.within import parts_within
+from experiments.spec import Run, Xent
 from jobs import own_parts
 from jobs.engine_process import call_engine
 from jobs.paths import Home
@@ -35,12 +37,13 @@ def missing_weights(runs: Sequence[PlannedRun], home: Home) -> list[str]:
 def check_fits(runs: Iterable[Run], home: Home, parts: Iterable[OwnPart] | None = None) -> None:
     """Raise InputError if weights that are here do not fit the network of their run.
 
-    A network of one's own is only checked with its sources, the `parts`: to build it is to run its code.
+    A network or a marginal of one's own is only checked with its sources, the `parts`: to build one runs its code.
     """
     pairs = {}
     for run in runs:
         file = weights_file(run, home) if run.weights else None
-        if file is not None and (parts is not None or not isinstance(run.network, Part)):
+        built = (run.network, getattr(run.objective, "marginal", None))
+        if file is not None and (parts is not None or not any(any(parts_within(value)) for value in built)):
             pairs[cache_file(_key(run, file))] = (run, str(file))
     pairs = {checked: pair for checked, pair in pairs.items() if not checked.exists()}
     if not pairs:
@@ -54,9 +57,9 @@ def check_fits(runs: Iterable[Run], home: Home, parts: Iterable[OwnPart] | None 
 
 def _key(run: Run, file: Path) -> object:
     """Return everything that the fit of a run's weights depends on."""
-    marginal, stat = getattr(run.objective, "marginal", None), file.stat()
+    objective = run.objective if isinstance(run.objective, Xent) else structs.replace(run.objective, rho=0.0)
     network = [run.network, numerics.count_versions(run.network), library_version(run.network)]
-    heads = [type(run.objective).__name__, marginal, run.precision, bool(run.epochs)]
-    info = datasets.info(run.data.name)
+    heads = [objective, run.precision, bool(run.epochs)]
+    info, stat = datasets.info(run.data.name), file.stat()
     images = [info.channels, info.size, info.classes, info.class_names]
     return ["fits", run.weights, stat.st_size, stat.st_mtime_ns, network, heads, images]
