@@ -18,18 +18,18 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy import URL, Connection
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, IntegrityError
 
 from experiments import user_paths
-from experiments.errors import InputError, UnreachableError
+from experiments.errors import CebctlError, InputError, UnreachableError
 from jobs.paths import Home
-from store.backends.backend import Backend, DamagedError, OlderError, RenewedError, UnusableError
+from store.backends.backend import REBUILT, Backend, DamagedError, OlderError, RenewedError, UnusableError
 from store.backends.postgresql import Postgresql
 from store.backends.sqlite import Sqlite, is_at_rest
-from store.tables import SCHEMA, journals
+from store.tables import SCHEMA, VERSION_TABLE, journals, metadata
 
-_SENSELESS = (json.JSONDecodeError, msgspec.DecodeError, UnicodeDecodeError)
-"""The exceptions for invalid JSON and text in the store."""
+_SENSELESS = (json.JSONDecodeError, msgspec.DecodeError, UnicodeDecodeError, IntegrityError)
+"""The exceptions for invalid JSON and text in the store, and for rows that contradict those that are read into it."""
 _CURE = "`cebctl status` sets it aside and reads the journals again"
 _SQLITE = "sqlite:///"
 _ALLOWED = "allowed: sqlite:////FOLDER/FILE.sqlite or postgresql://USER@HOST/DATABASE"
@@ -45,6 +45,8 @@ class Store:
         self.warnings: list[str] = []
         """Messages for the user, one line each: that a store was set aside."""
         self._exclusive = False
+        self._is_new = False
+        """Whether this process has made it, perhaps in the place of another."""
 
     @property
     def where(self) -> str:
@@ -85,15 +87,31 @@ class Store:
         """Set aside a store that turns out to be damaged, and raise RenewedError: it has to be filled again."""
         try:
             yield
-        except (UnusableError, *_SENSELESS) as caught:
-            error = caught if isinstance(caught, UnusableError) else DamagedError(self.where, f"holds {caught}")
-            # `verify` reads two stores at a time: an error of the other one is not this one's.
-            if error.where != self.where or self.backend.in_memory:
+        except Exception as caught:
+            error = self._unusable(caught)
+            if error is None:
                 raise
             if self.backend.read_only:
-                raise type(error)(self.where, f"{error.problem}; {_CURE}") from error
+                raise type(error)(self.where, f"{error.problem}; {_CURE}") from caught
             self.replace(error)
-            raise RenewedError(self.where, f"{error.summary}; set aside: try again to rebuild it") from error
+            raise RenewedError(self.warnings.pop()) from caught
+
+    def _unusable(self, caught: Exception) -> UnusableError | None:
+        """Return the error of a store that has to be set aside; None for an error that is not the store's.
+
+        What a fault of cebctl would raise is the store's only if that is damaged, or was not made by this process.
+        """
+        if self.backend.in_memory:
+            return None
+        if isinstance(caught, UnusableError):
+            # `verify` reads two stores at a time: an error of the other one is not this one's.
+            return caught if caught.where == self.where else None
+        if isinstance(caught, CebctlError):
+            return None
+        if isinstance(caught, _SENSELESS) and not self._is_new:
+            return DamagedError(self.where, f"holds {caught}")
+        damage = self.backend.find_damage()
+        return DamagedError(self.where, damage) if damage else None
 
     def replace(self, reason: UnusableError) -> None:
         """Set the store aside, unless another process has just done so, and create an empty one in its place.
@@ -104,7 +122,8 @@ class Store:
             if self.backend.is_current():
                 self._refuse_another_home()
                 aside = self.backend.replace(reason.label)
-                action = f"set aside as {aside} and rebuilt from the journals"
+                self._is_new = True
+                action = f"set aside as {aside}{REBUILT}"
             else:
                 action = "another cebctl has set it aside"
             self.backend.close()
@@ -126,6 +145,7 @@ class Store:
                     if self.backend.schema() is None:  # another process may have been faster
                         _refuse_foreign(self.backend)
                         self.backend.create()
+                        self._is_new = True
                 return self.prepare(last)
             _refuse_other_schemas(self.backend, schema)
         except UnusableError as error:
@@ -139,7 +159,7 @@ class Store:
         try:
             with self.backend.reading() as connection:
                 paths = connection.scalars(sa.select(journals.c.path)).all()
-        except (UnreachableError, SQLAlchemyError):  # too damaged to compare
+        except Exception:  # too damaged to compare
             return
         if paths and not any((self.home.folder / path).exists() for path in paths):
             raise another_home_error(self, self.home)
@@ -256,9 +276,11 @@ def _refuse_other_schemas(backend: Backend, schema: int) -> None:
 
 
 def _refuse_foreign(backend: Backend) -> None:
-    """Raise InputError for another program's database."""
+    """Raise InputError for another program's database, and DamagedError for a store without the table of its number."""
     with backend.reading() as connection:
         tables = sorted(backend.foreign_tables(connection))
+    if len(tables) > 1 and metadata.tables.keys() >= set(tables):
+        raise DamagedError(backend.where, f"lacks its table {VERSION_TABLE}")
     if tables:
         if not backend.read_only:
             backend.remove_locks()

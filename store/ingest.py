@@ -22,7 +22,7 @@ from jobs.journal import files
 from jobs.journal import records as journal
 from jobs.paths import Home
 from store import journal_scan, projection, tables
-from store.backends.backend import Backend, RenewedError
+from store.backends.backend import Backend, DamagedError, RenewedError
 from store.connect import Store, another_home_error
 from store.journal_scan import JournalFile
 
@@ -58,7 +58,8 @@ def ingest(store: Store, home: Home) -> Ingested:
     began = time.monotonic()
     try:
         ingested = _ingest(store, home)
-    except RenewedError:  # an empty store has taken its place: see `Store.warnings`
+    except RenewedError as error:  # an empty store has taken its place
+        store.warnings.append(error.warning)
         ingested = _ingest(store, home)
     _log.debug("%s: %d new records (%.2f s)", store.where, ingested.records, time.monotonic() - began)
     return ingested
@@ -165,17 +166,19 @@ def _write_submission(
     rows = projection.fold_submission(source.submission, connection.scalar(named) is None, records)
     if rows.submission:
         backend.upsert(connection, tables.submissions, [rows.submission])
-    backend.upsert(connection, tables.runs, _newest_runs(connection, source, rows))
+    backend.upsert(connection, tables.runs, _newest_runs(backend, connection, source, rows))
     backend.upsert(connection, tables.claims, rows.claims)
     backend.upsert(connection, tables.workers, rows.workers)
     backend.upsert(connection, tables.releases, rows.releases)
     return rows.misplaced
 
 
-def _newest_runs(connection: Connection, source: JournalFile, rows: projection.SubmissionRows) -> list[projection.Row]:
+def _newest_runs(
+    backend: Backend, connection: Connection, source: JournalFile, rows: projection.SubmissionRows
+) -> list[projection.Row]:
     """Return the runs to write: the new ones, and those that no newer submission has named.
 
-    Raises InputError if a run was claimed with two specs.
+    Raises InputError if a run was claimed with two specs, and DamagedError if the store holds another than was claimed.
     """
     runs = tables.runs
     ids = sorted(rows.runs)
@@ -184,6 +187,8 @@ def _newest_runs(connection: Connection, source: JournalFile, rows: projection.S
         query = sa.select(runs.c.run_id, runs.c.submission, runs.c.spec)
         stored |= {row.run_id: row for row in connection.execute(query.where(runs.c.run_id.in_(ids[at : at + 500])))}
     for run_id in rows.conflicts + [i for i, row in stored.items() if row.spec != rows.runs[i]["spec"]]:
+        if run_id in stored and projection.is_another_run(run_id, stored[run_id].spec):
+            raise DamagedError(backend.where, f"holds another spec of run {run_id} than was claimed")
         other = stored[run_id].submission if run_id in stored else source.submission
         raise InputError(
             source.path,

@@ -218,8 +218,13 @@ def _submission(name: str, record: Submitted) -> Row:
 
 def is_misnamed(claim: Claim) -> bool:
     """Whether the spec of a claim is invalid, or has another identity than the claim says."""
+    return is_another_run(claim.run_id, claim.spec)
+
+
+def is_another_run(name: str, spec: object) -> bool:
+    """Whether a spec is not that of the run with this id."""
     try:
-        return is_run_id(claim.run_id) and run_id(msgspec.convert(claim.spec, Run)) != claim.run_id
+        return is_run_id(name) and run_id(msgspec.convert(spec, Run)) != name
     except msgspec.ValidationError:
         return True
 

@@ -49,7 +49,8 @@ def _groups(sources: Iterable[JournalFile]) -> Iterator[list[JournalFile]]:
 def _compare(store: Store, sources: list[JournalFile]) -> list[str]:
     with open_memory() as fresh:
         read_all(fresh, sources)
-        with store.reading() as stored, fresh.reading() as rebuilt:
+        # The store is the inner one: what it meets is its own error, not that of the one in memory.
+        with fresh.reading() as rebuilt, store.reading() as stored:
             offsets = [[journal_scan.read_position(side, s).offset for s in sources] for side in (stored, rebuilt)]
             same = [source for source, before, now in zip(sources, *offsets, strict=True) if before == now]
             if sources and sources[0].submission:

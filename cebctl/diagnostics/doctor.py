@@ -13,7 +13,7 @@ from experiments.matrix.planned_run import Matrix
 from jobs import spec_file
 from jobs.paths import Home, data_folder
 from store import queries
-from store.backends.backend import OlderError, UnusableError
+from store.backends.backend import OlderError, RenewedError, UnusableError
 from store.connect import Store, open_existing, open_memory, open_store, recreate_store
 from store.damaged_lines import bad_lines
 from store.ingest import Ingested, ingest
@@ -61,6 +61,9 @@ def examine(home: Home, matrix: Matrix | None = None) -> list[Finding]:
             ]
             specs = [row.spec.get("data") for row in queries.runs(store)]
             used = {str(data["name"]) for data in specs if isinstance(data, dict) and data.get("name")}
+        except RenewedError as error:
+            findings.append(Finding("store", "wrong", str(error), "`cebctl doctor` again"))
+            used = set()
         except CebctlError as error:
             findings.append(Finding("store", "wrong", str(error), RETRY))
             used = set()

@@ -10,6 +10,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +52,29 @@ class OlderError(UnusableError):
     summary = "was made by an earlier cebctl"
 
 
+REBUILT = " and rebuilt from the journals"
+"""The end of the warning about a store that was set aside."""
+
+
 class RenewedError(UnreachableError):
     """The store has just been set aside, and an empty one is in its place: the journals have to be read again."""
+
+    def __init__(self, warning: str) -> None:
+        CebctlError.__init__(self, f"{warning.removesuffix(REBUILT)}: try again to rebuild it")
+        self.warning = warning
+        """The message for the user once they were read."""
 
 
 def to_json(value: object) -> str:
     """Return the text of a JSON column: keys are sorted, so that equal values are equal texts."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+@lru_cache  # to build one takes longer than to execute it
+def _upsert(insert: Callable[[Table], Any], table: Table, names: tuple[str, ...]) -> Any:
+    statement = insert(table)
+    values = {name: statement.excluded[name] for name in names if not table.c[name].primary_key}
+    return statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=values)
 
 
 class Backend(ABC):
@@ -126,10 +143,7 @@ class Backend(ABC):
     def upsert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows; replace rows of the same key."""
         if rows:
-            insert = self.insert(table)
-            values = {name: insert.excluded[name] for name in rows[0] if not table.c[name].primary_key}
-            keys = list(table.primary_key.columns)
-            connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=values), self.clean(rows))
+            connection.execute(_upsert(self.insert, table, tuple(rows[0])), self.clean(rows))
 
     def clean(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
         """Return the rows without values that the database can't hold."""
@@ -142,6 +156,10 @@ class Backend(ABC):
     @abstractmethod
     def user_error(self, error: Exception) -> CebctlError | None:
         """Return the error to show for a driver's error; None for a bug of cebctl, which is raised as it is."""
+
+    def find_damage(self) -> str | None:
+        """Return what is wrong with the database; None if nothing is, or if only its server could tell."""
+        return None
 
     @contextmanager
     def translate_errors(self) -> Iterator[None]:

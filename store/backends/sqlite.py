@@ -44,6 +44,7 @@ JournalMode = Literal["WAL", "DELETE"]
 
 _CACHE_KIB = 32768
 _FIRST_READ = "SELECT 1 FROM sqlite_schema LIMIT 1"
+_DEFINITIONS = "SELECT type, name, sql FROM sqlite_schema"
 _METRICS = (
     f"INSERT INTO metrics ({', '.join(metrics.c.keys())}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE "
     "SET epoch = excluded.epoch, value = excluded.value"
@@ -205,7 +206,7 @@ class Sqlite(Backend):
         assert self.path is not None
         self.close()
         # Write the log into the file, so that one file is renamed, unless the store is in use or damaged.
-        with suppress(sqlite3.Error), closing(self._connect()) as driver:
+        with suppress(sqlite3.Error, MemoryError), closing(self._connect()) as driver:
             driver.execute("PRAGMA busy_timeout=0")
             driver.execute("PRAGMA journal_mode=DELETE")
         number = 1
@@ -228,6 +229,24 @@ class Sqlite(Backend):
             _driver(connection).executemany(_METRICS, rows)
 
     # --- errors ---
+
+    def find_damage(self) -> str | None:
+        if self.path is None:
+            return None
+        sound = Sqlite(None)
+        sound.create()
+        try:
+            with closing(self._connect()) as driver, sound.reading() as connection:
+                missing = set(_driver(connection).execute(_DEFINITIONS)) - set(driver.execute(_DEFINITIONS))
+                [finding] = driver.execute("PRAGMA integrity_check(1)").fetchone()
+                orphan = driver.execute("PRAGMA foreign_key_check").fetchone()
+        except sqlite3.Error as error:
+            return str(error) if isinstance(self.user_error(error), DamagedError) else None
+        if missing:
+            return f"its definition of {min(name for _, name, _ in missing)} is damaged"
+        if finding != "ok":
+            return str(finding).partition("\n")[0]
+        return f"a row of {orphan[0]} has lost its row of {orphan[2]}" if orphan else None
 
     def user_error(self, error: Exception) -> CebctlError | None:
         name = getattr(error, "sqlite_errorname", "")

@@ -284,7 +284,9 @@ def test_damage_met_by_a_question_is_one_line(campaign: Home, sqlite_file: Path)
     with open_store(url_of(sqlite_file)) as store:
         ingest(store, campaign)
         drop_a_table(sqlite_file)
-        with pytest.raises(UnreachableError, match=r"was damaged; set aside: try again to rebuild it$"):
+        with pytest.raises(
+            UnreachableError, match=r"was damaged; set aside as store.sqlite.damaged-1: try again to rebuild it$"
+        ):
             queries.open_claims(store)
         ingest(store, campaign)
         assert len(queries.open_claims(store)) == 4
