@@ -306,12 +306,19 @@ def _parse(url: str) -> URL:
         return URL.create("sqlite", database=_database(url.removeprefix(_SQLITE)))
     try:
         address = sa.make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # ValueError: a port that is no number
         raise InputError("CEBCTL_STORE", "is no address of a database", _ALLOWED) from None
     if address.get_backend_name() == "postgres":
         address = address.set(drivername="postgresql")
     if address.get_backend_name() not in ("sqlite", "postgresql"):
         raise InputError("CEBCTL_STORE", f"{address.get_backend_name()!r} is not supported", _ALLOWED)
+    if address.get_backend_name() == "sqlite" and address.host:
+        raise InputError("CEBCTL_STORE", "names a host for a SQLite file: a slash is missing", _ALLOWED)
+    if address.get_backend_name() == "postgresql" and "@" in f"{address.host}{address.database}":
+        # A part of the password would be taken for the host's name, and printed.
+        raise InputError(
+            "CEBCTL_STORE", "holds one `@` too many: in a name or a password it is written `%40`", _ALLOWED
+        )
     return address
 
 

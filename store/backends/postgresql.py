@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import URL, Connection
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import ArgumentError
 
 from experiments.errors import CebctlError, InputError, UnreachableError
 from store.backends.backend import PATIENCE_SECONDS, Backend, DamagedError, UnusableError, to_json
@@ -34,8 +35,9 @@ class Postgresql(Backend):
     insert = staticmethod(insert)
 
     def __init__(self, url: URL, read_only: bool = False) -> None:
-        self.where = url.render_as_string(hide_password=True)
+        self.where = _public(url)
         self.read_only = read_only
+        self._secrets = _secrets(url)
         self._opened: int | None = None
         """The oid of the version table, which tells this store from one that takes its place."""
         try:
@@ -49,6 +51,31 @@ class Postgresql(Backend):
             raise InputError(
                 "CEBCTL_STORE", f"{self.where} needs the package psycopg", "install `psycopg[binary]`"
             ) from error
+        except (ArgumentError, ValueError, TypeError) as error:
+            raise self._wrong_address(error) from error
+        sa.event.listen(self.engine, "do_connect", self._connect)
+
+    def _connect(self, dialect: Any, record: object, arguments: Sequence[Any], parameters: Mapping[str, Any]) -> Any:
+        """Connect; what the server did not refuse, but the driver, is wrong in the address."""
+        from psycopg import OperationalError
+
+        try:
+            return dialect.connect(*arguments, **parameters)
+        except OperationalError:
+            raise
+        except Exception as error:
+            raise self._wrong_address(error) from error
+
+    def _wrong_address(self, error: Exception) -> InputError:
+        return InputError("CEBCTL_STORE", f"{self.where}: {self._line(error)}")
+
+    def _line(self, error: Exception) -> str:
+        """Return the first line of an error's message, without the secrets of the address."""
+        lines = str(error).strip().splitlines()
+        line = lines[0] if lines else type(error).__name__
+        for secret in self._secrets:
+            line = line.replace(secret, "***")
+        return line
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -151,8 +178,7 @@ class Postgresql(Backend):
         from psycopg import OperationalError
         from psycopg.errors import DataCorrupted, IndexCorrupted, InsufficientPrivilege, UndefinedColumn, UndefinedTable
 
-        lines = str(error).strip().splitlines()
-        line = lines[0] if lines else type(error).__name__
+        line = self._line(error)
         # A table, view or column is missing, or its file is damaged.
         if isinstance(error, UndefinedTable | UndefinedColumn | DataCorrupted | IndexCorrupted):
             return DamagedError(self.where, line)
@@ -186,6 +212,23 @@ _NEXT = sa.text(r"""
     FROM pg_class WHERE relname ~ ('^cebctl_' || :name || '_\d+_')
     AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass(:beside))""")
 """The number after the highest one of the stores set aside under a name."""
+
+
+_PUBLIC = ("host", "port", "dbname", "user", "service", "sslmode")
+"""The parameters of an address that no secret is in."""
+
+
+def _public(url: URL) -> str:
+    """Return an address for messages, in one line: without its password, and without parameters that may hold one."""
+    query = {name: value for name, value in url.query.items() if name in _PUBLIC}
+    return "".join(filter(str.isprintable, url.set(query=query).render_as_string(hide_password=True)))
+
+
+def _secrets(url: URL) -> list[str]:
+    """Return what messages must not repeat, the longest first."""
+    hidden = [value for name, value in url.query.items() if name not in _PUBLIC]
+    texts = {text for value in hidden for text in ([value] if isinstance(value, str) else value)}
+    return sorted(filter(None, {*texts, str(url.password or "")}), key=len, reverse=True)
 
 
 def _wait_for(connection: Connection, function: str, key: int) -> None:
