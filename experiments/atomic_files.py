@@ -15,6 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from experiments import user_paths
+from experiments.regular_files import read_regular
 
 T = TypeVar("T")
 
@@ -118,6 +119,6 @@ def write_atomic(path: Path, data: bytes, *, sweeps: bool = True) -> None:
 def read_json(path: Path, kind: type[T]) -> T | None:
     """Return the value of a JSON file; None if it is missing, damaged or of another type."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return msgspec.json.decode(read_regular(path), type=kind)
     except (OSError, msgspec.DecodeError):
         return None

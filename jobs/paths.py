@@ -19,6 +19,7 @@ from experiments import user_paths
 from experiments.atomic_files import sweep
 from experiments.errors import InputError
 from experiments.own_dataset import data_folder as data_folder
+from experiments.regular_files import read_regular
 from experiments.resources import STAGES as STAGES
 from experiments.resources import Stage as Stage
 
@@ -195,7 +196,7 @@ class Home:
         An id moves and is copied with the home: its records are those of the same runs wherever they lie.
         """
         try:
-            return tuple(self.ids.read_text("utf-8", "replace").split())
+            return tuple(read_regular(self.ids).decode("utf-8", "replace").split())
         except OSError:
             return ()
 

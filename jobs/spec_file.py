@@ -6,6 +6,7 @@ import msgspec
 
 from experiments.errors import InputError
 from experiments.identity import run_id
+from experiments.regular_files import read_regular
 from experiments.spec import Run
 from jobs.paths import RunPaths
 
@@ -13,7 +14,7 @@ from jobs.paths import RunPaths
 def read(paths: RunPaths) -> Run:
     """Read the spec of a run. Raises InputError if it is missing, is damaged or is another run's."""
     try:
-        run = msgspec.json.decode(paths.spec.read_bytes(), type=Run)
+        run = msgspec.json.decode(read_regular(paths.spec), type=Run)
     except OSError as error:
         raise InputError(paths.spec, f"can't be read: {error.strerror}") from None
     except msgspec.DecodeError as error:

@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from jobs.journal import records
+from experiments.regular_files import open_regular
+from jobs.journal import files, records
 from jobs.journal.records import JobRecord
 from jobs.paths import Home
 from store import journal_scan, projection
 from store.journal_scan import JournalFile
-
-LONGEST = 64 << 20
-"""Bytes of a line that are decoded."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +32,15 @@ def bad_lines(home: Home, name: str, at_most: int) -> list[BadLine]:
 def _bad_lines(source: JournalFile) -> Iterator[BadLine]:
     owner = source.owner()
     complaint = ""
-    with source.path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                return  # its writer is still at it, or was killed
-            if not line.strip(b"\n"):
+    with open_regular(source.path) as file:
+        for number, line in enumerate(files.iter_lines(file), 1):
+            if not line:
+                continue
+            if len(line) > files.LONGEST_LINE:
+                yield BadLine(number, f"makes no sense: it is longer than {files.LONGEST_LINE >> 20} MiB")
                 continue
             try:
-                record = records.decode(line[:LONGEST])
+                record = records.decode(line)
             except records.DECODE_ERRORS as error:
                 yield BadLine(number, f"makes no sense: {str(error).partition(chr(10))[0]}")
                 continue

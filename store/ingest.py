@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from experiments.errors import InputError, UnreachableError
+from experiments.regular_files import open_regular
 from jobs.journal import files
 from jobs.journal import records as journal
 from jobs.paths import Home
@@ -107,7 +108,7 @@ def _read_piece(
     """
     position = journal_scan.read_position(connection, source)
     try:
-        with source.path.open("rb") as file:
+        with open_regular(source.path) as file:
             if journal_scan.fingerprint(file, position.offset) != position.fingerprint:
                 return None
             now = os.fstat(file.fileno())
@@ -127,7 +128,7 @@ def _read_piece(
         "path": source.name,
         "byte_offset": chunk.offset,
         "fingerprint": fingerprint,
-        "mtime_ns": now.st_mtime_ns,
+        "mtime_ns": journal_scan.mtime_ns(now),
         "damaged": position.damaged + damaged,
         "foreign": owner.foreign,
     }
@@ -222,7 +223,7 @@ def _is_intact(connection: Connection, source: JournalFile) -> bool:
     """Whether the journal still begins with the bytes that the store has read."""
     position = journal_scan.read_position(connection, source)
     try:
-        with source.path.open("rb") as file:
+        with open_regular(source.path) as file:
             return journal_scan.fingerprint(file, position.offset) == position.fingerprint
     except FileNotFoundError:
         return position.offset == 0

@@ -8,6 +8,7 @@ journal that was cut and has grown past the offset again, because its records ca
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from experiments.errors import UnreachableError
+from experiments.regular_files import open_regular
 from jobs.journal.ownership import Owner
 from jobs.paths import Home, attempt_of
 from store.tables import journals
@@ -75,9 +77,9 @@ def scan(connection: Connection, home: Home) -> ScanResult:
         try:
             now = source.path.stat()
             present.add(source.name)
-            if now.st_size == position.offset and now.st_mtime_ns == position.mtime_ns:
+            if now.st_size == position.offset and mtime_ns(now) == position.mtime_ns:
                 continue
-            with source.path.open("rb") as file:
+            with open_regular(source.path) as file:
                 intact = fingerprint(file, position.offset) == position.fingerprint
         except FileNotFoundError:
             continue
@@ -136,6 +138,11 @@ def fingerprint(file: BinaryIO, offset: int) -> str:
     file.seek(offset - length)
     digest.update(file.read(length))
     return digest.hexdigest()
+
+
+def mtime_ns(now: os.stat_result) -> int:
+    """Return the time of a file's last change in whole nanoseconds, within the range of the database."""
+    return max(min(now.st_mtime_ns, 2**63 - 1), -(2**63))
 
 
 def unreadable(source: JournalFile, error: OSError) -> UnreachableError:

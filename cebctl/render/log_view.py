@@ -12,6 +12,7 @@ from cebctl.standard_streams import output_error
 from cebctl.status.log_sources import LogSources
 from cebctl.text_output import write
 from experiments.benchmarks import describe
+from experiments.regular_files import open_regular
 from jobs.journal.files import read
 from jobs.journal.ownership import Owner
 from jobs.journal.records import AnyRecord, Heartbeat, Metrics, Result
@@ -79,7 +80,7 @@ class _LogPrinter:
     def _print_output(self, path: Path, label: str, to_the_end: bool) -> None:
         """Print complete lines only, because a job may be writing the last one; `to_the_end`, that one too."""
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 file.seek(self._offsets.get(path, 0))
                 content = file.read()
         except FileNotFoundError:

@@ -11,6 +11,7 @@ from typing import Any
 from cebctl.status.states import RunStatus
 from experiments import lineage
 from experiments.identity import run_id
+from experiments.regular_files import open_regular
 from jobs import provenance
 from jobs.paths import Home
 from store import queries
@@ -56,7 +57,7 @@ def _run_details(run: RunStatus, jobs: Sequence[AttemptRow], store: Store, home:
 
 def _tail(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(0, 2)
             size = file.tell()
             file.seek(max(0, size - TAIL_BYTES))

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from experiments.regular_files import check_regular, open_regular
 from jobs import file_ownership
 from jobs.journal.records import DECODE_ERRORS, AnyRecord, Heartbeat, Metrics, Partial, decode, encode
 
 SYNC_SECONDS = 5.0
 """A line may wait this long for its fsync, unless it is a state or a result."""
+
+LONGEST_LINE = 64 << 20
+"""Bytes of a line that are read; a longer one is no record."""
+
+_PIECE_BYTES = 1 << 20
 
 _MAY_WAIT = (Heartbeat, Metrics, Partial)
 """Frequent records whose loss costs little: each fsync would stall training on a slow file system."""
@@ -27,6 +35,8 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            check_regular(path, path.stat().st_mode)
         self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o664)
         size = os.fstat(self._fd).st_size
         self._torn = bool(size) and os.pread(self._fd, 1, size - 1) != b"\n"
@@ -73,7 +83,7 @@ class Chunk:
 
 def read(path: Path, offset: int = 0, limit: int = 64 << 20) -> Chunk:
     """Read whole lines from a byte offset, at most about `limit` bytes; an unfinished last line is not consumed."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return read_open(file, offset, limit)
 
 
@@ -84,18 +94,35 @@ def read_open(file: BinaryIO, offset: int, limit: int) -> Chunk:
     data = file.read(limit)
     end = data.rfind(b"\n") + 1
     if not end and len(data) == limit:  # one line longer than the limit
-        data += file.readline()
-        end = len(data) if data.endswith(b"\n") else 0
+        file.seek(offset)
+        line = next(iter_lines(file), None)
+        data, end = (b"", 0) if line is None else (line, file.tell() - offset)
     records: list[AnyRecord] = []
     damaged = 0
     for line in data[:end].split(b"\n"):
         if not line:
+            continue
+        if len(line) > LONGEST_LINE:
+            damaged += 1
             continue
         try:
             records.append(decode(line))
         except DECODE_ERRORS:
             damaged += 1
     return Chunk(records, offset + end, damaged)
+
+
+def iter_lines(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the whole lines of an open file without their newlines; of one that is too long, only the beginning."""
+    pieces: list[bytes] = []
+    size = 0
+    while piece := file.readline(_PIECE_BYTES):
+        if size <= LONGEST_LINE:
+            pieces.append(piece)
+            size += len(piece)
+        if piece.endswith(b"\n"):
+            yield b"".join(pieces).removesuffix(b"\n")
+            pieces, size = [], 0
 
 
 def fsync_folder(folder: Path) -> None:
