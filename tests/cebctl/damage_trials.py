@@ -315,7 +315,7 @@ class Bench:
             return "named by doctor", ""
         if answer.code != 0:
             return "fault", str(answer)
-        if answer.out == right.out:
+        if command == "doctor" or answer.out == right.out:
             return "healed" if was_replaced and command != "rebuild" else "unharmed", ""
         return "unnoticed", ""
 
