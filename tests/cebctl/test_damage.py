@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import re
 import sqlite3
 import subprocess
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from experiments.matrix.load import load
 from jobs.paths import Home
 from tests.conftest import ROOT
 
@@ -108,3 +111,41 @@ def test_a_spec_that_the_store_has_damaged_accuses_no_journal(
     answer = call("status", small)
     assert (answer.code, "3 done" in answer.out) == (0, True), answer
     assert "set aside as store.sqlite.damaged-1 and rebuilt" in answer.err
+
+
+# --- records ---
+
+
+@pytest.mark.timeout(120)
+def test_a_pipe_in_place_of_a_journal_is_one_line(call: Any, small: Path, filled: Path, finished: Home) -> None:
+    run = finished.run(load(small).runs[0].run_id)
+    pipe = run.journal("train", 2)
+    os.mkfifo(pipe)
+    for command in (["status", small], ["report", small], ["submit", small], ["show", run.run_id]):
+        answer = call(*command)
+        assert (answer.code, answer.out) == (3, ""), (command, answer)
+        assert answer.err == f"{pipe}: can't be read: it is a named pipe, not a file\n"
+    assert f"{pipe}: can't be read: it is a named pipe" in call("doctor", "--json").out
+    pipe.unlink()
+    for beside in (run.spec, run.provenance, run.lease("train"), finished.ids, finished.queue):
+        beside.unlink(missing_ok=True)
+        os.mkfifo(beside)
+    for command in (["status", small], ["plan", small], ["report", small], ["show", run.run_id]):
+        assert call(*command).code == 0
+
+
+@pytest.mark.parametrize("times", [("1",), ("250000000000",), ("250000000000", "1")])
+def test_clocks_that_jump_both_ways(
+    call: Any, small: Path, filled: Path, finished: Home, times: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Of records, and of files, whose times in nanoseconds no database holds from the year 2262 on."""
+    turns = itertools.cycle(times)
+    for path in finished.journals():
+        path.write_text(re.sub(r'("time":)[0-9.e+]+', lambda match: match[1] + next(turns), path.read_text()))
+        os.utime(path, (1e10, 1e10) if next(turns) != "1" else (-1e9, -1e9))
+    run = load(small).runs[0].run_id
+    page = ["report", small, "--html", tmp_path / "page.html"]
+    for command in (["status", small], ["plan", small], page, ["show", run], ["logs", run], ["submit", small]):
+        answer = call(*command)
+        assert (answer.code, "a fault of" in answer.err) == (0, False), (command, answer)
+    assert "3 done" in call("status", small).out
