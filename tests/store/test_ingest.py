@@ -237,7 +237,7 @@ def test_a_file_by_another_name_is_no_journal(store: Store, home: Home) -> None:
 
 def test_a_journal_that_cannot_be_read_is_an_error(store: Store, home: Home) -> None:
     home.run("r").journal("train", 1).mkdir(parents=True)
-    with pytest.raises(UnreachableError, match=r"train\.1\.jsonl: can't be read: Is a directory"):
+    with pytest.raises(UnreachableError, match=r"train\.1\.jsonl: can't be read: it is a folder, not a file"):
         ingest(store, home)
 
 
