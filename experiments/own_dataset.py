@@ -26,7 +26,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from experiments import user_paths
-from experiments.atomic_files import write_atomic
+from experiments.atomic_files import read_json, write_atomic
 from experiments.errors import InputError
 
 PREFIX = "own:"
@@ -165,10 +165,21 @@ def description_path(name: str) -> Path:
         patterns = [f"{stem}.json", f"*-{match['digest'] or match['earlier']}.json"] if match else []
         paths = (path for pattern in patterns for folder in _folders() for path in _newest_first(folder.glob(pattern)))
         path = next(paths, None)
+        if path is None and match and match["earlier"]:
+            path = _described_since(match["earlier"])
         if path is None:
             return path_to_write(name)
         _paths[key] = path
     return _paths[key]
+
+
+def _described_since(earlier_digest: str) -> Path | None:
+    """Return the description of the images of an earlier version's name, where today's `init` has written it."""
+    for path in (path for folder in _folders() for path in _newest_first(folder.glob("*.json"))):
+        description = read_json(path, Description)
+        if description and _earlier_digest(description) == earlier_digest:
+            return path
+    return None
 
 
 def path_to_write(name: str) -> Path:

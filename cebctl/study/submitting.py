@@ -78,11 +78,14 @@ def submit_missing(
             file_ownership.restrict_umask(home.folder)
         store = stores.enter_context(open_home(home, create=True) if has_home else read_only(home))
         before = collect_matrix_status(matrix, store, home, fresh=has_home, again=request.again)
-        if pending_stages(before.runs, retry_failed=request.retry_failed, again=request.again) and (
-            first := matrix_code.describe_first_submission(matrix, store, home)
-        ):
+        pending = pending_stages(before.runs, retry_failed=request.retry_failed, again=request.again)
+        first = matrix_code.describe_first_submission(matrix, store, home) if pending else ""
+        tries_parts = bool(list(matrix.parts))
+        if first and tries_parts:  # they run among the checks, nothing else does
             introduce(first)
         site = _check(matrix, before, store, home, request)
+        if first and not tries_parts:
+            introduce(first)
         if not has_home:
             stores.close()
             file_ownership.restrict_umask(home.folder)

@@ -42,9 +42,9 @@ def test_plan_lists_everything_that_will_run(call, foreign: Path, home: Path) ->
     (home / "config.yaml").write_text("on_state_change: mail -s done me\n")
     hook = {"kind": "hook", "text": f"mail -s done me ({home / 'config.yaml'}, not allowed yet)"}
     assert json.loads(call("plan", foreign, "--json").out)["code"] == [*CODE, hook]
-    text = " ".join(call("plan", foreign).out.split())
+    text = "".join(call("plan", foreign).out.split())  # a long path is cut at the terminal's width
     for code in (*CODE, hook):
-        assert f": {code['text']}" in text
+        assert "".join(f": {code['text']}".split()) in text
     selected = json.loads(call("plan", foreign, "--json", "--only", "seed = 0, objective = xent").out)["code"]
     assert CODE[2] not in selected
 

@@ -162,4 +162,6 @@ def test_a_benchmark_has_the_heads_of_the_runs_objective(matrix: Any) -> None:
 def test_submit_begins_nothing_with_a_part_that_fails(matrix: Any, call: Any, home: Path) -> None:
     answer = call("submit", matrix(schedule="parts.py:late").path, "--wait")
     wrong = "parts.py:late: parts.py:13 in late: ZeroDivisionError: float division by zero\n"
-    assert (answer.code, answer.out, answer.err, home.exists()) == (2, "", wrong, False)
+    introduction, *error = answer.err.splitlines(keepends=True)
+    assert "never submitted from here before; it runs 1 of its own" in introduction
+    assert (answer.code, answer.out, error, home.exists()) == (2, "", [wrong], False)

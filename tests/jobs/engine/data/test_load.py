@@ -138,7 +138,7 @@ class TestCifar10Jpeg:
         ("damage", "said"),
         [
             (lambda path: path.write_bytes(path.read_bytes()[:-20]), "cat/0001.jpg is truncated"),
-            (lambda path: path.write_bytes(b"no JPEG\xff\xd9"), "cat/0001.jpg is no JPEG"),
+            (lambda path: path.write_bytes(b"no JPEG\xff\xd9"), "cat/0001.jpg: no image that can be read"),
             (lambda path: path.write_bytes(path.with_name("0000.jpg").read_bytes()), "not those published"),
             (lambda path: path.rename(path.with_name("0003.jpg")), "not those published"),
             (lambda path: path.unlink(), "19 images"),

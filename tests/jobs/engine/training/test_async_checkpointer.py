@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from experiments import spec
+from experiments.errors import InputError
 from jobs.engine import checkpoint_format
 from jobs.engine.training import async_checkpointer
 from jobs.engine.training.loop import train
@@ -152,7 +153,7 @@ def test_what_the_disk_refuses_ends_the_training(attempt: Any, tiny: spec.Run) -
     attempt.paths.folder.mkdir()
     attempt.paths.checkpoints.write_text("a file where the folder should be")
     steps = iter(range(1_000))
-    with pytest.raises(FileExistsError):
+    with pytest.raises(InputError, match="checkpoints: is not a folder"):
         attempt(tiny, lambda: next(steps) < 0, 0.0)
     assert next(steps) <= 3
 
