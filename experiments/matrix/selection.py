@@ -168,8 +168,6 @@ class _Parser:
             path = self._schema.resolve(name)
         except LookupError as error:
             raise self._error(str(error), "", position) from None
-        if path not in self._schema.leaves:
-            raise self._error(f"{name!r} is a group of fields", "name one of its fields", position)
         if self._peek() == "in":
             self._next += 1
             return Condition(path, "in", self._values(path))

@@ -98,7 +98,7 @@ FAULTS = {
     "time": ("grids: [{objective: xent}]\nresources: {train: {time: 90}}",
              "time: expected a time such as 2-12:00:00 or null, got 90"),
     "when": ("grids: [{objective: xent}]\nresources: {when: [{train: {nodes: 2}}]}", "expected `only: a selection`"),
-    "report": ("grids: [{objective: xent}]\nreport: {figures: [v3-1]}", "figures: expected a list, each one of"),
+    "report": ("grids: [{objective: xent}]\nreport: {figures: [v3-1]}", "figures: expected one of v1-1, v1-2"),
     "zero step": ("grids: [{objective: ceb, rho: {from: 1, to: 2, by: 0}}]", "never ends"),
     "huge": ("grids: [{objective: ceb, rho: {from: 0, to: 1, by: 1e-9}}]", "at most 200,000 runs"),
     "huge product": ("grids: [{objective: ceb, rho: {from: 1, to: 900, by: 1}, seed: {from: 1, to: 900, by: 1}}]",

@@ -38,7 +38,6 @@ def test_grey_values_are_of_radii_alone() -> None:
         ("rho=3 depth=2", "character 7: unexpected 'depth'"),
         ("rho in 3", "unexpected '3'"), ("rho in (1", "too early"),
         ("rho=3,", "ends too early"), ("rho ! 3", "unexpected '!'"), ("=3", "expected a field"),
-        ("marginal=3", "group of fields"),
     ],
 )  # fmt: skip
 def test_faults_name_the_place(text: str, message: str) -> None:

@@ -48,7 +48,8 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Answers:
             return str(answer)
 
         monkeypatch.setattr(client, "call", call)
-        return query("me")
+        monkeypatch.setattr(cluster_info, "login_name", lambda: "me")
+        return query()
 
     return answers
 
@@ -120,7 +121,7 @@ def test_nothing_that_slurm_prints_raises(text: str, more: str) -> None:
     for mangled in (text, f"NodeName={text}", f"NodeName=n Gres={text} State={more}", GPU.replace("2-00:00:00", text)):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(client, "call", lambda command, mangled=mangled: f"{CONFIG}\n{mangled}")
-            there = query("me")
+            there = query()
             assert there.max_array_size >= 0
             assert all(node.cpus >= 0 and node.memory >= 0 for node in there.nodes)
 
