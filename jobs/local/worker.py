@@ -15,11 +15,13 @@ from pathlib import Path
 from experiments.errors import InputError
 from jobs import file_ownership, processes
 from jobs.attempt import runner
+from jobs.attempt.lease import read_holder
 from jobs.journal.files import Journal
 from jobs.journal.history import is_claim_released, is_trained
 from jobs.journal.ownership import read_head, submission_records
 from jobs.journal.records import Claim, Died, Submitted
 from jobs.paths import STAGES, Home, Stage
+from jobs.processes import Process
 from jobs.signals import StopRequest
 
 RunClaims = dict[Stage, Claim]
@@ -100,4 +102,9 @@ def _newest_journal(home: Home, run_id: str, submission: Submitted, pid: int) ->
             head = read_head(paths, stage, attempt)
             if head and (head.submission, head.host, head.pid) == (submission.name, runner.host_name(), pid):
                 return paths.journal(stage, attempt)
+        # Killed before its first record: the lease alone knows of it.
+        holder = read_holder(paths.lease(stage))
+        process = Process.parse(holder.process) if holder and holder.submission == submission.name else None
+        if holder and process and process.pid == pid and not read_head(paths, stage, holder.attempt):
+            return paths.journal(stage, holder.attempt)
     return None

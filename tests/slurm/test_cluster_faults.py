@@ -267,7 +267,7 @@ def test_a_disk_that_is_full(make_lab: MakeLab, tmp_path: Path) -> None:
     lab = make_lab(nodes=1)
     home = tmp_path / "home"
     home.mkdir()
-    lab.run("mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(home))
+    lab.run("mount", "-t", "tmpfs", "-o", "size=5m,mode=700", "tmpfs", str(home))
     try:
         campaign = Campaign(lab, tmp_path, {"0": f"{LONG}"})
         campaign.submit()
