@@ -125,7 +125,7 @@ def test_wrong_input_is_one_line(call, pictures: Path, tmp_path: Path) -> None:
         (tmp_path / "twins", "--out", tmp_path / "o"): "would get the same name as a/1.bmp; rename one of them",
         (pictures, "--out", pictures / "c"): "whose images are read; name a folder outside of it",
         (pictures, "--out", tmp_path): "holds other files than of `cebctl corrupt`; a new or an empty folder",
-        (pictures, "--out", tmp_path / "file"): "is no folder",
+        (pictures, "--out", tmp_path / "file"): "not a folder",
         (pictures, "--out", tmp_path / "o", *AS_IS): "oblong.png: 8x6 pixels, and corruptions are of square images (1",
         (pictures, "--out", tmp_path / "o", "--corruption", "fogg"): "no such corruption; did you mean 'fog'?",
         (pictures, "--out", tmp_path / "o", "--severity", "6"): "Invalid value for '--severity': Input should be less",
