@@ -49,7 +49,9 @@ class _BrokenError(Exception):
 
 def content(run: Run, model: CebModel, **state: Any) -> dict[str, Any]:
     """Return the content of a checkpoint, as a copy on the CPU: the model (marginal included) and `state`, which must
-    be made of tensors and plain values and hold the `step`."""
+    be made of tensors and plain values and hold `steps_done`."""
+    # Not `step`, which optimisers have in their states: pickled again after a load, a key that two dicts share gives
+    # other bytes, and so another digest of the same content.
     labels = {"run_id": run_id(run), "numerics": numerics.training_versions(run)}
     copied: dict[str, Any] = _copy_to_cpu({**labels, "model": dict(model.state_dict()), **state})
     return copied
@@ -103,7 +105,7 @@ def _load(file: CheckpointFile, keys: Collection[str]) -> dict[str, Any]:
         raise _BrokenError(
             f"it holds no {', '.join(sorted(absent))}" if isinstance(state, dict) else "it holds no state"
         )
-    if (step := state.get("step", file.step)) != file.step:
+    if (step := state.get("steps_done", file.step)) != file.step:
         raise _BrokenError(f"it is of step {step}, not of the one in its name")
     return state
 

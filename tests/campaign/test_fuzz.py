@@ -117,7 +117,7 @@ def checkpoint(folder: Path, matrix: Matrix) -> Path:
     """A checkpoint, and an older one beside it."""
     run = matrix.runs[0].run
     for step in (10, 20):
-        checkpoint_format.write(folder / "whole", step, checkpoint_format.content(run, build(run), step=step))
+        checkpoint_format.write(folder / "whole", step, checkpoint_format.content(run, build(run), steps_done=step))
     return folder / "whole"
 
 

@@ -65,7 +65,7 @@ class TrainState:
         return checkpoint_format.content(
             self.run,
             self.model,
-            step=self.step,
+            steps_done=self.step,
             optimiser=self.optimiser.state_dict(),
             marginal_optimiser=marginal.state_dict() if marginal else None,
             passed_step=self.passed_step,

@@ -240,9 +240,9 @@ def test_a_checkpoint_is_of_the_step_that_it_holds_whatever_its_name(
 def test_a_checkpoint_of_an_earlier_commit_holds_no_step(attempt: Any, tiny: spec.Run) -> None:
     attempt(tiny)
     loaded = checkpoint_format.load_newest(tiny, attempt.paths.checkpoints)
-    assert loaded and loaded.state["step"] == STEPS and loaded.state["numerics"]
+    assert loaded and loaded.state["steps_done"] == STEPS and loaded.state["numerics"]
     loaded.file.unlink()
-    older = {key: value for key, value in loaded.state.items() if key not in ("step", "numerics")}
+    older = {key: value for key, value in loaded.state.items() if key not in ("steps_done", "numerics")}
     checkpoint_format.write(attempt.paths.checkpoints, STEPS, older)
     assert checkpoint_format.load_model(tiny, attempt.paths.checkpoints).step == STEPS
 
