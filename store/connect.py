@@ -279,6 +279,8 @@ def _refuse_foreign(backend: Backend) -> None:
     """Raise InputError for another program's database, and DamagedError for a store without the table of its number."""
     with backend.reading() as connection:
         tables = sorted(backend.foreign_tables(connection))
+    if VERSION_TABLE in tables:  # another process has just made the store: it was not there a question ago
+        return
     if len(tables) > 1 and metadata.tables.keys() >= set(tables):
         raise DamagedError(backend.where, f"lacks its table {VERSION_TABLE}")
     if tables:
