@@ -123,7 +123,7 @@ class Backend(ABC):
 
     @abstractmethod
     def foreign_tables(self, connection: Connection) -> set[str]:
-        """Return the tables that are in the way, in a database without the version table of cebctl."""
+        """Return the tables that are in the way of a new store; the version table too, once another process has made it."""
 
     @abstractmethod
     def remember_identity(self, connection: Connection) -> None:

@@ -126,7 +126,7 @@ class Postgresql(Backend):
         return False
 
     def foreign_tables(self, connection: Connection) -> set[str]:
-        return set(sa.inspect(connection).get_table_names()) & set(metadata.tables)
+        return set(sa.inspect(connection).get_table_names()) & {VERSION_TABLE, *metadata.tables}
 
     def schema(self) -> int | None:
         self._opened = None

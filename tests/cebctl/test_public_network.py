@@ -137,7 +137,7 @@ def test_a_model_that_can_not_be_judged_is_one_line_and_nothing_is_written(
 
 def test_a_function_reads_the_images_at_its_own_size(cebctl: Cebctl, fish: Path, tmp_path: Path) -> None:
     timm = pytest.importorskip("timm")
-    _put_timm(tmp_path / "hf", "test_resnet.r160_in1k", timm.create_model("test_resnet", num_classes=1000).state_dict())
+    _put_timm(tmp_path, "test_resnet.r160_in1k", timm.create_model("test_resnet", num_classes=1000).state_dict())
     (tmp_path / "parts.py").write_text("")
     answer = cebctl("init", "m.yaml", "--model", "timm:test_resnet.r160_in1k", "--data", "parts.py:scans")
     assert (answer.code, "has no function or class 'scans'" in answer.err) == (2, True), answer.err

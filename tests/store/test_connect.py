@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from experiments.errors import InputError, UnreachableError
 from jobs.paths import Home
 from store import queries
-from store.backends.backend import DamagedError
+from store.backends.backend import Backend, DamagedError
 from store.backends.sqlite import Sqlite
 from store.connect import Store, open_existing, open_store
 from store.ingest import ingest
@@ -55,6 +55,20 @@ def test_many_may_create_one_store_at_once(url: str, at_once: Any) -> None:
                 print(store.backend.schema(), store.warnings)
     """
     assert at_once(script, 8, url) == [f"{SCHEMA} []"] * 8
+
+
+def test_a_store_made_between_two_questions_is_no_damaged_one(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    schema = Backend.schema
+
+    def late(backend: Backend) -> int | None:
+        monkeypatch.setattr(Backend, "schema", schema)
+        answer = schema(backend)
+        open_store(url).close()  # another process
+        return answer
+
+    monkeypatch.setattr(Backend, "schema", late)
+    with open_store(url) as store:
+        assert store.backend.schema() == SCHEMA and not store.warnings
 
 
 def test_foreign_keys_are_enforced(store: Store) -> None:
