@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 BENCH := .venv-bench
 
+# Without compiled modules, which some containers switch off, each command would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test check coverage bench bench-smoke soak setup clean
 
 demo: setup
