@@ -36,6 +36,12 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
 
+_INSTEAD = {
+    **dict.fromkeys(("and", "&", "&&"), "conditions are separated by `,`"),
+    **dict.fromkeys(("or", "|", "||"), "several values of a field are written `rho in (1, 3)`"),
+}
+"""The way of this language to say what other languages have a word for."""
+
 _STRING = "tag:yaml.org,2002:str"
 
 TRAIN = "train"
@@ -203,7 +209,7 @@ class _Parser:
             raise self._error("it ends too early", allowed, len(self._text))
         token_kind, text, position = self._tokens[self._next]
         if token_kind != kind or (literal and text != literal):
-            raise self._error(f"unexpected {text!r}", allowed, position)
+            raise self._error(f"unexpected {text!r}", _INSTEAD.get(text.lower(), allowed), position)
         self._next += 1
         return text, position
 

@@ -177,3 +177,22 @@ class _Walk:
                 self._faults.append(fault_at(key, f"the key {key.value!r} stands here twice"))
             names.add(key.value)
             self._visit(value)
+        if self._count <= MAX_NODES:
+            self._merge(node, names)
+
+    def _merge(self, node: MappingNode, names: set[str]) -> None:
+        """Put the pairs of the mappings under `<<` in its place; a key of the mapping itself counts before theirs."""
+        pairs = []
+        for key, value in node.value:
+            if not isinstance(key, ScalarNode) or key.value != "<<" or key.style:
+                pairs.append((key, value))
+                continue
+            for merged in value.value if isinstance(value, SequenceNode) else [value]:
+                if not isinstance(merged, MappingNode):
+                    self._faults.append(fault_at(merged, "expected a mapping, or a list of mappings, to merge"))
+                    continue
+                for pair in merged.value:
+                    if (name := str(pair[0].value)) not in names:
+                        names.add(name)
+                        pairs.append(pair)
+        node.value = pairs

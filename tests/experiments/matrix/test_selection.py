@@ -36,6 +36,8 @@ def test_grey_values_are_of_radii_alone() -> None:
     [
         ("rhoo=3", "did you mean 'rho'"), ("rho", "it ends too early"), ("rho=", "expected a value"),
         ("rho=3 depth=2", "character 7: unexpected 'depth'"),
+        ("rho=3 and depth=2", "unexpected 'and'; conditions are separated by `,`"),
+        ("rho=3 OR rho=1", r"unexpected 'OR'; several values of a field are written `rho in \(1, 3\)`"),
         ("rho in 3", "unexpected '3'"), ("rho in (1", "too early"),
         ("rho=3,", "ends too early"), ("rho ! 3", "unexpected '!'"), ("=3", "expected a field"),
     ],

@@ -41,6 +41,12 @@ HOSTILE = {
     "many anchors": ("a: [" + "".join(f"&a{i} 1, " for i in range(80_000)) + "1]", None),
     "one long text": ("a: '" + "''" * 480_000 + "'", None),
     "two documents": ("a: 1\n---\nb: 2", "m.yaml:2:1"),
+    "merged scalar": ("a: {<<: 1}", "m.yaml:1:9: expected a mapping, or a list of mappings, to merge"),
+    "merged into itself": ("a: &a {<<: *a}", "an anchor that contains itself"),
+    "merges of merges": (
+        "a0: &a0 {k: 1}\n" + "".join(f"a{i}: &a{i} {{<<: *a{i - 1}, k{i}: 1}}\n" for i in range(1, 1_000)),
+        "more than 100,000 nodes",
+    ),
     "unclosed": ("a: [1, 2\nb: 3", "m.yaml:2:2"),
     "list": ("- a", "expected a mapping"),
     "empty": ("", "empty"),
@@ -60,8 +66,18 @@ def test_hostile_yaml_is_refused_quickly(write, name: str) -> None:
     assert time.process_time() - before < (1 if message else 3)
 
 
-def test_a_merge_key_is_a_key_like_any_other(write) -> None:
-    assert plain(compose(write("a: &a {b: 1}\nc: {<<: *a, d: 2}"))) == {"a": {"b": 1}, "c": {"<<": {"b": 1}, "d": 2}}
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("{<<: *a, d: 2}", {"b": 1, "e": 3, "d": 2}),
+        ("{b: 2, <<: *a}", {"b": 2, "e": 3}),  # its own key counts, wherever it stands
+        ("{<<: [{b: 4}, *a]}", {"b": 4, "e": 3}),  # of several, the first
+        ("{<<: {<<: *a, e: 5}}", {"b": 1, "e": 5}),
+        ("{'<<': 1}", {"<<": 1}),
+    ],
+)
+def test_a_merge_key_stands_for_the_pairs_of_another_mapping(write, text: str, value: object) -> None:
+    assert plain(compose(write(f"a: &a {{b: 1, e: 3}}\nc: {text}"))) == {"a": {"b": 1, "e": 3}, "c": value}
 
 
 def test_what_is_not_text_is_refused(tmp_path: Path) -> None:
