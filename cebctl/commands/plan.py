@@ -90,7 +90,6 @@ def plan(
     if matrix is None:
         raise InputError("cebctl plan", "Missing argument 'MATRIX'", "see `cebctl plan --help`")
 
-    from cebctl.planning.part_trials import try_own_parts
     from cebctl.planning.plan import make_plan
     from cebctl.render import plan_view
     from cebctl.status.home_matrix import load
@@ -101,6 +100,8 @@ def plan(
     rerun = parse_selections(again or (), chosen)
     home = Home.from_environment()
     if count:
+        from cebctl.planning.part_trials import try_own_parts
+
         try_own_parts(chosen)
     planned = make_plan(chosen, home, retry_failed=retry_failed, gpu=gpu, gpus=gpus, diff=diff, again=rerun)
     if json:

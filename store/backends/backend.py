@@ -123,7 +123,7 @@ class Backend(ABC):
 
     @abstractmethod
     def foreign_tables(self, connection: Connection) -> set[str]:
-        """Return the tables that are in the way of a new store; the version table too, once another process has made it."""
+        """Return the tables that a new store would find; with the version table if another process has made one."""
 
     @abstractmethod
     def remember_identity(self, connection: Connection) -> None:
