@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 _KINDS = {
+    stat.S_IFREG: "a file",
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -17,11 +18,15 @@ _KINDS = {
 }
 
 
+def kind(mode: int) -> str:
+    """Return the kind of file of a `st_mode`, for messages."""
+    return _KINDS.get(stat.S_IFMT(mode), "something else")
+
+
 def check_regular(path: Path, mode: int) -> None:
     """Raise OSError unless this `st_mode` is that of a file."""
     if not stat.S_ISREG(mode):
-        kind = _KINDS.get(stat.S_IFMT(mode), "something else")
-        raise OSError(errno.EINVAL, f"it is {kind}, not a file", str(path))
+        raise OSError(errno.EINVAL, f"it is {kind(mode)}, not a file", str(path))
 
 
 def open_regular(path: Path) -> BinaryIO:

@@ -8,6 +8,7 @@ import stat
 import unicodedata
 from pathlib import Path
 
+from experiments import regular_files
 from experiments.errors import InputError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
@@ -79,8 +80,4 @@ def _is_there(path: Path) -> bool:
 
 
 def _kind(path: Path) -> str:
-    mode = path.lstat().st_mode
-    kinds = {stat.S_IFREG: "a file", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
-    if stat.S_ISLNK(mode):
-        return f"a link to {path.readlink()}"
-    return kinds.get(stat.S_IFMT(mode), "a device")
+    return f"a link to {path.readlink()}" if path.is_symlink() else regular_files.kind(path.stat().st_mode)

@@ -9,11 +9,11 @@ import pytest
 
 from tests.cebctl.conftest import Cebctl
 
-KINDS = ["FIFO", "link", "device"]
+KINDS = ["named pipe", "link", "device"]
 
 
 def make(path: Path, kind: str) -> None:
-    if kind == "FIFO":
+    if kind == "named pipe":
         os.mkfifo(path)
     elif kind == "link":
         path.symlink_to(path.with_name("elsewhere"))

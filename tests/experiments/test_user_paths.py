@@ -76,7 +76,7 @@ def test_each_variable_is_read_alike(
     assert from_variable(variable, "data").name == "data"
 
 
-@pytest.mark.parametrize("kind", ["file", "FIFO", "link"])
+@pytest.mark.parametrize("kind", ["file", "named pipe", "link"])
 def test_a_folder_in_whose_place_is_something_else_is_refused(tmp_path: Path, kind: str) -> None:
     make(tmp_path / "x", kind)
     for path in (tmp_path / "x", tmp_path / "x" / "y"):
@@ -86,7 +86,7 @@ def test_a_folder_in_whose_place_is_something_else_is_refused(tmp_path: Path, ki
 
 
 def make(path: Path, kind: str) -> None:
-    if kind == "FIFO":
+    if kind == "named pipe":
         os.mkfifo(path)
     elif kind == "socket":
         socket.socket(socket.AF_UNIX).bind(str(path))
@@ -98,7 +98,7 @@ def make(path: Path, kind: str) -> None:
         path.write_text("old")
 
 
-@pytest.mark.parametrize("kind", ["FIFO", "socket", "link", "device"])
+@pytest.mark.parametrize("kind", ["named pipe", "socket", "link", "device"])
 def test_only_regular_files_are_replaced(tmp_path: Path, kind: str) -> None:
     """A node of its own: a command of root's replaced /dev/full."""
     path = Path("x")
