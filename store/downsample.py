@@ -8,14 +8,23 @@ range of each piece: no spike and no divergence disappears, as it would with mea
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-
-from store.row_types import MetricPoint
+from typing import Protocol, TypeVar
 
 FEWEST = 5
 """The ends and one piece."""
 
 
-def minmax_decimate(points: Sequence[MetricPoint], at_most: int) -> list[MetricPoint]:
+class Point(Protocol):
+    """A point of a curve, as a `MetricPoint` or its row is."""
+
+    @property
+    def value(self) -> float | None: ...
+
+
+P = TypeVar("P", bound=Point)
+
+
+def minmax_decimate(points: Sequence[P], at_most: int) -> list[P]:
     """Return at most `at_most` points of one curve, whose points come in the order of their steps.
 
     Raises ValueError for an `at_most` below `FEWEST`.
@@ -32,7 +41,7 @@ def minmax_decimate(points: Sequence[MetricPoint], at_most: int) -> list[MetricP
     return [points[index] for index in sorted(indices)]
 
 
-def _extremes(points: Sequence[MetricPoint], piece: range) -> Iterator[int]:
+def _extremes(points: Sequence[Point], piece: range) -> Iterator[int]:
     finite = [(value, index) for index in piece if (value := points[index].value) is not None]
     if finite:
         yield min(finite)[1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import lru_cache
-from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -144,18 +143,17 @@ def metrics(
     query = sa.select(*[table[name] for name in MetricPoint.__slots__]).order_by(table.attempt)
     if names is not None:
         query = query.where(table.name.in_(names))
-    newest: dict[tuple[str, str, int], MetricPoint] = {}
+    newest: dict[tuple[str, str], dict[int, Any]] = defaultdict(dict)
     with store.reading() as connection:
         for source in (*ancestors, run_id):
             outdated = _outdated_trainings(connection, source)
             points = query.where(table.run_id == source, sa.or_(table.stage != "train", table.attempt.not_in(outdated)))
-            for row in connection.execute(points if source == run_id else points.where(table.stage == "train")):
-                newest[row.stage, row.name, row.step] = MetricPoint(*row)
-    ordered = [newest[key] for key in sorted(newest)]
-    if at_most is None:
-        return ordered
-    curves = groupby(ordered, key=lambda point: (point.stage, point.name))
-    return [point for _, curve in curves for point in downsample.minmax_decimate(list(curve), at_most)]
+            for row in connection.execute(points if source == run_id else points.where(table.stage == "train")).all():
+                stage, name, step, *_ = row
+                newest[stage, name][step] = row
+    curves = ([points[step] for step in sorted(points)] for _, points in sorted(newest.items()))
+    kept = curves if at_most is None else (downsample.minmax_decimate(curve, at_most) for curve in curves)
+    return [MetricPoint(*row) for curve in kept for row in curve]
 
 
 def last_metrics(store: Store, name: str, run_ids: Collection[str] | None = None) -> dict[str, MetricPoint]:

@@ -102,6 +102,7 @@ def report(
     Example: `cebctl report experiments/digits.yaml --compare xent 'ceb rho=0' --detect 1.0`
     """
     from cebctl.report.collect import collect_report
+    from cebctl.report.figures.runs import PANEL_METRICS
     from cebctl.report.formats import write
     from cebctl.status.collect import open_home
     from cebctl.status.home_matrix import load
@@ -128,7 +129,7 @@ def report(
             return
         collected = collect_report(chosen, store, home)
         # Only figures and the page show single runs; reading their curves takes long.
-        run_details = collect_run_details(collected.runs, store, home) if figures or html else []
+        run_details = collect_run_details(collected.runs, store, home, PANEL_METRICS) if figures or html else []
     if figures or html:
         _write_files(chosen, collected, run_details, figures, html)
     if format or not (figures or html):

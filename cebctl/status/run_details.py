@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,18 +38,22 @@ class RunDetails:
     """The last lines that its newest attempt printed."""
 
 
-def collect_run_details(runs: Sequence[RunStatus], store: Store, home: Home) -> list[RunDetails]:
-    """Return the details of every run, in order."""
+def collect_run_details(
+    runs: Sequence[RunStatus], store: Store, home: Home, metrics: Collection[str]
+) -> list[RunDetails]:
+    """Return the details of every run, in order, with the curves of these metrics."""
     jobs: dict[str, list[AttemptRow]] = defaultdict(list)
     for job in queries.attempts(store, [run.planned.run_id for run in runs]):
         jobs[job.run_id].append(job)
-    return [_run_details(run, jobs[run.planned.run_id], store, home) for run in runs]
+    return [_run_details(run, jobs[run.planned.run_id], store, home, metrics) for run in runs]
 
 
-def _run_details(run: RunStatus, jobs: Sequence[AttemptRow], store: Store, home: Home) -> RunDetails:
+def _run_details(
+    run: RunStatus, jobs: Sequence[AttemptRow], store: Store, home: Home, metrics: Collection[str]
+) -> RunDetails:
     paths = home.run(run.planned.run_id)
     ancestors = [run_id(ancestor) for ancestor in lineage.ancestors(run.planned.run)]
-    curves = queries.metrics(store, run.planned.run_id, at_most=POINTS, ancestors=ancestors) if jobs else []
+    curves = queries.metrics(store, run.planned.run_id, metrics, POINTS, ancestors) if jobs else []
     newest = max(jobs, key=lambda job: job.updated_at, default=None)
     log = _tail(paths.log(newest.stage, newest.attempt)) if newest else ""
     return RunDetails(run, tuple(jobs), tuple(curves), provenance.read(paths), log)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import yaml
@@ -18,6 +19,9 @@ from cebctl.status.staleness import ResultDrift, Versions
 from cebctl.status.states import State
 from experiments.benchmarks import full_column
 from store.row_types import AttemptRow, ResultRow
+
+_SafeDumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+"""libyaml's where PyYAML was built with it: ten times faster."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +48,13 @@ def page_run(
     """Return a run with its results and the verdicts of its gradient audits; `mark` stands behind its name."""
     status = details.status
     failed = status.current.job if status.state in ("failed", "lost") else None
-    provenance = (
-        yaml.safe_dump(dict(details.provenance), sort_keys=False, allow_unicode=True) if details.provenance else ""
-    )
+    provenance = _yaml(dict(details.provenance)) if details.provenance else ""
     return PageRun(
         run_id=status.planned.run_id,
         name=status.planned.name + mark,
         state=status.state,
         error=state_reason(status) if failed else "",
-        spec=yaml.safe_dump(
-            msgspec.to_builtins(status.planned.run), sort_keys=False, default_flow_style=None, allow_unicode=True
-        ),
+        spec=_yaml(msgspec.to_builtins(status.planned.run), default_flow_style=None),
         results=tuple(
             _result(row, versions.result_drift(row))
             for row in results
@@ -67,6 +67,13 @@ def page_run(
         log=details.log,
         has_curves=any(curve_marks(name, "", "", details.curves) for name in PANEL_METRICS),
     )
+
+
+def _yaml(value: object, default_flow_style: bool | None = False) -> str:
+    text: str = yaml.dump(
+        value, Dumper=_SafeDumper, sort_keys=False, default_flow_style=default_flow_style, allow_unicode=True
+    )
+    return text
 
 
 def _result(row: ResultRow, standing: ResultDrift) -> tuple[str, str, str]:

@@ -48,7 +48,7 @@ def test_a_page_of_86_runs_is_under_5_megabytes(home: Path, printed: Any) -> Non
     with open_home(jobs_home, create=True) as store:
         runs = collect_statuses(matrix, store, jobs_home)
         rows = queries.results(store, [run.run_id for run in matrix.runs])
-        run_details = collect_run_details(runs, store, jobs_home)
+        run_details = collect_run_details(runs, store, jobs_home, PANEL_METRICS)
     report = build_report(matrix, {run.planned.run_id: run for run in runs}, rows, "e")
     curves = {details.status.planned.run_id: details.curves for details in run_details}
     page = render_page(report, figures_of(matrix, report, rows, curves), run_details, rows, Versions({}, (), "e"))

@@ -37,7 +37,7 @@ def test_a_curve_begins_with_those_of_the_runs_it_extends(
                 points = [Metrics(step=5 * epoch, epoch=epoch, values={"loss": 1 / epoch}) for epoch in epochs]
                 journal.write(Started(), *points)
     with open_home(Home(home), create=True) as store:
-        [found] = collect_run_details(collect_statuses(matrix, store, Home(home)), store, Home(home))
+        [found] = collect_run_details(collect_statuses(matrix, store, Home(home)), store, Home(home), ["loss"])
     epochs = [point.epoch for point in found.curves]
     assert epochs == sorted(epochs)
     assert epochs[:1] + epochs[-1:] == ([begins, 12] if begins else [])  # what has not begun has no curve
@@ -55,6 +55,6 @@ def test_the_end_of_a_log_begins_with_a_whole_line(home: Path, tmp_path: Path, l
     paths.log("train", 1).parent.mkdir(parents=True)
     paths.log("train", 1).write_text("\n".join(printed) + "\n")
     with open_home(Home(home), create=True) as store:
-        [evidence] = collect_run_details(collect_statuses(matrix, store, Home(home)), store, Home(home))
+        [evidence] = collect_run_details(collect_statuses(matrix, store, Home(home)), store, Home(home), ["loss"])
     shown = evidence.log.splitlines()
     assert shown == printed[-len(shown) :] and (len(shown) == lines or len(evidence.log) <= TAIL_BYTES)
