@@ -30,7 +30,7 @@ from cebctl.commands import (
     submit,
 )
 from cebctl.commands.completion import rejoin_words
-from cebctl.commands.global_options import add_global_options
+from cebctl.commands.global_options import Command, Group, add_global_options
 from cebctl.interrupts import InterruptedByUserError, reraise_in_main_thread
 from cebctl.render import output_mode
 from cebctl.text_output import write
@@ -38,6 +38,7 @@ from experiments.errors import CebctlError
 
 app = typer.Typer(
     name="cebctl",
+    cls=Group,
     help="Reproduce and extend *CEB Improves Model Robustness*: plan, submit, watch and report matrices of runs.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -69,20 +70,15 @@ INTERRUPTED = 130
 
 _STUDY, _RUNS, _AROUND = "A study, from matrix to table", "Single runs", "What it stands on"
 
-app.command(rich_help_panel=_STUDY)(add_global_options(init.init))
-app.command(rich_help_panel=_STUDY)(add_global_options(plan.plan))
-app.command(rich_help_panel=_STUDY)(add_global_options(submit.submit))
-app.command(rich_help_panel=_STUDY)(add_global_options(status.status))
-app.command(rich_help_panel=_STUDY)(add_global_options(report.report))
-app.command(rich_help_panel=_STUDY)(add_global_options(cancel.cancel))
-app.command(rich_help_panel=_RUNS)(add_global_options(logs.logs))
-app.command(rich_help_panel=_RUNS)(add_global_options(show.show))
+_COMMANDS = (
+    (_STUDY, (init.init, plan.plan, submit.submit, status.status, report.report, cancel.cancel)),
+    (_RUNS, (logs.logs, show.show)),
+    (_AROUND, (corrupt.corrupt, import_weights.import_, export.export, gc.gc, doctor.doctor)),
+)
+for _panel, _commands in _COMMANDS:
+    for _command in _commands:
+        app.command(_command.__name__.rstrip("_"), cls=Command, rich_help_panel=_panel)(add_global_options(_command))
 app.add_typer(data.app, name="data", rich_help_panel=_AROUND)
-app.command(rich_help_panel=_AROUND)(add_global_options(corrupt.corrupt))
-app.command("import", rich_help_panel=_AROUND)(add_global_options(import_weights.import_))
-app.command(rich_help_panel=_AROUND)(add_global_options(export.export))
-app.command(rich_help_panel=_AROUND)(add_global_options(gc.gc))
-app.command(rich_help_panel=_AROUND)(add_global_options(doctor.doctor))
 
 
 def main() -> None:

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from cebctl.commands.completion import fetchable
-from cebctl.commands.global_options import add_global_options
+from cebctl.commands.global_options import Command, Group, add_global_options
 from cebctl.interrupts import interrupt_message
 
-app = typer.Typer(help="See which data sets are at hand; fetch what can be had.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="See which data sets are at hand; fetch what can be had.", no_args_is_help=True)
 
 
 @app.callback()
@@ -19,7 +19,7 @@ def _data() -> None:
     pass
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 @add_global_options
 def list_() -> None:
     """List the data sets, where each is expected and whether it is there.
@@ -34,7 +34,7 @@ def list_() -> None:
     data_view.print_datasets(data_folder())
 
 
-@app.command()
+@app.command(cls=Command)
 @add_global_options
 @interrupt_message("interrupted: the same command goes on from here")
 def fetch(

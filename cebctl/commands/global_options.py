@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from cebctl.interrupts import InterruptedByUserError
 from cebctl.render import output_mode
@@ -65,3 +66,27 @@ def add_global_options(command: Callable[..., Any]) -> Callable[..., Any]:
     with_options.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
     with_options.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return with_options
+
+
+class _ShortHelp:
+    """Help in which flags have no type, and a command's does not repeat the options that `cebctl --help` explains."""
+
+    epilog: str | None
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        for option in self.get_params(ctx):  # type: ignore[attr-defined]
+            if getattr(option, "is_flag", False):
+                option.metavar = ""
+            if ctx.parent and getattr(option, "rich_help_panel", None) == _PANEL:
+                option.hidden = True
+        if ctx.parent:
+            self.epilog = "`cebctl --help` has the options of every command: -v, -q, --plain, --debug."
+        super().format_help(ctx, formatter)  # type: ignore[misc]
+
+
+class Command(_ShortHelp, TyperCommand):
+    """A command of cebctl."""
+
+
+class Group(_ShortHelp, TyperGroup):
+    """Commands under one name."""

@@ -68,14 +68,21 @@ def test_help_shows_every_word_as_it_is_written(call, name: str) -> None:
     """Markdown takes `<class>` for a tag of HTML and leaves it out."""
     command = COMMANDS[name]
     shown = set(re.sub("[╭╮╰╯─│]", " ", call(*name.split()[1:], "--help").out).split())
-    written = " ".join([command.help, *(parameter.help for parameter in command.params)])
+    everywhere = {"verbose", "quiet", "plain", "debug"}
+    written = " ".join([command.help, *(option.help for option in command.params if option.name not in everywhere)])
     assert set(re.sub("[`*]", "", written).split()) <= shown
 
 
 def test_help_shows_defaults_and_groups(cebctl) -> None:
     words = " ".join(re.sub("[╭╮╰╯─│]", " ", cebctl("submit", "--help").out).split())
-    for text in ("Which runs", "Where and how it runs", "Everywhere", "[default: (one per core)]", "CEBCTL_ON"):
+    for text in ("Which runs", "Where and how it runs", "cebctl --help has", "[default: (one per core)]", "CEBCTL_ON"):
         assert text in words
+
+
+@pytest.mark.parametrize("arguments", [(), ("plan",), ("data",), ("data", "fetch")])
+def test_flags_have_no_type_and_shared_options_stand_once(call, arguments: tuple[str, ...]) -> None:
+    shown = call(*arguments, "--help").out
+    assert "<bool>" not in shown and ("Show an error's traceback" in shown) == (not arguments)
 
 
 @pytest.mark.parametrize("how", [("--plain",), ("TERM=dumb",)])
