@@ -21,7 +21,7 @@ _RANGE = {"from", "to", "by"}
 def read_axis(tree: Schema, path: Path, name: str, node: Node, faults: list[Fault]) -> list[dict[Path, Value]]:
     """Return the values of one axis, each as the leaves that it sets, and add its faults to `faults`."""
     if isinstance(node, MappingNode) and {key.value for key, _ in node.value} == _RANGE:
-        return [read_field(tree, path, item, faults) for item in _range(node, name, faults)]
+        return [read_field(tree, path, item, faults) for item in range_values(node, name, faults)]
     if isinstance(node, SequenceNode):
         if not node.value:
             faults.append(fault_at(node, f"{name}: an axis needs at least one value"))
@@ -29,7 +29,7 @@ def read_axis(tree: Schema, path: Path, name: str, node: Node, faults: list[Faul
     return [read_field(tree, path, node, faults)]
 
 
-def _range(node: MappingNode, name: str, faults: list[Fault]) -> Iterator[ScalarNode]:
+def range_values(node: MappingNode, name: str, faults: list[Fault]) -> Iterator[ScalarNode]:
     """Yield the values of `{from, to, by}`, both ends included, stepped exactly in decimals."""
     bounds: dict[str, Decimal] = {}
     for key, value in node.value:
@@ -49,4 +49,4 @@ def _range(node: MappingNode, name: str, faults: list[Fault]) -> Iterator[Scalar
         return
     for index in range(count):
         text = str(bounds["from"] + index * step)
-        yield ScalarNode("tag:yaml.org,2002:str", text, node.start_mark, node.end_mark)
+        yield ScalarNode(yaml_nodes.STRING, text, node.start_mark, node.end_mark)

@@ -11,14 +11,14 @@ from typing import Any
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from experiments.errors import Fault, expected
-from experiments.matrix import selection
+from experiments.matrix import samples, selection
 from experiments.matrix.axis_values import MAX_RUNS, read_axis
 from experiments.matrix.layering import AXIS, VARIANT, Assembler, LayeredLeaves, tag_layer
 from experiments.matrix.spec_fields import Path, Schema, Value, flatten, read_assignments, set_twice
 from experiments.matrix.yaml_nodes import fault_at
 from experiments.spec import Run
 
-_WORDS = ("variants", "zip", "exclude", "include")
+_WORDS = ("variants", "zip", "sample", "exclude", "include")
 
 Option = dict[Path, Value]
 """One value of an axis: the leaves that it sets."""
@@ -73,11 +73,12 @@ class GridReader:
         words = {str(key.value): value for key, value in node.value if key.value in _WORDS}
         axes = [self._axis(key, value) for key, value in node.value if key.value not in _WORDS]
         zipped = self._zipped(words["zip"]) if "zip" in words else []
-        self._refuse_repeated([*axes, *zipped])
+        sampled = (
+            [self._axis(*pair) for pair in samples.read(words["sample"], self._faults)] if "sample" in words else []
+        )
+        self._refuse_repeated([*axes, *zipped, *sampled])
         axes = [self._variant_axis(words.get("variants")), *axes]
-        if zipped:
-            rows = zip(*zipped, strict=False)  # unequal lengths are a fault already
-            axes.append([{path: value for option in row for path, value in option.items()} for row in rows])
+        axes += [_joined(columns) for columns in (zipped, sampled) if columns]
         if not any(("seed",) in option for axis in axes for option in axis):
             axes.append(list(self._seeds))
         return Grid(node, axes, self._exclusions(words.get("exclude")), self._inclusions(words.get("include")))
@@ -140,6 +141,11 @@ class GridReader:
             self._fault(node, fault)
             return []
         return list(node.value)
+
+
+def _joined(columns: Sequence[Sequence[Option]]) -> list[Option]:
+    """Return axes whose values go together as one axis; unequal lengths are a fault already."""
+    return [{path: value for option in row for path, value in option.items()} for row in zip(*columns, strict=False)]
 
 
 def expand(grid: Grid, base: LayeredLeaves, assembler: Assembler, faults: list[Fault]) -> list[tuple[Run, Node]]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from experiments.benchmarks import AnyBenchmark
+from experiments.matrix import samples
 from experiments.matrix.evaluate_section import ONLY, SOURCE
 from experiments.matrix.part_references import BENCHMARK, LOSS, OwnParts
 from experiments.matrix.report_section import ReportSpec
@@ -76,11 +77,30 @@ def json_schema(parts: OwnParts | None = None) -> Json:
                 | {
                     "variants": {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]},
                     "zip": _object(axes),
+                    "sample": _sample(axes),
                     "exclude": {"type": "array", "items": _TEXT, "description": "selections of runs to leave out"},
                     "include": {"type": "array", "items": {"$ref": "#/$defs/fields"}},
                 }
             ),
         },
+    }
+
+
+def _sample(names: Iterable[str]) -> Json:
+    """Return the schema of values of these fields that are drawn together."""
+    number = {"type": "number"}
+    interval = _object({"from": number, "to": number}) | {"required": ["from", "to"]}
+    logarithmic = _object({"log": {"type": "array", "items": number, "minItems": 2, "maxItems": 2}})
+    drawn = {"anyOf": [_RANGE, interval, logarithmic | {"required": ["log"]}, {"type": "array", "minItems": 1}]}
+    words: dict[str, Json] = {
+        "trials": {"type": "integer", "minimum": 1},
+        "sampler": {"enum": list(samples.SAMPLERS)},
+        "seed": {"type": "integer", "minimum": 0},
+        "fields": _object(dict.fromkeys(names, drawn)),
+    }
+    return _object(words) | {
+        "required": ["trials", "fields"],
+        "description": "values of several fields, drawn together",
     }
 
 

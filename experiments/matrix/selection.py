@@ -42,8 +42,6 @@ _INSTEAD = {
 }
 """The way of this language to say what other languages have a word for."""
 
-_STRING = "tag:yaml.org,2002:str"
-
 TRAIN = "train"
 """The name that selects the training in the place of a benchmark."""
 
@@ -106,7 +104,7 @@ def quote(text: str) -> str:
     """Return a text as a value is written in a selection: in quotes if it would be read as anything else without."""
     word = _TOKEN.fullmatch(text)
     is_plain = word is not None and word["word"] == text and text[0] not in "\"'"
-    if is_plain and plain(str, ScalarNode(_STRING, text)) == text:
+    if is_plain and plain(str, ScalarNode(yaml_nodes.STRING, text)) == text:
         return text
     return f"'{text}'" if '"' in text else f'"{text}"'
 
@@ -197,7 +195,7 @@ class _Parser:
         word, _ = self._take("word", description="a value")
         if word[0] in "\"'":
             return word[1:-1]
-        return plain(self._schema.leaves[path], ScalarNode(_STRING, word))
+        return plain(self._schema.leaves[path], ScalarNode(yaml_nodes.STRING, word))
 
     def _peek(self) -> str:
         return self._tokens[self._next][1] if self._next < len(self._tokens) else ""

@@ -31,7 +31,8 @@ _WORDS: dict[str, bool | None] = {
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
 }  # fmt: skip
 
-_PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:str")
+MAPPING, SEQUENCE, STRING = (f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str"))
+_PLAIN_TAGS = (MAPPING, SEQUENCE, STRING)
 
 Scalar = None | bool | int | float | str
 

@@ -19,7 +19,7 @@ TEXT = (ROOM / "README.md").read_text()
 def test_the_example_is_a_matrix(tmp_path: Path) -> None:
     path = tmp_path / "example.yaml"
     path.write_text(re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)[0])
-    assert len(load(path).runs) == (2 + 39) * 3
+    assert len(load(path).runs) == (2 + 55) * 3
     assert Draft202012Validator(json_schema()).is_valid(yaml_nodes.plain(yaml_nodes.compose(path)))
 
 

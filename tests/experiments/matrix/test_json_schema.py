@@ -39,6 +39,7 @@ def test_every_matrix_here_is_valid(validator: Draft202012Validator, path: Path)
         {"base": {"schedule": "cosin"}},
         {"base": {"schedule": {"name": "cosine", "horizon": 3}}},
         {"grids": [{"rho": {"from": 1, "to": 2}}]},
+        {"grids": [{"sample": {"trials": 4, "fields": {"lr": {"log": [1]}}}}]},
         {"evaluate": ["clen"]},
         {"evaluate": ["pgd"]},
         {"evaluate": [{"pgd": {"norm": "l2", "eps": "big"}}]},
@@ -63,6 +64,8 @@ def test_what_is_no_matrix_is_refused(validator: Draft202012Validator, matrix: o
         {"base": {"schedule": "cosine", "optimiser": {"name": "sgd", "lr": 1, "nesterov": False}}},
         {"grids": [{"schedule": ["steps", {"name": "cosine", "horizon_epochs": 3}], "optimiser": ["adamw"]}]},
         {"grids": [{"objective": "ceb", "rho": {"from": 0, "to": 1, "by": 0.5}, "zip": {"epochs": [1], "batch": 2}}]},
+        {"grids": [{"sample": {"trials": 4, "sampler": "random", "seed": 1, "fields": {
+            "lr": {"log": [1e-4, 0.1]}, "rho": {"from": 0, "to": 5}, "objective": ["xent", "ceb"]}}}]},
         {"evaluate": ["clean", {"pgd": {"norm": ["linf", "l2"], "eps": ["8/255", "4 px", 0.1], "only": "rho = 0"}}]},
     ],
     ids=str,
