@@ -29,11 +29,14 @@ _BAR_SIGNS: tuple[tuple[State, str], ...] = (
     ("failed", "✗"),
     ("lost", "?"),
     ("queued", "▒"),
+    ("new", "░"),
 )
-"""The states in a bar from left to right, with their signs, which tell them apart without colours; `new` fills up."""
+"""The states in a bar from left to right, with their signs, which tell them apart without colours."""
 _SILENT_SECONDS = 120.0
 _MIN_LINES = 3
 """The lines of each section on a small terminal."""
+_LEGEND_HEIGHT = 12
+"""A terminal of fewer lines has none to spare for a legend."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,14 @@ class WatchScreen:
         head = [self._head(), *(Text(f"! {warning}", style="yellow") for warning in self.snapshot.warnings)]
         sections = [self._families(), self._running(), self._waiting(), self._ended()]
         lines = head[: max(height, 0)]
-        shares = _share_lines([len(section) for section in sections], height - len(lines))
+        legend = [self._legend()] if height >= _LEGEND_HEIGHT + len(lines) else []
+        shares = _share_lines([len(section) for section in sections], height - len(lines) - len(legend))
         for share, section in zip(shares, sections, strict=True):
             if share < len(section):
                 more = Text(f"  … and {len(section) - share + 1} more", style="dim")
                 section = [*section[: share - 1], more][:share]
             lines += section
+        lines += legend
         for line in lines:
             line.plain = visible(line.plain)  # sign for sign, so that styles stay in place
             line.truncate(width, overflow="ellipsis")
@@ -72,6 +77,15 @@ class WatchScreen:
         return Text.assemble(
             (self.matrix.name, "bold"), f"  {summarize_states(runs)}{left}  {time.strftime('%H:%M:%S')}"
         )
+
+    def _legend(self) -> Text:
+        """Return the signs of the bars, and the way out."""
+        states = {run.state for run in self.snapshot.runs}
+        legend = Text("  ")
+        for state, sign in _BAR_SIGNS:
+            if state in states:
+                legend.append(sign, style=STATE_STYLES[state].terminal).append(f" {state}  ")
+        return legend.append("Ctrl-C leaves it running", style="dim")
 
     def _families(self) -> list[Text]:
         """Return a line with a bar for each family of runs."""
@@ -126,14 +140,15 @@ def _silent(run: RunStatus) -> str:
 def _bar(runs: Sequence[RunStatus]) -> Text:
     """Return a bar of the states' shares; a state that occurs gets at least one sign, taken from the largest."""
     counts = Counter(run.state for run in runs)
-    widths = {state: max(round(counts[state] * _BAR_WIDTH / len(runs)), 1) for state, _ in _BAR_SIGNS if counts[state]}
+    others = [state for state, _ in _BAR_SIGNS if counts[state] and state != "new"]
+    widths = {state: max(round(counts[state] * _BAR_WIDTH / len(runs)), 1) for state in others}
     # Rounding up rare states can make the bar too long.
     while sum(widths.values()) > _BAR_WIDTH:
         widths[max(widths, key=lambda state: widths[state])] -= 1
     bar = Text()
     for state, sign in _BAR_SIGNS:
-        bar.append(sign * widths.get(state, 0), style=STATE_STYLES[state].terminal)
-    bar.append("░" * (_BAR_WIDTH - len(bar)), style="dim")
+        width = _BAR_WIDTH - len(bar) if state == "new" else widths.get(state, 0)
+        bar.append(sign * width, style=STATE_STYLES[state].terminal)
     return bar
 
 

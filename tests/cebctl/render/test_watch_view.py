@@ -66,6 +66,8 @@ def test_everything_is_there(matrix: Matrix) -> None:
     assert "250 queued  waits for free resources" in text
     assert "failed  ceb width=4 rho=0.1  the loss is nan at step 7" in text
     assert "… and 24" in text
+    assert lines[-1] == "  █ done  ▓ running  ✗ failed  ▒ queued  Ctrl-C leaves it running"
+    assert "Ctrl-C" not in make_screen(matrix, ["new"]).render(120, 10).plain
 
 
 @settings(max_examples=40)
