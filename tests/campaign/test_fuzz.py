@@ -19,11 +19,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cebctl.onboarding import scan_images
+from experiments.datasets import OTHER_TEST_SETS, info
 from experiments.errors import CebctlError, MatrixError
 from experiments.matrix.load import load
 from experiments.matrix.planned_run import Matrix
 from experiments.matrix.selection import parse
 from jobs.engine import checkpoint_format, weights_file
+from jobs.engine.data.datasets import other_test_sets
 from jobs.engine.models import build
 
 FEWER = settings.default.max_examples // 4
@@ -196,3 +198,17 @@ ARCHIVES = (_torch_file(True), _torch_file(False), _safetensors())
 @given(content=st.sampled_from(ARCHIVES).flatmap(damaged))
 def test_an_archive_of_weights(content: bytes) -> None:
     is_refused(lambda: weights_file.read(content, "net.pt"), "net.pt")
+
+
+def _array_file() -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.arange(20) % 10)
+    return file.getvalue()
+
+
+@given(content=damaged(_array_file(), [b"{", b"}", b"(", b",", b"'descr'", b"<f8", b"|O", b"True", b"9" * 12]))
+def test_an_array(folder: Path, content: bytes) -> None:
+    path = folder / "labels.npy"
+    path.write_bytes(content)
+    declared = OTHER_TEST_SETS["cifar10-c"]
+    is_refused(lambda: other_test_sets._labels(path, 20, info("cifar10"), declared), path)

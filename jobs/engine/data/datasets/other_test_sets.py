@@ -168,7 +168,7 @@ def _open_array(path: Path, declared: OtherTestSet) -> NDArray[Any]:
         return open_memmap(path, mode="c")
     except OSError as error:
         raise _missing(path, error, declared) from None
-    except ValueError as error:
+    except Exception as error:  # of several kinds: the header is read as Python's tokens
         raise InputError(path, f"no whole array: {error}", f"get it again with {declared.obtain}") from None
 
 
