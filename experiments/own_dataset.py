@@ -28,6 +28,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from experiments import user_paths
 from experiments.atomic_files import read_json, write_atomic
 from experiments.errors import InputError
+from experiments.regular_files import read_regular
 
 PREFIX = "own:"
 CHANGED = (
@@ -240,7 +241,7 @@ def read(name: str) -> Description:
 def _read(name: str, path: Path) -> Description:
     advice = "`cebctl init` on the folder of images writes it again"
     try:
-        description = msgspec.json.decode(path.read_bytes(), type=Description)
+        description = msgspec.json.decode(read_regular(path), type=Description)
     except FileNotFoundError:
         raise InputError(f"data set {name}", f"{path} is missing", f"{advice}; is CEBCTL_DATA right?") from None
     except (OSError, msgspec.DecodeError) as error:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from experiments.atomic_files import is_abandoned
 from experiments.errors import InputError, UnreachableError
+from experiments.regular_files import open_regular
 from jobs import file_ownership
 from jobs.journal.files import fsync_folder
 
@@ -45,7 +46,7 @@ class CheckpointFile:
         Raises InputError if its owner is not trusted, and UnreachableError if it can't be read.
         """
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 file_ownership.check_owner(self.path, os.fstat(file.fileno()).st_uid)
                 data = file.read()
         except FileNotFoundError:

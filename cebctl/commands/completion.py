@@ -79,7 +79,8 @@ def matrices(incomplete: str) -> Iterator[Item]:
     folder = Path(parent + "/" if incomplete.startswith("/") else parent)
     # Parsing every YAML file would take too long for a Tab, so a matrix is recognised by its first keys.
     for path in sorted([*folder.glob("[!.]*.y*ml"), *folder.glob("[!.]*/[!.]*.y*ml")]):
-        if str(path).startswith(incomplete.removeprefix("./")) and _MATRIX.search(text := path.read_bytes()[:20_000]):
+        is_meant = str(path).startswith(incomplete.removeprefix("./")) and path.is_file()
+        if is_meant and _MATRIX.search(text := path.read_bytes()[:20_000]):
             title = _TITLE.search(text.decode(errors="replace"))
             yield ("./" * incomplete.startswith("./")) + str(path), title[1] if title else ""
 

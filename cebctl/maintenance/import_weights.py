@@ -10,6 +10,7 @@ from msgspec import structs
 
 from experiments.atomic_files import replacing
 from experiments.errors import InputError
+from experiments.regular_files import read_regular
 from experiments.spec import Network
 from jobs import file_ownership
 from jobs.paths import Home
@@ -40,7 +41,7 @@ def import_file(file: Path, home: Home, key: str = "", network: Network | None =
     from jobs.engine import known_families, weights_file  # torch takes seconds to import
 
     try:
-        data = file.read_bytes()
+        data = read_regular(file)
     except OSError as error:
         raise InputError(file, error.strerror or str(error)) from None
     tensors = weights_file.read(data, file, key)

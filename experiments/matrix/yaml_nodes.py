@@ -85,10 +85,11 @@ def compose(path: Path) -> MappingNode:
     not UTF-8, a syntax error, a second document, a tag, a cycle, too many nodes, a key twice.
     """
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise InputError(path, f"{size:,} bytes", f"a matrix has at most {MAX_BYTES:,}")
-        text = path.read_bytes().decode("utf-8")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)  # of a device there is no end
+        if len(content) > MAX_BYTES:
+            raise InputError(path, "too large", f"a matrix has at most {MAX_BYTES:,} bytes")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(path, f"byte {error.start} is not UTF-8") from None
     except OSError as error:

@@ -27,6 +27,7 @@ from experiments import datasets, own_dataset
 from experiments.atomic_files import replacing, sweep
 from experiments.datasets import DatasetInfo
 from experiments.errors import InputError, UnreachableError, expected
+from experiments.regular_files import open_regular
 from jobs.datasets import image_folder
 
 Progress = Callable[[str, int, int | None], None]
@@ -211,8 +212,8 @@ def _faults(info: DatasetInfo, root: Path) -> list[str]:
 
 def _md5(path: Path) -> str | None:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, _new_md5).hexdigest()
+        with open_regular(path) as file:
+            return hashlib.file_digest(file, _new_md5).hexdigest()  # type: ignore[arg-type]
     except OSError:
         return None
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from experiments.regular_files import check_regular
+
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow's names of the formats that are read, whatever a file's suffix. Never PostScript, which Pillow has another
 program run."""
@@ -83,6 +85,8 @@ def _formats() -> tuple[str, ...]:
 
 def _open(source: bytes | Path) -> Image.Image:
     content = source if isinstance(source, bytes) else None
+    if isinstance(source, Path):
+        check_regular(source, source.stat().st_mode)  # a pipe would be waited for, a device read for ever
     try:
         return Image.open(source if content is None else io.BytesIO(content), formats=_formats())
     except Image.DecompressionBombError:

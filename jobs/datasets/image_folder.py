@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from experiments.datasets import Split
 from experiments.errors import InputError
 from experiments.own_dataset import Description
+from experiments.regular_files import read_regular
 
 if TYPE_CHECKING:
     import numpy as np
@@ -164,7 +165,7 @@ def read_files(folder: Path, names: Sequence[str]) -> Iterator[bytes]:
     """Yield the content of the files, in order. Raises InputError if one can't be read."""
     for name in names:
         try:
-            yield (folder / name).read_bytes()
+            yield read_regular(folder / name)
         except OSError as error:
             raise InputError(folder / name, error.strerror or str(error)) from None
 

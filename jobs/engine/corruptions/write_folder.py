@@ -29,6 +29,7 @@ import numpy as np
 from experiments.atomic_files import sweep, write_atomic
 from experiments.errors import CebctlError, InputError
 from experiments.numerics import VERSIONS
+from experiments.regular_files import read_regular
 from jobs import processes, provenance
 from jobs.datasets import image_folder
 from jobs.datasets.image_file import open_image, orientation
@@ -213,7 +214,7 @@ def _read_record(job: _Job) -> Record | None:
     # Looked at first: another process that begins the same folder writes its record before any file.
     is_used = job.out.is_dir() and any(not path.name.startswith(".") for path in job.out.iterdir())
     try:
-        content = (job.out / RECORD).read_bytes()
+        content = read_regular(job.out / RECORD)
     except FileNotFoundError:
         if is_used:
             raise InputError(
@@ -262,7 +263,7 @@ def _examine_batch(folder: Path, names: Sequence[str], decode: bool) -> list[_He
 def _examine(path: Path, decode: bool) -> _Header:
     digest = ""
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
         digest = hashlib.sha256(content).hexdigest()
         with open_image(content) as image:
             if decode:
@@ -461,7 +462,7 @@ def _read(job: _Job, name: str, width: int) -> Bytes:
     """Return an image as a network would get it, before it is corrupted: uint8 of shape (H, W, C)."""
     path = job.folder / name
     if job.pipeline == "as-is":
-        return image_folder.square_pixels(path.read_bytes(), job.channels, job.size or width)
+        return image_folder.square_pixels(read_regular(path), job.channels, job.size or width)
     assert job.size is not None
     with open_image(path) as image:
         return np.asarray(imagenet_c_crop(image.convert("RGB"), job.size))

@@ -28,6 +28,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from experiments.errors import InputError
+from experiments.regular_files import read_regular
 from experiments.spec import Augment, AutoAugment, NoAugment
 from jobs.datasets.image_file import open_image
 from jobs.engine.data.augmentation import autoaugment
@@ -158,7 +159,7 @@ class _Reader(Dataset[_Encoded]):
         seeds = sample_seeds(self._seed, self._epoch, samples_B)
         for number, (index, sample_seed) in enumerate(zip(samples_B.tolist(), seeds, strict=True)):
             try:
-                content, (width, height) = to_decodable(self._images.path(index).read_bytes())
+                content, (width, height) = to_decodable(read_regular(self._images.path(index)))
             except UNREADABLE as error:
                 is_read_B[number], corrupt[index] = False, str(error)
                 continue

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from experiments.datasets import DataFile, DatasetInfo
 from experiments.errors import InputError
+from experiments.regular_files import read_regular
 
 
 def read_verified(root: Path, file: DataFile, info: DatasetInfo) -> bytes:
@@ -15,7 +16,7 @@ def read_verified(root: Path, file: DataFile, info: DatasetInfo) -> bytes:
     one."""
     path = root / file.path
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except OSError as error:
         raise missing_error(info, path, error) from None
     digest = hashlib.md5(content, usedforsecurity=False).hexdigest()

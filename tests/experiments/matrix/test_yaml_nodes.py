@@ -93,3 +93,5 @@ def test_what_is_not_text_is_refused(tmp_path: Path) -> None:
         compose(tmp_path / "none.yaml")
     with pytest.raises(InputError, match="Is a directory"):
         compose(tmp_path)
+    with pytest.raises(InputError, match="at most 1,000,000 bytes"):
+        compose(Path("/dev/zero"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import struct
 from collections.abc import Callable, Iterator
@@ -133,3 +134,7 @@ def test_more_than_8_bits_and_missing_files_have_the_same_words_for_every_reader
         pass
     with pytest.raises(UnreadableImageError, match="No such file"), open_image(tmp_path / "none.png"):
         pass
+    os.mkfifo(tmp_path / "pipe.png")
+    for path, kind in ((tmp_path / "pipe.png", "a named pipe"), (Path("/dev/zero"), "a device")):
+        with pytest.raises(UnreadableImageError, match=f"it is {kind}, not a file"), open_image(path):
+            pass

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from experiments.datasets import DatasetInfo, Split
 from experiments.errors import InputError
+from experiments.regular_files import read_regular
 from jobs.datasets.image_file import UnreadableImageError, open_image
 from jobs.engine.data.images import MemoryImages
 from jobs.engine.data.verified_files import missing_error
@@ -44,7 +45,7 @@ def _names(info: DatasetInfo, folder: Path, class_name: str) -> list[str]:
 
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except OSError as error:
         raise InputError(path, error.strerror or str(error)) from None
 

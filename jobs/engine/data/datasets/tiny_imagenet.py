@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from experiments.datasets import DatasetInfo, Split
 from experiments.errors import InputError
+from experiments.regular_files import read_regular
 from jobs.datasets.image_file import UnreadableImageError, open_image
 from jobs.engine.data.images import MemoryImages
 from jobs.engine.data.verified_files import missing_error
@@ -57,7 +58,7 @@ def _training(info: DatasetInfo, folder: Path, classes: Sequence[str]) -> list[t
 def _validation(info: DatasetInfo, folder: Path, classes: Sequence[str]) -> list[tuple[Path, int]]:
     path = folder / info.test_labels
     try:
-        lines = path.read_text().splitlines()
+        lines = read_regular(path).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise missing_error(info, path, error if isinstance(error, OSError) else OSError("is no text")) from None
     labels = {name: label for label, name in enumerate(classes)}
