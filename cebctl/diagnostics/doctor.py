@@ -71,6 +71,7 @@ def examine(home: Home, matrix: Matrix | None = None) -> list[Finding]:
     return [
         *findings,
         *environment_checks.check_datasets(data_folder(), used, needed),
+        *(environment_checks.check_benchmark_data(matrix, data_folder()) if matrix else ()),
         *environment_checks.check_packages(),
         *environment_checks.check_gpus(),
         *slurm_checks.examine_cluster(home, matrix),

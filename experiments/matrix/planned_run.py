@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path as FilePath
@@ -76,6 +76,15 @@ class Matrix:
             wrong = f"selects none of the {len(self.runs)} runs of {self.path}"
             raise InputError(f"--only {text!r}", wrong, _existing_values(selected, self.runs, tree))
         return replace(self, runs=runs)
+
+    def leave_out(self, evaluations: Collection[tuple[str, AnyBenchmark]]) -> Matrix:
+        """Return the matrix without some benchmarks, given each with the id of the run."""
+        runs = tuple(
+            replace(run, benchmarks=tuple(b for b in run.benchmarks if (run.run_id, b) not in evaluations))
+            for run in self.runs
+        )
+        remaining = {benchmark for run in runs for benchmark in run.benchmarks}
+        return replace(self, runs=runs, benchmarks=tuple(b for b in self.benchmarks if b in remaining))
 
 
 def with_data(run: Run, name: str) -> Run:
