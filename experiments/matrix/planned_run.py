@@ -55,6 +55,8 @@ class Matrix:
     report: ReportSpec = field(default_factory=ReportSpec)
     parts: OwnParts = field(default_factory=OwnParts)
     """The parts of one's own that it names."""
+    left_out: tuple[PlannedRun, ...] = ()
+    """The runs of the file that `select` left out."""
 
     @property
     def name(self) -> str:
@@ -75,7 +77,10 @@ class Matrix:
         if not runs:
             wrong = f"selects none of the {len(self.runs)} runs of {self.path}"
             raise InputError(f"--only {text!r}", wrong, _existing_values(selected, self.runs, tree))
-        return replace(self, runs=runs)
+        chosen = {run.run_id for run in runs}
+        return replace(
+            self, runs=runs, left_out=(*self.left_out, *(run for run in self.runs if run.run_id not in chosen))
+        )
 
     def leave_out(self, evaluations: Collection[tuple[str, AnyBenchmark]]) -> Matrix:
         """Return the matrix without some benchmarks, given each with the id of the run."""
