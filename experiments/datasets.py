@@ -245,6 +245,8 @@ class OtherTestSet:
     """The way to get it, for messages: completes `get it with …`."""
     labels: tuple[int, ...] = ()
     """The classes of its images; empty: they are not checked."""
+    corrupted: bool = False
+    """It holds so many images for each corruption at each severity."""
 
 
 _IMAGENET_A = (
@@ -261,12 +263,12 @@ _IMAGENET_A = (
 _BY_WORDNET_ID = "one folder for each class, named by its WordNet id"
 _OTHER = (
     OtherTestSet(
-        name="imagenet-c", folder="imagenet-c", images=50_000, classes=1000,
+        name="imagenet-c", corrupted=True, folder="imagenet-c", images=50_000, classes=1000,
         source="<corruption>/<severity>/<WordNet id>/*.JPEG, the validation images at 224x224 under every corruption",
         obtain="the archives of ImageNet-C, their folders put into imagenet-c/",
     ),
     OtherTestSet(
-        name="imagenet-3dcc", folder="ImageNet-3DCC", images=50_000, classes=1000,
+        name="imagenet-3dcc", corrupted=True, folder="ImageNet-3DCC", images=50_000, classes=1000,
         source="<corruption>/<severity>/<WordNet id>/*.JPEG, the validation images under every corruption",
         obtain="the public repository EPFL-VILAB/3DCommonCorruptions, whose tool writes the folder ImageNet-3DCC",
     ),
@@ -291,7 +293,7 @@ _OTHER = (
         for version in ("matched-frequency", "threshold-0.7", "top-images")
     ),
     OtherTestSet(
-        name="cifar10-c", folder="CIFAR-10-C", images=10_000, classes=10,
+        name="cifar10-c", corrupted=True, folder="CIFAR-10-C", images=10_000, classes=10,
         source="<corruption>.npy, uint8 of shape (50000, 32, 32, 3), 10,000 images for each severity, and labels.npy",
         obtain="the archive of CIFAR-10-C",
     ),

@@ -20,3 +20,12 @@ class CodeChangedError(CebctlError):
 
     def __init__(self, folder: object, submitted: str, running: str) -> None:
         super().__init__(f"{folder}: the code has digest {running}, the submission was made with {submitted}")
+
+
+class HomeGoneError(CebctlError):
+    """The folder that an attempt writes to was removed while it ran."""
+
+    kind = "input"
+
+    def __init__(self, folder: object) -> None:
+        super().__init__(f"{folder}: was removed while its job ran, which ends here")

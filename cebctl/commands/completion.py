@@ -96,6 +96,12 @@ def run_ids(incomplete: str) -> Iterator[Item]:
     return ((run_id, labels.get(run_id, "")) for run_id in ids)
 
 
+@_silent
+def matrices_and_run_ids(incomplete: str) -> Iterator[Item]:
+    """Return the matrices in the folder typed so far, then the ids of the home's runs."""
+    return itertools.chain(matrices(incomplete), run_ids(incomplete))
+
+
 def _labels(submissions: Path, run_ids: set[str]) -> dict[str, str]:
     """Return the names that the newest submissions gave to these runs, made distinct where several share one."""
     from cebctl.status.run_names import disambiguate

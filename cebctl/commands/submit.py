@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cebctl.commands.options import EXECUTION, Again, MatrixArgument, Only, RetryFailed
+from cebctl.commands.options import EXECUTION, SELECTION, Again, MatrixArgument, Only, RetryFailed
 from cebctl.interrupts import interrupt_message
 
 if TYPE_CHECKING:
     from cebctl.study.submitting import Outcome
     from experiments.matrix.planned_run import Matrix
     from jobs.paths import Home
+
+
+class LeftOut(StrEnum):
+    """What `--without` leaves out."""
+
+    missing = "missing"
 
 
 class ExecutorName(StrEnum):
@@ -24,6 +30,14 @@ class ExecutorName(StrEnum):
     slurm = "slurm"
 
 
+Without = Annotated[
+    LeftOut | None,
+    typer.Option(
+        "--without",
+        help="`missing`: leave out the benchmarks whose images are not here; they stay new.",
+        rich_help_panel=SELECTION,
+    ),
+]
 MaxGpuHours = Annotated[
     float | None,
     typer.Option(
@@ -78,6 +92,7 @@ def submit(
     only: Only = None,
     again: Again = None,
     retry_failed: RetryFailed = False,
+    without: Without = None,
     max_gpu_hours: MaxGpuHours = None,
     on: On = None,
     workers: Workers = None,
@@ -90,6 +105,9 @@ def submit(
     With --again it submits, instead, what is done: benchmarks are measured anew beside the old results, which count
     until the new ones are there; `train` trains the runs anew from nothing and measures them. Run twice, it submits
     nothing while that is under way; once it has ended, it does it a third time. Nothing is deleted.
+
+    A benchmark whose images are not here is refused before anything is trained, unless --without missing leaves it out:
+    it stays new, and is submitted once they are.
 
     On a cluster it returns as soon as the jobs are queued, and evaluations wait there for their training. Attacks made
     on another run (transfer) and runs that extend it wait for it too; locally a later submit, or --wait, takes them.
@@ -109,16 +127,20 @@ def submit(
     from cebctl.status.polling import poll
     from cebctl.status.rerun import parse_selections
     from cebctl.study import submitting
+    from cebctl.submission.needed_data import without_missing
     from cebctl.submission.submit import UNDER_WAY
-    from jobs.paths import Home
+    from jobs.paths import Home, data_folder
 
     chosen = load(matrix).select(only)
     home = Home.from_environment()
+    warn = status_view.print_warnings
+    if without:
+        chosen, messages = without_missing(chosen, data_folder())
+        warn(messages)
     rerun = parse_selections(again or (), chosen)
     request = submitting.Request(
         on.value if on else None, retry_failed, rerun, max_gpu_hours, workers, max_parallel, heed=not unchecked
     )
-    warn = status_view.print_warnings
     ask_about_hook(home)
     with (
         submitting.submit_missing(chosen, home, request, warn, status_view.print_introduction) as outcome,

@@ -6,7 +6,8 @@ from collections import Counter, defaultdict
 
 from cebctl.diagnostics import environment_checks, slurm_checks
 from cebctl.diagnostics.findings import Finding
-from cebctl.status.collect import emit_warnings, load_observations
+from cebctl.status.collect import emit_warnings, load_observations, load_submitted
+from cebctl.status.earlier_texts import earlier_runs
 from cebctl.status.states import attempt_state
 from experiments.errors import CebctlError, InputError
 from experiments.matrix.planned_run import Matrix
@@ -58,6 +59,7 @@ def examine(home: Home, matrix: Matrix | None = None) -> list[Finding]:
                 *_check_copied_journals(store, home),
                 *_check_specs(store, home),
                 *_check_claims(store, home),
+                *_check_earlier_texts(store, home),
             ]
             specs = [row.spec.get("data") for row in queries.runs(store)]
             used = {str(data["name"]) for data in specs if isinstance(data, dict) and data.get("name")}
@@ -71,6 +73,7 @@ def examine(home: Home, matrix: Matrix | None = None) -> list[Finding]:
     return [
         *findings,
         *environment_checks.check_datasets(data_folder(), used, needed),
+        *(environment_checks.check_benchmark_data(matrix, data_folder()) if matrix else ()),
         *environment_checks.check_packages(),
         *environment_checks.check_gpus(),
         *slurm_checks.examine_cluster(home, matrix),
@@ -154,6 +157,21 @@ def _check_copied_journals(store: Store, home: Home) -> list[Finding]:
             text = f"{' and '.join(names)} hold the same attempt: one is a copy, whose numbers are not its run's"
             findings.append(Finding("store", "wrong", text, f"remove the copy among {', '.join(names)}"))
     return findings
+
+
+def _check_earlier_texts(store: Store, home: Home) -> list[Finding]:
+    """Check for runs under way that no text of a matrix asks for any more."""
+    earlier = earlier_runs(load_submitted(store, home), store, home)
+    by_submission = Counter((run.submissions[-1], run.path) for run in earlier)
+    return [
+        Finding(
+            "work",
+            "note",
+            f"submission {name}: {count} run{'s' * (count > 1)} under way that today's text of {path} does not ask for",
+            f"`cebctl cancel --submission {name}`, if they are not wanted",
+        )
+        for (name, path), count in sorted(by_submission.items())
+    ]
 
 
 def _check_claims(store: Store, home: Home) -> list[Finding]:

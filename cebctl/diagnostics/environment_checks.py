@@ -13,7 +13,9 @@ from collections.abc import Collection
 from pathlib import Path
 
 from cebctl.diagnostics.findings import Finding
+from cebctl.submission import needed_data
 from experiments import datasets, own_dataset
+from experiments.matrix.planned_run import Matrix
 from jobs import file_ownership
 from jobs.datasets import download
 from jobs.paths import Home
@@ -106,6 +108,25 @@ def check_datasets(root: Path, used: Collection[str], needed: Collection[str] = 
             findings.append(Finding("data", "ok" if dataset.state == "ready" else "note", text))
     if absent := len(names) - len(findings):
         findings.append(Finding("data", "ok", f"{absent} more are not at hand and not used: `cebctl data list`"))
+    return findings
+
+
+def check_benchmark_data(matrix: Matrix, root: Path) -> list[Finding]:
+    """Check the further images that the benchmarks of a matrix read, and the number of its training images."""
+    findings: list[Finding] = []
+    for name in dict.fromkeys(run.run.data.name for run in matrix.runs):
+        counted = download.dataset_status(name, root, verify=False, count=True)
+        if counted.state == "damaged":
+            text = f"{name}: {counted.detail}"
+            findings.append(Finding("data", "wrong", text, f"put data set {name} right: {counted.detail}"))
+    for needed in needed_data.benchmark_data(matrix, root):
+        status = needed.status
+        text = f"{status.name} for {needed.purpose}: {status.state}, {status.detail}"
+        if status.state == "ready":
+            findings.append(Finding("data", "ok", text))
+            continue
+        todo = f"bring {status.name} here: {status.detail}; or `cebctl submit {matrix.path} --without missing`"
+        findings.append(Finding("data", "wrong", text, todo))
     return findings
 
 

@@ -29,6 +29,7 @@ from cebctl.status.states import (
     runs_with_pending_training,
 )
 from cebctl.submission.job_arrays import JobArray, ScheduledJob, make_arrays, wall_hours
+from cebctl.submission.needed_data import NeededData, benchmark_data, training_data
 from cebctl.submission.parents import missing_parents
 from cebctl.submission.prerequisites import check_batch_norm
 from cebctl.submission.submit import pending_stages
@@ -36,7 +37,7 @@ from experiments import costs, jump_start_checks
 from experiments.benchmarks import NOT_RUNNABLE, describe, is_runnable
 from experiments.matrix.planned_run import Matrix, PlannedRun
 from jobs import checkpoint_files
-from jobs.paths import Home
+from jobs.paths import Home, data_folder
 from store.connect import Store
 from store.read_only import read_only
 
@@ -96,6 +97,8 @@ class Plan:
     """The selection of stages to be done again; then nothing else is submitted."""
     code: tuple[MatrixCode, ...] = ()
     """Everything that the matrix and the home bring to be run."""
+    data: tuple[NeededData, ...] = ()
+    """The images that it needs, those of the training first, and whether they are here."""
 
     @cached_property
     def families(self) -> tuple[Family, ...]:
@@ -228,6 +231,7 @@ class Plan:
             {"text": text, "run_ids": [run.run_id for run in runs]} for text, runs in self.ineffective_settings.items()
         ]
         document["code"] = msgspec.to_builtins(self.code)
+        document["data"] = [needed.to_json() for needed in self.data]
         if self.changes:
             document["changes"] = self.changes.to_json()
         if self.again:
@@ -309,6 +313,7 @@ def plan_from_status(
         remaining={(run.planned.run_id, stage.stage): _remaining_share(run, stage, home) for run, stage in stages},
         again=again,
         code=tuple(matrix_code(matrix, home)),
+        data=(*training_data(matrix, data_folder()), *benchmark_data(matrix, data_folder())),
     )
 
 

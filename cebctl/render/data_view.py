@@ -14,19 +14,25 @@ from rich.text import Text
 from cebctl.render import output_mode
 from cebctl.render.console import fit_columns, print_table, progress_console, result_console, terminal_width, wrap
 from experiments import datasets
+from experiments.benchmarks import CORRUPTIONS, CORRUPTIONS_3D
 from experiments.errors import InputError
-from jobs.datasets import download
+from experiments.needed_images import NeededImages
+from jobs.datasets import download, test_sets
 
 _HEADS = ("data set", "state", "images", "classes", "detail")
 _STATE_STYLES = {"ready": "green", "damaged": "red", "missing": "dim"}
 
 
 def print_datasets(root: Path) -> None:
-    """Print a line for each data set."""
+    """Print a line for each data set, then for each published test set."""
     rows = [
         (status.name, status.state, *_sizes(status.name), status.detail)
         for status in (download.dataset_status(name, root) for name in datasets.names())
     ]
+    for name, declared in datasets.OTHER_TEST_SETS.items():
+        status = test_sets.images_status(NeededImages(name, _corruptions(name)), root)
+        sets = f" x {len(_corruptions(name)) * 5}" if declared.corrupted else ""
+        rows.append((name, status.state, f"{declared.images:,}{sets}", str(declared.classes), status.detail))
     console = result_console()
     console.print(wrap(f"CEBCTL_DATA {root}", terminal_width()), markup=False, soft_wrap=True)
     if terminal_width() < sum(max(map(len, column)) + 2 for column in zip(_HEADS, *rows, strict=True)) - 2:
@@ -36,6 +42,13 @@ def print_datasets(root: Path) -> None:
     for name, state, *details in rows:
         table.add_row(name, f"[{_STATE_STYLES[state]}]{state}[/]", *map(escape, details))
     print_table(console, table)
+
+
+def _corruptions(name: str) -> tuple[str, ...]:
+    """Return the corruptions of a set of corrupted images that benchmarks read first."""
+    if not datasets.OTHER_TEST_SETS[name].corrupted:
+        return ()
+    return CORRUPTIONS_3D if name == "imagenet-3dcc" else CORRUPTIONS
 
 
 def _print_narrow(console: Console, rows: Sequence[Sequence[str]]) -> None:

@@ -46,6 +46,8 @@ def print_plan(plan: Plan, *, full: bool = False) -> None:
         _print_lines(
             console, "again", ["the training, and what is measured on it"] * plan.again.train + _benchmark_lines(again)
         )
+    if data := _data_lines(plan):
+        _print_lines(console, "data", data)
     _print_lines(console, "submit", _submission_lines(plan))
     _print_lines(console, "time", _time_lines(plan))
     size, largest = format_size(plan.disk_bytes), format_size(max(e.checkpoint_bytes for e in plan.estimates))
@@ -164,6 +166,12 @@ def _benchmark_lines(benchmarks: Sequence[AnyBenchmark]) -> list[str]:
         if entries:
             lines.append("; ".join(entries) if runnable else f"{NOT_RUNNABLE}: {'; '.join(entries)}")
     return lines or ["nothing"]
+
+
+def _data_lines(plan: Plan) -> list[str]:
+    """Return a line for each set of images that benchmarks read, and for each that is not here."""
+    needed = [needed for needed in plan.data if needed.benchmarks or needed.status.state != "ready"]
+    return [f"{n.status.name} for {n.purpose}: {n.status.state}, {n.status.detail}" for n in needed]
 
 
 def _submission_lines(plan: Plan) -> list[str]:

@@ -28,6 +28,7 @@ from cebctl.render.console import (
 )
 from cebctl.render.state_styles import STATE_STYLES
 from cebctl.status.collect import MatrixRow
+from cebctl.status.earlier_texts import EarlierRun
 from cebctl.status.off_target import last_rho_text
 from cebctl.status.states import STATES, RunStatus, count_states
 from cebctl.submission.submit import Submission
@@ -222,10 +223,44 @@ def status_json(matrix: Matrix, runs: Sequence[RunStatus]) -> dict[str, Any]:
     }
 
 
-def print_matrices(rows: Sequence[MatrixRow], *, as_json: bool) -> None:
-    """Print a line for each matrix that was submitted from this home."""
+def print_earlier(earlier: Sequence[EarlierRun]) -> None:
+    """Print a line for each run under way that no text of a matrix asks for any more."""
+    console = result_console()
+    for one in earlier:
+        run = one.run
+        progress = describe_progress(run.current.job) if run.state == "running" else state_reason(run)
+        cells = (run.planned.run_id, run.planned.name, run.state, run.current.stage, progress)
+        line = "  ".join(filter(None, cells))
+        console.print(f"{line}: of an earlier text of {one.path}, submission {one.submissions[-1]}", markup=False)
+    if earlier:
+        names = dict.fromkeys(name for one in earlier for name in one.submissions)
+        hint = f"`cebctl cancel --submission {' --submission '.join(names)}` stops"
+        console.print(f"{pluralize(len(earlier), 'run')} under way that no matrix asks for: {hint}", markup=False)
+
+
+def earlier_json(earlier: Sequence[EarlierRun]) -> dict[str, Any]:
+    """Return `{"earlier": [{"run_id", "name", "state", "stage", "submissions", "path"}]}`."""
+    return {
+        "earlier": [
+            {
+                "run_id": one.run.planned.run_id,
+                "name": one.run.planned.name,
+                "state": one.run.state,
+                "stage": one.run.current.stage,
+                "submissions": list(one.submissions),
+                "path": one.path,
+            }
+            for one in earlier
+        ]
+    }
+
+
+def print_matrices(rows: Sequence[MatrixRow], earlier: Sequence[EarlierRun], *, as_json: bool) -> None:
+    """Print a line for each matrix that was submitted from this home, then one for each run of an earlier text."""
     if as_json:
-        print_json([{"matrix": r.matrix, "path": r.path, "submitted": r.submitted, "counts": r.counts} for r in rows])
+        entries = [{"matrix": r.matrix, "path": r.path, "submitted": r.submitted, "counts": r.counts} for r in rows]
+        by_path = {row.path: [one for one in earlier if one.path == row.path] for row in rows}
+        print_json([entry | earlier_json(by_path[str(entry["path"])]) for entry in entries])
         return
     if not rows:
         result_console().print("nothing was submitted yet; try `cebctl plan experiments/digits.yaml`")
@@ -241,6 +276,7 @@ def print_matrices(rows: Sequence[MatrixRow], *, as_json: bool) -> None:
         _print_narrow(console, rows)
     else:
         print_table(console, table)
+    print_earlier(earlier)
 
 
 def _format_time(row: MatrixRow) -> str:

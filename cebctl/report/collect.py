@@ -11,6 +11,7 @@ from cebctl.status.collect import collect_statuses
 from cebctl.status.off_target import off_target
 from cebctl.status.staleness import Versions, training_dependencies
 from cebctl.status.states import RunStatus
+from cebctl.submission.needed_data import benchmark_data
 from experiments.matrix.planned_run import Matrix
 from jobs import provenance
 from jobs.datasets import download
@@ -43,7 +44,8 @@ def collect_report(matrix: Matrix, store: Store, home: Home) -> CollectedReport:
 
 
 def _unusable_datasets(matrix: Matrix) -> dict[str, str]:
-    """Return the state of the matrix's data sets that are missing or damaged, by name."""
+    """Return the state of the images that the matrix needs and that are missing or damaged, by name."""
     names = {run.run.data.name for run in matrix.runs}
     states = {name: download.dataset_status(name, data_folder()).state for name in sorted(names)}
+    states |= {needed.status.name: needed.status.state for needed in benchmark_data(matrix, data_folder())}
     return {name: state for name, state in states.items() if state != "ready"}

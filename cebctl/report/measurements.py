@@ -14,6 +14,9 @@ from store.row_types import ResultRow
 Results = Mapping[tuple[str, str, str], ResultRow]
 """By (run_id, evaluation_id, measure)."""
 
+MIN_IMAGES = 2
+"""Fewer have no interval: one image says nothing of others."""
+
 _SHARES = ("accuracy", "error", "share", "success")
 """Units of quantities in [0, 1]."""
 
@@ -72,11 +75,15 @@ def _over_corruptions(
     )
     rows = tuple(row for error in measured.values() for row in error.rows)
     unit = "relative_error" if baseline else "error"
-    return Measurement(value, low, high, measured[CORRUPTIONS[0]].total, unit, rows, "mean_of_ends")
+    interval: Interval = "none" if all(e.interval == "none" for e in measured.values()) else "mean_of_ends"
+    return Measurement(value, low, high, measured[CORRUPTIONS[0]].total, unit, rows, interval)
 
 
 def _read(row: ResultRow) -> Measurement:
     if row.correct is not None:
+        if row.total < MIN_IMAGES:
+            value = row.correct / row.total
+            return Measurement(value, value, value, row.total, row.unit, (row,), "none")
         low, high = wilson(row.correct, row.total)
         return Measurement(row.correct / row.total, low, high, row.total, row.unit, (row,), "wilson")
     assert row.value is not None
@@ -86,9 +93,11 @@ def _read(row: ResultRow) -> Measurement:
 
 def _over_images(value: float, std: float | None, total: int, unit: str) -> tuple[float, float, Interval]:
     """Return the 95% interval of a mean over images; without a standard deviation the value is one of all together."""
-    if unit == "error" and not std and (total == 1 or value in (0.0, 1.0)):
+    if total < MIN_IMAGES:
+        return value, value, "none"
+    if unit == "error" and not std and value in (0.0, 1.0):
         return *wilson(value * total, total), "wilson"  # Student's has no width here: as if all were one answer
-    if std is None or total < 2:
+    if std is None:
         return value, value, "none"
     return *clip_to_range(*student(value, std, total), unit), "student_t"
 

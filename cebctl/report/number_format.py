@@ -79,11 +79,12 @@ def _mark(cell: Cell, is_mixed: bool) -> str:
 def format_narrow_cell(cell: Cell | Missing, row_seeds: int, is_mixed: bool) -> str:
     """Return `19.1 [18.8,19.4] 19.3 -0.2`: our number, its interval, the paper's, the difference."""
     if isinstance(cell, Missing):
-        return f"{short_reason(cell)} {cell.published_text.removesuffix('%')}".rstrip()
+        reason = cell.reason.partition(":")[0] if cell.reason.startswith("not asked") else short_reason(cell)
+        return f"{reason} {cell.published_text.removesuffix('%')}".rstrip()
     factor, digits = scale(cell.measure)
     low, high = (format_decimals(end * factor, digits) for end in (cell.low, cell.high))
-    ends = f"[{low},{high}]{_mark(cell, is_mixed)}"
-    number = f"{format_decimals(cell.value * factor, digits)}{version_marks(cell) or ' '}{ends}"
+    ends = f"[{low},{high}]{_mark(cell, is_mixed)}" if cell.interval != "none" else ""
+    number = f"{format_decimals(cell.value * factor, digits)}{version_marks(cell) or ' '}{ends}".rstrip()
     fewer = f"({seed_count(cell.seeds, cell.seeds_asked)})" if cell.seeds < row_seeds else ""
     return " ".join(filter(None, [number, fewer, cell.published_text.removesuffix("%"), cell_difference(cell)]))
 
@@ -125,13 +126,17 @@ def cell_difference(cell: Cell, before: str = "") -> str:
     return before + format_decimals(round(cell.difference * factor, digits) + 0.0, digits, "+")  # + 0.0: no -0.0
 
 
+def image_count(table: Table, name: str) -> str:
+    """Return the number of images of a column, or its range over the rows; empty without a number."""
+    counts = sorted({cell.n for row in table.rows if isinstance(cell := row.cells[name], Cell)})
+    return "–".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1]))) if counts else ""
+
+
 def column_heading(table: Table, name: str) -> str:
     """Return the column's name, and below it its unit and the number of images, or its range over the rows."""
-    cells = [row.cells[name] for row in table.rows]
-    numbers = [cell for cell in cells if isinstance(cell, Cell)]
-    base = name.partition("@")[0]
-    counts = sorted({cell.n for cell in numbers})
-    n = f"n={'–'.join(f'{count:,}' for count in dict.fromkeys((counts[0], counts[-1])))}" if counts else ""
+    numbers = [cell for row in table.rows if isinstance(cell := row.cells[name], Cell)]
+    base, count = name.partition("@")[0], image_count(table, name)
+    n = f"n={count}" if count else ""
     under = ", ".join(part for part in (unit(numbers[0].measure) if numbers else "", n) if part)
     return _SYMBOLS.get(base, base) + name.removeprefix(base) + (f"\n{under}" if under else "")
 

@@ -25,6 +25,7 @@ from experiments.benchmarks import NOT_RUNNABLE, Transfer, is_runnable
 from experiments.identity import evaluation_id
 from experiments.matrix.planned_run import Matrix, PlannedRun
 from experiments.matrix.report_section import ReportSpec
+from experiments.needed_images import needed_images
 from experiments.numerics import VersionDifference
 from experiments.published import Normaliser, PublishedNumber
 from store.row_types import AttemptRow, ResultRow
@@ -202,6 +203,9 @@ def _why_missing(run: PlannedRun, column: Column, source: _Inputs) -> str:
         return f"failed: {failed.get(evaluation, current.job.error)}"
     if current.state == "new" and run.run.data.name in source.absent:
         return f"no data: {own_dataset.labelled(run.run.data.name)}, {source.absent[run.run.data.name]}"
+    needed = needed_images(column.benchmark, run.run.data.name)
+    if current.state == "new" and needed and needed.name in source.absent:
+        return f"no data: {needed.name}, {source.absent[needed.name]}"
     return {"new": "not run", "done": "no result"}.get(current.state, current.state)
 
 

@@ -20,6 +20,7 @@ from experiments.matrix import selection
 from experiments.matrix.planned_run import Matrix, PlannedRun
 from experiments.published import PaperModel
 
+_NOT_THERE = "not in this matrix"
 RHO, TRAIN_SUBSET = ("objective", "rho"), ("data", "train_subset")
 
 
@@ -33,7 +34,10 @@ def build_table1(
     families = [model_rows(model, rows, planned) for model in paper.models]
     if not any(families):
         return ()
-    models = [_model(*pair, selected, columns) for pair in zip(paper.models, families, strict=True)]
+    models = []
+    for model, members in zip(paper.models, families, strict=True):
+        left_out = any(_selects(model, run) for run in matrix.left_out)
+        models.append(_model(model, members, selected, columns, "left out by --only" if left_out else _NOT_THERE))
     architectures = [model.architecture for model in paper.models]
     same_rule = paper.rho_star.column == matrix.report.rho_star
     table = Table(
@@ -48,28 +52,45 @@ def build_table1(
 
 def model_rows(model: PaperModel, rows: Sequence[Row], planned: Mapping[str, PlannedRun]) -> list[Row]:
     """Return our rows of this architecture and objective, for any rho and any number of training images."""
+    return [row for row in rows if _selects(model, planned[row.run_ids[0]])]
+
+
+def _selects(model: PaperModel, run: PlannedRun) -> bool:
     conditions = tuple(c for c in selection.parse(model.where).conditions if c.path not in (RHO, TRAIN_SUBSET))
-    where = selection.Selection(conditions)
-    return [row for row in rows if where.matches(planned[row.run_ids[0]].leaves)]
+    return selection.Selection(conditions).matches(run.leaves)
+
+
+def _choose(model: PaperModel, members: Sequence[Row], selected: Mapping[str, Selected]) -> Row | None:
+    """Return the row at rho*, or the only one; of several, of which the paper has one, that which is trained as the
+    paper's, None if that is none or several."""
+    if len(members) == 1:
+        return members[0]
+    starred = {choice.run_ids for choice in selected.values()}
+    candidates = [row for row in members if model.rho_star is None or row.run_ids in starred]
+    if len(candidates) > 1:
+        candidates = [row for row in candidates if not _why_no_number_beside(row, model)]
+    return candidates[0] if len(candidates) == 1 else None
+
+
+def _why_no_number_beside(row: Row, model: PaperModel) -> str:
+    clean = row.cells.get("clean")
+    cells = [clean] if clean else [cell for name, cell in row.cells.items() if name.partition("@")[0] in model.cells]
+    return next((cell.not_comparable for cell in cells if cell.not_comparable), "")
 
 
 def _model(
-    model: PaperModel, members: Sequence[Row], selected: Mapping[str, Selected], columns: Sequence[Column]
+    model: PaperModel,
+    members: Sequence[Row],
+    selected: Mapping[str, Selected],
+    columns: Sequence[Column],
+    why_no_members: str,
 ) -> Row:
-    choice = next(
-        (
-            selected_rho
-            for selected_rho in selected.values()
-            if any(row.run_ids == selected_rho.run_ids for row in members)
-        ),
-        None,
-    )
-    chosen = next((row for row in members if len(members) == 1 or (choice and row.run_ids == choice.run_ids)), None)
+    chosen = _choose(model, members, selected)
     rho = chosen.axes.get("rho") if chosen else None
     axes: dict[str, str | float] = {"architecture": model.architecture, "objective": model.objective}
     axes |= {} if rho is None else {"rho": rho}
     axes |= {} if model.rho_star is None else {"published_rho": model.rho_star}
-    cells = {name: _cell(model, name, members, chosen, columns) for name in model.cells}
+    cells = {name: _cell(model, name, members, chosen, columns, why_no_members) for name in model.cells}
     last_rho = chosen.last_rho if chosen else {}
     head = _rho_text(model, rho) + number_format.OFF_TARGET * bool(last_rho)
     return Row(chosen.run_ids if chosen else (), axes, cells, (*model.heads, head), last_rho)
@@ -83,7 +104,12 @@ def _rho_text(model: PaperModel, rho: float | None) -> str:
 
 
 def _cell(
-    model: PaperModel, name: str, members: Sequence[Row], chosen: Row | None, columns: Sequence[Column]
+    model: PaperModel,
+    name: str,
+    members: Sequence[Row],
+    chosen: Row | None,
+    columns: Sequence[Column],
+    why_no_members: str,
 ) -> Cell | Missing:
     rows = [chosen] if chosen else members
     column = column_for(model, name, rows, columns)
@@ -93,7 +119,7 @@ def _cell(
     value, text = (printed.value, printed.text) if printed else (None, "")
     if isinstance(cell, Cell):
         return replace(cell.as_error(), published=value, published_text=text, not_comparable=why_not)
-    reason = cell.reason if cell else _why_not_chosen(column.name if column else name, members)
+    reason = cell.reason if cell else _why_not_chosen(model, column, members) if members else why_no_members
     return Missing(reason, value, text, why_not)
 
 
@@ -114,12 +140,16 @@ def why_not_beside(model: PaperModel, rows: Sequence[Row], column: Column) -> st
     return next((cell.not_comparable for cell in cells if cell.not_comparable), "")
 
 
-def _why_not_chosen(column: str, members: Sequence[Row]) -> str:
-    """Return why there is no rho* yet: the most frequent reason in the family, or that the matrix has none of it."""
-    reasons = Counter(cell.reason for row in members if isinstance(cell := row.cells.get(column), Missing))
-    if not members or not any(column in row.cells for row in members):
-        return "not in this matrix"
-    return reasons.most_common(1)[0][0] if reasons else "no rho* yet"
+def _why_not_chosen(model: PaperModel, column: Column | None, members: Sequence[Row]) -> str:
+    """Return why there is no number of a family: the benchmark is not asked for, several runs are there and none or
+    more than one is the paper's, or there is no rho* yet, for the most frequent reason in the family."""
+    if column is None:
+        return "not asked for"
+    cells = [row.cells.get(column.name) for row in members]
+    reasons = Counter(cell.reason for cell in cells if isinstance(cell, Missing))
+    if reasons:
+        return reasons.most_common(1)[0][0]
+    return f"{len(members)} such rows" if model.rho_star is None else "no rho* yet"
 
 
 def _with_best(models: Sequence[Row], architectures: Sequence[str]) -> list[Row]:

@@ -182,6 +182,17 @@ class MatrixRow:
     path: str
     submitted: float | None
     counts: dict[State, int] | None
+    loaded: Matrix | None = None
+
+
+def load_submitted(store: Store, home: Home) -> dict[str, Matrix | None]:
+    """Return the matrix of every file that was ever submitted, None for one that is gone or has faults."""
+    matrices: dict[str, Matrix | None] = {}
+    for path in {row.matrix_path for row in queries.submissions(store) if row.executor != NOBODY}:
+        matrices[path] = None
+        with suppress(InputError):
+            matrices[path] = load(Path(path), home)
+    return matrices
 
 
 def submitted_matrices(store: Store, home: Home) -> list[MatrixRow]:
@@ -189,12 +200,12 @@ def submitted_matrices(store: Store, home: Home) -> list[MatrixRow]:
     ingest(store, home)
     submissions = [row for row in queries.submissions(store) if row.executor != NOBODY]
     newest: dict[str, SubmissionRow] = {row.matrix_path: row for row in submissions}
-    matrices: dict[str, Matrix] = {}
-    for path in newest:
-        with suppress(InputError):
-            matrices[path] = load(Path(path), home)
+    matrices = {path: matrix for path, matrix in load_submitted(store, home).items() if matrix}
     # One query of the cluster for all matrices, which may share runs.
     run_ids = dict.fromkeys(run_id for matrix in matrices.values() for run_id in run_ids_with_dependencies(matrix))
     observations = load_observations(list(run_ids), store, home)
     counts = {path: count_states(derive_statuses(matrix, observations)) for path, matrix in matrices.items()}
-    return [MatrixRow(row.matrix, path, row.submitted_at, counts.get(path)) for path, row in sorted(newest.items())]
+    return [
+        MatrixRow(row.matrix, path, row.submitted_at, counts.get(path), matrices.get(path))
+        for path, row in sorted(newest.items())
+    ]

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import msgspec
 
@@ -34,11 +34,12 @@ from cebctl.status.rerun import parse_selections
 from cebctl.status.states import RunStatus
 from cebctl.study import submitting
 from cebctl.study.submitting import ExecutorName, Outcome, Request
+from cebctl.submission.needed_data import without_missing
 from cebctl.text_output import visible
 from experiments.benchmarks import full_column
 from experiments.errors import InputError, expected
 from experiments.matrix.planned_run import Matrix
-from jobs.paths import Home
+from jobs.paths import Home, data_folder
 from store.connect import Store
 from store.notebook import make_frame
 
@@ -107,6 +108,7 @@ class Study:
         only: str | None = None,
         again: Sequence[str] = (),
         retry_failed: bool = False,
+        without: Literal["missing"] | None = None,
         max_gpu_hours: float | None = None,
         workers: int | None = None,
         max_parallel: int | None = None,
@@ -116,13 +118,19 @@ class Study:
         """Submit what is missing, and with `wait` stay until every run has ended. Return the document of `status`, with
         the number of stages that were `submitted`: `{"train": 3, "evaluate": 3}`.
 
-        `on` is `local` or `slurm`; None: as the command decides. `progress` prints a line on stderr whenever a run
-        moves on. Raises InputError for what the command refuses, and UnreachableError if the cluster can't be reached.
+        `without="missing"` leaves out the benchmarks whose images are not here, which stay new. `on` is `local` or
+        `slurm`; None: as the command decides. `progress` prints a line on stderr whenever a run moves on. Raises
+        InputError for what the command refuses, and UnreachableError if the cluster can't be reached.
         """
         on = on or os.environ.get("CEBCTL_ON") or None  # type: ignore[assignment]
         if on is not None and on not in get_args(ExecutorName):
             raise InputError(f"on={on!r}", "no such executor", expected(get_args(ExecutorName), on))
         matrix = self._matrix(only)
+        if without not in (None, "missing"):
+            raise InputError(f"without={without!r}", "can't be left out", expected(["missing"], without))
+        if without:
+            matrix, messages = without_missing(matrix, data_folder())
+            _warn(messages)
         rerun = parse_selections(again, matrix)
         request = Request(on, retry_failed, rerun, max_gpu_hours, workers, max_parallel, heed=not unchecked)
         introduce = partial(_progress_console(progress).print, markup=False)

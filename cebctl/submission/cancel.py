@@ -9,15 +9,18 @@ import contextlib
 import os
 import signal
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from cebctl.status.earlier_texts import stored_matrix
+from cebctl.status.find_run import find_run_id
 from cebctl.status.liveness import array_ids
 from cebctl.status.matrix_status import collect_matrix_status
 from cebctl.status.slurm_queue import Key
 from cebctl.status.states import RunStatus, StageStatus
 from cebctl.submission.submit import release_record, submission_record
-from experiments.errors import UnreachableError
+from experiments.errors import InputError, UnreachableError, expected
 from experiments.matrix.planned_run import Matrix
 from jobs.attempt import lease
 from jobs.file_ownership import login_name
@@ -28,6 +31,7 @@ from jobs.paths import Home, Stage, new_submission
 from jobs.processes import Process
 from jobs.slurm import client
 from jobs.slurm.client import TaskStatus
+from store import queries
 from store.connect import Store
 from store.ingest import ingest
 from store.row_types import ClaimRow
@@ -72,8 +76,10 @@ class Cancellation:
         return len({target.claim.run_id for target in self.targets if target.stage.state == "running"})
 
 
-def find_targets(matrix: Matrix, store: Store, home: Home) -> list[CancelTarget]:
-    """Return the stages that wait or run, of every user."""
+def find_targets(
+    matrix: Matrix, store: Store, home: Home, submissions: Collection[str] | None = None
+) -> list[CancelTarget]:
+    """Return the stages that wait or run, of every user; those that some submissions claim alone, if any are given."""
     status = collect_matrix_status(matrix, store, home)
     return [
         CancelTarget(run, stage, claim)
@@ -81,17 +87,43 @@ def find_targets(matrix: Matrix, store: Store, home: Home) -> list[CancelTarget]
         for stage in run.stages
         if stage.state in ("queued", "running")
         for claim in status.observations.claims.get((run.planned.run_id, stage.stage), ())
+        if submissions is None or claim.submission in submissions
     ]
 
 
-def cancel(matrix: Matrix, store: Store, home: Home, *, others: bool = False) -> Cancellation:
-    """Cancel every stage of the matrix's runs that waits or runs; with `others` also those of other users.
+def matrix_of_submissions(names: Collection[str], store: Store, home: Home) -> Matrix:
+    """Return a matrix of the runs that some submissions claimed. Raises InputError for a name that is none's."""
+    ingest(store, home)
+    paths = {row.name: row.matrix_path for row in queries.submissions(store) if row.executor != NOBODY}
+    if unknown := [name for name in names if name not in paths]:
+        wrong = f"none of the {len(paths)} of {home.folder} is called so"
+        raise InputError(f"submission {unknown[0]}", wrong, expected(sorted(paths)[-8:], unknown[0]))
+    claims = [claim for claim in queries.open_claims(store) if claim.submission in names]
+    return stored_matrix(Path(paths[max(names)]), claims, store)
+
+
+def matrix_of_runs(texts: Collection[str], store: Store, home: Home) -> Matrix:
+    """Return a matrix of the runs of the home with these ids or names. Raises InputError for a text that is none's."""
+    ingest(store, home)
+    runs = {row.run_id: (row.label, row.spec) for row in queries.runs(store)}
+    run_ids = [find_run_id(text, runs, home.folder) for text in texts]
+    paths = {row.name: row.matrix_path for row in queries.submissions(store)}
+    claims = queries.open_claims(store, run_ids)
+    path = paths.get(max((claim.submission for claim in claims), default=""), "")
+    return stored_matrix(Path(path), claims, store)
+
+
+def cancel(
+    matrix: Matrix, store: Store, home: Home, *, others: bool = False, submissions: Collection[str] | None = None
+) -> Cancellation:
+    """Cancel every stage of the matrix's runs that waits or runs, or that some submissions claim; with `others` also
+    those of other users.
 
     Raises UnreachableError if Slurm does not answer: before anything is done or, as the message then says, after.
     """
     with store.exclusive():
         # Looked for under the lock, whatever the user was asked about: a `submit` may have added stages since.
-        targets = find_targets(matrix, store, home)
+        targets = find_targets(matrix, store, home, submissions)
         left_alone = Counter(target.claim.submitted_by for target in targets if not (target.is_own or others))
         workers = [(target, _process(target, home)) for target in targets if target.is_own or others]
         forbidden = [(target, process) for target, process in workers if process and _is_forbidden(process)]

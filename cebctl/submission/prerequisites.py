@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from cebctl.status.rerun import Rerun
 from cebctl.status.states import RunStatus
 from cebctl.submission.executors import StagesToSubmit
+from cebctl.submission.needed_data import missing_images
 from cebctl.submission.parents import missing_parents
 from cebctl.submission.pretrained_weights import weights_file
 from cebctl.submission.submit import pending_stages
 from experiments import lineage
 from experiments.batch_norm import single_value
+from experiments.benchmarks import describe
 from experiments.errors import InputError
 from experiments.matrix.planned_run import Matrix
 from jobs import checkpoint_files
 from jobs.datasets import download
+from jobs.datasets.download import DatasetStatus
 from jobs.journal import history
 from jobs.paths import Home, data_folder
 from store.connect import Store
@@ -30,7 +33,8 @@ def check_prerequisites(
     retry_failed: bool,
     again: Rerun | None = None,
 ) -> None:
-    """Raise InputError if a data set, a checkpoint, weights or a parent that a run to be submitted needs is missing.
+    """Raise InputError if a data set, a checkpoint, weights or a parent that a run to be submitted needs is missing, or
+    the images of a benchmark to be submitted.
 
     Writes nothing."""
     if messages := missing_parents(matrix, runs, store):
@@ -44,9 +48,23 @@ def check_prerequisites(
             wrong = f"the home {home.folder} has no such weights"
             raise InputError(f"{run.name}: {run.run.weights}", wrong, "`cebctl import FILE` takes them into it")
     for data in {run.run.data.name for run in matrix.runs if run.run_id in run_ids}:
-        dataset = download.dataset_status(data, data_folder())
+        dataset = download.dataset_status(data, data_folder(), count=any(s.stage == "train" for _, s in stages))
         if dataset.state != "ready":
             raise InputError(f"data set {dataset.name}", f"{dataset.state}: {dataset.detail}")
+    _check_images(stages)
+
+
+def _check_images(stages: StagesToSubmit) -> None:
+    """Raise InputError if a run would be trained, or an evaluation begin, whose benchmarks miss their images."""
+    absent: dict[str, tuple[DatasetStatus, dict[str, None]]] = {}
+    for run, stage in stages:
+        for benchmark, status in missing_images(run.planned, stage.missing, data_folder()).items():
+            absent.setdefault(status.name, (status, {}))[1][describe(benchmark)] = None
+    if absent:
+        status, benchmarks = next(iter(absent.values()))
+        consequence = f"so that {', '.join(benchmarks)} can't be measured{_and_more(list(absent))}"
+        wrong = f"{status.state}, {consequence}: {status.detail}"
+        raise InputError(f"test set {status.name}", wrong, "`--without missing` submits all else")
 
 
 def check_batch_norm(matrix: Matrix, stages: StagesToSubmit) -> None:

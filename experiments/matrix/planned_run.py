@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path as FilePath
@@ -55,6 +55,8 @@ class Matrix:
     report: ReportSpec = field(default_factory=ReportSpec)
     parts: OwnParts = field(default_factory=OwnParts)
     """The parts of one's own that it names."""
+    left_out: tuple[PlannedRun, ...] = ()
+    """The runs of the file that `select` left out."""
 
     @property
     def name(self) -> str:
@@ -75,7 +77,19 @@ class Matrix:
         if not runs:
             wrong = f"selects none of the {len(self.runs)} runs of {self.path}"
             raise InputError(f"--only {text!r}", wrong, _existing_values(selected, self.runs, tree))
-        return replace(self, runs=runs)
+        chosen = {run.run_id for run in runs}
+        return replace(
+            self, runs=runs, left_out=(*self.left_out, *(run for run in self.runs if run.run_id not in chosen))
+        )
+
+    def leave_out(self, evaluations: Collection[tuple[str, AnyBenchmark]]) -> Matrix:
+        """Return the matrix without some benchmarks, given each with the id of the run."""
+        runs = tuple(
+            replace(run, benchmarks=tuple(b for b in run.benchmarks if (run.run_id, b) not in evaluations))
+            for run in self.runs
+        )
+        remaining = {benchmark for run in runs for benchmark in run.benchmarks}
+        return replace(self, runs=runs, benchmarks=tuple(b for b in self.benchmarks if b in remaining))
 
 
 def with_data(run: Run, name: str) -> Run:

@@ -13,13 +13,15 @@ from experiments.matrix.spec_fields import flatten, schema
 from experiments.published.catalogue import lookup, normaliser, prints_number, run_fields, table
 from experiments.published.files import Paper
 from experiments.published.numbers import PrintedAttack
-from experiments.spec import Run
+from experiments.spec import Run, Xent
 
 SETTINGS = (
     "epochs", "batch", "lr", "factor", "drops.1", "drops.2", "drops.3", "start_rho", "hold_rho", "threshold",
     "jump_start.steps", "jump_start.epochs",
 )  # fmt: skip
 """The printed settings (`settings.yaml`) that are fields of a run. A run with all of them is the paper's."""
+
+_JUMP_START = ("start_rho", "hold_rho", "threshold", "jump_start.steps", "jump_start.epochs")
 
 _EQUIVALENT_PIPELINES = {
     "official": ("official", "regenerated"),
@@ -99,9 +101,9 @@ def _trained_otherwise(run: Run, paper: Paper) -> tuple[str, ...]:
     if run.data.name.endswith("-jpeg"):
         reasons.append(f"data {run.data.name}")
     if run.data.train_subset:
-        reasons.append(f"trained on {run.data.train_subset:,} images")
+        reasons.append(f"trained on {run.data.train_subset:,} image{'s' * (run.data.train_subset != 1)}")
     if run.data.holdout:
-        reasons.append(f"trained without {run.data.holdout:,} held-out images")
+        reasons.append(f"trained without {run.data.holdout:,} held-out image{'s' * (run.data.holdout != 1)}")
     if run.weights and not run.epochs:
         return tuple(reasons)  # its training is not ours, and the matrix declares it
     leaves = dict(flatten(run))
@@ -110,8 +112,8 @@ def _trained_otherwise(run: Run, paper: Paper) -> tuple[str, ...]:
         printed, value = lookup(paper, _axes(run), name), leaves.get(schema(Run).resolve(field))
         if index and value is not None:
             value = value[int(index) - 1] if len(value) >= int(index) else None
-        elif value is None:
-            continue  # the run's kinds lack the field, as xent has no jump-start
+        elif value is None and name in _JUMP_START and isinstance(run.objective, Xent):
+            continue  # its objective has no jump-start
         if printed is not None and (value is None or not math.isclose(float(value), printed.value)):
             reasons.append(f"{name} {'none' if value is None else f'{value:g}'}, not {printed.value:g}")
     return tuple(reasons)

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from experiments.atomic_files import read_json
+from jobs.errors import HomeGoneError
 from jobs.processes import Process
 
 _CHECK_SECONDS = 2.0
@@ -46,6 +47,7 @@ class Lease:
     def __init__(self, path: Path, fd: int) -> None:
         self._path, self._fd, self._attempt = path, fd, 0
         self._checked = time.monotonic()
+        self._missed = 0
 
     def write_holder(self, attempt: int, submission: str = "", restart: int = 0) -> None:
         """Write this process and its attempt into the file."""
@@ -61,10 +63,21 @@ class Lease:
         return self.is_taken_over()
 
     def is_taken_over(self) -> bool:
-        """Whether a newer attempt wrote itself into the file, read now."""
+        """Whether a newer attempt wrote itself into the file, read now.
+
+        Raises HomeGoneError if the file was removed, with the run or the whole home, or is that of a new home in the
+        old one's place: whatever the attempt wrote would begin the folder anew.
+        """
         self._checked = time.monotonic()
         holder = read_holder(self._path)
-        return holder is not None and holder.attempt > self._attempt
+        if holder is not None and holder.attempt > self._attempt:
+            return True
+        # Missed twice: a network file system may miss a file for a moment.
+        self._missed = 0 if self._path.exists() else self._missed + 1
+        is_anothers = holder is not None and self._attempt and holder.process != str(Process.current())
+        if self._missed > 1 or is_anothers:
+            raise HomeGoneError(self._path.parent)
+        return False
 
     def release(self) -> None:
         os.close(self._fd)

@@ -37,6 +37,8 @@ def work(home_folder: str, submission_name: str) -> None:
     import jobs.engine.training.loop  # noqa: F401  imported here so that every forked child has it
 
     for run_id, claims in runs.items():
+        if not home.submission(submission_name).exists():
+            return  # the home was removed: a further run would begin it anew
         child = os.fork()
         if child == 0:
             _child(home, submission, claims)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cebctl.submission.cancel import _is_forbidden
@@ -83,3 +85,20 @@ def test_another_users_process_is_known_to_be_out_of_reach() -> None:
         os.setuid(64_001)
         os._exit(17 if _is_forbidden(process) else 0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 17
+
+
+def test_workers_end_with_their_home(cebctl, home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "long.yaml"
+    path.write_text(MATRIX)
+    run = Home(home).run(load(path).runs[0].run_id)
+    cebctl("submit", path, "--workers", "1")
+    _until(run.journal("train", 1), b'"heartbeat"')
+    worker = Process.parse(msgspec.json.decode(run.lease("train").read_bytes())["process"])
+    assert worker is not None
+    shutil.rmtree(home)
+    deadline = time.monotonic() + 60
+    while worker.is_alive():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(1)
+    assert not home.exists() or not list(home.glob("runs/*"))

@@ -63,6 +63,13 @@ def test_runs_of_two_matrices_are_one(name: str, other: str, shared: int) -> Non
     assert len(ids[0] & ids[1]) == shared
 
 
+def test_the_figure_of_v1_is_of_runs_that_other_matrices_train_and_measure() -> None:
+    others = {run.run_id: run.benchmarks for name in ("cifar10", "cifar10_62x7") for run in _named(name).runs}
+    runs = _named("cifar10_v1").runs
+    assert {(run.run.network.width, run.axes.get("rho")) for run in runs} >= {(10, 5), (7, 5), (7, 0)}  # type: ignore[union-attr]
+    assert all(set(run.benchmarks) <= set(others[run.run_id]) for run in runs)
+
+
 def test_transfer_attacks_come_from_the_runs_the_paper_names() -> None:
     matrix = _named("cifar10_62x7")
     (target,) = [run for run in matrix.runs if run.axes.get("rho") == 0]

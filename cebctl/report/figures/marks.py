@@ -5,9 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["line", "points", "baseline", "published", "reference"]
-"""`baseline`: one value for every abscissa, a line across; `published`: the papers' numbers, hollow; `reference`: a
-point that theory gives."""
+Kind = Literal[
+    "line", "points", "baseline", "published", "published_line", "published_range", "published_bound", "reference"
+]
+"""`baseline`: one value for every abscissa, a line across; `reference`: a point that theory gives.
+
+The papers' numbers are grey: `published` ones hollow, a `published_line` across with its name on it, a
+`published_range` a band from `low` to `high`, a `published_bound` with triangles that point to where they lie."""
+PUBLISHED = ("published", "published_line", "published_range", "published_bound")
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,8 @@ class Series:
     marks: tuple[Mark, ...]
     dash: int = 0
     """The number of its dashes."""
+    points_down: bool = False
+    """Of a bound: the numbers lie below it."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,8 @@ class Panel:
     """The abscissa is a radius on the 0-255 scale: linear to 100, logarithmic past it, as in the papers."""
     log: bool = False
     """The value is logarithmic."""
+    upright: float | None = None
+    """An abscissa with a dashed line: the radius that a network was trained with."""
     diagonal: bool = False
     """A line marks equal abscissa and ordinate."""
 

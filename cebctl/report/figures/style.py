@@ -17,6 +17,10 @@ SIGNS = (
     "M.9,1.1L-1.1,0L.9,-1.1Z",  # triangle, point left
 )
 """SVG paths within a square from -1 to 1; clockwise as `legend_line`, or their overlap would be a hole."""
+UP, DOWN = SIGNS[2], SIGNS[4]
+"""Where the numbers lie of which a bound is published."""
+DOTTED = (1, 3)
+BAND = "#CCCCCC"
 CROSS = "M-1,-1L1,1M-1,1L1,-1"
 PLUS = "M-1.2,0H1.2M0,-1.2V1.2"
 DASHES = ((24, 0), (6, 2), (2, 2), (8, 2, 2, 2), (4, 4), (1, 2), (10, 3), (6, 2, 1, 2))

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from cebctl.report.figures import style
-from cebctl.report.figures.marks import Figure, Kind, Mark, Panel, Series
+from cebctl.report.figures.marks import PUBLISHED, Figure, Kind, Mark, Panel, Series
 
 Spec = dict[str, Any]
 Colour = Callable[[Series], str]
@@ -38,6 +38,7 @@ CURVE: Spec = {
 _SIZES = {1: (1, 700, 320), 2: (2, 500, 260), 4: (2, 500, 220)}
 """Number of panels: columns, width and height of a panel in pixels."""
 _RUNG_WIDTH, _RUNG_HEIGHT = 760, 60
+_TURNS = 3
 _CROWDED = 30
 """From so many marks on, a line's signs would hide it."""
 _SIGNIFICANT = 5
@@ -116,13 +117,17 @@ def _once(texts: Sequence[str]) -> str | Sequence[str]:
 
 def _look(series: Series, colour: Colour) -> Spec:
     sign = {"points": style.CROSS, "reference": style.PLUS}.get(series.kind, style.sign(series.style))
+    if series.kind in ("published_bound", "published_line"):
+        sign = style.DOWN if series.points_down or series.kind == "published_line" else style.UP
     # A baseline is dashed, even the first, to differ from the lines that cross it.
     dash = style.dash(1 + series.dash % 5 if series.kind == "baseline" else series.dash)
+    if series.kind in PUBLISHED:
+        dash = style.DOTTED
     return {"s": series.name, "k": series.kind, "colour": colour(series), "sign": sign, "dash": dash}
 
 
 def _flat_colour(series: Series) -> str:
-    return style.GREY if series.kind == "reference" else style.colour(series.style)
+    return style.GREY if series.kind in ("reference", *PUBLISHED) else style.colour(series.style)
 
 
 def _rung_colour(series: Series, is_summary: bool = False) -> str:
@@ -142,10 +147,19 @@ def _legend(figure: Figure, is_crowded: bool) -> Spec:
         if series.kind in ("line", "baseline"):
             bare = is_crowded or series.kind == "baseline"
             entries.setdefault(series.name, (colour, "transparent", line if bare else line + look["sign"]))
-        elif series.kind != "published":
+        elif series.kind not in PUBLISHED:
             entries.setdefault(series.name, ("transparent", colour, look["sign"]))
-    if any(series.kind == "published" for series in every):
+    kinds = {(series.kind, series.points_down) for series in every}
+    dotted = style.legend_line(style.DOTTED)
+    if ("published", False) in kinds:
         entries["hollow: published"] = ("transparent", style.GREY, style.sign(0))
+    if ("published_line", False) in kinds:
+        entries["dotted: published"] = (style.GREY, "transparent", dotted)
+    if ("published_range", False) in kinds:
+        entries["published range"] = (style.BAND, style.BAND, style.sign(1))
+    for points_down, word, sign in ((False, "above", style.UP), (True, "below", style.DOWN)):
+        if ("published_bound", points_down) in kinds:
+            entries[f"published: {word} this"] = ("transparent", style.GREY, sign)
     placed = {"orient": "bottom", "title": None, "labelLimit": 320, "symbolOffset": 6, "labelOffset": 12}
     drawn = {"symbolSize": 60, "symbolStrokeWidth": 1.4, "symbolOpacity": 1}
     channels = zip(("fill", "stroke", "shape"), zip(*entries.values(), strict=True), strict=True)
@@ -200,6 +214,12 @@ def _panel(panel: Panel, is_crowded: bool, for_page: bool) -> Spec:
                 "encoding": {"x": at, "y": value},
             }
         )
+    if panel.upright is not None:
+        place = {name: entry for name, entry in at.items() if name != "field"}
+        place["datum"] = _radius_place(panel.upright) if panel.radius else panel.upright
+        upright = {"type": "rule", "color": style.GREY, "strokeDash": [6, 3]}
+        spec["layer"].append({"mark": upright, "encoding": {"x": place}})
+    spec["layer"] += _published(panel, at, value)
     spec["layer"] += _baselines(panel, value, "y")
     if _has(panel, "line"):
         line = {"x": at, "y": value, "color": _COLOUR, "strokeDash": _DASH, "detail": {"field": "g"}}
@@ -219,6 +239,27 @@ def _panel(panel: Panel, is_crowded: bool, for_page: bool) -> Spec:
     spec["layer"] += _dots(panel, "published", {"size": 130, "strokeWidth": 1.5}, at, value)
     spec["layer"] += _dots(panel, "reference", {"size": 120, "strokeWidth": 2}, at, value)
     return spec
+
+
+def _published(panel: Panel, at: Spec, value: Spec) -> Iterator[Spec]:
+    """Yield what the papers print beyond single numbers: ranges, bounds, and lines across with their names."""
+    if _has(panel, "published_range"):
+        band = {"x": at, "y": value | {"field": "lo"}, "y2": {"field": "hi"}, "detail": {"field": "g"}}
+        yield _layer("published_range", {"type": "area", "color": style.BAND, "opacity": 0.5}, band)
+        yield _layer("published_range", {"type": "rule", "color": style.BAND, "strokeWidth": 3}, band)
+    if _has(panel, "published_bound"):
+        line = {"x": at, "y": value, "color": _COLOUR, "strokeDash": _DASH, "detail": {"field": "g"}}
+        yield _layer("published_bound", {"type": "line", "strokeWidth": 1}, line)
+        yield from _dots(panel, "published_bound", {"size": 50, "strokeWidth": 1.2}, at, value)
+    if _has(panel, "published_line"):
+        rule = {"y": value, "color": _COLOUR, "strokeDash": _DASH, "tooltip": _TOOLTIP}
+        yield _layer("published_line", {"type": "rule", "strokeWidth": 1.4}, rule)
+        # Lines may lie close together: three names in a row do not cover each other.
+        for turn in range(_TURNS):
+            mark = {"type": "text", "align": "left", "dy": -5, "fontSize": 10, "color": style.GREY}
+            text = {"x": {"value": 6 + turn * 220}, "y": value, "text": {"field": "s"}}
+            shown = [{"filter": f"datum.k == 'published_line' && datum.g % {_TURNS} == {turn}"}]
+            yield {"mark": mark, "transform": shown, "encoding": text}
 
 
 def _radius_place(radius: float) -> float:
@@ -267,5 +308,9 @@ def _rung(panel: Panel, domain: list[float], is_last: bool) -> Spec:
         layers += _dots(panel, "line", {"filled": True, "size": 14}, value, at)
         chosen = next(_dots(panel, "line", {"filled": True, "size": 60}, value, at))
         layers.append(chosen | {"transform": [{"filter": "datum.k == 'line' && datum.c"}]})
+    if _has(panel, "published_line"):
+        rule = {"x": value, "color": _COLOUR, "strokeDash": _DASH, "tooltip": _TOOLTIP}
+        layers.append(_layer("published_line", {"type": "rule", "strokeWidth": 1.4}, rule))
+        layers += _dots(panel, "published_line", {"size": 60, "strokeWidth": 1.2}, value, at)
     layers += _dots(panel, "published", {"size": 90, "strokeWidth": 1.2}, value, at)
     return {"width": _RUNG_WIDTH, "height": _RUNG_HEIGHT, "layer": layers}

@@ -5,6 +5,7 @@ The columns are measures, or models in the papers' Table 1.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -101,8 +102,12 @@ def _rows_down(report: Report, table: Table) -> Grid:
 
 
 def _models_across(report: Report, table: Table) -> Grid:
-    labels = tuple(GridCell(table.labels.get(name, name)) for name in table.columns)
-    stub = GridColumn((*table.heads, ""), labels, left=True)
+    counts = {name: number_format.image_count(table, name) for name in table.columns}
+    # The number that most measures share stands in the head: a column of its own would take the place of a model.
+    (common, _), *_ = Counter(filter(None, counts.values())).most_common(1) or [("", 0)]
+    others = {name: f" n={count}" * (count not in ("", common)) for name, count in counts.items()}
+    labels = tuple(GridCell(table.labels.get(name, name) + others[name]) for name in table.columns)
+    stub = GridColumn((*table.heads, f"n={common}" * bool(common)), labels, left=True)
     strips = []
     for row in table.rows:
         row_cells = [row.cells[name] for name in table.columns]

@@ -10,6 +10,7 @@ import pytest
 
 from cebctl.report.cells import Cell, Missing, Report
 from cebctl.report.figures.build import build_figures as figures
+from cebctl.report.figures.marks import PUBLISHED
 from cebctl.report.formats import write
 from experiments.benchmarks import CORRUPTIONS, CommonCorruptions, Information, Pgd, TrainingRate
 from experiments.matrix.load import load
@@ -225,7 +226,7 @@ def test_table_1_and_its_figure_are_of_a_matrix_that_has_its_models(report: Repo
     (figure,) = [
         candidate for candidate in figures(load(tmp_path / "m.yaml"), made, [], {}) if candidate.name == "v2-3"
     ]
-    clean = {series.name for series in figure.panels[0].series if series.kind == "published"}
+    clean = {series.name for series in figure.panels[0].series if series.kind in PUBLISHED}
     assert "ResNet50-aa xent" not in clean and "ResNet50 xent" in clean  # beside nothing of ours
 
 
@@ -234,3 +235,77 @@ def test_a_run_on_a_subset_is_in_table_1(report: Reported) -> None:
     row = next(row for row in made.tables[0].rows if row.heads[:2] == ("ResNet50-aa", "XEnt"))
     cell = row.cells["clean"]
     assert isinstance(cell, Cell) and (cell.value, cell.published) == (0.5, None)
+
+
+def _table1(report: Report, *heads: str) -> dict[str, Cell | Missing]:
+    return dict(next(row for row in report.tables[0].rows if row.heads[:2] == heads).cells)
+
+
+def _reason(cell: Cell | Missing) -> str:
+    assert isinstance(cell, Missing)
+    return cell.reason
+
+
+def test_a_missing_error_stands_beside_the_printed_error(report: Reported) -> None:
+    """Not beside 1 minus it, in Table 1 and in the table of all measures; mCE beside the printed mCE."""
+    made = report(IMAGENET, "clean, common_corruptions: {pipeline: official}", "{table: table1}",
+                  numbers=lambda run: {})  # fmt: skip
+    for cells in (_table1(made, "ResNet50-aa", "XEnt"), made.tables[-1].rows[0].cells):
+        assert isinstance(cells["fog"], Missing) and cells["fog"].published_text == "63.3%"
+        assert cells["mce"].published_text == "81.2%"
+
+
+def test_each_cause_of_a_gap_in_table_1_has_its_own_words(report: Reported, tmp_path: Path, reported: Reported) -> None:
+    made = report(IMAGENET, "clean", "{table: table1}")
+    assert _reason(_table1(made, "ResNet50-aa", "XEnt")["fog"]) == "not asked for"
+    assert _reason(_table1(made, "ResNet152", "XEnt")["clean"]) == "not in this matrix"
+    left = reported(load(tmp_path / "m.yaml").select("objective = ceb"), _numbers)
+    assert _reason(_table1(left, "ResNet50-aa", "XEnt")["clean"]) == "left out by --only"
+    assert _reason(_table1(left, "ResNet152", "XEnt")["clean"]) == "not in this matrix"
+
+
+def test_of_two_baselines_the_papers_stands_in_table_1(report: Reported) -> None:
+    grids = "[{objective: xent, epochs: [90, 270]}]"
+    base = {key: value for key, value in IMAGENET.items() if key != "epochs"}
+    made = report(base, "clean", "{table: table1}", grids)
+    cell = _table1(made, "ResNet50-aa", "XEnt")["clean"]
+    assert isinstance(cell, Cell) and cell.published == pytest.approx(0.24)
+    neither = report(base, "clean", "{table: table1}", grids.replace("270", "100"))
+    assert _reason(_table1(neither, "ResNet50-aa", "XEnt")["clean"]) == "2 such rows"
+
+
+@pytest.mark.parametrize(
+    ("changes", "differing"),
+    [
+        ({"schedule": "{name: cosine}"}, "drops.1 none, not 90; drops.2 none, not 180; "),
+        ({"jump_start": "none"}, "start_rho none, not 100; jump_start.steps none, not 12000"),
+        ({"train_subset": "1"}, "trained on 1 image"),
+    ],
+)
+def test_a_setting_that_a_run_lacks_differs_from_the_printed_one(
+    report: Reported, changes: dict[str, str], differing: str
+) -> None:
+    """But a baseline has no jump-start."""
+    xent, ceb, *_ = _cells(report(IMAGENET, "clean", **changes), "clean")
+    assert differing in ceb.not_comparable + ";" and ceb.published is None and "images" not in ceb.not_comparable
+    assert "start_rho" not in xent.not_comparable
+
+
+def test_table_1_says_of_how_many_images_its_numbers_are(report: Reported, capsys: pytest.CaptureFixture[str]) -> None:
+    write.write_report(report(IMAGENET, "clean", "{table: table1}"), "md")
+    assert "n=1,000" in capsys.readouterr().out
+
+
+def test_one_image_has_no_interval(report: Reported, capsys: pytest.CaptureFixture[str]) -> None:
+    def one(run: PlannedRun) -> dict[Any, list[Measure]]:
+        wrong = [Measure(name=name, unit="error", total=1, value=1.0) for name in CORRUPTIONS]
+        right = [Measure(name="clean", unit="accuracy", total=1, correct=1)]
+        return {b: wrong if isinstance(b, CommonCorruptions) else right for b in run.benchmarks}
+
+    evaluate = "clean, common_corruptions: {pipeline: official, subset: 1}"
+    made = report(IMAGENET, evaluate, "{table: table1}", numbers=one)
+    for cell in (made.tables[-1].rows[0].cells[name] for name in ("clean", "fog", "average_ce")):
+        assert isinstance(cell, Cell) and cell.interval == "none" and cell.low == cell.high
+    assert any("on 1 of the test images only" in note for note in made.notes)
+    write.write_report(made, "md")
+    assert "[100" not in capsys.readouterr().out

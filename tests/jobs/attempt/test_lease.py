@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 
 import pytest
 
 from jobs.attempt import lease
+from jobs.errors import HomeGoneError
 from jobs.paths import RunPaths
 from jobs.processes import Process
 
@@ -93,3 +95,26 @@ def test_a_newer_start_takes_it_from_a_holder_that_lives(paths: RunPaths, monkey
     assert lease.acquire(path, lambda holder: holder.start_order < ("s1", 1)) is None  # once, not in turn
     old.release()
     assert lease.acquire(path) is None  # the newer one holds it still
+
+
+def test_an_attempt_ends_when_its_home_is_gone(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "_CHECK_SECONDS", 0.0)
+    held = lease.acquire(paths.lease("train"))
+    assert held is not None
+    held.write_holder(1)
+    assert not held.is_superseded()
+    shutil.rmtree(paths.home.folder)
+    assert not held.is_superseded()  # a network file system may miss it for a moment
+    with pytest.raises(HomeGoneError, match="was removed while its job ran"):
+        held.is_superseded()
+
+
+def test_an_attempt_writes_nothing_into_a_new_home_in_its_place(paths: RunPaths) -> None:
+    held = lease.acquire(paths.lease("train"))
+    assert held is not None
+    held.write_holder(1)
+    shutil.rmtree(paths.home.folder)
+    paths.folder.mkdir(parents=True)
+    paths.lease("train").write_text('{"attempt": 1, "process": "elsewhere/b/1/1"}')
+    with pytest.raises(HomeGoneError):
+        held.is_taken_over()

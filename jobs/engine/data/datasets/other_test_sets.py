@@ -129,7 +129,9 @@ def _folders(
 
 def _list_folder(folder: Path, declared: OtherTestSet) -> list[str]:
     try:
-        return sorted(path.name for path in folder.iterdir())
+        # ImageNet-C has 3.75 million names: as paths they would take twice as long.
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries)
     except OSError as error:
         raise _missing(folder, error, declared) from None
 

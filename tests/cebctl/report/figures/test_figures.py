@@ -9,15 +9,17 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from cebctl.report import columns
 from cebctl.report.cells import Report
-from cebctl.report.figures import draw, papers, runs, vega
+from cebctl.report.figures import draw, papers, runs, style, vega
 from cebctl.report.figures.build import build_figures
-from cebctl.report.figures.marks import Figure, Mark, Panel, Series
+from cebctl.report.figures.marks import PUBLISHED, Figure, Mark, Panel, Series
 from experiments.benchmarks import Calibration, Clean, Information, Pgd
 from experiments.matrix.load import load
-from experiments.matrix.planned_run import Matrix, PlannedRun
+from experiments.matrix.planned_run import Matrix, PlannedRun, with_data
 from experiments.matrix.report_section import ReportSpec
 from jobs.journal.records import Measure
 from store.row_types import MetricPoint, ResultRow
@@ -88,15 +90,15 @@ def test_the_headlines_radius_is_the_one_nearest_to_the_adversarially_trained_ru
     assert madry.published == pytest.approx(0.457)
 
 
-def test_accuracy_over_rho_has_the_baselines_across_and_the_print_hollow(figures: dict[str, Figure]) -> None:
+def test_accuracy_over_rho_has_the_baselines_across_and_the_printed_ones_by_name(figures: dict[str, Figure]) -> None:
     (panel,) = figures["v2-1"].panels
     assert [mark.at for mark in _series(panel, "line")["PGD L2: ceb"].marks] == [1, 2, 5]
     assert {"clean: xent", "PGD L2: xent adversary=pgd"} <= _series(panel, "baseline").keys()
-    hollow = _series(panel, "published")["PGD L2: xent adversary=pgd"].marks
-    assert [mark.value for mark in hollow] == [pytest.approx(45.7)]
+    across = _series(panel, "published_line")["PGD L2: Madry, paper"].marks
+    assert [mark.value for mark in across] == [pytest.approx(45.7)]
     for series in panel.series:
         for mark in series.marks:
-            assert series.kind == "published" or mark.low <= mark.value <= mark.high
+            assert series.kind in PUBLISHED or mark.low <= mark.value <= mark.high
 
 
 def test_runs_off_their_target_are_a_line_of_their_own(sweep: Matrix, reported: Callable[..., Report]) -> None:
@@ -136,6 +138,73 @@ def test_accuracy_over_the_radius_shows_swept_runs_more_steps_and_transfer(figur
     assert [round(mark.at) for mark in _series(panel, "points")["ceb ρ=1, n 50"].marks] == [300]
 
 
+def _trained_as_printed(
+    tmp_path: Path, extra: str = "", report: str = "{columns: [clean, pgd_l2, pgd_linf]}"
+) -> Matrix:
+    """Return the matrix of some runs of cifar10.yaml."""
+    text = (ROOT / "experiments" / "cifar10.yaml").read_text().partition("report:")[0]
+    text = text.replace("{from: -1, to: 5, by: 0.25}", "[0, 1, 3, 4, 5]").replace("evaluate:\n", f"evaluate:\n{extra}")
+    (tmp_path / "printed.yaml").write_text(f"{text}\nreport: {report[:-1]}, figures: [v1-2, v2-1, v2-2]}}\n")
+    return load(tmp_path / "printed.yaml")
+
+
+def _accuracies_of_both_norms(run: PlannedRun) -> dict[Any, list[Measure]]:
+    return {
+        b: [_renamed(measure, "pgd_linf" if getattr(b, "norm", "") == "linf" else measure.name) for measure in found]
+        for b, found in _accuracies(run).items()
+        if isinstance(b, Clean | Pgd)
+    }
+
+
+def _renamed(measure: Measure, name: str) -> Measure:
+    return msgspec.structs.replace(measure, name=name)
+
+
+def test_each_version_of_the_paper_has_its_own_numbers_ranges_and_bounds(
+    tmp_path: Path, reported: Callable[..., Report]
+) -> None:
+    """v1 prints neither the bound of 80% nor a network with BatchNorm; both print 93.9 to 95.1%."""
+    matrix = _trained_as_printed(tmp_path)
+    figures = {f.name: f for f in build_figures(matrix, reported(matrix, _accuracies_of_both_norms), [], {})}
+    for name, bounds, named in (("v1-2", [], False), ("v2-1", [80.0], True)):
+        (panel,) = figures[name].panels
+        assert [s.marks[0].value for s in panel.series if s.kind == "published_bound"] == bounds
+        (band,) = [series for series in panel.series if series.kind == "published_range"]
+        assert [mark.at for mark in band.marks] == [1, 3, 4, 5]
+        assert (band.marks[0].low, band.marks[0].high) == (pytest.approx(93.9), pytest.approx(95.1))
+        across = _series(panel, "published_line")
+        assert {"clean: 28x10 Det., paper", "clean: Madry, paper", "PGD L2: Madry, paper"} <= across.keys()
+        assert ("clean: 28x10 Det. with BatchNorm, paper" in across) == named
+        assert f"({name[:2]} Figure {name[-1]})" in figures[name].caption
+        looks = vega.rows(panel, vega._flat_colour)
+        ours, theirs = ({row["colour"] for row in looks if (row["k"] in PUBLISHED) == paper} for paper in (False, True))
+        assert theirs == {style.GREY} and style.GREY not in ours
+
+
+def test_a_curve_joins_points_of_one_threat_model_and_the_trained_radius_is_marked(
+    tmp_path: Path, reported: Callable[..., Report]
+) -> None:
+    subset = "  - pgd: {norm: linf, eps: [3/255, 6/255], steps: 20, subset: 100}\n"
+    matrix = _trained_as_printed(tmp_path, subset)
+    figures = {f.name: f for f in build_figures(matrix, reported(matrix, _accuracies_of_both_norms), [], {})}
+    linf, l2 = figures["v2-2"].panels
+    assert linf.upright == pytest.approx(8) and l2.upright is None
+    lines = _series(linf, "line")
+    assert [round(mark.at) for mark in lines["ceb ρ=5"].marks] == [0, 1, 2, 4, 8, 12, 16, 20, 32]
+    assert [round(mark.at) for mark in lines["ceb ρ=5, subset=100"].marks] == [3, 6]
+    det = _series(linf, "published")["28x10 Det., paper"].marks
+    assert [(mark.at, round(mark.value, 1)) for mark in det] == [(0, 94.4), (pytest.approx(8), 8.0)]
+
+
+def test_a_users_own_images_get_no_figure_of_the_papers(sweep: Matrix, reported: Callable[..., Report]) -> None:
+    report = reported(sweep, _accuracies)
+    runs_on_own = tuple(replace(run, run=with_data(run.run, "own:a-b")) for run in sweep.runs)
+    names = [f.name for f in papers.paper_figures(
+        papers.FigureData(replace(sweep, runs=runs_on_own), report, columns.all_columns(sweep.benchmarks))
+    )]  # fmt: skip
+    assert names == ["accuracy", "accuracy-radius"]
+
+
 def test_the_information_plane_has_both_bounds(figures: dict[str, Figure]) -> None:
     (panel,) = figures["information-plane"].panels
     mark = _series(panel, "line")["ceb"].marks[0]
@@ -158,7 +227,10 @@ def test_errors_by_corruption_have_every_network_rho_and_printed_number(
         chosen = {name: [mark.at for mark in line.marks if mark.chosen] for name, line in lines.items()}
         assert chosen == {"ResNet152x2 cceb": [2], "ResNet152 ceb": [3], "ResNet152-aa ceb": [3]}
         hollow = _series(panel, "published")
-        assert len(hollow) == 6  # of the baselines too
+        assert len(hollow) == 3
+        assert _series(panel, "published_line").keys() == {
+            "ResNet152x2 xent", "ResNet152 xent", "ResNet152-aa xent",
+        }  # fmt: skip
         mark = next(mark for mark in lines["ResNet152 ceb"].marks if mark.chosen)
         within = 0.1 if panel.title in ("mCE", "Average CE") else 0.01
         assert hollow["ResNet152 ceb"].marks[0].value == pytest.approx(mark.value, abs=within)
@@ -194,7 +266,7 @@ def one_of_each() -> list[Figure]:
         marks = tuple(Mark(at, at + style, at - 1, at + 9, "r1") for at in (1.0, 110.0))
         return Series(f"{UGLY}{style}", kind, style, marks)
 
-    kinds = ("line", "points", "baseline", "published", "reference")
+    kinds = ("line", "points", "baseline", "reference", *PUBLISHED)
     every = tuple(series(kind, style) for style, kind in enumerate(kinds))
     panels = tuple(Panel(UGLY, UGLY, UGLY, every, radius=radius, diagonal=not radius) for radius in (True, False))
     return [Figure("flat", UGLY, UGLY, panels), Figure("ladder", UGLY, UGLY, panels, ladder=True, summary=1)]
@@ -208,18 +280,22 @@ def test_every_format_is_written_and_the_same_numbers_give_the_same_bytes(
     for path, again in zip(first[:3], draw.save(one_of_each[:1], tmp_path / "b"), strict=True):
         assert path.read_bytes() == again.read_bytes()
     text = "".join(re.findall(r">([^<>]+)</text>", (tmp_path / "a" / "flat.svg").read_text()))
-    assert "hollow: published" in text
+    for entry in ("hollow: published", "dotted: published", "published range", "published: above this"):
+        assert entry in text
 
 
 def test_the_pages_chart_has_every_mark(one_of_each: list[Figure]) -> None:
     for figure in one_of_each:
         spec = vega.chart(figure, for_page=True)
-        assert [len(panel["data"]["lines"]) for panel in spec["concat"]] == [5, 5]
+        assert [len(panel["data"]["lines"]) for panel in spec["concat"]] == [8, 8]
         assert spec["concat"][0]["data"]["lines"][0]["p"] == [[1.0, 1.0, 0.0, 10.0], [110.0, 110.0, 109.0, 119.0]]
         assert spec["concat"][0]["data"]["lines"][0]["r"] == "r1"
         layers = [layer for layer in spec["concat"][0]["layer"] if "transform" in layer]
-        [joined] = [layer for layer in layers if layer["mark"]["type"] == "line"]
-        assert joined["transform"] == [{"filter": "datum.k == 'line'"}]
+        joined = next(
+            layer
+            for layer in layers
+            if layer["mark"]["type"] == "line" and layer["transform"] == [{"filter": "datum.k == 'line'"}]
+        )
         assert joined["encoding"]["order"] == {"field": "x"}
 
 
