@@ -58,6 +58,8 @@ class Matrix:
     """The parts of one's own that it names."""
     claims: Mapping[str, StatedClaim] = field(default_factory=dict)
     """By name, in the order of the file."""
+    is_part: bool = False
+    """A selection left some of its runs out."""
 
     @property
     def name(self) -> str:
@@ -78,7 +80,7 @@ class Matrix:
         if not runs:
             wrong = f"selects none of the {len(self.runs)} runs of {self.path}"
             raise InputError(f"--only {text!r}", wrong, _existing_values(selected, self.runs, tree))
-        return replace(self, runs=runs)
+        return replace(self, runs=runs, is_part=self.is_part or len(runs) < len(self.runs))
 
 
 def seed_groups(runs: Iterable[PlannedRun]) -> list[list[PlannedRun]]:
