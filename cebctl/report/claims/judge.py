@@ -134,18 +134,18 @@ class Judge:
             for index, group in enumerate(candidates)
             if not any(run.run_id in self.off_target for run in group)
         ]
-        factor, digits = scale(self._unit(reference[0], match))
+        unit = self._unit(reference[0], match)
+        factor, digits = scale(unit)
+        limit = f"{float(claim.within or 0) * factor:g} {unit_text(unit)}"
         agreeing = [entry for entry in distances if entry[0] <= float(claim.within or 0) + 1e-12]
         if not agreeing:
             nearest = f", the nearest by {min(distances)[0] * factor:.{digits}f}" if distances else ""
-            limit = f"{float(claim.within or 0) * factor:g}"
             text = f"none of {len(candidates)} settings agrees in {claim.match} to {limit}{nearest}"
             return Reason("no_match", f"no match: {text}")
         by_rho = claim.choose == "lowest_rho"
         distance, _, index = min(agreeing, key=lambda entry: (entry[1], entry[0]) if by_rho else entry[:2])
-        found = (
-            f"{claim.match} agrees to {distance * factor:.{digits}f}, {len(agreeing)} of {len(candidates)} settings do"
-        )
+        by = f"{distance * factor:.{digits}f}"
+        found = f"{claim.match} differs by {by}; {len(agreeing)} of {len(candidates)} settings are within {limit}"
         a, b = (candidates[index], reference) if len(groups_b) == 1 else (reference, candidates[index])
         return self._side(a, claim.measure), self._side(b, _measure_b(claim)), found
 
@@ -253,7 +253,8 @@ def _too_few(claim: StatedClaim, difference: Difference, outcome: Outcome, alpha
             return
         factor, digits = scale(difference.unit)
         least = least_detectable(difference.spread, alpha) * factor
-        why = f"{difference.n:,} images tell {least:.{digits}f} at best" if least else "the difference is the margin"
+        tell = f"{difference.n:,} images tell {least:.{digits}f} {unit_text(difference.unit)} at best"
+        why = f"the margin is too near, {tell}" if least else "the difference is the margin"
         yield Reason("too_few_images", f"no number of seeds would decide: {why}")
 
 

@@ -126,7 +126,8 @@ def test_the_setting_is_chosen_on_held_out_images(study, verdicts: Verdicts) -> 
     claim = verdicts(matched)["near"]
     assert (claim["verdict"], kinds(claim), claim["difference"]) == ("undecided", ["no_match"], None)
     assert (
-        "no match: none of 2 settings agrees in clean_holdout to 2, the nearest by 40.0" in claim["reasons"][0]["text"]
+        "no match: none of 2 settings agrees in clean_holdout to 2 points, the nearest by 40.0"
+        in claim["reasons"][0]["text"]
     )
 
 

@@ -50,3 +50,13 @@ def test_json_has_the_key_only_where_there_are_claims(better: Any, call) -> None
     without = json.loads(call("report", better.path, "--json").out)
     assert without["notes"].pop() == "Withdrawn after the first result: the claim up, flat."
     assert report == without
+
+
+def test_the_page_holds_each_verdict_and_the_plot(better: Any, call, tmp_path) -> None:
+    assert call("report", better.path, "--html", tmp_path / "page.html").code == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "CEB is better | and &lt;more&gt;." in page and "<more>" not in page
+    assert 'data-figure="claims"' in page and "flat (exploratory)" in page
+    better.state()
+    call("report", better.path, "--html", tmp_path / "page.html")
+    assert "claims" not in (tmp_path / "page.html").read_text().partition("</style>")[2].partition("Summary")[0]
