@@ -105,6 +105,8 @@ def report(
     Example: `cebctl report experiments/digits.yaml --compare 'objective=xent' 'objective=ceb, rho=0'`
 
     Example: `cebctl report experiments/digits.yaml --compare xent 'ceb rho=0' --detect 1.0`
+
+    Example: `cebctl report experiments/claims/digits_robustness.yaml --claims`
     """
     from cebctl.report.collect import collect_report
     from cebctl.report.formats import write

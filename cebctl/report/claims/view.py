@@ -23,12 +23,12 @@ def claims_grids(verdicts: Sequence[ClaimVerdict]) -> list[Grid]:
         return []
     columns: dict[str, list[str]] = {
         "verdict": [verdict.outcome for verdict in verdicts],
-        "measure": [column_text(verdict) for verdict in verdicts],
         "A": [verdict.a.name if verdict.a else verdict.claim.a for verdict in verdicts],
         "B": [verdict.b.name if verdict.b else verdict.claim.b for verdict in verdicts],
         "A - B": [difference_text(verdict) for verdict in verdicts],
         "rule": [rule_text(verdict) for verdict in verdicts],
         "seeds": [seeds_text(verdict) for verdict in verdicts],
+        "measure": [column_text(verdict) for verdict in verdicts],
     }
     names = [verdict.name if verdict.claim.primary else f"{verdict.name} (exploratory)" for verdict in verdicts]
     stub = GridColumn(("claim",), tuple(GridCell(name) for name in names), left=True)
