@@ -208,6 +208,7 @@ def submission_record(
         host=socket.gethostname(),
         home=home,
         stated_claims=msgspec.to_builtins(matrix.claims),
+        claim_seeds=dict(matrix.claim_seeds),
     )
 
 

@@ -82,14 +82,17 @@ def _claim(key: Node, node: Node, faults: list[Fault]) -> tuple[StatedClaim, Fie
 
 def check(
     claims: Mapping[str, tuple[StatedClaim, Fields]], runs: Sequence[PlannedRun], tree: Schema, faults: list[Fault]
-) -> None:
-    """Add a fault for each claim whose selections or columns do not fit the expanded runs."""
-    for claim, fields in claims.values():
+) -> dict[str, tuple[int, ...]]:
+    """Return the seeds of each claim by its name, and add a fault for each claim whose selections or columns do not fit
+    the expanded runs."""
+    seeds: dict[str, tuple[int, ...]] = {}
+    for name, (claim, fields) in claims.items():
         before = len(faults)
-        sides = [_side(fields[name], name, runs, tree, faults) for name in ("a", "b")]
+        sides = [_side(fields[key], key, runs, tree, faults) for key in ("a", "b")]
         if len(faults) > before:
             continue
         a, b = sides
+        seeds[name] = tuple(sorted({run.run.seed for run in (*a, *b)}))
         _check_settings(claim, fields, a, b, faults)
         _check_column(fields["measure"], "measure", a, faults)
         if "measure_b" in fields:
@@ -98,6 +101,7 @@ def check(
             _check_column(fields["measure"], "measure", b, faults)
         if "match" in fields:
             _check_column(fields["match"], "match", (*a, *b), faults)
+    return seeds
 
 
 def _side(field: Value, name: str, runs: Sequence[PlannedRun], tree: Schema, faults: list[Fault]) -> list[PlannedRun]:

@@ -100,12 +100,11 @@ class _Reader:
         benchmarks, by_run = evaluate_section.resolve(entries, runs, self.faults) if runs else ((), [])
         if any(by_run):
             runs = [replace(run, benchmarks=own) for run, own in zip(runs, by_run, strict=True)]
-        if not self.faults:
-            claims_section.check(claims, runs, self.tree, self.faults)
+        claim_seeds = {} if self.faults else claims_section.check(claims, runs, self.tree, self.faults)
         if self.faults:
             raise MatrixError(self.path, self.faults)
         stated = {name: claim for name, (claim, _) in claims.items()}
-        return Matrix(self.path, title, tuple(runs), benchmarks, rules, report, self.parts, stated)
+        return Matrix(self.path, title, tuple(runs), benchmarks, rules, report, self.parts, stated, claim_seeds)
 
     def _fault(self, node: Node, message: str) -> None:
         self.faults.append(fault_at(node, message))

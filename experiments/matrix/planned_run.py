@@ -58,6 +58,8 @@ class Matrix:
     """The parts of one's own that it names."""
     claims: Mapping[str, StatedClaim] = field(default_factory=dict)
     """By name, in the order of the file."""
+    claim_seeds: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """The seeds of both sides of each claim, whatever a selection leaves out."""
     is_part: bool = False
     """A selection left some of its runs out."""
 

@@ -29,9 +29,7 @@ def with_claims(
     judge = Judge(matrix, Evidence(matrix, store, results), report.verdicts, off_target.last_rho)
     statements = read_statements(matrix, store, home)
     first = queries.first_result(store, [run.run_id for run in matrix.runs])
-    verdicts = tuple(
-        judge.judge(name, claim_history(name, claim, statements, first)) for name, claim in matrix.claims.items()
-    )
+    verdicts = tuple(judge.judge(name, claim_history(name, matrix, statements, first)) for name in matrix.claims)
     withdrawn = withdrawn_claims(matrix, statements, first)
     notes = [f"Withdrawn after the first result: the claim {', '.join(withdrawn)}."] if withdrawn else []
     return replace(report, claims=verdicts, notes=(*report.notes, *notes))

@@ -29,6 +29,7 @@ class Statement:
 
     time: float
     claims: Mapping[str, Fields]
+    seeds: Mapping[str, Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,9 @@ class History:
     """No submission had stated the claim when the first result came."""
     changes: tuple[str, ...] = ()
     """The fields that differ from the form before the first result: `margin 0.02 -> 0`."""
+    added_seeds: tuple[int, ...] = ()
+    """The seeds that it did not have before the first result: whoever looks in between, and adds some, decides more
+    often by chance than the level says."""
 
     def describe(self) -> str:
         """Return the fault in words; '' for a rule that is older than the results."""
@@ -58,15 +62,19 @@ def read_statements(matrix: Matrix, store: Store, home: Home) -> list[Statement]
         path = home.submission(row.name)
         if row.matrix == matrix.name and path.is_file():
             own = Owner(home.identities(), submission=row.name).sift(read(path, limit=_HEAD).records[:1])
-            statements += [Statement(head.time, head.stated_claims) for head in own if isinstance(head, Submitted)]
+            statements += [
+                Statement(head.time, head.stated_claims, head.claim_seeds)
+                for head in own
+                if isinstance(head, Submitted)
+            ]
     return sorted(statements, key=lambda statement: statement.time)
 
 
-def claim_history(name: str, claim: StatedClaim, statements: Sequence[Statement], first: float | None) -> History:
+def claim_history(name: str, matrix: Matrix, statements: Sequence[Statement], first: float | None) -> History:
     """Return the history of a claim; `first` is the time of the first result, if there is any."""
-    current = _all_fields(msgspec.to_builtins(claim))
-    stated = [(s.time, _all_fields(s.claims[name])) for s in statements if name in s.claims]
-    before = [(time, fields) for time, fields in stated if first is None or time <= first]
+    current = _all_fields(msgspec.to_builtins(matrix.claims[name]))
+    counting = [s for s in statements if name in s.claims and (first is None or s.time <= first)]
+    before = [(statement.time, _all_fields(statement.claims[name])) for statement in counting]
     if not before:
         return History(None, first, is_late=first is not None)
     counted = before[-1][1]
@@ -76,7 +84,10 @@ def claim_history(name: str, claim: StatedClaim, statements: Sequence[Statement]
         if counted.get(field) != current.get(field)
     )
     since = next(moment for moment, fields in before if fields == counted)
-    return History(since, first, changes=changes if first is not None else ())
+    if first is None:
+        return History(since)
+    added = sorted({*matrix.claim_seeds[name]} - {*counting[-1].seeds.get(name, matrix.claim_seeds[name])})
+    return History(since, first, changes=changes, added_seeds=tuple(added))
 
 
 def withdrawn_claims(matrix: Matrix, statements: Sequence[Statement], first: float | None) -> list[str]:

@@ -238,7 +238,7 @@ def _is_stronger(other: AnyBenchmark, attack: Pgd | Transfer) -> bool:
 
 def _incomplete(runs: Sequence[PlannedRun], column: str) -> Reason:
     names = run_names.join_truncated([run.name for run in runs])
-    return Reason("incomplete", f"no {column} yet of {names}")
+    return Reason("incomplete", f"no {column} of {names}")
 
 
 def _too_few(claim: StatedClaim, difference: Difference, outcome: Outcome, alpha: float) -> Iterator[Reason]:

@@ -101,6 +101,10 @@ def method_notes(verdicts: Sequence[ClaimVerdict]) -> list[str]:
         notes.append(f"Over seeds alone, for these images: {', '.join(alone)}.")
     notes += [f"{v.name}: {v.match}." for v in verdicts if v.match]
     notes += [f"{v.name}, under a stronger attack: {'; '.join(v.stronger)}." for v in verdicts if v.stronger]
+    for v in verdicts:
+        if v.history.added_seeds:
+            seeds = ", ".join(map(str, v.history.added_seeds))
+            notes.append(f"{v.name}: seed {seeds} added after the first result; the level does not allow for that.")
     stated = [v.history.stated_at for v in verdicts if v.history.stated_at is not None and not v.history.describe()]
     if stated:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(max(stated)))
@@ -168,6 +172,7 @@ def _json(verdict: ClaimVerdict) -> dict[str, Any]:
         "first_result": verdict.history.first_result,
         "stated_late": verdict.history.is_late,
         "changed": verdict.history.changes,
+        "added_seeds": verdict.history.added_seeds,
     }
     if difference is not None:
         record |= {

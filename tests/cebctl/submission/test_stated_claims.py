@@ -17,10 +17,11 @@ claims:
 
 def test_a_submission_journals_the_claims(small: Path) -> None:
     plain = encode(submission_record("s", load(small), "local"))
-    assert b"claims" not in plain
+    assert b"claim" not in plain
     small.write_text(small.read_text() + CLAIMS)
-    record = decode(encode(submission_record("s", load(small), "local")))
+    record = decode(encode(submission_record("s", load(small).select("objective = xent"), "local")))
     assert isinstance(record, Submitted)
+    assert record.claim_seeds == {"clean": (0,)}, "of the whole matrix"
     assert record.stated_claims["clean"]["margin"] == 0.01
     assert record.stated_claims["clean"]["level"] == 0.95, "defaults are spelled: they may change"
 

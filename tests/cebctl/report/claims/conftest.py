@@ -44,12 +44,12 @@ class Study:
     """A matrix of claims and the journals of its runs."""
 
     def __init__(self, home: Home, path: Path, **claims: Mapping[str, Any]) -> None:
-        self.home, self.path, self._clock, self._attempt = home, path, 1000.0, 0
+        self.home, self.path, self.runs, self._clock, self._attempt = home, path, RUNS, 1000.0, 0
         self.state(**claims)
 
     def state(self, **claims: Mapping[str, Any]) -> None:
         """Write the matrix with these claims."""
-        self.path.write_text(f"{RUNS}claims: {json.dumps(claims)}\n")
+        self.path.write_text(f"{self.runs}claims: {json.dumps(claims)}\n")
 
     @property
     def matrix(self) -> Matrix:

@@ -78,3 +78,16 @@ def test_a_claim_that_vanished_is_named(study, call) -> None:
     gone.measure(right)
     gone.state(one=CLAIM)
     assert "Withdrawn after the first result: the claim two." in call("report", gone.path).out
+
+
+def test_seeds_that_were_added_after_a_look_are_named(study, claim, call) -> None:
+    grown = study(one=CLAIM)
+    grown.submit()
+    grown.measure(right)
+    assert claim(grown)["added_seeds"] == []
+    grown.runs = grown.runs.replace("[0, 1, 2]", "[0, 1, 2, 3, 4]")
+    grown.state(one=CLAIM)
+    grown.submit()
+    grown.measure(right)
+    assert (claim(grown)["added_seeds"], claim(grown)["changed"]) == ([3, 4], [])
+    assert "one: seed 3, 4 added after the first result; the level does not allow" in call("report", grown.path).out

@@ -76,7 +76,7 @@ def test_masked_gradients_support_nothing(study, verdicts: Verdicts) -> None:
     ("missing", "audit", "kind", "words"),
     [
         ("autoattack", True, "no_stronger_attack", "was not run yet on ceb rho=1 seed=0"),
-        ("pgd", True, "incomplete", "no pgd_linf@eps=0.1,n=20 yet of"),
+        ("pgd", True, "incomplete", "no pgd_linf@eps=0.1,n=20 of"),
         ("", None, "no_audit", "has no gradient audit yet (linf eps=0.1)"),
         ("", False, "audit_not_clean", "the audit is not clean: ceb rho=1 seed=0 and 2 more: suspect"),
     ],
