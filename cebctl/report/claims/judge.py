@@ -46,7 +46,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class ClaimVerdict:
-    """A claim with what was found. Fractions are in the unit of the measure."""
+    """The outcome of a claim. Fractions are in the unit of the measure."""
 
     name: str
     claim: StatedClaim
@@ -96,8 +96,8 @@ class Judge:
         if isinstance(chosen, Reason):
             return undecided(chosen)
         a, b, match = chosen
-        if lacking := [*self.evidence.unmeasured(a), *self.evidence.unmeasured(b)]:
-            return undecided(_incomplete(lacking, a.column_name), a=a, b=b, match=match)
+        if unmeasured := [*self.evidence.unmeasured(a), *self.evidence.unmeasured(b)]:
+            return undecided(_incomplete(unmeasured, a.column_name), a=a, b=b, match=match)
         if off := [run.name for run in (*a.runs, *b.runs) if run.run_id in self.off_target]:
             text = f"the target rho was not in force at the end of {run_names.join_truncated(off)}"
             return undecided(Reason("off_target", text), a=a, b=b, match=match)
@@ -110,8 +110,8 @@ class Judge:
         reasons = [*_too_few(claim, difference, outcome, alpha)]
         stronger: list[str] = []
         if claim.measure_b is UNSET and isinstance(a.column[0], Pgd | Transfer | AutoAttack):
-            reasons += self._stronger_attacks(claim, a, b, outcome, alpha, stronger)
-            reasons += self._audits(outcome, a, b, claim)
+            unconfirmed, stronger = self._stronger_attacks(claim, a, b, outcome, alpha)
+            reasons += [*unconfirmed, *self._audits(outcome, a, b, claim)]
         return ClaimVerdict(
             name, claim, "undecided" if reasons else outcome, alpha, max(1, primary), a, b, difference, low, high,
             tuple(reasons), match, tuple(stronger), history,
@@ -122,12 +122,14 @@ class Judge:
     def _choose_sides(self, claim: StatedClaim) -> tuple[Side, Side, str] | Reason:
         """Return both sides and how they match, or why none can be chosen."""
         groups_a, groups_b = (self._groups(text) for text in (claim.a, claim.b))
+        measure_b = claim.measure if claim.measure_b is UNSET else str(claim.measure_b)
+        column_a, column_b = _column(claim.measure, *groups_a), _column(measure_b, *groups_b)
         if claim.match is UNSET:
-            return self._side(groups_a[0], claim.measure), self._side(groups_b[0], _measure_b(claim)), ""
-        match = columns_named(str(claim.match), groups_a[0][0].benchmarks)[0]
+            return _side(groups_a[0], column_a), _side(groups_b[0], column_b), ""
+        match = _column(str(claim.match), *groups_a, *groups_b)
         candidates, (reference,) = (groups_a, groups_b) if len(groups_b) == 1 else (groups_b, groups_a)
-        if lacking := [run for run in chain(*candidates, reference) if not self._is_measured(run, match)]:
-            return _incomplete(lacking, str(claim.match))
+        if unmeasured := [run for run in chain(*candidates, reference) if not self._is_measured(run, match)]:
+            return _incomplete(unmeasured, str(claim.match))
         target = self._mean(reference, match)
         distances = [
             (abs(self._mean(group, match) - target), group[0].axes.get("rho", 0.0), index)
@@ -145,18 +147,13 @@ class Judge:
         by_rho = claim.choose == "lowest_rho"
         distance, _, index = min(agreeing, key=lambda entry: (entry[1], entry[0]) if by_rho else entry[:2])
         by = f"{distance * factor:.{digits}f}"
-        found = f"{claim.match} differs by {by}; {len(agreeing)} of {len(candidates)} settings are within {limit}"
+        agreement = f"{claim.match} differs by {by}; {len(agreeing)} of {len(candidates)} settings are within {limit}"
         a, b = (candidates[index], reference) if len(groups_b) == 1 else (reference, candidates[index])
-        return self._side(a, claim.measure), self._side(b, _measure_b(claim)), found
+        return _side(a, column_a), _side(b, column_b), agreement
 
     def _groups(self, text: str) -> list[list[PlannedRun]]:
         selected = selection.parse(text, self.matrix.parts.schema)
         return seed_groups(run for run in self.matrix.runs if selected.matches(run.leaves))
-
-    def _side(self, group: Sequence[PlannedRun], measure: str) -> Side:
-        ordered = sorted(group, key=lambda run: run.run.seed)
-        common = [b for b in ordered[0].benchmarks if all(b in run.benchmarks for run in ordered)]
-        return Side(tuple(ordered), columns_named(measure, common)[0])
 
     def _is_measured(self, run: PlannedRun, column: Column) -> bool:
         return self.evidence.measurement(run, column) is not None
@@ -173,37 +170,43 @@ class Judge:
     # --- attacks ---
 
     def _stronger_attacks(
-        self, claim: StatedClaim, a: Side, b: Side, outcome: Outcome, alpha: float, found: list[str]
-    ) -> Iterator[Reason]:
-        """Yield why no stronger attack confirms the outcome, and add the difference under each to `found`."""
+        self, claim: StatedClaim, a: Side, b: Side, outcome: Outcome, alpha: float
+    ) -> tuple[list[Reason], list[str]]:
+        """Return why no stronger attack confirms the outcome, and the difference under each in words."""
         attack = a.column[0]
         if isinstance(attack, AutoAttack) or not isinstance(attack, Pgd | Transfer):
-            return
-        attacks = [other for other in a.runs[0].benchmarks if _is_stronger(other, attack)]
-        pairs = [
-            (Side(a.runs, (other, measures(other)[0])), Side(b.runs, (other, measures(other)[0])))
-            for other in attacks
-            if all(other in run.benchmarks for run in (*a.runs, *b.runs))
+            return [], []
+        reasons: list[Reason] = []
+        differences: list[str] = []
+        runs = (*a.runs, *b.runs)
+        attacks = [
+            other
+            for other in a.runs[0].benchmarks
+            if _is_stronger(other, attack) and all(other in run.benchmarks for run in runs)
         ]
-        where = f"{attack.norm} eps={format_eps(attack.eps)}"
-        if not pairs:
-            yield Reason("no_stronger_attack", f"no stronger attack than {a.column_name} was asked for ({where})")
-        for side_a, side_b in pairs:
-            if lacking := [*self.evidence.unmeasured(side_a), *self.evidence.unmeasured(side_b)]:
-                names = run_names.join_truncated([run.name for run in lacking])
-                yield Reason("no_stronger_attack", f"{side_a.column_name} was not run yet on {names}")
+        if not attacks:
+            where = f"{attack.norm} eps={format_eps(attack.eps)}"
+            text = f"no stronger attack than {a.column_name} was asked for: add autoattack ({where})"
+            reasons.append(Reason("no_stronger_attack", text))
+        for other in attacks:
+            column = (other, measures(other)[0])
+            side_a, side_b = Side(a.runs, column), Side(b.runs, column)
+            if unmeasured := [*self.evidence.unmeasured(side_a), *self.evidence.unmeasured(side_b)]:
+                names = run_names.join_truncated([run.name for run in unmeasured])
+                reasons.append(Reason("no_stronger_attack", f"{side_a.column_name} was not run yet on {names}"))
                 continue
             try:
                 difference = self.evidence.difference(side_a, side_b)
             except ValueError as error:
-                yield Reason("no_stronger_attack", f"{side_a.column_name}: {error}")
+                reasons.append(Reason("no_stronger_attack", f"{side_a.column_name}: {error}"))
                 continue
             low, high = difference.interval(alpha)
-            other_outcome = decide(claim, low, high)
-            text = f"{side_a.column_name} {format_difference(difference, low, high)}"
-            found.append(text)
-            if outcome != "undecided" and other_outcome != outcome:
-                yield Reason("stronger_attack_differs", f"a stronger attack says {other_outcome}: {text}")
+            differences.append(f"{side_a.column_name} {format_difference(difference, low, high)}")
+            stronger = decide(claim, low, high)
+            if outcome != "undecided" and stronger != outcome:
+                text = f"a stronger attack says {stronger}: {differences[-1]}"
+                reasons.append(Reason("stronger_attack_differs", text))
+        return reasons, differences
 
     def _audits(self, outcome: Outcome, a: Side, b: Side, claim: StatedClaim) -> Iterator[Reason]:
         """Yield why gradients of the sides that the outcome rests on are not known to be informative."""
@@ -225,8 +228,14 @@ class Judge:
                 yield Reason("audit_not_clean", f"the audit is not clean: {name}{more}: {audit}")
 
 
-def _measure_b(claim: StatedClaim) -> str:
-    return claim.measure if claim.measure_b is UNSET else str(claim.measure_b)
+def _side(group: Sequence[PlannedRun], column: Column) -> Side:
+    return Side(tuple(sorted(group, key=lambda run: run.run.seed)), column)
+
+
+def _column(name: str, *groups: Sequence[PlannedRun]) -> Column:
+    """Return the one column of this name that all runs have, as `experiments.matrix.claims_section` made sure of."""
+    runs = [*chain(*groups)]
+    return columns_named(name, [b for b in runs[0].benchmarks if all(b in run.benchmarks for run in runs)])[0]
 
 
 def _is_stronger(other: AnyBenchmark, attack: Pgd | Transfer) -> bool:

@@ -168,3 +168,12 @@ def test_claims_are_not_judged_on_a_part(study, call) -> None:
 def test_nothing_was_run(study, verdicts: Verdicts) -> None:
     claim = verdicts(study(one=CLAIM))["one"]
     assert (claim["verdict"], kinds(claim), claim["low"]) == ("undecided", ["incomplete"], None)
+
+
+def test_a_short_name_is_the_column_that_all_settings_have(study, verdicts: Verdicts) -> None:
+    """An attack on rho 1 alone, in front of the one that all have, is not what the claim compares."""
+    several = study()
+    several.runs = several.runs.replace("  - clean\n", "  - pgd: {norm: linf, eps: 0.9, only: rho = 1}\n  - clean\n")
+    several.state(one=MATCHED | {"choose": "lowest_rho"})
+    several.measure(robust)
+    assert verdicts(several)["one"]["sides"]["a"]["column"] == "pgd_linf@eps=0.1,n=20"
