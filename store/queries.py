@@ -117,6 +117,15 @@ def results(store: Store, run_ids: Collection[str]) -> list[ResultRow]:
     return sorted(decoded, key=lambda row: (row.run_id, row.evaluation_id, row.name))
 
 
+def first_result(store: Store, run_ids: Collection[str]) -> float | None:
+    """Return the time of the first result of the runs, by the clock of its writer, also where it was measured again
+    since; None if there is none."""
+    table = tables.results.c
+    with store.reading() as connection:
+        rows = list(_select_in(connection, sa.select(sa.func.min(table.measured_at)), table.run_id, run_ids))
+    return min((time for (time,) in rows if time is not None), default=None)
+
+
 def per_sample(store: Store, run_id: str, evaluation_id: str) -> str | None:
     """Return correct or not for each image, encoded by `jobs.per_sample`; None if it was not recorded."""
     query = sa.select(latest_results.c.per_sample).where(

@@ -78,6 +78,10 @@ Detect = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+Claims = Annotated[
+    bool,
+    typer.Option("--claims", help="Only the verdicts on the claims that the matrix states.", rich_help_panel=OUTPUT),
+]
 
 
 @interrupt_message("interrupted: what was being written is not there")
@@ -89,6 +93,7 @@ def report(
     html: Html = None,
     compare: Compare = None,
     detect: Detect = None,
+    claims: Claims = False,
     json: AsJson = False,
 ) -> None:
     """Print the results of a matrix: mean over seeds, intervals, the published numbers, and what is missing and why.
@@ -100,6 +105,8 @@ def report(
     Example: `cebctl report experiments/digits.yaml --compare 'objective=xent' 'objective=ceb, rho=0'`
 
     Example: `cebctl report experiments/digits.yaml --compare xent 'ceb rho=0' --detect 1.0`
+
+    Example: `cebctl report experiments/claims/digits_robustness.yaml --claims`
     """
     from cebctl.report.collect import collect_report
     from cebctl.report.figures.runs import PANEL_METRICS
@@ -122,6 +129,8 @@ def report(
     if detect is not None:
         _check_detect(detect, compare)
     chosen = load(matrix).select(only)
+    if claims:
+        _check_claims(chosen, only, compare)
     home = Home.from_environment()
     with open_home(home) as store:
         if compare is not None:
@@ -133,7 +142,8 @@ def report(
     if figures or html:
         _write_files(chosen, collected, run_details, figures, html)
     if format or not (figures or html):
-        write.write_report(collected.report, (format or Format.table).value)
+        writer = write.write_claims if claims else write.write_report
+        writer(collected.report, (format or Format.table).value)
 
 
 def _check_compare_options(format: Format | None, figures: Path | None, html: Path | None) -> None:
@@ -145,6 +155,17 @@ def _check_compare_options(format: Format | None, figures: Path | None, html: Pa
     if refused := [option for option, value in options.items() if value]:
         allowed = "allowed: --only, --json, --format table, --format json"
         raise InputError("--compare", f"can't go with {', '.join(refused)}", allowed)
+
+
+def _check_claims(matrix: Matrix, only: str | None, compare: tuple[str, str] | None) -> None:
+    """Raise InputError for --claims where there are none, or beside an option that leaves runs out."""
+    from experiments.errors import InputError
+
+    if compare is not None or only is not None:
+        other = "--compare" if compare is not None else "--only"
+        raise InputError("--claims", f"can't go with {other}", "claims are judged on all runs of a matrix")
+    if not matrix.claims:
+        raise InputError(matrix.path, "the matrix has no claims", "experiments/CLAIMS.md shows how to state them")
 
 
 def _check_detect(points: float, compare: tuple[str, str] | None) -> None:

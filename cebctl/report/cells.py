@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from cebctl.render.console import pluralize
 from cebctl.report.audit_verdict import Verdict
+
+if TYPE_CHECKING:
+    from cebctl.report.claims.judge import ClaimVerdict
 
 ERRORS = ("error", "relative_error", "success")
 """Measures of which less is better; of an accuracy more is."""
@@ -152,6 +155,7 @@ class Report:
     notes: tuple[str, ...] = field(default=())
     verdicts: Mapping[str, Mapping[str, Audit]] = field(default_factory=dict)
     """Of gradient audits, by run_id and threat model."""
+    claims: tuple[ClaimVerdict, ...] = ()
 
     @cached_property
     def is_mixed(self) -> bool:

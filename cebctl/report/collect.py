@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cebctl.report.cells import Report
+from cebctl.report.claims.collect import with_claims
 from cebctl.report.table import build_report
 from cebctl.status.collect import collect_statuses
 from cebctl.status.off_target import off_target
@@ -39,7 +40,9 @@ def collect_report(matrix: Matrix, store: Store, home: Home) -> CollectedReport:
     attempts = queries.attempts(store, training_dependencies(specs, matrix.benchmarks))
     digest = provenance.engine_digest()
     status = {run.planned.run_id: run for run in runs}
-    report = build_report(matrix, status, rows, digest, _unusable_datasets(matrix), attempts, off_target(runs, store))
+    ended_off = off_target(runs, store)
+    report = build_report(matrix, status, rows, digest, _unusable_datasets(matrix), attempts, ended_off)
+    report = with_claims(report, matrix, rows, store, home, ended_off)
     return CollectedReport(report, runs, rows, Versions(specs, attempts, digest))
 
 

@@ -23,7 +23,7 @@ from cebctl.status.states import RunStatus
 from experiments import own_dataset, published
 from experiments.benchmarks import NOT_RUNNABLE, Transfer, is_runnable
 from experiments.identity import evaluation_id
-from experiments.matrix.planned_run import Matrix, PlannedRun
+from experiments.matrix.planned_run import Matrix, PlannedRun, seed_groups
 from experiments.matrix.report_section import ReportSpec
 from experiments.needed_images import needed_images
 from experiments.numerics import VersionDifference
@@ -75,7 +75,7 @@ def build_report(
     baseline = published.normaliser(matrix.report.mce_baseline)
     versions = Versions({run.run_id: run.run for run in matrix.runs}, tuple(attempts), engine)
     source = _Inputs(status, by_key, versions, matrix.report, baseline, absent or {}, off_target or OffTarget())
-    rows = tuple(_row(group, all_columns, source) for group in _groups(matrix.runs))
+    rows = tuple(_row(group, all_columns, source) for group in seed_groups(matrix.runs))
     complete = Table(matrix.title, tuple(column.name for column in all_columns), rows)
     selected = select_rho(rows, RULES[matrix.report.rho_star])
     printed = _printed_tables(matrix, rows, selected, headline, all_columns)
@@ -100,14 +100,6 @@ def _printed_tables(
         names = tuple(column.name for chosen in headline.values() for column in chosen)
         tables.append(Table(matrix.title, names, rows))
     return tuple(tables)
-
-
-def _groups(runs: Sequence[PlannedRun]) -> list[list[PlannedRun]]:
-    """Return the runs in groups that differ in seed only, in the order of the matrix."""
-    groups: dict[tuple[tuple[str, Any], ...], list[PlannedRun]] = {}
-    for run in runs:
-        groups.setdefault(tuple((k, v) for k, v in run.axes.items() if k != "seed"), []).append(run)
-    return list(groups.values())
 
 
 def _row(group: Sequence[PlannedRun], columns: Sequence[Column], source: _Inputs) -> Row:

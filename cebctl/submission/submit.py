@@ -207,6 +207,8 @@ def submission_record(
         user=login_name(),
         host=socket.gethostname(),
         home=home,
+        stated_claims=msgspec.to_builtins(matrix.claims),
+        claim_seeds=dict(matrix.claim_seeds),
     )
 
 

@@ -30,6 +30,7 @@ from experiments.matrix.spec_fields import (
     unit,
     written_type,
 )
+from experiments.matrix.stated_claim import StatedClaim
 from experiments.resources import Resources
 
 Json = dict[str, Any]
@@ -68,6 +69,11 @@ def json_schema(parts: OwnParts | None = None) -> Json:
                 "evaluate": {"type": "array", "items": _benchmark(parts)},
                 "resources": _resources(),
                 "report": _struct(ReportSpec),
+                "claims": {
+                    "type": "object",
+                    "additionalProperties": _struct(StatedClaim) | {"required": _required(StatedClaim)},
+                    "description": "what the results are to decide, by name",
+                },
             }
         ),
         "$defs": {
@@ -186,8 +192,12 @@ def _resources() -> Json:
 
 def _struct(kind: type[Struct]) -> Json:
     """Return the schema of a plain struct without sections."""
-    values = {info.name: _leaf(info.type) for info in msgspec.structs.fields(kind)}
+    values = {info.name: _leaf(written_type(info.type)) for info in msgspec.structs.fields(kind)}
     return _object(values) | _documented(kind)
+
+
+def _required(kind: type[Struct]) -> list[str]:
+    return [info.name for info in msgspec.structs.fields(kind) if info.required]
 
 
 def _leaf(kind: Any) -> Json:

@@ -14,6 +14,7 @@
     evaluate: [clean, …]           benchmarks (`experiments.benchmarks`)
     resources: {train: {…}, …}     requests of each stage to the cluster (`experiments.matrix.resources_section`)
     report: {…}                    the table and figures (`experiments.matrix.report_section`)
+    claims: {name: {…}}            what the results are to decide (`experiments.matrix.claims_section`)
 
 `experiments/README.md` explains the language by example, `experiments.matrix.layering` the order of overrides.
 """
@@ -31,7 +32,14 @@ from yaml.nodes import MappingNode, Node
 
 from experiments import identity, own_dataset
 from experiments.errors import Fault, MatrixError, expected
-from experiments.matrix import evaluate_section, part_references, resources_section, run_axes, yaml_nodes
+from experiments.matrix import (
+    claims_section,
+    evaluate_section,
+    part_references,
+    resources_section,
+    run_axes,
+    yaml_nodes,
+)
 from experiments.matrix.axis_values import MAX_RUNS, read_axis
 from experiments.matrix.grids import Grid, GridReader, Option, expand
 from experiments.matrix.layering import BASE, Assembler, tag_layer
@@ -42,7 +50,7 @@ from experiments.matrix.spec_fields import Path, read_assignments, schema
 from experiments.matrix.yaml_nodes import fault_at
 from experiments.spec import Run
 
-SECTIONS = ("title", "base", "variants", "grids", "seeds", "evaluate", "resources", "report")
+SECTIONS = ("title", "base", "variants", "grids", "seeds", "evaluate", "resources", "report", "claims")
 """The sections of a matrix file."""
 
 
@@ -87,13 +95,16 @@ class _Reader:
         entries = evaluate_section.read(sections.get("evaluate"), self.faults, self.tree, self.parts)
         rules = resources_section.read(sections.get("resources"), self.faults, self.tree)
         report = self._report(sections.get("report"))
+        claims = claims_section.read(sections.get("claims"), self.faults)
         runs = self._expand(root, base, grids) if is_expandable else []
         benchmarks, by_run = evaluate_section.resolve(entries, runs, self.faults) if runs else ((), [])
-        if self.faults:
-            raise MatrixError(self.path, self.faults)
         if any(by_run):
             runs = [replace(run, benchmarks=own) for run, own in zip(runs, by_run, strict=True)]
-        return Matrix(self.path, title, tuple(runs), benchmarks, rules, report, self.parts)
+        claim_seeds = {} if self.faults else claims_section.check(claims, runs, self.tree, self.faults)
+        if self.faults:
+            raise MatrixError(self.path, self.faults)
+        stated = {name: claim for name, (claim, _) in claims.items()}
+        return Matrix(self.path, title, tuple(runs), benchmarks, rules, report, self.parts, stated, claim_seeds)
 
     def _fault(self, node: Node, message: str) -> None:
         self.faults.append(fault_at(node, message))

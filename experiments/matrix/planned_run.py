@@ -17,6 +17,7 @@ from experiments.matrix.part_references import OwnParts
 from experiments.matrix.report_section import ReportSpec
 from experiments.matrix.resources_section import Rules
 from experiments.matrix.spec_fields import Path, Schema, flatten
+from experiments.matrix.stated_claim import StatedClaim
 from experiments.resources import Resources, Stage
 from experiments.spec import Run
 
@@ -55,6 +56,10 @@ class Matrix:
     report: ReportSpec = field(default_factory=ReportSpec)
     parts: OwnParts = field(default_factory=OwnParts)
     """The parts of one's own that it names."""
+    claims: Mapping[str, StatedClaim] = field(default_factory=dict)
+    """By name, in the order of the file."""
+    claim_seeds: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """The seeds of both sides of each claim, whatever a selection leaves out."""
     left_out: tuple[PlannedRun, ...] = ()
     """The runs of the file that `select` left out."""
 
@@ -90,6 +95,14 @@ class Matrix:
         )
         remaining = {benchmark for run in runs for benchmark in run.benchmarks}
         return replace(self, runs=runs, benchmarks=tuple(b for b in self.benchmarks if b in remaining))
+
+
+def seed_groups(runs: Iterable[PlannedRun]) -> list[list[PlannedRun]]:
+    """Return the runs in groups that differ in seed only, in the order of the matrix."""
+    groups: dict[tuple[tuple[str, Any], ...], list[PlannedRun]] = {}
+    for run in runs:
+        groups.setdefault(tuple((key, value) for key, value in run.axes.items() if key != "seed"), []).append(run)
+    return list(groups.values())
 
 
 def with_data(run: Run, name: str) -> Run:

@@ -231,6 +231,10 @@ class Submitted(Record, tag="submitted"):
     host: str = ""
     home: str = ""
     """As in `Started`."""
+    stated_claims: dict[str, dict[str, Any]] = {}
+    """The `claims` of the matrix at that time, by name: what its results are to decide, no claims of stages."""
+    claim_seeds: dict[str, tuple[int, ...]] = {}
+    """The seeds that each of them had then."""
 
 
 class PlannedArray(Record, tag="array"):

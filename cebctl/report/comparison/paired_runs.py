@@ -76,7 +76,7 @@ def compare_groups(matrix: Matrix, store: Store, a: Sequence[PlannedRun], b: Seq
             without_flags |= dict.fromkeys(run.name for run, text in zip((*a, *b), flags, strict=True) if text is None)
         if None in flags or len(images) != 1:
             continue
-        count, ((_, total),) = _images(benchmark, a[0]), images
+        count, ((_, total),) = image_count(benchmark, a[0]), images
         right = [per_sample.unpack(text, count) for text in flags if text is not None]
         compared.append(compare(full_column(benchmark, measure), right[: len(a)], right[len(a) :], total, paired))
     if not compared:
@@ -111,7 +111,7 @@ def skipped_benchmarks(matrix: Matrix, store: Store, a: Sequence[PlannedRun], b:
     return reasons
 
 
-def _images(benchmark: AnyBenchmark, planned: PlannedRun) -> int:
+def image_count(benchmark: AnyBenchmark, planned: PlannedRun) -> int:
     """Return the size of the set from which the benchmark takes its images."""
     if isinstance(benchmark, CleanHoldout):
         return planned.run.data.holdout or 0

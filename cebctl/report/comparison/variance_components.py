@@ -144,8 +144,9 @@ def _welch(variances: tuple[Any, ...], seeds: int) -> Any:
 # --- how many seeds ---
 
 
-def seeds_needed(spread: Spread, difference: float, alpha: float) -> int | None:
-    """Return the fewest seeds a side whose interval excludes 0 with `POWER` if `difference` is the true one.
+def seeds_needed(spread: Spread, difference: float, alpha: float, within: float | None = None) -> int | None:
+    """Return the fewest seeds a side whose interval excludes 0 with `POWER` if `difference` is the true one; or, with
+    `within`, whose interval lies between -`within` and `within`.
 
     The number of images and the variances stay as they are. None where no number of seeds is enough, or
     more than `MOST_SEEDS`. ValueError for a spread without seeds.
@@ -153,13 +154,13 @@ def seeds_needed(spread: Spread, difference: float, alpha: float) -> int | None:
     if not spread.seeds:
         raise ValueError("the spread over seeds is unknown")
     low, high = 1, 2
-    while _power(spread, high, difference, alpha) < POWER:
+    while _power(spread, high, difference, alpha, within) < POWER:
         low, high = high, high * 2
         if low > MOST_SEEDS:
             return None
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if _power(spread, middle, difference, alpha) >= POWER else (middle, high)
+        low, high = (low, middle) if _power(spread, middle, difference, alpha, within) >= POWER else (middle, high)
     return high
 
 
@@ -171,8 +172,9 @@ def least_detectable(spread: Spread, alpha: float) -> float:
     return float((ndtri(POWER) - stdtrit(max(spread.n - 1, 1), alpha / 2)) * np.sqrt(spread.images))
 
 
-def _power(spread: Spread, seeds: int, difference: float, alpha: float) -> float:
-    """Return the probability that the interval of `seeds` seeds a side excludes 0, whatever its estimated variance."""
+def _power(spread: Spread, seeds: int, difference: float, alpha: float, within: float | None) -> float:
+    """Return the probability that the interval of `seeds` seeds a side excludes 0, or lies `within`, whatever its
+    estimated variance."""
     import numpy as np
     from scipy.special import chdtri, ndtr, stdtrit
 
@@ -184,6 +186,9 @@ def _power(spread: Spread, seeds: int, difference: float, alpha: float) -> float
     )
     variance = sum(parts) + float(spread.images)
     if variance == 0:
-        return 1.0
+        return 1.0 if within is None else float(abs(difference) < within)
     half, error = np.sqrt(square), math.sqrt(variance)
+    if within is not None:
+        inside = ndtr((within - difference - half) / error) - ndtr((half - within - difference) / error)
+        return float(np.maximum(inside, 0).mean())
     return float((ndtr((difference - half) / error) + ndtr((-difference - half) / error)).mean())

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from cebctl.report import columns, number_format
 from cebctl.report.cells import Report
-from cebctl.report.figures import papers, runs
+from cebctl.report.figures import forest, papers, runs
 from cebctl.report.figures.marks import Figure
 from cebctl.report.figures.runs import Curves
 from experiments.matrix.planned_run import Matrix
@@ -18,7 +18,7 @@ def build_figures(matrix: Matrix, report: Report, results: Iterable[ResultRow], 
     """Return the figures for which there are numbers."""
     by_key = {(row.run_id, row.evaluation_id, row.name): row for row in results}
     source = papers.FigureData(matrix, report, columns.all_columns(matrix.benchmarks))
-    figures = list(papers.paper_figures(source))
+    figures = [*forest.claim_figures(report.claims), *papers.paper_figures(source)]
     figures += runs.information_plane(matrix, source.rows)
     selected = {selected_rho.run_ids for selected_rho in report.selected.values()}
     figures += runs.reliability(matrix, source.rows, by_key, selected)

@@ -84,3 +84,5 @@ class Figure:
     """v1 Figure 4: panels on top of each other, the value to the right and rho upward."""
     summary: int = 0
     """The number of summaries among a ladder's panels, which the papers draw in red."""
+    forest: bool = False
+    """Panels on top of each other, the value and its interval to the right."""

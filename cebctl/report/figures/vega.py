@@ -39,6 +39,7 @@ _SIZES = {1: (1, 700, 320), 2: (2, 500, 260), 4: (2, 500, 220)}
 """Number of panels: columns, width and height of a panel in pixels."""
 _RUNG_WIDTH, _RUNG_HEIGHT = 760, 60
 _TURNS = 3
+_BRANCH_HEIGHT = 48
 _CROWDED = 30
 """From so many marks on, a line's signs would hide it."""
 _SIGNIFICANT = 5
@@ -62,14 +63,20 @@ def chart(figure: Figure, for_page: bool) -> Spec:
     """
     is_crowded = any(len(series.marks) > _CROWDED for panel in figure.panels for series in panel.series)
     columns, width, height = _SIZES.get(len(figure.panels), (3, 320, 190))
-    layout: Spec = {"columns": 1, "spacing": 2} if figure.ladder else {"columns": columns, "spacing": 24}
+    is_stacked = figure.ladder or figure.forest
+    layout: Spec = {"columns": 1, "spacing": 2} if is_stacked else {"columns": columns, "spacing": 24}
     ends = [mark.value for panel in figure.panels for series in panel.series for mark in series.marks]
-    domain = [min(ends, default=0) - 2, min(100.5, max(ends, default=100) + 2)]
+    domain = (
+        _forest_domain(figure) if figure.forest else [min(ends, default=0) - 2, min(100.5, max(ends, default=100) + 2)]
+    )
     panels = []
     for index, panel in enumerate(figure.panels):
         if figure.ladder:
             colour: Colour = partial(_rung_colour, is_summary=index < figure.summary)
             spec = _rung(panel, domain, is_last=index == len(figure.panels) - 1)
+        elif figure.forest:
+            colour = _flat_colour
+            spec = _branch(panel, domain, is_last=index == len(figure.panels) - 1)
         else:
             colour = _flat_colour
             spec = _panel(panel, is_crowded, for_page) | {"width": width, "height": height}
@@ -314,3 +321,31 @@ def _rung(panel: Panel, domain: list[float], is_last: bool) -> Spec:
         layers += _dots(panel, "published_line", {"size": 60, "strokeWidth": 1.2}, value, at)
     layers += _dots(panel, "published", {"size": 90, "strokeWidth": 1.2}, value, at)
     return {"width": _RUNG_WIDTH, "height": _RUNG_HEIGHT, "layer": layers}
+
+
+# --- claims ---
+
+
+def _forest_domain(figure: Figure) -> list[float]:
+    """Return the ends of the common axis: every interval, every margin and 0, with some room."""
+    marks = [mark for panel in figure.panels for series in panel.series for mark in series.marks]
+    ends = [0.0, *(end for mark in marks for end in (mark.value, mark.low, mark.high) if end is not None)]
+    room = 0.04 * (max(ends) - min(ends) or 1.0)
+    return [min(ends) - room, max(ends) + room]
+
+
+def _branch(panel: Panel, domain: list[float], is_last: bool) -> Spec:
+    axis: Spec = {"title": panel.at} if is_last else {"labels": False, "ticks": False, "title": None}
+    value: Spec = {"field": "y", "type": "quantitative", "scale": {"domain": domain, "nice": False}, "axis": axis}
+    at: Spec = {"field": "x", "type": "quantitative", "title": panel.title.split("\n"), "scale": {"domain": [-1, 1]}}
+    at["axis"] = {"titleAngle": 0, "titleAlign": "right", "titleX": -8, "titleY": _BRANCH_HEIGHT / 2 - 6}
+    at["axis"] |= {"labels": False, "ticks": False, "grid": False, "domain": False}
+    zero = {name: entry for name, entry in value.items() if name != "field"} | {"datum": 0}
+    bar = {"x": value | {"field": "lo"}, "x2": {"field": "hi"}, "y": at, "color": _COLOUR}
+    layers = [
+        {"mark": {"type": "rule", "color": style.GREY, "strokeWidth": 0.8}, "encoding": {"x": zero}},
+        *_baselines(panel, value, "x"),
+        _layer("line", {"type": "rule", "strokeWidth": 2}, bar),
+        *_dots(panel, "line", {"filled": True, "size": 80}, value, at),
+    ]
+    return {"width": _RUNG_WIDTH, "height": _BRANCH_HEIGHT, "layer": layers}

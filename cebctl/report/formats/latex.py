@@ -11,6 +11,7 @@ from itertools import groupby
 
 from cebctl.report import number_format
 from cebctl.report.cells import Report
+from cebctl.report.claims.view import claims_grids, sentences
 from cebctl.report.formats import text_grid
 from cebctl.report.formats.text_grid import GridCell, GridColumn
 from cebctl.text_output import write as write_line
@@ -22,12 +23,17 @@ r"""Characters of \scriptsize that fit the text of an A4 page, nearly."""
 def write(report: Report) -> None:
     """Print every table, then the footnotes and the missing numbers as comments."""
     write_line(f"% cebctl report {_comment(report.matrix)}   needs \\usepackage{{booktabs}}")
-    for table in text_grid.printed_tables(report):
-        grid = text_grid.build_grid(report, table)
+    grids = [text_grid.build_grid(report, table) for table in text_grid.printed_tables(report)]
+    for grid in (*grids, *claims_grids(report.claims)):
         write_line(f"% {_comment(grid.title)}")
         for part in grid.parts(WIDTH):
             write_line("\n".join(_tabular([*grid.stub, *part], len(grid.stub))))
-    for note in (*report.notes, text_grid.omission_note(report), *number_format.missing_lines(report)):
+    for note in (
+        *sentences(report.claims),
+        *report.notes,
+        text_grid.omission_note(report),
+        *number_format.missing_lines(report),
+    ):
         if note:
             write_line(f"% {_comment(note)}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cebctl.report import number_format
 from cebctl.report.cells import Report
+from cebctl.report.claims.view import claims_grids, sentences
 from cebctl.report.formats import text_grid
 from cebctl.report.formats.text_grid import Grid, GridCell
 from cebctl.text_output import write as write_line
@@ -13,7 +14,14 @@ def write(report: Report) -> None:
     """Print every table, then the footnotes and the missing numbers as a list."""
     for table in text_grid.printed_tables(report):
         _table(text_grid.build_grid(report, table))
-    for note in (*report.notes, text_grid.omission_note(report), *number_format.missing_lines(report)):
+    for grid in claims_grids(report.claims):
+        _table(grid)
+    for note in (
+        *sentences(report.claims),
+        *report.notes,
+        text_grid.omission_note(report),
+        *number_format.missing_lines(report),
+    ):
         if note:
             write_line(f"- {_escaped(note)}")
 

@@ -8,6 +8,7 @@ from rich.table import Table as RichTable
 from cebctl.render.console import print_table, result_console
 from cebctl.report import number_format
 from cebctl.report.cells import Report
+from cebctl.report.claims.view import claims_grids, sentences
 from cebctl.report.formats import text_grid
 from cebctl.report.formats.text_grid import GAP, Grid, GridCell, GridColumn
 
@@ -15,12 +16,14 @@ from cebctl.report.formats.text_grid import GAP, Grid, GridCell, GridColumn
 def write(report: Report) -> None:
     """Print every table in parts that fit the width, then the footnotes and the missing numbers."""
     console = result_console()
-    for table in text_grid.printed_tables(report):
-        grid = text_grid.build_grid(report, table)
+    grids = [text_grid.build_grid(report, table) for table in text_grid.printed_tables(report)]
+    for grid in (*grids, *claims_grids(report.claims)):
         console.print(escape(grid.title), style="bold")
         for part in grid.parts(console.width):
             print_table(console, _part(grid, part), label=len(grid.stub))
             console.print()
+    for line in sentences(report.claims):
+        console.print(escape(line))
     for note in (*report.notes, text_grid.omission_note(report)):
         if note:
             console.print(escape(note), style="dim")

@@ -15,6 +15,7 @@ from cebctl import text_output
 from cebctl.render.console import print_json
 from cebctl.report import number_format
 from cebctl.report.cells import Cell, Missing, Report
+from cebctl.report.claims.view import CSV_FIELDS, claims_csv, claims_json
 from cebctl.report.formats import latex, markdown, terminal
 from experiments.matrix.planned_run import format_value
 
@@ -22,6 +23,14 @@ from experiments.matrix.planned_run import format_value
 def write_report(report: Report, format: str) -> None:
     """Write the report to stdout in one of: table, md, csv, json, latex."""
     _WRITERS[format](report)
+
+
+def write_claims(report: Report, format: str) -> None:
+    """Write the verdicts on the claims alone, in the same formats."""
+    if format == "json":
+        print_json({"matrix": report.matrix, "title": report.title, "claims": claims_json(report.claims)})
+    else:
+        write_report(dataclasses.replace(report, tables=(), notes=()), format)
 
 
 def report_json(report: Report) -> dict[str, Any]:
@@ -54,7 +63,7 @@ def report_json(report: Report) -> dict[str, Any]:
             }
             for run_id, audits in report.verdicts.items()
         },
-    }
+    } | ({"claims": claims_json(report.claims)} if report.claims else {})
 
 
 def cell_json(cell: Cell | Missing) -> dict[str, Any]:
@@ -71,7 +80,7 @@ def _csv(report: Report) -> None:
     buffer = io.StringIO()
     axes = list(dict.fromkeys(key for table in report.tables for row in table.rows for key in row.axes))
     names = [field.name for field in dataclasses.fields(Cell) if field.name != "run_ids"]
-    fields = [*names, "seeds_asked", "difference", "missing", "last_rho"]
+    fields = [*names, "seeds_asked", "difference", "missing", "last_rho", *(CSV_FIELDS if report.claims else ())]
     writer = csv.DictWriter(buffer, ["table", "run_ids", *axes, "column", *fields], lineterminator="\n")
     writer.writeheader()
     for table in report.tables:
@@ -88,6 +97,7 @@ def _csv(report: Report) -> None:
                     line |= {"absent": number_format.absent_seeds(cell), "changed": " ".join(cell.changed)}
                 where = {"table": table.name, "column": name, "last_rho": last_rho}
                 writer.writerow(where | row_axes | line)
+    writer.writerows(claims_csv(report.claims))
     text_output.write(buffer.getvalue(), end="")
 
 

@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 from cebctl.render.state_styles import STATE_STYLES
 from cebctl.report import number_format
 from cebctl.report.cells import Report
+from cebctl.report.claims.view import method_notes
 from cebctl.report.figures import style, vega
 from cebctl.report.figures.marks import Figure
+from cebctl.report.page.claims import claim_cells
 from cebctl.report.page.runs import page_run
 from cebctl.report.page.tables import page_tables
 from cebctl.status.run_details import RunDetails
@@ -73,7 +75,11 @@ def render_page(
     return environment.get_template("page.html.j2").render(
         report=report,
         tables=page_tables(report),
-        figures=figures,
+        claims=report.claims,
+        claim_figures=[figure for figure in figures if figure.forest],
+        claim_notes=method_notes(report.claims) if report.claims else (),
+        claim_cells=claim_cells(report.claims),
+        figures=[figure for figure in figures if not figure.forest],
         runs=runs,
         counts=count_states([details.status for details in run_details]),
         state_styles=STATE_STYLES,

@@ -1,0 +1,1 @@
+"""The verdict on each claim of a matrix, by the rule that it states."""
