@@ -21,8 +21,8 @@ from store.connect import Store
 
 Fields = Mapping[str, Any]
 
-_HEAD = 1 << 18
-"""Bytes that hold the first record of a submission's journal; thousands of others follow it."""
+_HEAD = 1 << 20
+"""Bytes that hold the longest first record of a submission's journal; nearly all fit into 4 kB."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ def read_statements(matrix: Matrix, store: Store, home: Home) -> list[Statement]
     for row in queries.submissions(store):
         path = home.submission(row.name)
         if row.matrix == matrix.name and path.is_file():
-            own = Owner(home.identities(), submission=row.name).sift(read(path, limit=_HEAD).records[:1])
+            records = read(path, limit=4096).records or read(path, limit=_HEAD).records
+            own = Owner(home.identities(), submission=row.name).sift(records[:1])
             statements += [
                 Statement(head.time, head.stated_claims, head.claim_seeds)
                 for head in own
