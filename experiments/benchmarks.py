@@ -98,14 +98,19 @@ class Calibration(Benchmark, frozen=True, tag="calibration"):
 
 
 class OutOfDistribution(Benchmark, frozen=True, tag="ood"):
-    """Detection of another set's images by the largest class probability (Hendrycks & Gimpel, 2017): the area under the
-    ROC curve, and the share of these images that is taken for test images where 95% of the test images are."""
+    """Detection of another set's images by the largest class probability (Hendrycks & Gimpel, 2017) or by information
+    (Fischer, 2020): the area under the ROC curve, and the share of these images that is taken for test images where 95%
+    of the test images are."""
 
     against: Literal["digits", "cifar10", "cifar10-jpeg", "fashion_mnist", "imagenet-sample", "photographs"]
     """The other set, resized and coloured as the network needs its images. `imagenet-sample`: one real
     image of each ImageNet class; `photographs`: 520 windows of the two photographs that scikit-learn ships."""
     subset: Count | None = None
     """At most this many images of either set, drawn evenly from the classes in a fixed order; null: all."""
+    score: Literal["rate", "residual_information"] | UnsetType = UNSET
+    """The score of an image; the lower one is taken for a test image. `rate`: log e(z|x) - log m(z);
+    `residual_information`: log e(z|x) - log b(z|y) of the predicted class; both at the mean of e(z|x), for objectives
+    that have m, or b. Unset: minus the largest class probability."""
 
 
 class TrainingRate(Benchmark, frozen=True, tag="training_rate"):

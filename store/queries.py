@@ -117,12 +117,15 @@ def results(store: Store, run_ids: Collection[str]) -> list[ResultRow]:
     return sorted(decoded, key=lambda row: (row.run_id, row.evaluation_id, row.name))
 
 
-def first_result(store: Store, run_ids: Collection[str]) -> float | None:
-    """Return the time of the first result of the runs, by the clock of its writer, also where it was measured again
-    since; None if there is none."""
+def first_result(store: Store, run_ids: Collection[str], evaluations: Collection[str] | None = None) -> float | None:
+    """Return the time of the first result of the runs in these evaluations (None: in all), by the clock of its writer,
+    also where it was measured again since; None if there is none."""
     table = tables.results.c
+    query = sa.select(sa.func.min(table.measured_at))
+    if evaluations is not None:
+        query = query.where(table.evaluation_id.in_(evaluations))
     with store.reading() as connection:
-        rows = list(_select_in(connection, sa.select(sa.func.min(table.measured_at)), table.run_id, run_ids))
+        rows = list(_select_in(connection, query, table.run_id, run_ids))
     return min((time for (time,) in rows if time is not None), default=None)
 
 

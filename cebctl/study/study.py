@@ -25,6 +25,7 @@ from cebctl.planning.plan import make_plan
 from cebctl.render.console import error_console
 from cebctl.render.progress import watch_by_lines
 from cebctl.render.status_view import state_reason, status_json, summarize_states
+from cebctl.report.claims.view import claims_json
 from cebctl.report.collect import collect_report
 from cebctl.report.formats.write import cell_json
 from cebctl.status.collect import open_home
@@ -166,7 +167,8 @@ class Study:
 
     def report(self, *, only: str | None = None) -> pandas.DataFrame:
         """Return a row for each number of the report: its row's axes, the column, the value with its interval, the
-        published number, or why it is missing. The notes are in `.attrs["notes"]`.
+        published number, or why it is missing. The notes are in `.attrs["notes"]`, the verdicts on claims in
+        `.attrs["claims"]`.
 
         Raises InputError if pandas is not installed.
         """
@@ -181,6 +183,7 @@ class Study:
         ]
         frame = _frame(rows, matrix, ("table", "column"), "report()")
         frame.attrs["notes"] = list(report.notes)
+        frame.attrs["claims"] = claims_json(report.claims)
         return frame
 
     def frame(self, *, only: str | None = None) -> pandas.DataFrame:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from cebctl.report.cells import Report
 from cebctl.report.claims.evidence import Evidence
-from cebctl.report.claims.history import claim_history, read_statements, withdrawn_claims
+from cebctl.report.claims.history import claim_history, compared_evaluations, read_statements, withdrawn_claims
 from cebctl.report.claims.judge import Judge
 from cebctl.status.off_target import OffTarget
 from experiments.matrix.planned_run import Matrix
@@ -28,8 +28,12 @@ def with_claims(
     results = {(row.run_id, row.evaluation_id, row.name): row for row in rows}
     judge = Judge(matrix, Evidence(matrix, store, results), report.verdicts, off_target.last_rho)
     statements = read_statements(matrix, store, home)
-    first = queries.first_result(store, [run.run_id for run in matrix.runs])
-    verdicts = tuple(judge.judge(name, claim_history(name, matrix, statements, first)) for name in matrix.claims)
+    run_ids = [run.run_id for run in matrix.runs]
+
+    def first(name: str) -> float | None:
+        return queries.first_result(store, run_ids, compared_evaluations(name, matrix, statements))
+
+    verdicts = [judge.judge(name, claim_history(name, matrix, statements, first(name))) for name in matrix.claims]
     withdrawn = withdrawn_claims(matrix, statements, first)
     notes = [f"Withdrawn after the first result: the claim {', '.join(withdrawn)}."] if withdrawn else []
-    return replace(report, claims=verdicts, notes=(*report.notes, *notes))
+    return replace(report, claims=tuple(verdicts), notes=(*report.notes, *notes))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from experiments.identity import evaluation_id
 from experiments.matrix.planned_run import Matrix
-from experiments.matrix.stated_claim import StatedClaim
+from experiments.matrix.stated_claim import StatedClaim, columns_named
 from jobs.journal.files import read
 from jobs.journal.ownership import Owner
 from jobs.journal.records import Submitted
@@ -19,8 +21,8 @@ from store.connect import Store
 
 Fields = Mapping[str, Any]
 
-_HEAD = 1 << 18
-"""Bytes that hold the first record of a submission's journal; thousands of others follow it."""
+_HEAD = 1 << 20
+"""Bytes that hold the longest first record of a submission's journal; nearly all fit into 4 kB."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Statement:
 
 @dataclass(frozen=True)
 class History:
-    """A claim beside the form that it had before the first result of the matrix's runs."""
+    """A claim beside the form that it had before the first result in what it compares."""
 
     stated_at: float | None = None
     """The time of the submission that stated it so and that still counts; None where none did."""
@@ -61,7 +63,8 @@ def read_statements(matrix: Matrix, store: Store, home: Home) -> list[Statement]
     for row in queries.submissions(store):
         path = home.submission(row.name)
         if row.matrix == matrix.name and path.is_file():
-            own = Owner(home.identities(), submission=row.name).sift(read(path, limit=_HEAD).records[:1])
+            records = read(path, limit=4096).records or read(path, limit=_HEAD).records
+            own = Owner(home.identities(), submission=row.name).sift(records[:1])
             statements += [
                 Statement(head.time, head.stated_claims, head.claim_seeds)
                 for head in own
@@ -90,10 +93,33 @@ def claim_history(name: str, matrix: Matrix, statements: Sequence[Statement], fi
     return History(since, first, changes=changes, added_seeds=tuple(added))
 
 
-def withdrawn_claims(matrix: Matrix, statements: Sequence[Statement], first: float | None) -> list[str]:
-    """Return the names of the claims that the last submission before the first result stated and the matrix lacks."""
-    before = [statement for statement in statements if first is not None and statement.time <= first]
-    return [name for name in before[-1].claims if name not in matrix.claims] if before else []
+def compared_evaluations(name: str, matrix: Matrix, statements: Sequence[Statement]) -> set[str] | None:
+    """Return the ids of the evaluations that any form of a claim compares, on all data of the matrix: a result of one
+    may have led to another form. None where the matrix does not have them all any more."""
+    forms = [
+        *([msgspec.to_builtins(matrix.claims[name])] if name in matrix.claims else []),
+        *(statement.claims[name] for statement in statements if name in statement.claims),
+    ]
+    columns = {form[field] for form in forms for field in ("measure", "measure_b") if field in form}
+    compared = [[benchmark for benchmark, _ in columns_named(column, matrix.benchmarks)] for column in columns]
+    data = {run.run.data.name for run in matrix.runs}
+    ids = {evaluation_id(benchmark, own) for benchmarks in compared for benchmark in benchmarks for own in data}
+    return ids if all(compared) else None
+
+
+def withdrawn_claims(
+    matrix: Matrix, statements: Sequence[Statement], first: Callable[[str], float | None]
+) -> list[str]:
+    """Return the names of the claims that submissions stated, that the matrix lacks, and that left it after the first
+    result in what they compared; `first` returns the time of that result by the claim's name."""
+    withdrawn = []
+    for name in dict.fromkeys(name for statement in statements for name in statement.claims):
+        times = [statement.time for statement in statements if name in statement.claims]
+        left = min((s.time for s in statements if s.time > max(times)), default=math.inf)
+        result = None if name in matrix.claims else first(name)
+        if result is not None and result <= left:
+            withdrawn.append(name)
+    return withdrawn
 
 
 def _all_fields(fields: Fields) -> dict[str, Any]:

@@ -78,6 +78,20 @@ def test_a_claim_that_vanished_is_named(study, call) -> None:
     gone.measure(right)
     gone.state(one=CLAIM)
     assert "Withdrawn after the first result: the claim two." in call("report", gone.path).out
+    gone.submit()
+    assert "the claim two." in call("report", gone.path).out
+
+
+def test_a_claim_may_go_before_there_is_a_result(study, call) -> None:
+    """Though the runs have results in another column, which no claim is about."""
+    early = study()
+    early.measure(lambda run, column: None if column == "clean" else 0.9)
+    early.state(one=CLAIM, two=CLAIM)
+    early.submit()
+    early.state(one=CLAIM)
+    early.submit()
+    early.measure(right)
+    assert "Withdrawn" not in call("report", early.path).out
 
 
 def test_seeds_that_were_added_after_a_look_are_named(study, claim, call) -> None:
@@ -91,3 +105,24 @@ def test_seeds_that_were_added_after_a_look_are_named(study, claim, call) -> Non
     grown.measure(right)
     assert (claim(grown)["added_seeds"], claim(grown)["changed"]) == ([3, 4], [])
     assert "one: seed 3, 4 added after the first result; the level does not allow" in call("report", grown.path).out
+
+
+def test_results_in_other_columns_do_not_make_a_rule_late(study, claim) -> None:
+    shared = study()
+    shared.submit()
+    shared.measure(lambda run, column: None if column == "clean" else 0.9)
+    shared.state(one=CLAIM)
+    shared.submit()
+    assert not claim(shared)["stated_late"]
+    shared.measure(right)
+    assert not claim(shared)["stated_late"]
+
+
+def test_another_measure_after_a_look_is_a_change(study, claim) -> None:
+    """Nothing was measured in the new column yet; in the old one there was a result to be disappointed by."""
+    switched = study(one=CLAIM)
+    switched.submit()
+    switched.measure(lambda run, column: 0.9 if column == "clean" else None)
+    switched.state(one=CLAIM | {"measure": "pgd_linf"})
+    switched.submit()
+    assert claim(switched)["changed"] == ["measure clean -> pgd_linf"]

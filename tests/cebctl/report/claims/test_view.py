@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from cebctl import Study
+
 CLAIM = {"sentence": "CEB is better | and <more>.", "a": "rho = 1", "b": "objective = xent", "measure": "clean"}
 
 
@@ -60,3 +62,10 @@ def test_the_page_holds_each_verdict_and_the_plot(better: Any, call, tmp_path) -
     better.state()
     call("report", better.path, "--html", tmp_path / "page.html")
     assert "claims" not in (tmp_path / "page.html").read_text().partition("</style>")[2].partition("Summary")[0]
+
+
+def test_a_notebook_has_the_verdicts_of_the_command(better: Any, call) -> None:
+    pytest.importorskip("pandas")
+    claims = Study(better.path).report().attrs["claims"]
+    alone = json.loads(call("report", better.path, "--claims", "--json").out)["claims"]
+    assert json.loads(json.dumps(claims)) == alone

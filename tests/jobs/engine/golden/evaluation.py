@@ -322,7 +322,11 @@ def _calibration(room: Room) -> dict[str, Any]:
 def _ood(room: Room) -> dict[str, Any]:
     scores_M, others_N = numbers(40), numbers(30, seed=1) - 0.7
     rates = [ood.auroc(scores_M, others_N), ood.false_positive_rate(scores_M, others_N)]
-    return measured(OutOfDistribution(against="photographs", subset=50)) | {"rates": rates}
+    information = {
+        score: measured(OutOfDistribution(against="photographs", subset=50, score=score))
+        for score in ("rate", "residual_information")
+    }
+    return measured(OutOfDistribution(against="photographs", subset=50)) | {"rates": rates} | information
 
 
 @pin("evaluator.pgd")

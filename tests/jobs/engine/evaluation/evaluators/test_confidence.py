@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 from torch import Tensor
+from torch.distributions import Normal
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from experiments.benchmarks import (
@@ -26,7 +27,7 @@ from experiments.benchmarks import (
     TrainingRate,
 )
 from experiments.errors import InputError
-from experiments.spec import Cceb, Ceb, Data, GammaJumpStart, Xent
+from experiments.spec import Cceb, Ceb, Data, GammaJumpStart, Vib, Xent
 from jobs.engine.data import ImageSet, load
 from jobs.engine.evaluation.evaluate import measure
 from jobs.engine.evaluation.evaluators import EVALUATORS, EvaluationContext, ImageValues, Summary, ood
@@ -121,6 +122,30 @@ class TestOutOfDistribution:
         few = run(spread, EvaluationContext(digits, "cpu", 77), OutOfDistribution(against="photographs", subset=100))
         assert measure(few["ood_auroc"]).total == 200
         assert 0 < (measure(found["ood_auroc"]).value or 0) < 1
+
+    @pytest.mark.parametrize("score", ["rate", "residual_information"])
+    def test_information_is_the_score_if_asked_for(
+        self, spread: CebModel, digits: ImageSet, score: Any, monkeypatch: Any
+    ) -> None:
+        """Against negatives of the digits: e(z|x) and b(z|y) by torch.distributions, the area by scikit-learn."""
+        others = replace(digits, images_NCHW=255 - digits.images_NCHW, digest="negative")  # type: ignore[call-arg, union-attr]
+        monkeypatch.setattr(ood, "load_resized", lambda *_: others)
+        found = run(spread, EvaluationContext(digits, "cpu", 77), OutOfDistribution("photographs", score=score))
+        scores: list[float] = []
+        with torch.no_grad():
+            for images in (digits, others):
+                f_NZ = spread.encode(images.images_NCHW.float() / 255)  # type: ignore[union-attr]
+                means_KZ = spread.backward_encoder.means()  # type: ignore[union-attr]
+                near = Normal(means_KZ[spread.logits(f_NZ).argmax(dim=1)], 1.0).log_prob(f_NZ).sum(dim=1)
+                other = near if score == "residual_information" else spread.log_marginal(f_NZ)
+                scores += (other - Normal(f_NZ, 1.0).log_prob(f_NZ).sum(dim=1)).tolist()
+        is_test = [1] * len(digits) + [0] * len(others)
+        assert measure(found["ood_auroc"]).value == pytest.approx(roc_auc_score(is_test, scores), abs=1e-4)
+
+    def test_an_objective_without_the_density_has_no_such_score(self, model_of: ModelOf, digits: ImageSet) -> None:
+        context = EvaluationContext(digits, "cpu", 77)
+        for objective, score in ((Xent(), "rate"), (Vib(rho=1), "residual_information")):
+            assert not run(model_of(objective), context, OutOfDistribution("photographs", score=score))  # type: ignore[arg-type]
 
     def test_against_itself_it_is_a_coin(self, spread: CebModel, digits: ImageSet, monkeypatch: Any) -> None:
         monkeypatch.setattr(ood, "load_resized", lambda *_: replace(digits, digest="again"))
