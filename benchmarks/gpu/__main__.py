@@ -20,8 +20,9 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -42,7 +43,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
     """What came of a part: a line of the journal."""
 
     part: str
-    device: str
+    machine: str
+    """The GPU by the driver's name, or `cpu`, and torch's version: a later call on another one begins anew."""
     small: bool
     status: Status
     seconds: float
@@ -54,7 +56,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
 class Report(Struct, frozen=True, kw_only=True):
     """What `report.json` holds."""
 
-    device: str
+    machine: str
     small: bool
     counts: dict[str, int]
     """Parts by status; `missing` are those that were not run."""
@@ -68,22 +70,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--device", default="cuda", help="cuda, cuda:1, or cpu to try the check itself")
+    parser.add_argument(
+        "--device", default="cuda", choices=("cuda", "cpu"),
+        help="cuda is the first GPU that CUDA_VISIBLE_DEVICES leaves; cpu tries the check itself",
+    )  # fmt: skip
     parser.add_argument("--small", action="store_true", help="tiny tensors and two steps: no rate is kept")
     parser.add_argument("--only", default="", help="parts with this in their names")
     parser.add_argument("--out", type=Path, default=ROOT / ".cebctl" / "gpu-check", help="the folder of the report")
     parser.add_argument("--minutes", type=float, default=10.0, help="no part begins later, and none goes on longer")
     asked = parser.parse_args(arguments)
-    if asked.device.startswith("cuda") and (missing := missing_device(asked.device)):
-        print(f"--device {asked.device}: {missing}; `--device cpu --small` tries the check itself", file=sys.stderr)
-        return 2
+    name = asked.device
+    if name == "cuda":
+        gpu, error = find_device()
+        if error:
+            print(f"--device cuda: {error}; `--device cpu --small` tries the check itself", file=sys.stderr)
+            return 2
+        name = gpu
+    machine = f"{name}, torch {version('torch')}"
     parts = [part for part in PARTS if asked.only in part.name]
     if not parts:
         print(f"--only {asked.only}: no such part; {', '.join(part.name for part in PARTS)}", file=sys.stderr)
         return 2
     asked.out.mkdir(parents=True, exist_ok=True)
     journal, deadline = asked.out / JOURNAL, time.monotonic() + 60 * asked.minutes
-    outcomes = read_journal(journal, asked.device, asked.small)
+    outcomes = read_journal(journal, machine, asked.small)
     for part in parts:
         earlier = outcomes.get(part.name)
         if earlier and earlier.status in ("passed", "measured"):
@@ -93,42 +103,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{part.name}: not run: {asked.minutes:g} minutes are over, call again to go on", flush=True)
             outcomes.pop(part.name, None)
             continue
-        outcome = run_part(part, asked.device, asked.small, min(part.seconds, left))
+        outcome = run_part(part, asked.device, machine, asked.small, min(part.seconds, left))
         outcomes[part.name] = outcome
         with journal.open("ab") as lines:
             lines.write(msgspec.json.encode(outcome) + b"\n")
         print_outcome(outcome)
-    report = make_report(asked.device, asked.small, parts, outcomes)
+    report = make_report(machine, asked.small, parts, outcomes)
     write_atomic(asked.out / f"{REPORT}.json", msgspec.json.format(msgspec.json.encode(report)) + b"\n")
     write_atomic(asked.out / f"{REPORT}.md", "".join(f"{line}\n" for line in markdown(report)).encode())
     counts = ", ".join(f"{number} {status}" for status, number in report.counts.items())
     print(f"{counts}; {asked.out / REPORT}.md", flush=True)
-    if report.rates and asked.device.startswith("cuda") and not asked.small:
-        print(keep_rates(report, gpus.RATES), flush=True)
+    if report.rates and asked.device == "cuda" and not asked.small:
+        print(keep_rates(name, report.rates, gpus.RATES), flush=True)
     return int(bool(report.counts.get("failed") or report.counts.get("missing")))
 
 
-def missing_device(device: str) -> str:
-    """Return why a GPU can't be used, '' if it can: asked in a process of its own, since torch takes long to import."""
-    code = f"import torch; torch.empty(1, device={device!r})"
+def find_device() -> tuple[str, str]:
+    """Return the name of the GPU, and why it can't be used, '' if it can. In a process of its own, since torch takes
+    long to import and a context stays on the GPU."""
+    code = "import torch; torch.empty(1, device='cuda'); print(torch.cuda.get_device_name())"
     tried = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    return (tried.stderr.strip().splitlines() or ["torch does not import"])[-1] if tried.returncode else ""
+    if tried.returncode:
+        return "", (tried.stderr.strip().splitlines() or ["torch does not import"])[-1]
+    return tried.stdout.strip(), ""
 
 
-def read_journal(journal: Path, device: str, small: bool) -> dict[str, Outcome]:
-    """Return the newest outcome of each part on this device and of this size; a line that is cut off is none."""
+def read_journal(journal: Path, machine: str, small: bool) -> dict[str, Outcome]:
+    """Return the newest outcome of each part on this machine and of this size; a line that is cut off is none."""
     outcomes: dict[str, Outcome] = {}
     for line in journal.read_bytes().splitlines() if journal.exists() else []:
         try:
             outcome = msgspec.json.decode(line, type=Outcome)
         except msgspec.DecodeError:
             continue
-        if (outcome.device, outcome.small) == (device, small):
+        if (outcome.machine, outcome.small) == (machine, small):
             outcomes[outcome.part] = outcome
     return outcomes
 
 
-def run_part(part: Part, device: str, small: bool, seconds: float) -> Outcome:
+def run_part(part: Part, device: str, machine: str, small: bool, seconds: float) -> Outcome:
     """Run a part in a process group of its own, which is ended after so many seconds."""
     began, error = time.monotonic(), ""
     # `benchmarks` itself too: its scripts import one another by their bare names.
@@ -161,7 +174,7 @@ def run_part(part: Part, device: str, small: bool, seconds: float) -> Outcome:
     if not error and not results:
         error = "it has no result"
     return Outcome(
-        part=part.name, device=device, small=small, status="failed" if error else status_of(results),
+        part=part.name, machine=machine, small=small, status="failed" if error else status_of(results),
         seconds=round(time.monotonic() - began, 1), ended=datetime.now(UTC).isoformat(timespec="seconds"),
         results=results, error=error,
     )  # fmt: skip
@@ -179,7 +192,7 @@ def print_outcome(outcome: Outcome) -> None:
         print(f"  {line}", flush=True)
 
 
-def make_report(device: str, small: bool, parts: Sequence[Part], outcomes: dict[str, Outcome]) -> Report:
+def make_report(machine: str, small: bool, parts: Sequence[Part], outcomes: dict[str, Outcome]) -> Report:
     """Return the report of these parts."""
     chosen = [outcomes[part.name] for part in parts if part.name in outcomes]
     counts: dict[str, int] = dict(Counter(outcome.status for outcome in chosen))
@@ -191,13 +204,13 @@ def make_report(device: str, small: bool, parts: Sequence[Part], outcomes: dict[
             if result.rate:
                 flops[result.rate.precision].append(result.rate.flops)
     rates = {precision: statistics.median(values) for precision, values in flops.items()}
-    return Report(device=device, small=small, counts=counts, rates=rates, parts=chosen)
+    return Report(machine=machine, small=small, counts=counts, rates=rates, parts=chosen)
 
 
 def markdown(report: Report) -> Iterator[str]:
     """Yield the lines of the report."""
     size = ", small: no speed in here means anything" if report.small else ""
-    yield f"# GPU check on {report.device}{size}"
+    yield f"# GPU check on {report.machine}{size}"
     yield ""
     yield ", ".join(f"{number} {status}" for status, number in report.counts.items()) + "; skipped is not passed."
     for precision, flops in report.rates.items():
@@ -215,14 +228,17 @@ def markdown(report: Report) -> Iterator[str]:
             yield f"| {' | '.join(cell.replace('|', '/').replace(chr(10), ' ') for cell in cells)} |"
 
 
-def keep_rates(report: Report, file: Path) -> str:
-    """Write the rates to the table of measured ones, beside those of other GPUs; return what was done, in a line."""
-    names = [result.value for outcome in report.parts for result in outcome.results if result.name == "GPU"]
-    gpu = gpus.find_gpu(names[0]) if names else None
+def keep_rates(name: str, rates: Mapping[str, float], file: Path) -> str:
+    """Write the rates of a GPU, by the driver's name for it, to the table of measured ones, beside those of others;
+    return what was done, in a line."""
+    gpu = gpus.find_gpu(name)
     if gpu is None:
-        return f"rates not kept: experiments/gpus.py has no GPU of the name {names[0] if names else 'unknown'}"
+        return f"rates not kept: experiments/gpus.py has no {name}"
     table = gpus.read_rates(file)
-    table[gpu.name] = {**table.get(gpu.name, {}), **{name: float(f"{rate:.3g}") for name, rate in report.rates.items()}}
+    table[gpu.name] = {
+        **table.get(gpu.name, {}),
+        **{precision: float(f"{rate:.3g}") for precision, rate in rates.items()},
+    }
     write_atomic(file, msgspec.json.format(msgspec.json.encode(table, order="sorted")) + b"\n")
     return f"rates of {gpu.name} kept in {file.relative_to(ROOT) if file.is_relative_to(ROOT) else file}"
 

@@ -16,7 +16,7 @@ Shapes: B images of a batch, C channels, H by W pixels, N images of a set.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -24,7 +24,7 @@ import msgspec
 import torch
 from torch import Tensor
 
-from benchmarks.gpu.results import Result, at_most, checked, count_of_images, distance, same_verdicts, skipped
+from benchmarks.gpu.results import Result, at_most, checked, count_of_images, distance, guarded, same_verdicts, skipped
 from benchmarks.gpu.steps import DIGITS, data_root, digits, one_thread, synthetic, take_steps
 from experiments import benchmarks, spec
 from experiments.benchmarks import AnyBenchmark, Norm, describe
@@ -92,60 +92,98 @@ def objectives(device: str, small: bool) -> Iterator[Result]:
     """Compare two steps of every objective, and of what else changes the loss."""
     for name, fields in OBJECTIVES.items():
         run = msgspec.structs.replace(DIGITS, **fields)
-        with one_thread():
-            reference = take_steps(run, digits(), "cpu", 2)
-        ours = take_steps(run, digits(), device, 2)
-        losses = distance(torch.tensor(ours.losses), torch.tensor(reference.losses))
-        yield at_most(f"{name}: losses", losses, ROUNDING, "relative distance")
-        yield at_most(f"{name}: update", distance(ours.update_P, reference.update_P), ROUNDING, "relative distance")
+        yield from guarded(name, partial(_same_steps, name, run, device))
+
+
+def _same_steps(name: str, run: spec.Run, device: str) -> Iterator[Result]:
+    with one_thread():
+        on_cpu = take_steps(run, digits(), "cpu", 2)
+    on_device = take_steps(run, digits(), device, 2)
+    losses = distance(torch.tensor(on_device.losses), torch.tensor(on_cpu.losses))
+    yield at_most(f"{name}: losses", losses, ROUNDING, "relative distance")
+    yield at_most(f"{name}: update", distance(on_device.update_P, on_cpu.update_P), ROUNDING, "relative distance")
 
 
 def attacks(device: str, small: bool) -> Iterator[Result]:
     """Compare each attack: its gradients, and the verdicts behind it."""
-    model, model_on = _trained(device)
-    x_BCHW, y_B, samples_B = _test_images(8 if small else 32)
-    x_on, y_on = x_BCHW.to(device), y_B.to(device)
-    for loss in ("cross_entropy", "margin", "dlr"):
-        gradients = gradient(model_on.classify, x_on, y_on, loss), gradient(model.classify, x_BCHW, y_B, loss)  # type: ignore[arg-type]
-        yield at_most(f"gradient, {loss}", distance(*gradients), ROUNDING, "relative distance")
-    for norm, eps in EPS.items():
-        for loss, target, restarts in (("cross_entropy", "none", 2), ("margin", "random", 1), ("dlr", 3, 1)):
-            benchmark = benchmarks.Pgd(norm=norm, eps=eps, loss=loss, target=target, restarts=restarts)  # type: ignore[arg-type]
-            target_B, target_on = (targets(benchmark.target, y, samples_B, 10, 0) for y in (y_B, y_on))
-            outcome = attack(model.classify, samples_B, x_BCHW, y_B, benchmark, 0, target_B)
-            outcome_on = attack(model_on.classify, samples_B, x_on, y_on, benchmark, 0, target_on)
-            yield same_verdicts(f"pgd {norm}, {loss}, target {target}", outcome_on.right_B, outcome.right_B)
-        if small and norm == "l2":
-            continue
-        for name in ("apgd_ce",) if small else ATTACKS:
-            if name.endswith("restarts") and norm == "l2":  # five times as long, and no other code
+    networks = _trained(device)
+    batch = _test_images(8 if small else 32)
+    with full_precision(device):  # cuDNN's convolutions are in TF32 otherwise
+        for loss in ("cross_entropy", "margin", "dlr"):
+            yield from guarded(f"gradient, {loss}", partial(_same_gradients, loss, networks, batch, device))
+        for norm, eps in EPS.items():
+            for loss, target, restarts in (("cross_entropy", "none", 2), ("margin", "random", 1), ("dlr", 3, 1)):
+                name = f"pgd {norm}, {loss}, target {target}"
+                pgd = benchmarks.Pgd(norm=norm, eps=eps, loss=loss, target=target, restarts=restarts)  # type: ignore[arg-type]
+                yield from guarded(name, partial(_same_outcomes, name, partial(_pgd, pgd), networks, batch, device))
+            if small and norm == "l2":
                 continue
-            run = partial(autoattack, attacks=(name,), norm=norm, eps=eps, seed=0)
-            ours = run(model_on.classify, x_on, y_on, samples_B)
-            yield same_verdicts(f"{name} {norm}", ours.right_B, run(model.classify, x_BCHW, y_B, samples_B).right_B)
-        with full_precision(device):
-            ends = [
-                worst_points(of, x, y, norm=norm, eps=eps, seed=0, samples_B=samples_B)
-                for of, x, y in ((model_on.classify, x_on, y_on), (model.classify, x_BCHW, y_B))
-            ]
-            classes = [
-                of(end).argmax(1).cpu() for of, end in zip((model_on.classify, model.classify), ends, strict=True)
-            ]
-        yield same_verdicts(f"worst points {norm}", *classes)
+            for name in ("apgd_ce",) if small else ATTACKS:
+                if name.endswith("restarts") and norm == "l2":  # five times as long, and no other code
+                    continue
+                run = partial(_autoattack, name, norm, eps)
+                yield from guarded(name, partial(_same_outcomes, f"{name} {norm}", run, networks, batch, device))
+            name, run = f"worst points {norm}", partial(_worst_points, norm, eps)
+            yield from guarded(name, partial(_same_outcomes, name, run, networks, batch, device))
+
+
+Images = tuple[Tensor, Tensor, Tensor]
+"""Images in [0, 1], labels, and indices, which stay on the CPU."""
+Verdicts = Callable[[CebModel, Tensor, Tensor, Tensor], Tensor]
+"""(network, images, labels, indices) to a verdict for each image."""
+
+
+def _same_gradients(loss: str, networks: tuple[CebModel, CebModel], batch: Images, device: str) -> Iterator[Result]:
+    (x_BCHW, y_B, _), (on_device, on_cpu) = batch, networks
+    gradients = (
+        gradient(on_device.classify, x_BCHW.to(device), y_B.to(device), loss),  # type: ignore[arg-type]
+        gradient(on_cpu.classify, x_BCHW, y_B, loss),  # type: ignore[arg-type]
+    )
+    yield at_most(f"gradient, {loss}", distance(*gradients), ROUNDING, "relative distance")
+
+
+def _same_outcomes(
+    name: str, verdicts: Verdicts, networks: tuple[CebModel, CebModel], batch: Images, device: str
+) -> Iterator[Result]:
+    (x_BCHW, y_B, samples_B), (on_device, on_cpu) = batch, networks
+    verdicts_B = verdicts(on_device, x_BCHW.to(device), y_B.to(device), samples_B)
+    yield same_verdicts(name, verdicts_B, verdicts(on_cpu, x_BCHW, y_B, samples_B))
+
+
+def _pgd(benchmark: benchmarks.Pgd, model: CebModel, x_BCHW: Tensor, y_B: Tensor, samples_B: Tensor) -> Tensor:
+    target_B = targets(benchmark.target, y_B, samples_B, 10, 0)
+    return attack(model.classify, samples_B, x_BCHW, y_B, benchmark, 0, target_B).right_B
+
+
+def _autoattack(
+    name: str, norm: Norm, eps: float, model: CebModel, x_BCHW: Tensor, y_B: Tensor, samples_B: Tensor
+) -> Tensor:
+    return autoattack(model.classify, x_BCHW, y_B, samples_B, attacks=(name,), norm=norm, eps=eps, seed=0).right_B
+
+
+def _worst_points(norm: Norm, eps: float, model: CebModel, x_BCHW: Tensor, y_B: Tensor, samples_B: Tensor) -> Tensor:
+    """Return the class at each image's worst point."""
+    ends_BCHW = worst_points(model.classify, x_BCHW, y_B, norm=norm, eps=eps, seed=0, samples_B=samples_B)
+    return model.classify(ends_BCHW).argmax(dim=1)
 
 
 def augmentations(device: str, small: bool) -> Iterator[Result]:
     """Compare the images and labels of a training batch under each augmentation."""
     images = synthetic("cifar10", 32 if small else 512)
+    with one_thread(), full_precision(device):  # so that no processes are started for what is done image by image
+        for name, data in AUGMENTATIONS.items():
+            run = msgspec.structs.replace(DIGITS, data=data)
+            yield from guarded(name, partial(_same_batch, name, run, images, device))
+
+
+def _same_batch(name: str, run: spec.Run, images: MemoryImages, device: str) -> Iterator[Result]:
     order_N = torch.arange(len(images))
-    for name, data in AUGMENTATIONS.items():
-        run = msgspec.structs.replace(DIGITS, data=data)
-        (_, x_on, y_on), (_, x_BCHW, y_B) = (
-            next(training_batches(images, [order_N], run, 0, order_N, where)) for where in (device, "cpu")
-        )
-        share = ((x_on.cpu() - x_BCHW).abs() > 0.5 / 255).double().mean().item()
-        yield at_most(f"{name}: images", share, GREY_SHARE, "share of values that differ")
-        yield at_most(f"{name}: labels", distance(y_on, y_B), ROUNDING, "relative distance")
+    (_, x_on, y_on), (_, x_BCHW, y_B) = (
+        next(training_batches(images, [order_N], run, 0, order_N, where)) for where in (device, "cpu")
+    )
+    share = ((x_on.cpu() - x_BCHW).abs() > 0.5 / 255).double().mean().item()
+    yield at_most(f"{name}: images", share, GREY_SHARE, "share of values that differ")
+    yield at_most(f"{name}: labels", distance(y_on, y_B), ROUNDING, "relative distance")
 
 
 def corruptions(device: str, small: bool) -> Iterator[Result]:
@@ -194,17 +232,25 @@ def evaluators(device: str, small: bool) -> Iterator[Result]:
     model, model_on = _trained(device)
     images = digits("test").subset(torch.arange(20 if small else 200))
     for benchmark in EVALUATIONS:
+        name = describe(benchmark)
         if small and isinstance(benchmark, SLOW):
-            yield skipped(describe(benchmark), "too slow for a small check")
+            yield skipped(name, "too slow for a small check")
             continue
-        measures = [
-            _measures(benchmark, images, network, where) for network, where in ((model_on, device), (model, "cpu"))
-        ]
-        yield from _compared(describe(benchmark), *measures)
+        yield from guarded(name, partial(_same_measures, name, benchmark, images, (model_on, model), device))
     tried = {type(benchmark) for benchmark in EVALUATIONS}
     for kind in EVALUATORS.keys() - tried:
         own = kind is benchmarks.BenchmarkPart
         yield skipped(kind.__name__, "it is a user's own" if own else "it needs published files of another test set")
+
+
+def _same_measures(
+    name: str, benchmark: AnyBenchmark, images: MemoryImages, networks: tuple[CebModel, CebModel], device: str
+) -> Iterator[Result]:
+    with one_thread():  # so that no processes are started for each of the 95 sets of corrupted images
+        on_device, on_cpu = (
+            _measures(benchmark, images, model, where) for model, where in zip(networks, (device, "cpu"), strict=True)
+        )
+    yield from _compared(name, on_device, on_cpu)
 
 
 def _measures(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
@@ -71,6 +71,15 @@ def distance(tensor: Tensor, reference: Tensor) -> float:
     return torch.linalg.vector_norm(tensor - reference).item() / (length or 1.0)
 
 
+def guarded(name: str, compare: Callable[[], Iterable[Result]]) -> list[Result]:
+    """Return the results of one comparison; an error fails it, and the next one is made all the same."""
+    try:
+        return list(compare())
+    except Exception as error:
+        words = " ".join(f"{type(error).__name__}: {error}".split())
+        return [checked(name, False, words[:300], "no error")]
+
+
 def same_verdicts(name: str, verdicts_B: Tensor, reference_B: Tensor) -> Result:
     """Compare what an attack or a network decides about each image: one image, or 2% of them, may differ.
 
@@ -87,7 +96,7 @@ def count_of_images(name: str, differing: int, images: int) -> Result:
     return checked(name, differing <= allowed, f"{differing} of {images} images differ", f"at most {allowed}")
 
 
-def largest_batch(fits: Callable[[int], bool], estimate: int, tries: int = 6) -> tuple[int, int | None]:
+def largest_batch(fits: Callable[[int], bool], estimate: int, tries: int = 5) -> tuple[int, int | None]:
     """Return the largest batch that was found to fit, 0 if none was, and the smallest one that was found not to, None
     if all fitted: from an estimate in steps of a quarter, then between the two."""
     fitting, failing, batch = 0, None, max(1, estimate)

@@ -2,21 +2,24 @@
 graphs. `benchmarks/step.py --settings` has their speed.
 
 In float32 they differ by sums in another order: 1e-4 of the losses of a few steps. TF32 rounds factors to 10 bits and
-bf16 to 7: 1e-2 and 5e-2.
+bf16 to 7: 1e-2 and 5e-2. Of updates it is 1e-3: among millions of activations the last bit decides the sign of some,
+and the gradient jumps there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 import torch
 
-from benchmarks.gpu.results import Result, at_most, distance, measured, skipped
+from benchmarks.gpu.results import Result, at_most, distance, guarded, measured, skipped
 from benchmarks.gpu.steps import Steps, synthetic, take_steps
 from experiments import spec
 from experiments.resources import Execution
+from jobs.engine.data.images import MemoryImages
 
 PLAIN = Execution(channels_last=False, update="for-loop")
 
@@ -66,15 +69,22 @@ def settings(device: str, small: bool) -> Iterator[Result]:
             yield skipped(setting.name, "to compile takes too long for a small check")
             continue
         changed = msgspec.structs.replace(run, precision=setting.precision)
-        done[setting.name] = ours = take_steps(changed, images, device, steps, setting.execution)
-        if setting.name != "plain":
-            yield _losses(setting.name, ours, done["plain"], setting.tolerance)
+        yield from guarded(setting.name, partial(_steps, setting, changed, images, device, steps, done))
     equal = torch.equal(done["plain"].update_P, done["plain again"].update_P)
     yield measured("plain again: bit for bit", "equal" if equal else "differs, as sums on a GPU may")
     update = distance(done["fused"].update_P, done["foreach"].update_P)
-    yield at_most("fused against foreach", update, 1e-4, "updates' relative distance")
-    if "CUDA graphs" in done:
+    yield at_most("fused against foreach", update, 1e-3, "updates' relative distance")
+    if {"CUDA graphs", "compiled"} <= done.keys():
         yield _losses("CUDA graphs against compiled", done["CUDA graphs"], done["compiled"], 1e-4)
+
+
+def _steps(
+    setting: Setting, run: spec.Run, images: MemoryImages, device: str, steps: int, done: dict[str, Steps]
+) -> Iterator[Result]:
+    """Add the steps of a setting, and compare them with the plain ones."""
+    done[setting.name] = take_steps(run, images, device, steps, setting.execution)
+    if setting.name != "plain":
+        yield _losses(setting.name, done[setting.name], done["plain"], setting.tolerance)
 
 
 def _losses(name: str, steps: Steps, reference: Steps, tolerance: float) -> Result:

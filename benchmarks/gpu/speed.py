@@ -15,7 +15,7 @@ import torch
 from measure import seconds
 from torch import Tensor
 
-from benchmarks.gpu.results import Rate, Result, checked, largest_batch, measured, skipped
+from benchmarks.gpu.results import Rate, Result, checked, guarded, largest_batch, measured, skipped
 from benchmarks.gpu.steps import synthetic
 from experiments import costs, gpus, spec
 from experiments.costs import NetworkCount
@@ -89,15 +89,18 @@ def wrn_28_10(device: str, small: bool) -> Iterator[Result]:
 def _measure(workload: Workload, device: str, small: bool) -> Iterator[Result]:
     """Measure the speed in each precision, the memory in bf16, and the largest batch that fits."""
     counted = count(workload.run(small, "bf16"))
-    context_bytes = _used_bytes(device)
+    gpu_gib = torch.cuda.get_device_properties(device).total_memory / GIB if _is_gpu(device) else None
     for precision in PRECISIONS:
         if precision == "tf32" and not (_is_gpu(device) and torch.cuda.is_tf32_supported()):
             yield skipped("speed in tf32", "the device has no TF32")
             continue
         run = workload.run(small, precision)
+        if gpu_gib:  # a smaller GPU takes fewer images at a time
+            fitting = int(0.8 * costs.fitting_batch(run, counted, gpu_gib))
+            run = msgspec.structs.replace(run, batch=max(1, min(run.batch, fitting)))
         step = _stepper(run, device)
         if precision == "bf16":
-            yield _memory(run, counted, device, context_bytes, step)
+            yield _memory(run, counted, device, step)
         step()
         step()
         steps = 2 if small else 8
@@ -111,31 +114,31 @@ def _measure(workload: Workload, device: str, small: bool) -> Iterator[Result]:
         yield measured(f"speed in {precision}", f"{words}: {share}", Rate(precision, flops))
         del step
         _free(device)
-    if not _is_gpu(device):
+    if gpu_gib is None:
         yield skipped("largest batch", "memory is filled on a GPU alone")
         return
-    yield _largest(workload, counted, device, small)
+    yield from guarded("largest batch", lambda: [_largest(workload, counted, device, gpu_gib, small)])
 
 
-def _memory(
-    run: spec.Run, counted: NetworkCount, device: str, context_bytes: int, step: Callable[[], object]
-) -> Result:
-    """Compare the memory of a step with the plan's estimate: what torch has reserved, and CUDA itself."""
+def _memory(run: spec.Run, counted: NetworkCount, device: str, step: Callable[[], object]) -> Result:
+    """Compare the memory of a step with the plan's estimate: all that is taken of a GPU on which nothing else runs,
+    what torch has reserved and CUDA itself."""
     estimate = costs.memory_gib(run, counted, run.batch)
     step()
     if not _is_gpu(device):
         return skipped("memory in bf16", f"the estimate is {estimate:.2f} GiB, and the device is {device}")
-    used = (torch.cuda.max_memory_reserved(device) + context_bytes) / GIB
+    torch.cuda.synchronize(device)
+    free_bytes, all_bytes = torch.cuda.mem_get_info(device)
+    used = (all_bytes - free_bytes) / GIB
     allocated = torch.cuda.max_memory_allocated(device) / GIB
     words = f"{used:.2f} GiB ({allocated:.2f} allocated), estimated {estimate:.2f}: {estimate / used:.2f} of it"
     asked = f"{MEMORY[0]} to {MEMORY[1]} of it"
     return checked(f"memory in bf16, batch {run.batch}", MEMORY[0] <= estimate / used <= MEMORY[1], words, asked)
 
 
-def _largest(workload: Workload, counted: NetworkCount, device: str, small: bool) -> Result:
+def _largest(workload: Workload, counted: NetworkCount, device: str, gpu_gib: float, small: bool) -> Result:
     """Find the largest batch that fits, from the plan's on."""
-    total = torch.cuda.get_device_properties(device).total_memory / GIB
-    estimate = costs.fitting_batch(workload.run(small, "bf16"), counted, total)
+    estimate = costs.fitting_batch(workload.run(small, "bf16"), counted, gpu_gib)
 
     def fits(batch: int) -> bool:
         _free(device)  # what the try before left
@@ -188,17 +191,6 @@ def _products(left: Tensor, right: Tensor, out: Tensor) -> None:
 
 
 _ANY = Workload(spec.WideResNet(blocks=1, width=1), "cifar10", 1).run(True, "fp32")
-
-
-def _used_bytes(device: str) -> int:
-    """Return the memory that CUDA itself takes of an otherwise idle GPU, before anything is on it."""
-    if not _is_gpu(device):
-        return 0
-    torch.cuda.init()
-    torch.empty(1, device=device)
-    _free(device)
-    free, total = torch.cuda.mem_get_info(device)
-    return total - free
 
 
 def _free(device: str) -> None:

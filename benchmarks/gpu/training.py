@@ -69,7 +69,8 @@ def training(device: str, small: bool) -> Iterator[Result]:
 def groups(device: str, small: bool) -> Iterator[Result]:
     """Compare the update of two steps by a group of one process, and by one for each GPU, with that without a group.
 
-    NCCL on GPUs; on a CPU gloo, with two processes.
+    NCCL on GPUs; on a CPU gloo, with two processes. As in `settings`, activations near 0 allow for 1e-3; a sum in the
+    place of a mean would be off by 1.
     """
     on_gpu = torch.device(device).type == "cuda"
     library, worlds = ("nccl", sorted({1, torch.cuda.device_count()})) if on_gpu else ("gloo", [2])
@@ -80,7 +81,7 @@ def groups(device: str, small: bool) -> Iterator[Result]:
             multiprocessing.spawn(partial(_member, world=world, device=device, out=out), nprocs=world)
             together_P = torch.load(out)
             name = f"{library}, {world} process{'es' * (world > 1)}"
-            yield at_most(f"{name}: update", distance(together_P, alone_P), 1e-4, "relative distance")
+            yield at_most(f"{name}: update", distance(together_P, alone_P), 1e-3, "relative distance")
     if worlds == [1]:
         yield skipped(f"{library}, several GPUs", "there is one")
 
