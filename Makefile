@@ -6,7 +6,7 @@ BENCH := .venv-bench
 # Without compiled modules, which some containers switch off, each command would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check coverage bench bench-smoke soak setup clean
+.PHONY: demo test check coverage bench bench-smoke gpu-check soak setup clean
 
 demo: setup
 	@$(BIN)/cebctl submit experiments/digits.yaml --on local --wait
@@ -29,6 +29,12 @@ bench: $(BENCH)/ready
 # That each benchmark runs and prints a ratio: tiny, and without the others.
 bench-smoke: setup
 	@$(BIN)/python benchmarks/run.py --smoke
+
+# The engine on a GPU against the CPU, and how fast it is, in under ten minutes; called again it goes on with what is
+# missing or has failed. `make gpu-check GPU="--device cpu --small"` tries the check itself.
+GPU ?=
+gpu-check: setup
+	@$(BIN)/python -m benchmarks.gpu $(GPU)
 
 check: setup
 	$(BIN)/ruff check .

@@ -3,12 +3,21 @@
 Peak rates are the makers' data sheets', dense. A network reaches a share of them: `BF16_SHARE` is that of the public
 2,470 images/s of ResNet-50 on an A100 (NVIDIA's PyTorch AMP figure; 6 x 4.09 GMAC per image), `FP32_SHARE` is a
 guess. An estimate from these rates is good to a factor of two; a measured speed replaces it.
+
+`gpu_rates.json` has the rates that `make gpu-check` measured in training, by GPU and precision. A rate in there takes
+the place of the assumed one.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from experiments.atomic_files import read_json
+
+RATES = Path(__file__).parent / "gpu_rates.json"
 
 BF16_SHARE = 0.2
 FP32_SHARE = 0.5
@@ -29,10 +38,27 @@ class Gpu:
     """Peak without TF32, for evaluations and fp32 runs."""
 
     def rate(self, precision: str) -> float:
-        """Return the assumed floating-point operations per second."""
+        """Return the floating-point operations per second in training: measured, else assumed."""
+        if self.is_measured(precision):
+            return measured_rates()[self.name][precision]
         bf16, fp32 = self.bf16_tflops * 1e12 * BF16_SHARE, self.fp32_tflops * 1e12 * FP32_SHARE
         # The matrix units do half as many products of TF32 as of bf16.
         return {"bf16": bf16, "tf32": max(bf16 / 2, fp32), "fp32": fp32, "fp64": fp32 / 2}[precision]
+
+    def is_measured(self, precision: str) -> bool:
+        """Whether `make gpu-check` has measured the rate."""
+        return precision in measured_rates().get(self.name, {})
+
+
+def read_rates(file: Path) -> dict[str, dict[str, float]]:
+    """Return the measured rates of a file, by GPU and precision; none if it is missing or damaged."""
+    return read_json(file, dict[str, dict[str, float]]) or {}
+
+
+@cache
+def measured_rates() -> dict[str, dict[str, float]]:
+    """Return the measured rates of `gpu_rates.json`."""
+    return read_rates(RATES)
 
 
 GPUS = {

@@ -232,6 +232,7 @@ def _rates(plan: Plan) -> str:
     kinds = dict.fromkeys((estimate.gpu, run.planned.run.precision) for run, estimate in counted)
     return " and ".join(
         f"{gpus.GPUS[name].rate(precision) / 1e12:.3g} TFLOP/s per {name} in {precision}"
+        + " (measured)" * gpus.GPUS[name].is_measured(precision)
         if name
         else f"{gpus.CPU_CORE_FLOPS / 1e9:g} GFLOP/s per core"
         for name, precision in kinds

@@ -95,6 +95,20 @@ def test_the_rate_is_that_of_the_public_figure() -> None:
     assert gpus.GPUS["a100-80gb"].rate("bf16") == pytest.approx(2470 * 3 * 2 * 4.09e9, rel=0.05)
 
 
+def test_a_measured_rate_takes_the_place_of_the_assumed_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    h200 = gpus.GPUS["h200-141gb"]
+    assumed = h200.rate("fp32")
+    monkeypatch.setattr(gpus, "measured_rates", lambda: {"h200-141gb": {"bf16": 3e14}})
+    assert (h200.rate("bf16"), h200.is_measured("bf16")) == (3e14, True)
+    assert (h200.rate("fp32"), h200.is_measured("fp32")) == (assumed, False)
+    assert not gpus.GPUS["a100-80gb"].is_measured("bf16")
+
+
+def test_the_table_of_measured_rates_has_known_gpus_and_precisions() -> None:
+    for name, rates in gpus.read_rates(gpus.RATES).items():
+        assert name in gpus.GPUS and rates.keys() <= {"bf16", "tf32", "fp32"}
+
+
 def test_tf32_is_between_bf16_and_fp32() -> None:
     for gpu in gpus.GPUS.values():
         assert gpu.rate("fp32") <= gpu.rate("tf32") <= max(gpu.rate("bf16"), gpu.rate("fp32"))

@@ -8,6 +8,7 @@ import pytest
 
 from cebctl.planning.plan import make_plan
 from cebctl.render import plan_view
+from experiments import gpus
 from experiments.matrix.load import load
 from jobs.paths import Home
 
@@ -33,6 +34,16 @@ def test_what_a_plan_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         "the largest job asks for 64 GPUs at once, more than 32",
     ):  # fmt: skip
         assert words in text
+
+
+def test_a_plan_says_which_rate_was_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpus, "measured_rates", lambda: {"h200-141gb": {"bf16": 3e14}})
+    matrix = load(EXPERIMENTS / "imagenet.yaml").select("depth = 50")
+    for gpu, words in (("h200", "300 TFLOP/s per h200-141gb in bf16 (measured);"), ("a100", "per a100-80gb in bf16;")):
+        plan_view.print_plan(make_plan(matrix, Home(tmp_path / "home"), gpu=gpu))
+        assert words in " ".join(capsys.readouterr().out.split())
 
 
 def test_full_lists_every_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
