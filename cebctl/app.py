@@ -24,6 +24,7 @@ from cebctl.commands import (
     init,
     logs,
     plan,
+    rehearse,
     report,
     show,
     status,
@@ -71,6 +72,7 @@ _STUDY, _RUNS, _AROUND = "A study, from matrix to table", "Single runs", "What i
 
 app.command(rich_help_panel=_STUDY)(add_global_options(init.init))
 app.command(rich_help_panel=_STUDY)(add_global_options(plan.plan))
+app.command(rich_help_panel=_STUDY)(add_global_options(rehearse.rehearse))
 app.command(rich_help_panel=_STUDY)(add_global_options(submit.submit))
 app.command(rich_help_panel=_STUDY)(add_global_options(status.status))
 app.command(rich_help_panel=_STUDY)(add_global_options(report.report))

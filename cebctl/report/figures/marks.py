@@ -75,3 +75,5 @@ class Figure:
     """v1 Figure 4: panels on top of each other, the value to the right and rho upward."""
     summary: int = 0
     """The number of summaries among a ladder's panels, which the papers draw in red."""
+    heading: str = ""
+    """A line above the panels, in files too; empty: none, as in the papers."""
