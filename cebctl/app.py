@@ -24,6 +24,7 @@ from cebctl.commands import (
     init,
     logs,
     plan,
+    rehearse,
     report,
     show,
     status,
@@ -71,7 +72,7 @@ INTERRUPTED = 130
 _STUDY, _RUNS, _AROUND = "A study, from matrix to table", "Single runs", "What it stands on"
 
 _COMMANDS = (
-    (_STUDY, (init.init, plan.plan, submit.submit, status.status, report.report, cancel.cancel)),
+    (_STUDY, (init.init, plan.plan, rehearse.rehearse, submit.submit, status.status, report.report, cancel.cancel)),
     (_RUNS, (logs.logs, show.show)),
     (_AROUND, (corrupt.corrupt, import_weights.import_, export.export, gc.gc, doctor.doctor)),
 )

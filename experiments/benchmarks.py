@@ -25,6 +25,8 @@ from experiments.spec import Count, Part, Pixels
 
 Norm = Literal["linf", "l2"]
 Loss = Literal["cross_entropy", "margin", "dlr"]
+Subset = Count | UnsetType
+"""Measure only this many of a benchmark's images, drawn evenly from the classes in a fixed order. Unset: all."""
 RunId = Annotated[str, Meta(pattern="^r[0-9a-f]{16}$", extra={"unit": "run"})]
 """A run of the same matrix. A matrix has in its place a selection of one run."""
 
@@ -62,14 +64,20 @@ class Benchmark(Struct, frozen=True, forbid_unknown_fields=True, tag_field="name
 class Clean(Benchmark, frozen=True, tag="clean"):
     """Top-1 accuracy on the test images, over mean encodings."""
 
+    subset: Subset = UNSET
+
 
 class CleanHoldout(Benchmark, frozen=True, tag="clean_holdout"):
     """Top-1 accuracy on the training images that were held out (`data.holdout`), over mean encodings: for the choice
     of rho*, so that it is not made on the test set."""
 
+    subset: Subset = UNSET
+
 
 class Top5(Benchmark, frozen=True, tag="top5"):
     """Top-5 accuracy on the test images, over mean encodings."""
+
+    subset: Subset = UNSET
 
 
 class Information(Benchmark, frozen=True, tag="information"):
@@ -77,6 +85,7 @@ class Information(Benchmark, frozen=True, tag="information"):
 
     samples: Count = 8
     """Draws of z per image."""
+    subset: Subset = UNSET
 
 
 class TrainInformation(Benchmark, frozen=True, tag="information_train"):
@@ -95,6 +104,7 @@ class Calibration(Benchmark, frozen=True, tag="calibration"):
 
     bins: Count = 15
     """Of equal width, of the confidence, for the expected calibration error."""
+    subset: Subset = UNSET
 
 
 class OutOfDistribution(Benchmark, frozen=True, tag="ood"):
@@ -240,6 +250,8 @@ class ImagenetA(Benchmark, frozen=True, tag="imagenet_a"):
     """Natural adversarial examples (Hendrycks et al., 2019): 7,500 images of 200 classes, by the argmax over those
     200 (`imagenet_a`) and over all 1,000 (`imagenet_a_1000`)."""
 
+    subset: Subset = UNSET
+
     data_sets: ClassVar[tuple[str, ...]] = ("imagenet",)
 
 
@@ -247,11 +259,15 @@ class ImagenetR(Benchmark, frozen=True, tag="imagenet_r"):
     """Renditions: 30,000 paintings, toys, … of 200 classes (Hendrycks et al., 2021), by the argmax over those 200
     (`imagenet_r`) and over all 1,000 (`imagenet_r_1000`)."""
 
+    subset: Subset = UNSET
+
     data_sets: ClassVar[tuple[str, ...]] = ("imagenet",)
 
 
 class ImagenetSketch(Benchmark, frozen=True, tag="imagenet_sketch"):
     """50,889 sketches of all 1,000 classes (Wang et al., 2019)."""
+
+    subset: Subset = UNSET
 
     data_sets: ClassVar[tuple[str, ...]] = ("imagenet",)
 
@@ -261,6 +277,7 @@ class ImagenetV2(Benchmark, frozen=True, tag="imagenet_v2"):
 
     version: Literal["matched-frequency", "threshold-0.7", "top-images"] = "matched-frequency"
     """The rule that selected its images among the candidates."""
+    subset: Subset = UNSET
 
     data_sets: ClassVar[tuple[str, ...]] = ("imagenet",)
 
@@ -270,6 +287,7 @@ class Cifar101(Benchmark, frozen=True, tag="cifar10_1"):
 
     version: Literal["v4", "v6"] = "v6"
     """v4 has 2,021 images, v6 2,000 in balanced classes; which one v1 used is not printed."""
+    subset: Subset = UNSET
 
     data_sets: ClassVar[tuple[str, ...]] = ("cifar10", "cifar10-jpeg")
 

@@ -213,7 +213,7 @@ def _passes(benchmark: AnyBenchmark, run: Run) -> float:
     images = datasets.info(run.data.name).test
     match benchmark:
         case CleanHoldout():
-            return run.data.holdout or 0
+            return benchmark.subset or run.data.holdout or 0
         case Pgd():
             return (benchmark.subset or images) * (2 * benchmark.steps + 1) * benchmark.restarts
         case Transfer():
@@ -239,4 +239,4 @@ def _passes(benchmark: AnyBenchmark, run: Run) -> float:
             return 0
         case _:
             test_set = other_test_set(benchmark)
-            return test_set.images if test_set else images
+            return getattr(benchmark, "subset", UNSET) or (test_set.images if test_set else images)

@@ -111,6 +111,8 @@ class Home:
     """CEBCTL_HOME: run directories, submission journals, code snapshots and the default store."""
 
     folder: Path
+    is_apart: bool = False
+    """Its store is beside its runs, whatever CEBCTL_STORE names."""
 
     @classmethod
     def from_environment(cls) -> Home:
@@ -135,12 +137,22 @@ class Home:
     @property
     def store_url(self) -> str:
         """CEBCTL_STORE, or the SQLite file beside the runs."""
-        return os.environ.get("CEBCTL_STORE") or f"sqlite:///{quote(os.fsencode(self.folder / 'store.sqlite'))}"
+        url = "" if self.is_apart else os.environ.get("CEBCTL_STORE")
+        return url or f"sqlite:///{quote(os.fsencode(self.folder / 'store.sqlite'))}"
 
     @property
     def has_own_store(self) -> bool:
         """Whether CEBCTL_STORE names the store, so that it may exist without this folder."""
-        return bool(os.environ.get("CEBCTL_STORE"))
+        return bool(os.environ.get("CEBCTL_STORE")) and not self.is_apart
+
+    @property
+    def rehearsals(self) -> Path:
+        return self.folder / "rehearsals"
+
+    def new_rehearsal(self, matrix: str) -> Home:
+        """Return the home of a new rehearsal of the matrix of this name: its runs and its store are those of no other
+        command."""
+        return Home(self.rehearsals / matrix / new_submission(), is_apart=True)
 
     @property
     def runs(self) -> Path:

@@ -86,3 +86,5 @@ class Figure:
     """The number of summaries among a ladder's panels, which the papers draw in red."""
     forest: bool = False
     """Panels on top of each other, the value and its interval to the right."""
+    heading: str = ""
+    """A line above the panels, in files too; empty: none, as in the papers."""

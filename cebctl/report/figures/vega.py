@@ -83,7 +83,8 @@ def chart(figure: Figure, for_page: bool) -> Spec:
         data = {"lines": packed(panel, colour)} if for_page else {"values": rows(panel, colour)}
         panels.append(spec | {"data": data})
     panels[0]["layer"].append(_legend(figure, is_crowded))
-    return {"concat": panels} | layout
+    heading: Spec = {"title": figure.heading} if figure.heading else {}
+    return {"concat": panels} | layout | heading
 
 
 # --- data ---

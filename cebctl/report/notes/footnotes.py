@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from cebctl.render.console import pluralize
 from cebctl.report import number_format
 from cebctl.report.cells import Cell, Row
 from cebctl.report.notes import attacks, papers
@@ -12,7 +13,7 @@ from cebctl.report.selection import Selected
 from cebctl.status import off_target
 from cebctl.status.staleness import Versions
 from experiments import own_dataset
-from experiments.benchmarks import Information
+from experiments.benchmarks import Attack, Information, tag
 from experiments.matrix.planned_run import Matrix, PlannedRun, format_value
 from store.row_types import ResultRow
 
@@ -34,6 +35,7 @@ def footnotes(
         *attacks.attack_notes(matrix, results),
         *attacks.audit_notes(matrix, attacks.audit_verdicts(results)),
         _encodings(matrix),
+        *_subsets(matrix),
     ]
     last_rho = {run_id: rho for row in rows for run_id, rho in row.last_rho.items()}
     lines += [
@@ -120,6 +122,17 @@ def _selection(selected: Mapping[str, Selected]) -> list[str]:
         column = next(iter(selected.values())).column
         lines.append(f"* rho of {names} was chosen by {column}, which may not be compared with the paper's: {why_not}.")
     return lines
+
+
+def _subsets(matrix: Matrix) -> Iterator[str]:
+    """Yield which benchmarks are on a part of their images; an attack's own note says so."""
+    names: dict[int, dict[str, None]] = {}
+    for benchmark in matrix.benchmarks:
+        subset = getattr(benchmark, "subset", None)
+        if subset and not isinstance(benchmark, Attack):
+            names.setdefault(subset, {})[tag(benchmark)] = None
+    for subset, tags in names.items():
+        yield f"{', '.join(tags)}: on {pluralize(subset, 'image')} only, drawn evenly from the classes."
 
 
 def _encodings(matrix: Matrix) -> str:

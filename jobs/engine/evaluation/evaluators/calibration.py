@@ -36,7 +36,7 @@ def evaluate(model: CebModel, context: EvaluationContext, benchmark: Calibration
         yield ImageValues("confidence", "share", samples_B, confidence_B)
         yield ImageValues("right", "share", samples_B, class_B == y_B)
 
-    columns = {column.name: column for column in context.each_batch(measure_batch)}
+    columns = {column.name: column for column in context.each_batch(measure_batch, benchmark.subset or None)}
     if columns:
         confidence_M, right_M = columns["confidence"].values_M, columns["right"].values_M
         error = expected_calibration_error(confidence_M, right_M, benchmark.bins)

@@ -24,7 +24,7 @@ def evaluate(
     def measure_batch(samples_B: Tensor, x_BCHW: Tensor, y_B: Tensor) -> Iterator[ImageValues]:
         yield ImageValues(name, "accuracy", samples_B, model.classify(x_BCHW).argmax(dim=1) == y_B)
 
-    return context.each_batch(measure_batch, images=images)
+    return context.each_batch(measure_batch, benchmark.subset or None, images=images)
 
 
 def top5(model: CebModel, context: EvaluationContext, benchmark: Top5, seed: int) -> Iterator[ImageValues]:
@@ -37,4 +37,4 @@ def top5(model: CebModel, context: EvaluationContext, benchmark: Top5, seed: int
         largest_B5 = logits_BK.topk(min(5, logits_BK.shape[1]), dim=1).indices
         yield ImageValues("top5", "accuracy", samples_B, (largest_B5 == y_B[:, None]).any(dim=1))
 
-    return context.each_batch(measure_batch)
+    return context.each_batch(measure_batch, benchmark.subset or None)

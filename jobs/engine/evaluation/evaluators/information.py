@@ -26,7 +26,7 @@ def evaluate(model: CebModel, context: EvaluationContext, benchmark: Information
     - `conditional_entropy` = -log c(y|z), which bounds H(Y|Z); for xent, which has no noise, at z = f(x)
     """
 
-    return context.each_batch(_batch_fn(model, benchmark.samples, seed))
+    return context.each_batch(_batch_fn(model, benchmark.samples, seed), benchmark.subset or None)
 
 
 def evaluate_train(

@@ -34,7 +34,7 @@ def evaluate(model: CebModel, context: EvaluationContext, benchmark: Benchmark, 
             class_B = logits_BK.masked_fill(~candidates_K.to(logits_BK.device), -torch.inf).argmax(dim=1)
             yield ImageValues(name, "accuracy", samples_B, class_B == y_B)
 
-    return context.each_batch(measure_batch, images=images)
+    return context.each_batch(measure_batch, benchmark.subset or None, images=images)
 
 
 def _images(benchmark: Benchmark, context: EvaluationContext) -> ImageSet:

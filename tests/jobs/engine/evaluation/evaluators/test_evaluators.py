@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from experiments.benchmarks import NO_EVALUATOR, AnyBenchmark, Clean, Information, Pgd
+from experiments.benchmarks import NO_EVALUATOR, AnyBenchmark, Calibration, Clean, Information, Pgd, Top5
 from experiments.errors import InputError
 from experiments.spec import Cceb, Ceb, Vib, Xent
 from jobs.engine.data import ImageSet
@@ -69,6 +69,22 @@ def test_the_batch_size_changes_nothing(benchmark: AnyBenchmark, model_of: Model
     whole, parts = run(model, digits, benchmark), run(model, digits, benchmark, batch=77)
     for name, one in whole.items():
         torch.testing.assert_close(parts[name].values_M, one.values_M, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "kind", [Clean, Top5, Information, Calibration], ids=lambda kind: kind.__struct_config__.tag
+)  # fmt: skip
+def test_a_subset_is_the_same_images_of_the_whole(
+    kind: type[Clean | Top5 | Information | Calibration], model_of: ModelOf, digits: ImageSet
+) -> None:
+    model = model_of(Ceb(rho=1))
+    whole, part = run(model, digits, kind()), run(model, digits, kind(subset=20))
+    for name, values in part.items():
+        if isinstance(values, ImageValues):
+            assert digits.labels_N[values.samples_M].bincount().tolist() == [2] * 10
+            assert torch.allclose(values.values_M.double(), whole[name].values_M[values.samples_M].double())
+        else:
+            assert values.total <= 20
 
 
 def test_clean_is_the_argmax_over_mean_encodings(model_of: ModelOf, digits: ImageSet) -> None:

@@ -66,6 +66,13 @@ def test_natural_adversarial_examples_among_their_classes_and_among_all(context:
     }
 
 
+def test_a_subset_is_drawn_evenly_and_its_argmax_is_among_the_same_classes(context: EvaluationContext) -> None:
+    model = Preferring(9, 2, 8, 1)
+    whole, part = run(model, context, ImagenetA()), run(model, context, ImagenetA(subset=1))
+    assert {name: len(flags) for name, flags in part.items()} == dict.fromkeys(whole, 1)
+    assert all(part[name][0] == whole[name][0] for name in whole)
+
+
 def test_a_set_of_all_classes_has_one_number(context: EvaluationContext) -> None:
     assert run(Preferring(0, 1, 0, 2), context, ImagenetSketch()) == {"imagenet_sketch": [False, True]}
 
