@@ -69,13 +69,10 @@ def cancel(
     chosen = load(path) if path else None
     home = Home.from_environment()
     with open_home(home) as store:
-        earlier = []
         if chosen is None:
             find = cancelling.matrix_of_submissions if submission else cancelling.matrix_of_runs
             chosen = find(submission or targets or (), store, home)
-        elif not only:
-            earlier = earlier_runs({str(chosen.path.absolute()): chosen}, store, home)
-        chosen = chosen.select(only)
+        whole, chosen = chosen, chosen.select(only)
         if not yes:
             found = cancelling.find_targets(chosen, store, home, submission)
             runs = {target.claim.run_id for target in found if target.is_own or others}
@@ -88,10 +85,14 @@ def cancel(
         with defer_interrupts("interrupted, but first everything was cancelled"):
             done = cancelling.cancel(chosen, store, home, others=others, submissions=submission)
             cancel_view.print_cancellation(chosen, done, from_file=path is not None)
+        # Only now: looked for before, they would cost a further survey.
+        earlier = earlier_runs({str(whole.path.absolute()): whole}, store, home) if path and not only else []
         if not earlier:
             return
         question = f"Also cancel {pluralize(len(earlier), 'run')} of an earlier text of {chosen.path}?"
-        if not yes and not (sys.stdin.isatty() and confirm(question)):
+        with interrupt_message("interrupted: the runs of the earlier text go on"):
+            agreed = yes or (sys.stdin.isatty() and confirm(question))
+        if not agreed:
             cancel_view.print_left(chosen, earlier)
             return
         names = {name for run in earlier for name in run.submissions}

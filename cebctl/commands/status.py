@@ -60,7 +60,7 @@ def status(
         runs = snapshot.runs
         # stdout holds the result only; failures and warnings follow on stderr in every format.
         if json:
-            console.print_json(status_view.status_json(chosen, runs) | status_view.earlier_json(earlier))
+            console.print_json(status_view.status_json(chosen, runs, earlier))
         elif not watch:
             status_view.print_status(chosen, runs)
         if not json:

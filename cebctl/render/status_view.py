@@ -196,7 +196,7 @@ def print_failures(runs: Sequence[RunStatus], home: Home) -> None:
 _PROGRESS = ("step", "steps", "epoch", "epochs", "images_per_second", "activity")
 
 
-def status_json(matrix: Matrix, runs: Sequence[RunStatus]) -> dict[str, Any]:
+def status_json(matrix: Matrix, runs: Sequence[RunStatus], earlier: Sequence[EarlierRun] = ()) -> dict[str, Any]:
     """Return the document of `status --json`, whose keys scripts rely on."""
     return {
         "matrix": matrix.name,
@@ -220,6 +220,7 @@ def status_json(matrix: Matrix, runs: Sequence[RunStatus]) -> dict[str, Any]:
             for run in runs
             for job in (run.current.job,)
         ],
+        **earlier_json(earlier),
     }
 
 
@@ -231,10 +232,10 @@ def print_earlier(earlier: Sequence[EarlierRun]) -> None:
         progress = describe_progress(run.current.job) if run.state == "running" else state_reason(run)
         cells = (run.planned.run_id, run.planned.name, run.state, run.current.stage, progress)
         line = "  ".join(filter(None, cells))
-        console.print(f"{line}: of an earlier text of {one.path}, submission {one.submissions[-1]}", markup=False)
+        console.print(f"{line}  (of an earlier text of {one.path}, submission {one.submissions[-1]})", markup=False)
     if earlier:
         names = dict.fromkeys(name for one in earlier for name in one.submissions)
-        hint = f"`cebctl cancel --submission {' --submission '.join(names)}` stops"
+        hint = f"`cebctl cancel --submission {' --submission '.join(names)}` stops them"
         console.print(f"{pluralize(len(earlier), 'run')} under way that no matrix asks for: {hint}", markup=False)
 
 

@@ -15,7 +15,6 @@ from experiments.spec import read_run
 from jobs.paths import Home
 from store import queries
 from store.connect import Store
-from store.ingest import ingest
 from store.row_types import ClaimRow
 
 _UNDER_WAY = ("queued", "running")
@@ -48,8 +47,7 @@ def stored_matrix(path: Path, claims: Iterable[ClaimRow], store: Store) -> Matri
 
 def earlier_runs(matrices: Mapping[str, Matrix | None], store: Store, home: Home) -> list[EarlierRun]:
     """Return the runs under way that were submitted from these files and that their matrices, None for a file that is
-    gone or has faults, do not ask for."""
-    ingest(store, home)
+    gone or has faults, do not ask for; by a store that has read the journals."""
     paths = {row.name: row.matrix_path for row in queries.submissions(store) if row.matrix_path in matrices}
     listed = {path: _benchmarks(matrix) for path, matrix in matrices.items()}
     by_run: dict[str, list[ClaimRow]] = defaultdict(list)

@@ -29,6 +29,7 @@ from cebctl.report.claims.view import claims_json
 from cebctl.report.collect import collect_report
 from cebctl.report.formats.write import cell_json
 from cebctl.status.collect import open_home
+from cebctl.status.earlier_texts import earlier_runs
 from cebctl.status.home_matrix import load
 from cebctl.status.polling import Snapshot, poll
 from cebctl.status.rerun import parse_selections
@@ -154,8 +155,10 @@ class Study:
         matrix = self._matrix(only)
         with _keeping_umask(), open_home(self.home) as store:
             snapshot = poll(matrix, store, self.home)
+            whole = load(self.path, self.home)
+            earlier = earlier_runs({str(whole.path.absolute()): whole}, store, self.home)
         _warn(snapshot.warnings)
-        return self._status(matrix, snapshot.runs)
+        return Document(status_json(matrix, snapshot.runs, earlier), matrix, summarize_states(snapshot.runs))
 
     def wait(self, *, only: str | None = None, progress: bool = True) -> Document:
         """Stay until no run is queued or running, and return `status`. The runs go on if it is interrupted."""
