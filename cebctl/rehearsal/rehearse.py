@@ -16,6 +16,7 @@ from cebctl.report.cells import Report
 from cebctl.report.collect import collect_report
 from cebctl.report.figures import build, draw
 from cebctl.report.figures.marks import Figure
+from cebctl.report.figures.runs import PANEL_METRICS
 from cebctl.report.page import build as page
 from cebctl.status.collect import collect_statuses
 from cebctl.status.polling import Snapshot
@@ -105,7 +106,7 @@ def run(
             cancel.cancel(matrix, store, own)
             raise KeyboardInterrupt(f"interrupted: the rehearsal in {own.folder} was cancelled") from None
         collected = collect_report(matrix, store, own)
-        details = collect_run_details(collected.runs, store, own)
+        details = collect_run_details(collected.runs, store, own, PANEL_METRICS)
         costs = stage_costs(rehearsal.full, matrix, runs, store, own)
         report = mark(collected.report)
         curves = {run.status.planned.run_id: run.curves for run in details}
