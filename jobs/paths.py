@@ -149,6 +149,11 @@ class Home:
     def rehearsals(self) -> Path:
         return self.folder / "rehearsals"
 
+    @property
+    def speeds(self) -> Path:
+        """The speeds of training in a rehearsal, whose home this is."""
+        return self.folder / "speeds.json"
+
     def new_rehearsal(self, matrix: str) -> Home:
         """Return the home of a new rehearsal of the matrix of this name: its runs and its store are those of no other
         command."""

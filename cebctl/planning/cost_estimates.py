@@ -9,6 +9,7 @@ from typing import Any, Literal
 from msgspec import UNSET
 
 from cebctl.planning.flop_counts import cached_flop_counts
+from cebctl.planning.rehearsed_speeds import read_speeds
 from experiments import batch_norm, costs, gpus, lineage
 from experiments.benchmarks import AnyBenchmark, is_runnable
 from experiments.costs import NetworkCount
@@ -21,7 +22,8 @@ from jobs.paths import Home
 from store import queries
 from store.connect import Store
 
-Basis = Literal["measured", "counted", "not counted"]
+Basis = Literal["measured", "rehearsed", "counted", "not counted"]
+"""Measured in full runs of the store, or in a rehearsal; or by counted operations."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def estimate_costs(matrix: Matrix, store: Store, home: Home, gpu: str | None) ->
     """
     override = _gpu(gpu) if gpu else None
     counts = cached_flop_counts([planned.run for planned in matrix.runs])
-    speeds = _speeds(store, home)
+    speeds, rehearsed = _speeds(store, home), _rehearsed_speeds(home)
     by_key: dict[Any, Estimate] = {}
     estimates = []
     for planned in matrix.runs:
@@ -72,7 +74,7 @@ def estimate_costs(matrix: Matrix, store: Store, home: Home, gpu: str | None) ->
         key = (_estimate_cache_key(planned.run), planned.benchmarks, train, evaluate)
         if key not in by_key:
             by_key[key] = _estimate(
-                planned, train, evaluate, counts.get(costs.count_key(planned.run)), speeds, override
+                planned, train, evaluate, counts.get(costs.count_key(planned.run)), speeds, rehearsed, override
             )
         estimates.append(by_key[key])
     return estimates
@@ -94,6 +96,7 @@ def _estimate(
     evaluate: Resources,
     counted: NetworkCount | None,
     speeds: dict[Any, float],
+    rehearsed: dict[Any, float],
     override: Gpu | None,
 ) -> Estimate:
     run = planned.run
@@ -104,7 +107,8 @@ def _estimate(
         return Estimate(
             0.0, 0.0, "not counted", gpu.name if gpu else None, train.gpus, None, None, batch, 0, batch_norm=False
         )
-    speed = speeds.get((_workload_key(run), gpu.name if gpu else None))
+    key = (_workload_key(run), gpu.name if gpu else None)
+    speed = speeds.get(key) or rehearsed.get(key)
     expected_hours = costs.training_flops(run, counted) / (gpu.rate(run.precision) if gpu else CPU_CORE_FLOPS) / 3600
     hours = costs.training_images(run) / speed / 3600 * devices if speed else expected_hours
     benchmarks: tuple[AnyBenchmark, ...] = tuple(b for b in planned.benchmarks if is_runnable(b))
@@ -115,7 +119,7 @@ def _estimate(
     return Estimate(
         train_hours=hours,
         evaluate_hours=costs.evaluation_flops(run, counted, benchmarks) / rate / 3600,
-        basis="measured" if speed else "counted",
+        basis="measured" if key in speeds else "rehearsed" if speed else "counted",
         gpu=gpu.name if gpu else None,
         gpus=train.gpus,
         memory_gib=costs.memory_gib(run, counted, batch) if gpu else None,
@@ -155,6 +159,14 @@ def _device(home: Home, run_id: str) -> str | None:
     """Return the GPU that a run was trained on, as its provenance names it (`gpu`); None for a CPU."""
     from jobs import provenance
 
-    name = provenance.read(home.run(run_id)).get("gpu")
+    return _device_name(provenance.read(home.run(run_id)).get("gpu"))
+
+
+def _rehearsed_speeds(home: Home) -> dict[Any, float]:
+    """Return the images/s by (workload, GPU) of the newest rehearsals."""
+    return {(_workload_key(speed.run), _device_name(speed.gpu)): speed.images_per_second for speed in read_speeds(home)}
+
+
+def _device_name(name: str | None) -> str | None:
     gpu = gpus.find_gpu(str(name)) if name else None
     return gpu.name if gpu else name

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cebctl.maintenance import checkpoint_gc
+from cebctl.planning.rehearsed_speeds import RehearsedSpeed, write_speeds
 from cebctl.rehearsal.reduction import MARK, Missing, reduce_matrix
 from cebctl.rehearsal.stage_costs import StageCost, stage_costs
 from cebctl.report.cells import Report
@@ -108,6 +109,14 @@ def run(
         collected = collect_report(matrix, store, own)
         details = collect_run_details(collected.runs, store, own, PANEL_METRICS)
         costs = stage_costs(rehearsal.full, matrix, runs, store, own)
+        write_speeds(
+            [
+                RehearsedSpeed(cost.run.planned.run, cost.gpu, 1 / cost.seconds)
+                for cost in costs
+                if cost.stage.stage == "train" and cost.seconds
+            ],
+            own,
+        )
         report = mark(collected.report)
         curves = {run.status.planned.run_id: run.curves for run in details}
         figures = [

@@ -28,8 +28,8 @@ class StageCost:
 
     run: RunStatus
     stage: StageStatus
-    device: str
-    """The GPU, or `CPU`."""
+    gpu: str | None
+    """As its provenance names it; None for a CPU."""
     seconds: float | None
     """For each image that was trained on; of an evaluation, for each pass of an image through the network, of which an
     attack of 20 steps takes 41. None where nothing was measured."""
@@ -88,8 +88,8 @@ def _cost(
     if stage.stage == "train" and planned.name in too_large:
         faults.append(too_large[planned.name])
     return StageCost(
-        run, stage, str(device or "CPU"), seconds, flops / rate if flops and rate else None, memory, planned_memory,
-        tuple(faults),
+        run, stage, str(device) if device else None, seconds, flops / rate if flops and rate else None, memory,
+        planned_memory, tuple(faults),
     )  # fmt: skip
 
 

@@ -114,7 +114,7 @@ def _stage_json(cost: StageCost, outcome: Outcome) -> dict[str, Any]:
         "stage": cost.stage.stage,
         "state": cost.stage.state,
         "error": (state_reason(cost.run) or cost.run.state) if failed else None,
-        "device": cost.device,
+        "device": cost.gpu or "CPU",
         "seconds_per_image": cost.seconds,
         "planned_seconds_per_image": cost.planned_seconds,
         "memory_mb": cost.memory_mb,
@@ -137,7 +137,7 @@ def _cost_table(outcome: Outcome) -> Table:
         state = cost.stage.state
         style = STATE_STYLES[state].terminal
         table.add_row(
-            escape(cost.run.planned.name), cost.stage.stage, f"[{style}]{state}[/]", escape(cost.device),
+            escape(cost.run.planned.name), cost.stage.stage, f"[{style}]{state}[/]", escape(cost.gpu or "CPU"),
             _number(cost.seconds, 1000), _number(cost.planned_seconds, 1000), _number(cost.memory_mb),
             _number(cost.planned_memory_mb),
         )  # fmt: skip

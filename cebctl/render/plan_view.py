@@ -22,7 +22,7 @@ from experiments.benchmarks import NOT_RUNNABLE, AnyBenchmark, Attack, Transfer,
 from experiments.matrix.planned_run import PlannedRun, format_value
 from experiments.resources import format_resources
 
-_BASIS = {"measured": "measured", "counted": "FLOPs", "not counted": "not counted"}
+_BASIS = {"measured": "measured", "rehearsed": "rehearsed", "counted": "FLOPs", "not counted": "not counted"}
 
 
 def print_plan(plan: Plan, *, full: bool = False) -> None:
@@ -216,6 +216,8 @@ def _time_lines(plan: Plan) -> list[str]:
     bases = {estimate.basis for estimate in plan.estimates}
     if "measured" in bases:
         lines.append("measured: training of the same network, data, batch and device, in this store")
+    if "rehearsed" in bases:
+        lines.append("rehearsed: training of the same network, data, batch and device, for a few steps of a rehearsal")
     if "counted" in bases:
         lines.append(f"FLOPs: counted operations over {_rates(plan)}; good to a factor of two")
     if "not counted" in bases:

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from cebctl.planning.rehearsed_speeds import RehearsedSpeed, write_speeds
+from experiments.matrix.load import load
+from jobs.paths import Home
+
 MATRIX = """
 title: Small
 base: {data: digits, network: {name: small_cnn, width: 4, z_dim: 4}, optimiser: adam, epochs: 40, batch: 256}
@@ -76,3 +80,18 @@ def test_missing_training_images_are_one_line(call, matrix: Path, home: Path) ->
     answer = call("rehearse", matrix)
     assert answer.code == 2 and answer.err.splitlines()[-1].startswith("data set fashion_mnist: missing: ")
     assert not home.exists()
+
+
+def test_plan_goes_by_the_speed_of_a_rehearsal_where_the_workload_is_the_same(call, matrix: Path, home: Path) -> None:
+    full = load(matrix)
+    assert json.loads(call("plan", matrix, "--json").out)["totals"]["gpu_hours_basis"]["counted"] == 5
+    for name, speed in (("20260101-000000-aaaa", 1.0), ("20260102-000000-aaaa", 100.0)):
+        rehearsal = Home(home / "rehearsals" / "small" / name, is_apart=True)
+        rehearsal.folder.mkdir(parents=True)
+        write_speeds([RehearsedSpeed(full.runs[0].run, None, speed)], rehearsal)
+    document = json.loads(call("plan", matrix, "--json").out)
+    assert document["totals"]["gpu_hours_basis"] == {"measured": 0, "rehearsed": 5, "counted": 0, "not counted": 0}
+    assert document["runs"][0]["gpu_hours"] > 40 * 1437 / 100 / 3600
+    assert "rehearsed: training of the same network" in call("plan", matrix).out
+    rehearsal.speeds.write_text("{")
+    assert json.loads(call("plan", matrix, "--json").out)["totals"]["gpu_hours_basis"]["counted"] == 5
