@@ -151,9 +151,13 @@ def _largest(workload: Workload, counted: NetworkCount, device: str, gpu_gib: fl
             return False
         return True
 
-    fitting, failing = largest_batch(fits, estimate)
+    # cuDNN takes no tensor of more elements, whatever the memory.
+    most = (2**31 - 1) // counted.largest
+    fitting, failing = largest_batch(fits, estimate, most)
     words = f"{fitting:,} images fit" + (f", {failing:,} do not" if failing else "") + f"; estimated {estimate:,}"
-    return checked("largest batch in bf16", fitting >= MEMORY[0] * estimate, words, f"{MEMORY[0]} of the estimate")
+    words += f", no more than {most:,} tried" * (failing is None)
+    holds = fitting >= MEMORY[0] * min(estimate, most)
+    return checked("largest batch in bf16", holds, words, f"{MEMORY[0]} of the estimate")
 
 
 def _stepper(run: spec.Run, device: str) -> Callable[[], object]:

@@ -154,6 +154,12 @@ def test_the_largest_batch_is_found_from_an_estimate_that_is_off(room: int, esti
         assert fitting >= 90
 
 
+def test_no_batch_above_the_most_is_tried() -> None:
+    tried: list[int] = []
+    assert largest_batch(lambda batch: not tried.append(batch), 90, most=100) == (100, None)
+    assert max(tried) == 100 and largest_batch(lambda batch: True, 300, most=100) == (100, None)
+
+
 def test_an_error_fails_one_comparison_and_not_the_next() -> None:
     def broken():
         yield results.measured("before", "1")
