@@ -33,7 +33,7 @@ class Result(Struct, frozen=True, omit_defaults=True):
     status: Status
     value: str = ""
     """What was found; of a skipped one the reason."""
-    asked: str = ""
+    limit: str = ""
     """What is asked of it."""
     rate: Rate | None = None
 
@@ -48,9 +48,9 @@ def skipped(name: str, reason: str) -> Result:
     return Result(name, "skipped", reason)
 
 
-def checked(name: str, holds: bool, value: str, asked: str) -> Result:
+def checked(name: str, holds: bool, value: str, limit: str) -> Result:
     """Return a figure that something is asked of."""
-    return Result(name, "passed" if holds else "failed", value, asked)
+    return Result(name, "passed" if holds else "failed", value, limit)
 
 
 def at_most(name: str, value: float, limit: float, what: str) -> Result:

@@ -67,8 +67,8 @@ def device(device: str, small: bool) -> Iterator[Result]:
         yield skipped("figures", f"experiments/gpus.py has none of {facts.name}")
         return
     share = gpu.memory_gib / (facts.total_memory / GIB)
-    asked = "0.97 to 1.03 of the memory there is"
-    yield checked("figures", abs(share - 1) <= 0.03, f"{gpu.name}, {gpu.memory_gib} GiB: {share:.3f}", asked)
+    limit = "0.97 to 1.03 of the memory there is"
+    yield checked("figures", abs(share - 1) <= 0.03, f"{gpu.name}, {gpu.memory_gib} GiB: {share:.3f}", limit)
 
 
 def resnet_50(device: str, small: bool) -> Iterator[Result]:
@@ -132,8 +132,8 @@ def _memory(run: spec.Run, counted: NetworkCount, device: str, step: Callable[[]
     used = (all_bytes - free_bytes) / GIB
     allocated = torch.cuda.max_memory_allocated(device) / GIB
     words = f"{used:.2f} GiB ({allocated:.2f} allocated), estimated {estimate:.2f}: {estimate / used:.2f} of it"
-    asked = f"{MEMORY[0]} to {MEMORY[1]} of it"
-    return checked(f"memory in bf16, batch {run.batch}", MEMORY[0] <= estimate / used <= MEMORY[1], words, asked)
+    limit = f"{MEMORY[0]} to {MEMORY[1]} of it"
+    return checked(f"memory in bf16, batch {run.batch}", MEMORY[0] <= estimate / used <= MEMORY[1], words, limit)
 
 
 def _largest(workload: Workload, counted: NetworkCount, device: str, gpu_gib: float, small: bool) -> Result:
