@@ -213,6 +213,8 @@ def markdown(report: Report) -> Iterator[str]:
     yield f"# GPU check on {report.machine}{size}"
     yield ""
     yield ", ".join(f"{number} {status}" for status, number in report.counts.items()) + "; skipped is not passed."
+    lines = Counter(result.status for outcome in report.parts for result in outcome.results)
+    yield f"Of their lines {', '.join(f'{number} {status}' for status, number in sorted(lines.items()))}."
     for precision, flops in report.rates.items():
         yield f"Training in {precision}: {flops / 1e12:.3g} TFLOP/s, the median over the networks."
     for outcome in report.parts:

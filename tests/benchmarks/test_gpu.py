@@ -91,6 +91,7 @@ def test_a_part_that_fails_is_told_and_ends_no_other(check: Check, tmp_path: Pat
     assert "MemoryError: out of memory" in outcomes["raises"]["error"]
     text = (tmp_path / "out/report.md").read_text()
     assert "4 failed, 1 skipped, 1 passed; skipped is not passed" in text
+    assert "Of their lines 1 failed, 3 measured, 2 passed, 1 skipped." in text
     assert "| DALI | skipped | it is not installed |  |" in text
     assert "| kernel | failed | distance nan | at most 0.0001 |" in text
 
