@@ -78,8 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="parts with this in their names")
     parser.add_argument("--out", type=Path, default=ROOT / ".cebctl" / "gpu-check", help="the folder of the report")
     parser.add_argument("--minutes", type=float, default=10.0, help="no part begins later, and none goes on longer")
-    asked = parser.parse_args(arguments)
-    name = asked.device
+    options = parser.parse_args(arguments)
+    name = options.device
     if name == "cuda":
         gpu, error = find_device()
         if error:
@@ -87,33 +87,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
         name = gpu
     machine = f"{name}, torch {version('torch')}"
-    parts = [part for part in PARTS if asked.only in part.name]
+    parts = [part for part in PARTS if options.only in part.name]
     if not parts:
-        print(f"--only {asked.only}: no such part; {', '.join(part.name for part in PARTS)}", file=sys.stderr)
+        print(f"--only {options.only}: no such part; {', '.join(part.name for part in PARTS)}", file=sys.stderr)
         return 2
-    asked.out.mkdir(parents=True, exist_ok=True)
-    journal, deadline = asked.out / JOURNAL, time.monotonic() + 60 * asked.minutes
-    outcomes = read_journal(journal, machine, asked.small)
+    options.out.mkdir(parents=True, exist_ok=True)
+    journal, deadline = options.out / JOURNAL, time.monotonic() + 60 * options.minutes
+    outcomes = read_journal(journal, machine, options.small)
     for part in parts:
         earlier = outcomes.get(part.name)
         if earlier and earlier.status in ("passed", "measured"):
             print(f"{part.name}: {earlier.status} before, {earlier.ended}", flush=True)
             continue
         if (left := deadline - time.monotonic()) < 1:
-            print(f"{part.name}: not run: {asked.minutes:g} minutes are over, call again to go on", flush=True)
+            print(f"{part.name}: not run: {options.minutes:g} minutes are over, call again to go on", flush=True)
             outcomes.pop(part.name, None)
             continue
-        outcome = run_part(part, asked.device, machine, asked.small, min(part.seconds, left))
+        outcome = run_part(part, options.device, machine, options.small, min(part.seconds, left))
         outcomes[part.name] = outcome
         with journal.open("ab") as lines:
             lines.write(msgspec.json.encode(outcome) + b"\n")
         print_outcome(outcome)
-    report = make_report(machine, asked.small, parts, outcomes)
-    write_atomic(asked.out / f"{REPORT}.json", msgspec.json.format(msgspec.json.encode(report)) + b"\n")
-    write_atomic(asked.out / f"{REPORT}.md", "".join(f"{line}\n" for line in markdown(report)).encode())
+    report = make_report(machine, options.small, parts, outcomes)
+    write_atomic(options.out / f"{REPORT}.json", msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    write_atomic(options.out / f"{REPORT}.md", "".join(f"{line}\n" for line in markdown(report)).encode())
     counts = ", ".join(f"{number} {status}" for status, number in report.counts.items())
-    print(f"{counts}; {asked.out / REPORT}.md", flush=True)
-    if report.rates and asked.device == "cuda" and not asked.small:
+    print(f"{counts}; {options.out / REPORT}.md", flush=True)
+    if report.rates and options.device == "cuda" and not options.small:
         print(keep_rates(name, report.rates, gpus.RATES), flush=True)
     return int(bool(report.counts.get("failed") or report.counts.get("missing")))
 
@@ -187,7 +187,7 @@ def print_outcome(outcome: Outcome) -> None:
     print(f"{outcome.part}: {outcome.status} in {outcome.seconds:g} s ({words or 'no result'})", flush=True)
     for result in outcome.results:
         if result.status == "failed":
-            print(f"  {result.name}: {result.value}, asked: {result.asked}", flush=True)
+            print(f"  {result.name}: {result.value}, limit: {result.limit}", flush=True)
     for line in outcome.error.splitlines():
         print(f"  {line}", flush=True)
 
@@ -213,6 +213,8 @@ def markdown(report: Report) -> Iterator[str]:
     yield f"# GPU check on {report.machine}{size}"
     yield ""
     yield ", ".join(f"{number} {status}" for status, number in report.counts.items()) + "; skipped is not passed."
+    lines = Counter(result.status for outcome in report.parts for result in outcome.results)
+    yield f"Of their lines {', '.join(f'{number} {status}' for status, number in sorted(lines.items()))}."
     for precision, flops in report.rates.items():
         yield f"Training in {precision}: {flops / 1e12:.3g} TFLOP/s, the median over the networks."
     for outcome in report.parts:
@@ -221,10 +223,10 @@ def markdown(report: Report) -> Iterator[str]:
         yield ""
         if outcome.error:
             yield from ("```", *outcome.error.splitlines(), "```", "")
-        yield "| what | status | found | asked |"
+        yield "| what | status | value | limit |"
         yield "| --- | --- | --- | --- |"
         for result in outcome.results:
-            cells = (result.name, result.status, result.value, result.asked)
+            cells = (result.name, result.status, result.value, result.limit)
             yield f"| {' | '.join(cell.replace('|', '/').replace(chr(10), ' ') for cell in cells)} |"
 
 

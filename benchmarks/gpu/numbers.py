@@ -262,21 +262,25 @@ def _measures(
         root=data_root(), epochs=lambda: [{"rate": 1.0}, {"rate": 2.0}], objective=spec.Ceb(rho=1.0),
     )  # fmt: skip
     with full_precision(device):
-        found = [measure(one) for one in EVALUATORS[type(benchmark)](model, context, benchmark, 0)]
+        measures = [measure(values) for values in EVALUATORS[type(benchmark)](model, context, benchmark, 0)]
     return {
-        one.name: (one.unit, float(one.correct if one.correct is not None else one.value or 0.0), one.total)
-        for one in found
+        result.name: (
+            result.unit,
+            float(result.correct if result.correct is not None else result.value or 0.0),
+            result.total,
+        )
+        for result in measures
     }
 
 
 def _compared(
-    name: str, ours: dict[str, tuple[str, float, int]], reference: dict[str, tuple[str, float, int]]
+    name: str, on_device: dict[str, tuple[str, float, int]], on_cpu: dict[str, tuple[str, float, int]]
 ) -> Iterator[Result]:
     """Compare measures by name; one that is missing on a side fails."""
-    if ours.keys() != reference.keys() or not ours:
-        yield checked(f"{name}: measures", False, ", ".join(ours) or "none", ", ".join(reference) or "some")
-    for key in ours.keys() & reference.keys():
-        (unit, value, total), (_, expected, _) = ours[key], reference[key]
+    if on_device.keys() != on_cpu.keys() or not on_device:
+        yield checked(f"{name}: measures", False, ", ".join(on_device) or "none", ", ".join(on_cpu) or "some")
+    for key in sorted(on_device.keys() & on_cpu.keys()):
+        (unit, value, total), (_, expected, _) = on_device[key], on_cpu[key]
         if unit in ("accuracy", "success"):
             yield count_of_images(f"{name}: {key}", round(abs(value - expected)), total)
         elif unit in ("share", "error"):

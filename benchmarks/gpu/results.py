@@ -33,7 +33,7 @@ class Result(Struct, frozen=True, omit_defaults=True):
     status: Status
     value: str = ""
     """What was found; of a skipped one the reason."""
-    asked: str = ""
+    limit: str = ""
     """What is asked of it."""
     rate: Rate | None = None
 
@@ -48,9 +48,9 @@ def skipped(name: str, reason: str) -> Result:
     return Result(name, "skipped", reason)
 
 
-def checked(name: str, holds: bool, value: str, asked: str) -> Result:
+def checked(name: str, holds: bool, value: str, limit: str) -> Result:
     """Return a figure that something is asked of."""
-    return Result(name, "passed" if holds else "failed", value, asked)
+    return Result(name, "passed" if holds else "failed", value, limit)
 
 
 def at_most(name: str, value: float, limit: float, what: str) -> Result:
@@ -96,17 +96,19 @@ def count_of_images(name: str, differing: int, images: int) -> Result:
     return checked(name, differing <= allowed, f"{differing} of {images} images differ", f"at most {allowed}")
 
 
-def largest_batch(fits: Callable[[int], bool], estimate: int, tries: int = 5) -> tuple[int, int | None]:
+def largest_batch(
+    fits: Callable[[int], bool], estimate: int, most: int = 2**31, tries: int = 5
+) -> tuple[int, int | None]:
     """Return the largest batch that was found to fit, 0 if none was, and the smallest one that was found not to, None
-    if all fitted: from an estimate in steps of a quarter, then between the two."""
-    fitting, failing, batch = 0, None, max(1, estimate)
+    if all fitted: from an estimate in steps of a quarter, then between the two; none above `most` is tried."""
+    fitting, failing, batch = 0, None, min(max(1, estimate), most)
     for _ in range(tries):
         if fits(batch):
             fitting = batch
         else:
             failing = batch
         if failing is None:
-            batch = max(fitting + 1, fitting * 5 // 4)
+            batch = min(max(fitting + 1, fitting * 5 // 4), most)
         elif fitting:
             batch = (fitting + failing) // 2
         else:

@@ -37,8 +37,8 @@ CIFAR = spec.Run(
     batch=250,
     precision="bf16",
 )
-LEARNED = 0.5
-"""The accuracy that a network which learns at all exceeds by far after these epochs; a constant one has 0.1."""
+LEARNED = 0.4
+"""The accuracy that is asked for; a constant prediction has 0.1. Two epochs of WRN-10-1, on a CPU, reached 0.35."""
 
 
 def training(device: str, small: bool) -> Iterator[Result]:

@@ -91,6 +91,7 @@ def test_a_part_that_fails_is_told_and_ends_no_other(check: Check, tmp_path: Pat
     assert "MemoryError: out of memory" in outcomes["raises"]["error"]
     text = (tmp_path / "out/report.md").read_text()
     assert "4 failed, 1 skipped, 1 passed; skipped is not passed" in text
+    assert "Of their lines 1 failed, 3 measured, 2 passed, 1 skipped." in text
     assert "| DALI | skipped | it is not installed |  |" in text
     assert "| kernel | failed | distance nan | at most 0.0001 |" in text
 
@@ -152,6 +153,12 @@ def test_the_largest_batch_is_found_from_an_estimate_that_is_off(room: int, esti
     assert fitting <= room and (failing is None or failing > room)
     if room == 100:
         assert fitting >= 90
+
+
+def test_no_batch_above_the_most_is_tried() -> None:
+    tried: list[int] = []
+    assert largest_batch(lambda batch: not tried.append(batch), 90, most=100) == (100, None)
+    assert max(tried) == 100 and largest_batch(lambda batch: True, 300, most=100) == (100, None)
 
 
 def test_an_error_fails_one_comparison_and_not_the_next() -> None:
