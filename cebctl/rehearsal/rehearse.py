@@ -26,11 +26,11 @@ from cebctl.status.states import RunStatus
 from cebctl.study import submitting
 from cebctl.study.submitting import Request, Warn
 from cebctl.submission import cancel
+from cebctl.submission.needed_data import benchmark_data
 from cebctl.submission.pretrained_weights import weights_file
 from cebctl.submission.submit import Submission
 from experiments.atomic_files import write_atomic
 from experiments.matrix.planned_run import Matrix
-from jobs.datasets.benchmark_images import missing_images
 from jobs.paths import Home, data_folder
 
 
@@ -70,9 +70,14 @@ class Outcome:
 
 def prepare(matrix: Matrix, home: Home, request: Request, images: int) -> Rehearsal:
     """Return the rehearsal of a matrix. Writes nothing."""
-    root = data_folder()
-    wanted = dict.fromkeys((benchmark, run.run.data.name) for run in matrix.runs for benchmark in run.benchmarks)
-    missing = {pair: reason for pair in wanted if (reason := missing_images(*pair, root))}
+    missing = {
+        (benchmark, run.run.data.name): needed.status.detail
+        for needed in benchmark_data(matrix, data_folder())
+        if needed.status.state != "ready"
+        for run in matrix.runs
+        if run.run_id in needed.run_ids
+        for benchmark in needed.benchmarks
+    }
     on_slurm = (request.on or ("slurm" if shutil.which("sbatch") else "local")) == "slurm"
     reduced = reduce_matrix(matrix, images, full_batch=on_slurm, without=missing)
     return Rehearsal(matrix, reduced, home.new_rehearsal(matrix.name), missing)
