@@ -80,7 +80,11 @@ def reduce_matrix(
     report = structs.replace(matrix.report, columns=tuple(_columns(matrix, benchmarks)))
     title = f"{MARK}: {matrix.title}"
     unique = tuple({run.run_id: run for run in reduced}.values())
-    return replace(matrix, title=title, runs=unique, benchmarks=tuple(benchmarks.values()), report=report)
+    reduced_benchmarks = tuple(benchmarks.values())
+    # A claim is about numbers, of which a rehearsal has none that count.
+    return replace(
+        matrix, title=title, runs=unique, benchmarks=reduced_benchmarks, report=report, claims={}, claim_seeds={}
+    )
 
 
 def reduce_run(run: Run, *, keep_batch: bool = False) -> Run:
