@@ -17,7 +17,7 @@ from cebctl.submission import needed_data
 from experiments import datasets, own_dataset
 from experiments.matrix.planned_run import Matrix
 from jobs import file_ownership
-from jobs.datasets import download
+from jobs.datasets.dataset_status import dataset_status
 from jobs.paths import Home
 from store.locks import network_file_system
 
@@ -98,7 +98,7 @@ def check_datasets(root: Path, used: Collection[str], needed: Collection[str] = 
     # The published data sets in their own order, then the user's by name.
     names = [*datasets.DATASETS, *sorted({*datasets.names(), *used, *needed} - datasets.DATASETS.keys())]
     for name in names:
-        dataset = download.dataset_status(name, root)
+        dataset = dataset_status(name, root)
         text = f"{name}: {dataset.state}, {dataset.detail}"
         if dataset.state == "damaged":
             findings.append(Finding("data", "wrong", text, f"put data set {name} right: {dataset.detail}"))
@@ -115,7 +115,7 @@ def check_benchmark_data(matrix: Matrix, root: Path) -> list[Finding]:
     """Check the further images that the benchmarks of a matrix read, and the number of its training images."""
     findings: list[Finding] = []
     for name in dict.fromkeys(run.run.data.name for run in matrix.runs):
-        counted = download.dataset_status(name, root, verify=False, count=True)
+        counted = dataset_status(name, root, verify=False, count=True)
         if counted.state == "damaged":
             text = f"{name}: {counted.detail}"
             findings.append(Finding("data", "wrong", text, f"put data set {name} right: {counted.detail}"))

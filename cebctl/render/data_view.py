@@ -18,6 +18,7 @@ from experiments.benchmarks import CORRUPTIONS, CORRUPTIONS_3D
 from experiments.errors import InputError
 from experiments.needed_images import NeededImages
 from jobs.datasets import download, test_sets
+from jobs.datasets.dataset_status import dataset_status
 
 _HEADS = ("data set", "state", "images", "classes", "detail")
 _STATE_STYLES = {"ready": "green", "damaged": "red", "missing": "dim"}
@@ -27,7 +28,7 @@ def print_datasets(root: Path) -> None:
     """Print a line for each data set, then for each published test set."""
     rows = [
         (status.name, status.state, *_sizes(status.name), status.detail)
-        for status in (download.dataset_status(name, root) for name in datasets.names())
+        for status in (dataset_status(name, root) for name in datasets.names())
     ]
     for name, declared in datasets.OTHER_TEST_SETS.items():
         status = test_sets.images_status(NeededImages(name, _corruptions(name)), root)

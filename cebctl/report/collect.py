@@ -15,7 +15,7 @@ from cebctl.status.states import RunStatus
 from cebctl.submission.needed_data import benchmark_data
 from experiments.matrix.planned_run import Matrix
 from jobs import provenance
-from jobs.datasets import download
+from jobs.datasets.dataset_status import dataset_status
 from jobs.paths import Home, data_folder
 from store import queries
 from store.connect import Store
@@ -49,6 +49,6 @@ def collect_report(matrix: Matrix, store: Store, home: Home) -> CollectedReport:
 def _unusable_datasets(matrix: Matrix) -> dict[str, str]:
     """Return the state of the images that the matrix needs and that are missing or damaged, by name."""
     names = {run.run.data.name for run in matrix.runs}
-    states = {name: download.dataset_status(name, data_folder()).state for name in sorted(names)}
+    states = {name: dataset_status(name, data_folder()).state for name in sorted(names)}
     states |= {needed.status.name: needed.status.state for needed in benchmark_data(matrix, data_folder())}
     return {name: state for name, state in states.items() if state != "ready"}

@@ -10,7 +10,7 @@ from typing import Any
 from experiments.benchmarks import AnyBenchmark, describe
 from experiments.matrix.planned_run import Matrix, PlannedRun
 from experiments.needed_images import NeededImages, needed_images
-from jobs.datasets.download import DatasetStatus, dataset_status
+from jobs.datasets.dataset_status import DatasetStatus, dataset_status
 from jobs.datasets.test_sets import images_status
 
 

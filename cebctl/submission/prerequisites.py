@@ -17,8 +17,7 @@ from experiments.benchmarks import describe
 from experiments.errors import InputError
 from experiments.matrix.planned_run import Matrix
 from jobs import checkpoint_files
-from jobs.datasets import download
-from jobs.datasets.download import DatasetStatus
+from jobs.datasets.dataset_status import DatasetStatus, dataset_status
 from jobs.journal import history
 from jobs.paths import Home, data_folder
 from store.connect import Store
@@ -48,7 +47,7 @@ def check_prerequisites(
             wrong = f"the home {home.folder} has no such weights"
             raise InputError(f"{run.name}: {run.run.weights}", wrong, "`cebctl import FILE` takes them into it")
     for data in {run.run.data.name for run in matrix.runs if run.run_id in run_ids}:
-        dataset = download.dataset_status(data, data_folder(), count=any(s.stage == "train" for _, s in stages))
+        dataset = dataset_status(data, data_folder(), count=any(s.stage == "train" for _, s in stages))
         if dataset.state != "ready":
             raise InputError(f"data set {dataset.name}", f"{dataset.state}: {dataset.detail}")
     _check_images(stages)

@@ -21,14 +21,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
-from experiments import datasets, own_dataset
+from experiments import datasets
 from experiments.atomic_files import replacing, sweep
 from experiments.datasets import DatasetInfo
-from experiments.errors import InputError, UnreachableError, expected
-from experiments.regular_files import open_regular
-from jobs.datasets import image_folder
+from experiments.errors import InputError, UnreachableError
+from jobs.datasets.dataset_status import file_md5, find_faults, known_info, new_md5
 
 Progress = Callable[[str, int, int | None], None]
 """Called with the file's name, the bytes received and the size, None if the server does not tell it."""
@@ -44,7 +43,6 @@ GRACE_SECONDS = 300.0
 MAX_REDIRECTS = 5
 _CHUNK = 1 << 20
 _MAX_REASON = 200
-_IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
 
 
 @dataclass(frozen=True)
@@ -100,36 +98,26 @@ SOURCES = {
 }
 
 
-@dataclass(frozen=True)
-class DatasetStatus:
-    """The state of one data set under the data folder."""
-
-    name: str
-    state: Literal["ready", "damaged", "missing"]
-    detail: str
-    """For people: the place and how far it was checked, or the fault and how to get the data set."""
-
-
 def fetch(name: str, root: Path, progress: Progress = lambda *_: None, base: str | None = None) -> Path:
     """Download a data set to `root` and return its folder; do nothing if it is already whole.
 
     `base` replaces the published address (a mirror; ends in a slash). Raises InputError for an unknown data set, one
     that can't be downloaded or a `root` that can't be written, and UnreachableError if the server does not deliver.
     """
-    info = _info(name)
+    info = known_info(name)
     source = SOURCES.get(name)
     if source is None:
         raise InputError(name, "can't be fetched", f"get it with {info.obtain}; fetched: {', '.join(sorted(SOURCES))}")
     folder = root / info.folder
     parts = {remote: (root if source.archive else folder) / f".{remote.name}.part" for remote in source.files}
-    if not _faults(info, root, verify=True):
+    if not find_faults(info, root, verify=True):
         _sweep(folder, parts.values())
         return folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for remote in source.files:
             target = (root if source.archive else folder) / remote.name
-            if not source.archive and _md5(target) == remote.md5:
+            if not source.archive and file_md5(target) == remote.md5:
                 continue
             with _locked(parts[remote]) as part:
                 _download((base or source.base) + remote.name, part, remote, progress)
@@ -141,114 +129,6 @@ def fetch(name: str, root: Path, progress: Progress = lambda *_: None, base: str
     except OSError as error:
         raise InputError(error.filename or folder, error.strerror or str(error)) from None
     return folder
-
-
-def dataset_status(name: str, root: Path, *, verify: bool = True, count: bool = False) -> DatasetStatus:
-    """Return the state of a data set: published files are verified by checksum, unless `verify` is false; of folders of
-    images the classes are counted, with `count` the images too: a minute for ImageNet on a network file system."""
-    if own_dataset.is_own(name):
-        return _own(name, root, verify)
-    info = _info(name)
-    folder = root / info.folder
-    if not info.folder:
-        return DatasetStatus(name, "ready", "inside scikit-learn")
-    if not folder.is_dir():
-        return DatasetStatus(name, "missing", f"{folder} does not exist; get it with {info.obtain}")
-    faults = _faults(info, root, verify=verify) or (_count_faults(info, root) if count else [])
-    if faults:
-        return DatasetStatus(name, "damaged", f"{'; '.join(faults)}; get it with {info.obtain}")
-    return DatasetStatus(name, "ready", f"{folder}, {'verified' if info.files else 'verified when it is read'}")
-
-
-def _info(name: str) -> DatasetInfo:
-    if name not in datasets.DATASETS and not own_dataset.is_own(name):
-        raise InputError(name, "no data set of this name", expected(datasets.DATASETS, name))
-    return datasets.info(name)
-
-
-_MOVED = "put it back, or run `cebctl init` on it where it lies now: it is the same data set"
-
-
-def _own(name: str, root: Path, verify: bool) -> DatasetStatus:
-    """Return the state of a user's folders of images by the number of images."""
-    description_path = own_dataset.description_path(name)
-    if not description_path.exists():
-        return DatasetStatus(name, "missing", f"{description_path} does not exist; `cebctl init` writes it")
-    try:
-        info, described = datasets.info(name), own_dataset.read(name)
-    except InputError as error:
-        return DatasetStatus(name, "damaged", str(error))
-    if described.reader:
-        sources = own_dataset.sources_path(name)
-        if not sources.is_dir():
-            return DatasetStatus(info.name, "missing", f"{sources} does not exist; `cebctl init` writes it")
-        return DatasetStatus(info.name, "ready", f"read by {described.reader.origin}, verified when it is read")
-    splits: tuple[datasets.Split, ...] = ("train", "test")
-    for split in splits if verify else ():
-        folder, listed = image_folder.list_split(root, described, split)
-        if not folder.is_dir():
-            return DatasetStatus(info.name, "missing", f"{folder} does not exist; {_MOVED}")
-        if len(listed) != info.images(split):
-            fault = f"{folder} holds {len(listed):,} of {info.images(split):,} {split} images"
-            return DatasetStatus(info.name, "damaged", f"{fault}; {own_dataset.CHANGED}")
-    if not (root / info.folder).is_dir():
-        return DatasetStatus(info.name, "missing", f"{root / info.folder} does not exist; {_MOVED}")
-    return DatasetStatus(info.name, "ready", f"{root / info.folder}, verified when it is read")
-
-
-def _faults(info: DatasetInfo, root: Path, *, verify: bool) -> list[str]:
-    """Return the faults of the files, or of the folders of images, under `root`."""
-    faults = []
-    for file in info.files:
-        if not verify and (root / file.path).is_file():
-            continue
-        md5 = _md5(root / file.path)
-        if md5 != file.md5:
-            faults.append(f"{root / file.path} is {'missing' if md5 is None else 'truncated or changed'}")
-    class_folders = [] if info.files else ["train", *([] if info.test_labels else [info.test_folder])]
-    for split in class_folders:
-        folder = root / info.folder / split
-        classes = sum(entry.is_dir() for entry in folder.iterdir()) if folder.is_dir() else 0
-        if classes != info.classes:
-            faults.append(f"{folder} holds {classes} of {info.classes} class folders")
-    if info.test_labels and not (root / info.folder / info.test_labels).is_file():
-        faults.append(f"{root / info.folder / info.test_labels} is missing")
-    return faults
-
-
-def _count_faults(info: DatasetInfo, root: Path) -> list[str]:
-    """Return the splits in class folders that hold another number of images than was published."""
-    if info.files or info.test_labels:
-        return []
-    splits: tuple[tuple[datasets.Split, str], ...] = (("train", "train"), ("test", info.test_folder))
-    counts = {split: count_images(root / info.folder / name) for split, name in splits}
-    return [
-        f"{root / info.folder / name} holds {counts[split]:,} of {info.images(split):,} images"
-        for split, name in splits
-        if counts[split] != info.images(split)
-    ]
-
-
-def count_images(folder: Path) -> int:
-    """Return the number of images in the folders of a folder."""
-    count = 0
-    for classes in folder.iterdir():
-        if classes.is_dir():
-            with os.scandir(classes) as entries:
-                count += sum(entry.name.lower().endswith(_IMAGE_SUFFIXES) for entry in entries)
-    return count
-
-
-def _md5(path: Path) -> str | None:
-    try:
-        with open_regular(path) as file:
-            return hashlib.file_digest(file, _new_md5).hexdigest()  # type: ignore[arg-type]
-    except OSError:
-        return None
-
-
-def _new_md5() -> hashlib._Hash:
-    return hashlib.md5(usedforsecurity=False)
 
 
 @contextmanager
@@ -413,4 +293,4 @@ def _size(part: BinaryIO) -> int:
 
 def _part_md5(part: BinaryIO) -> str:
     part.seek(0)
-    return hashlib.file_digest(part, _new_md5).hexdigest()  # type: ignore[arg-type]
+    return hashlib.file_digest(part, new_md5).hexdigest()  # type: ignore[arg-type]

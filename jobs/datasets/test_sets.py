@@ -12,7 +12,7 @@ from pathlib import Path
 
 from experiments.datasets import OTHER_TEST_SETS, OtherTestSet
 from experiments.needed_images import NeededImages
-from jobs.datasets.download import DatasetStatus, count_images, dataset_status
+from jobs.datasets.dataset_status import DatasetStatus, count_images, dataset_status
 
 _CIFAR_BYTES = 32 * 32 * 3
 _SEVERITIES = range(1, 6)

@@ -19,6 +19,7 @@ from experiments import datasets
 from experiments.datasets import DataFile
 from experiments.errors import CebctlError, InputError, UnreachableError
 from jobs.datasets import download
+from jobs.datasets.dataset_status import dataset_status
 from jobs.datasets.download import DownloadSource, RemoteFile
 
 CONTENT = {name: hashlib.sha256(name.encode()).digest() * 50_000 for name in ("one", "two")}
@@ -118,7 +119,7 @@ class TestFiles:
         folder = download.fetch("fashion_mnist", tmp_path, lambda *args: seen.append(args), server.base)
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == CONTENT
         assert seen[-1] == ("two", 1_600_000, 1_600_000)
-        assert download.dataset_status("fashion_mnist", tmp_path).state == "ready"
+        assert dataset_status("fashion_mnist", tmp_path).state == "ready"
         asked = len(server.asked)
         download.fetch("fashion_mnist", tmp_path, base=server.base)
         assert len(server.asked) == asked
@@ -126,12 +127,12 @@ class TestFiles:
     def test_only_the_damaged_file_is_fetched_again(self, server: Server, tmp_path: Path) -> None:
         folder = download.fetch("fashion_mnist", tmp_path, base=server.base)
         (folder / "two").write_bytes(CONTENT["two"][:1000])
-        damaged = download.dataset_status("fashion_mnist", tmp_path)
+        damaged = dataset_status("fashion_mnist", tmp_path)
         assert damaged.state == "damaged" and str(folder / "two") in damaged.detail
         server.asked.clear()
         download.fetch("fashion_mnist", tmp_path, base=server.base)
         assert [path for path, _ in server.asked] == ["/two"]
-        assert download.dataset_status("fashion_mnist", tmp_path).state == "ready"
+        assert dataset_status("fashion_mnist", tmp_path).state == "ready"
 
     @pytest.mark.parametrize(
         "faults", [["cut"], ["cut", "cut", "cut", "cut", "cut"], ["stop"] * 3, ["503", "cut", "429"]]
@@ -291,12 +292,12 @@ class TestArchive:
 
     def test_takes_out_what_is_needed(self, members: dict[str, bytes], server: Server, tmp_path: Path) -> None:
         root = tmp_path / "deep" / "data"
-        assert download.dataset_status("cifar10", root).state == "missing"
+        assert dataset_status("cifar10", root).state == "missing"
         server.faults = ["stop"]
         assert download.fetch("cifar10", root, base=server.base) == root / "cifar-10-batches-py"
         assert names(tmp_path) == {f"deep/data/{name}" for name in members}
         assert all((root / name).read_bytes() == content for name, content in members.items())
-        assert download.dataset_status("cifar10", root).state == "ready"
+        assert dataset_status("cifar10", root).state == "ready"
 
     def test_repairs_one_member(self, members: dict[str, bytes], server: Server, tmp_path: Path) -> None:
         download.fetch("cifar10", tmp_path, base=server.base)
@@ -314,14 +315,6 @@ def test_what_can_not_be_fetched_says_how_to_get_it(name: str, tmp_path: Path) -
 
 
 def test_an_unknown_name_offers_the_nearest(tmp_path: Path) -> None:
-    for function in (download.fetch, download.dataset_status):
+    for function in (download.fetch, dataset_status):
         with pytest.raises(CebctlError, match="did you mean 'cifar10'"):
             function("cifar-10", tmp_path)
-
-
-def test_present_looks_at_folders(tmp_path: Path) -> None:
-    assert download.dataset_status("digits", tmp_path).state == "ready"
-    assert download.dataset_status("imagenet", tmp_path).state == "missing"
-    (tmp_path / "imagenet" / "train" / "n01440764").mkdir(parents=True)
-    found = download.dataset_status("imagenet", tmp_path)
-    assert found.state == "damaged" and "1 of 1000 class folders" in found.detail

@@ -11,7 +11,7 @@ from experiments import datasets
 from experiments.benchmarks import CORRUPTIONS
 from experiments.datasets import OTHER_TEST_SETS
 from experiments.needed_images import NeededImages
-from jobs.datasets.download import dataset_status
+from jobs.datasets.dataset_status import dataset_status
 from jobs.datasets.test_sets import images_status
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from experiments.datasets import info
 from experiments.errors import InputError
-from jobs.datasets.download import dataset_status
+from jobs.datasets.dataset_status import dataset_status
 from jobs.engine.data.verified_files import read_verified
 
 

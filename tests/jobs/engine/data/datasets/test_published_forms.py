@@ -20,7 +20,7 @@ from torchvision.datasets import CIFAR100, STL10, SVHN, ImageFolder
 from experiments import datasets
 from experiments.errors import InputError
 from experiments.spec import Data
-from jobs.datasets.download import dataset_status
+from jobs.datasets.dataset_status import dataset_status
 from jobs.engine.data import MemoryImages, load
 
 LABELS = "val/val_annotations.txt"
