@@ -22,6 +22,7 @@ def fish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("CEBCTL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("CEBCTL_DATA", str(tmp_path / "data"))
     for name in ("HF_HUB_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     return _images(tmp_path / "fish", CLASSES)

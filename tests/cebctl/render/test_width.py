@@ -72,7 +72,7 @@ def _words(lines: list[str]) -> str:
 @pytest.mark.parametrize(("arguments", "text"), [
     (("status", "m.yaml"), ERROR),
     (("status",), "2 done, 1 failed"),
-    (("data", "list"), "imagenet missing 1,281,167 + 50,000 1000"),
+    (("data", "list"), "imagenet missing 1,281,167 + 50,000"),
     (("show", "xent"), "which is said at length here train.1 succeeded"),
     (("show", "ceb rho=3"), "succeeded"),
     (("show", "ceb"), "it could be any of 2;"),
