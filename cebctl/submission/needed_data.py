@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,26 +43,23 @@ def training_data(matrix: Matrix, root: Path) -> list[NeededData]:
 
 
 def benchmark_data(matrix: Matrix, root: Path) -> list[NeededData]:
-    """Return the further images that benchmarks read, in the order of the matrix."""
+    """Return the further images that the benchmarks of a matrix read, in its order."""
+    return evaluation_data([(run, run.benchmarks) for run in matrix.runs], root)
+
+
+def evaluation_data(evaluations: Iterable[tuple[PlannedRun, Collection[AnyBenchmark]]], root: Path) -> list[NeededData]:
+    """Return the further images that some benchmarks of runs read. Each set is looked at once: it may have fifty
+    thousand files on a network file system."""
     uses: dict[NeededImages, tuple[dict[AnyBenchmark, None], dict[str, None]]] = {}
-    for run in matrix.runs:
-        for benchmark in run.benchmarks:
+    for run, benchmarks in evaluations:
+        for benchmark in benchmarks:
             if needed := needed_images(benchmark, run.run.data.name):
-                benchmarks, run_ids = uses.setdefault(needed, ({}, {}))
-                benchmarks[benchmark], run_ids[run.run_id] = None, None
+                readers, run_ids = uses.setdefault(needed, ({}, {}))
+                readers[benchmark], run_ids[run.run_id] = None, None
     return [
-        NeededData(images_status(needed, root), tuple(benchmarks), tuple(run_ids))
-        for needed, (benchmarks, run_ids) in uses.items()
+        NeededData(images_status(needed, root), tuple(readers), tuple(run_ids))
+        for needed, (readers, run_ids) in uses.items()
     ]
-
-
-def missing_images(
-    run: PlannedRun, benchmarks: Collection[AnyBenchmark], root: Path
-) -> dict[AnyBenchmark, DatasetStatus]:
-    """Return those of a run's benchmarks whose images are not ready, with the state of the images."""
-    needed = {b: images for b in benchmarks if (images := needed_images(b, run.run.data.name))}
-    states = {b: images_status(images, root) for b, images in needed.items()}
-    return {b: status for b, status in states.items() if status.state != "ready"}
 
 
 def without_missing(matrix: Matrix, root: Path) -> tuple[Matrix, list[str]]:

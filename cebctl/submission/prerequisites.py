@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cebctl.status.rerun import Rerun
 from cebctl.status.states import RunStatus
 from cebctl.submission.executors import StagesToSubmit
-from cebctl.submission.needed_data import missing_images
+from cebctl.submission.needed_data import evaluation_data
 from cebctl.submission.parents import missing_parents
 from cebctl.submission.pretrained_weights import weights_file
 from cebctl.submission.submit import pending_stages
@@ -17,7 +17,7 @@ from experiments.benchmarks import describe
 from experiments.errors import InputError
 from experiments.matrix.planned_run import Matrix
 from jobs import checkpoint_files
-from jobs.datasets.dataset_status import DatasetStatus, dataset_status
+from jobs.datasets.dataset_status import dataset_status
 from jobs.journal import history
 from jobs.paths import Home, data_folder
 from store.connect import Store
@@ -55,13 +55,12 @@ def check_prerequisites(
 
 def _check_images(stages: StagesToSubmit) -> None:
     """Raise InputError if a run would be trained, or an evaluation begin, whose benchmarks miss their images."""
-    absent: dict[str, tuple[DatasetStatus, dict[str, None]]] = {}
-    for run, stage in stages:
-        for benchmark, status in missing_images(run.planned, stage.missing, data_folder()).items():
-            absent.setdefault(status.name, (status, {}))[1][describe(benchmark)] = None
+    evaluations = [(run.planned, stage.missing) for run, stage in stages]
+    absent = [needed for needed in evaluation_data(evaluations, data_folder()) if needed.status.state != "ready"]
     if absent:
-        status, benchmarks = next(iter(absent.values()))
-        consequence = f"so that {', '.join(benchmarks)} can't be measured{_and_more(list(absent))}"
+        status, names = absent[0].status, dict.fromkeys(needed.status.name for needed in absent)
+        of_it = [describe(b) for needed in absent if needed.status.name == status.name for b in needed.benchmarks]
+        consequence = f"so that {', '.join(dict.fromkeys(of_it))} can't be measured{_and_more(list(names))}"
         wrong = f"{status.state}, {consequence}: {status.detail}"
         raise InputError(f"test set {status.name}", wrong, "`--without missing` submits all else")
 

@@ -10,6 +10,7 @@ import pytest
 
 from cebctl.submission.needed_data import benchmark_data
 from experiments.matrix.load import load
+from jobs.datasets.test_sets import images_status
 from jobs.journal.files import Journal
 from jobs.paths import Home
 from tests.cebctl.conftest import Cebctl, claim, submitted
@@ -46,6 +47,18 @@ def test_submit_trains_nothing_that_cannot_be_evaluated(call: Cebctl, home: Path
     refused = call("submit", matrix)
     assert refused.code == 2 and refused.err.count("\n") == 1 and not home.exists()
     assert "ood against=imagenet-sample can't be measured" in refused.err and "`--without missing`" in refused.err
+
+
+def test_a_set_is_looked_at_once_for_all_runs(
+    call: Cebctl, home: Path, matrix: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+    monkeypatch.setattr(
+        "cebctl.submission.needed_data.images_status",
+        lambda needed, root: looks.append(1) or images_status(needed, root),
+    )
+    matrix.write_text(f"{MATRIX}seeds: [0, 1, 2, 3]\n")
+    assert call("submit", matrix).code == 2 and len(looks) == 1
 
 
 def test_without_missing_leaves_the_benchmark_new(
