@@ -78,8 +78,7 @@ def prepare(matrix: Matrix, home: Home, request: Request, images: int) -> Rehear
         if run.run_id in needed.run_ids
         for benchmark in needed.benchmarks
     }
-    on_slurm = (request.on or ("slurm" if shutil.which("sbatch") else "local")) == "slurm"
-    reduced = reduce_matrix(matrix, images, full_batch=on_slurm, without=missing)
+    reduced = reduce_matrix(matrix, images, full_batch=request.executor_name == "slurm", without=missing)
     return Rehearsal(matrix, reduced, home.new_rehearsal(matrix.name), missing)
 
 

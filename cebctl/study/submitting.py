@@ -51,6 +51,11 @@ class Request:
     heed: bool = True
     """Refuse what the cluster would never start."""
 
+    @property
+    def executor_name(self) -> ExecutorName:
+        """Return the executor that `on` stands for."""
+        return self.on or ("slurm" if shutil.which("sbatch") else "local")
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -110,7 +115,7 @@ def _check(matrix: Matrix, status: MatrixStatus, store: Store, home: Home, reque
     prerequisites.check_prerequisites(matrix, status.runs, store, home, retry_failed=retry_failed, again=again)
     stages = pending_stages(status.runs, retry_failed=retry_failed, again=again)
     weights_fit.check_fits([run.planned.run for run, stage in stages if stage.stage == "train"], home, matrix.parts)
-    if (request.on or ("slurm" if shutil.which("sbatch") else "local")) == "local":
+    if request.executor_name == "local":
         return None
     return slurm_checks.check_cluster(matrix, status.runs, retry_failed=retry_failed, heed=request.heed, again=again)
 
