@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.markup import escape
 
 from cebctl.render.console import error_console, pluralize, progress_console
-from cebctl.status.earlier_texts import EarlierRun
+from cebctl.status.earlier_texts import EarlierRun, cancelling_command
 from cebctl.submission.cancel import Cancellation
 from experiments.matrix.planned_run import Matrix
 from jobs.paths import STAGES
@@ -15,8 +15,7 @@ from jobs.paths import STAGES
 
 def print_left(matrix: Matrix, earlier: Sequence[EarlierRun]) -> None:
     """Say which runs of an earlier text of a matrix go on, and what cancels them."""
-    names = dict.fromkeys(name for run in earlier for name in run.submissions)
-    hint = f"`cebctl cancel --submission {' --submission '.join(names)}` stops them"
+    hint = f"`{cancelling_command(earlier)}` stops them"
     text = f"{pluralize(len(earlier), 'run')} of an earlier text of {matrix.path}, under way: {hint}"
     error_console().print(f"[yellow]goes on[/] {escape(text)}")
 

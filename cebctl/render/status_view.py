@@ -28,7 +28,7 @@ from cebctl.render.console import (
 )
 from cebctl.render.state_styles import STATE_STYLES
 from cebctl.status.collect import MatrixRow
-from cebctl.status.earlier_texts import EarlierRun
+from cebctl.status.earlier_texts import EarlierRun, cancelling_command
 from cebctl.status.off_target import last_rho_text
 from cebctl.status.states import STATES, RunStatus, count_states
 from cebctl.submission.submit import Submission
@@ -234,8 +234,7 @@ def print_earlier(earlier: Sequence[EarlierRun]) -> None:
         line = "  ".join(filter(None, cells))
         console.print(f"{line}  (of an earlier text of {one.path}, submission {one.submissions[-1]})", markup=False)
     if earlier:
-        names = dict.fromkeys(name for one in earlier for name in one.submissions)
-        hint = f"`cebctl cancel --submission {' --submission '.join(names)}` stops them"
+        hint = f"`{cancelling_command(earlier)}` stops them"
         console.print(f"{pluralize(len(earlier), 'run')} under way that no matrix asks for: {hint}", markup=False)
 
 

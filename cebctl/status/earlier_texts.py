@@ -31,6 +31,12 @@ class EarlierRun:
     """The matrix of the newest of them."""
 
 
+def cancelling_command(earlier: Iterable[EarlierRun]) -> str:
+    """Return the command that cancels these runs."""
+    names = dict.fromkeys(name for run in earlier for name in run.submissions)
+    return f"cebctl cancel --submission {' --submission '.join(names)}"
+
+
 def stored_matrix(path: Path, claims: Iterable[ClaimRow], store: Store) -> Matrix:
     """Return a matrix of the runs that are claimed, with the specs of the store and the benchmarks of the claims; runs
     of specs that this version can't read are left out."""
